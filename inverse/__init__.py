@@ -1,0 +1,1 @@
+"""Property -> crystal: propose, decode, screen, predict, verify, rank."""

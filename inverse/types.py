@@ -1,0 +1,219 @@
+"""Records of the design loop: Target, Candidate, Verification. Frozen; the campaign is what changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from pymatgen.core import Structure
+
+from surrogates.errors import ConfigError
+from surrogates.properties import Property
+
+
+def _empty() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+class Status(StrEnum):
+    """How far a candidate has come."""
+
+    PROPOSED = "proposed"
+    SCREENED_OUT = "screened_out"
+    PREDICTED = "predicted"
+    FAILED = "failed"
+    VERIFIED = "verified"
+    HIT = "hit"
+
+
+class HitClass(StrEnum):
+    """Is it already known? Defined in the README under 'How to read the result'."""
+
+    KNOWN = "known"
+    DERIVATIVE = "derivative"
+    NEW = "new"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted of one property; natural units.
+
+    Exactly one form: bounds (`minimum` and/or `maximum`), `near` with `tolerance`, `minimise` or `maximise`.
+
+    Attributes:
+        property: of which property.
+        minimum: hard lower bound.
+        maximum: hard upper bound.
+        near: wanted value; met within `tolerance`.
+        tolerance: half-width around `near`.
+        minimise: no bound; less is better.
+        maximise: no bound; more is better.
+        weight: relative weight in the rank.
+    """
+
+    property: Property
+    minimum: float | None = None
+    maximum: float | None = None
+    near: float | None = None
+    tolerance: float | None = None
+    minimise: bool = False
+    maximise: bool = False
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless exactly one form is given."""
+        forms = [self.minimum is not None or self.maximum is not None, self.near is not None]
+        forms += [self.minimise, self.maximise]
+        if sum(forms) != 1:
+            raise ConfigError(
+                f"target {self.property.name}: give exactly one of min/max, near, minimise, maximise"
+            )
+        if (self.near is None) != (self.tolerance is None):
+            raise ConfigError(f"target {self.property.name}: near and tolerance go together")
+
+    @property
+    def is_hard(self) -> bool:
+        """True when the target bounds the property (it decides hits); False when it only ranks."""
+        return not (self.minimise or self.maximise)
+
+    @property
+    def lower(self) -> float:
+        """Lower end of what is accepted; -inf when open."""
+        if self.near is not None and self.tolerance is not None:
+            return self.near - self.tolerance
+        return float("-inf") if self.minimum is None else self.minimum
+
+    @property
+    def upper(self) -> float:
+        """Upper end of what is accepted; inf when open."""
+        if self.near is not None and self.tolerance is not None:
+            return self.near + self.tolerance
+        return float("inf") if self.maximum is None else self.maximum
+
+    def is_met(self, value: float) -> bool:
+        """Return whether a value meets a hard target; always True for one that only ranks."""
+        return self.lower <= value <= self.upper
+
+
+@dataclass(frozen=True)
+class PredictedValue:
+    """A surrogate's value of one property of one crystal, natural units; bounds are the 90 % interval."""
+
+    mean: float
+    std: float
+    lower: float
+    upper: float
+    in_domain: bool = True
+
+
+@dataclass(frozen=True)
+class VerifiedValue:
+    """A potential's value of one property of one crystal.
+
+    Attributes:
+        mean: on the DFT (MP PBE) scale.
+        std: of the calibrated value, settings' own error included.
+        lower: lower end of the 90 % interval.
+        upper: upper end of the 90 % interval.
+        raw: the potential's own value.
+        potential: which one said so.
+        unit: natural unit.
+    """
+
+    mean: float
+    std: float
+    lower: float
+    upper: float
+    raw: float
+    potential: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One rung of the validation ladder.
+
+    Attributes:
+        name: generated, screened, predicted, relaxed, hull, tensor, second_opinion, phonons ...
+        passed: None when the stage was not run.
+        reason: why not, or what was noted.
+        seconds: wall time.
+    """
+
+    name: str
+    passed: bool | None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the judges say about one structure.
+
+    Attributes:
+        potential: what was asked for ("auto" or a potential's name).
+        converged: every judge that was needed finished and agrees on the phase.
+        reason: why not converged, "" otherwise.
+        values: by property name.
+        flags: named warnings ("amplitude_dependent", "unstable_mode", ...).
+        is_stable: Born stability (positive definite tensor, no unstable coupled mode); None when unknown.
+        structure: relaxed by the energy judge; None when relaxation failed.
+        ladder: stages with their results.
+        seconds: wall time in all.
+    """
+
+    potential: str
+    converged: bool
+    reason: str = ""
+    values: Mapping[str, VerifiedValue] = field(default_factory=_empty)
+    flags: tuple[str, ...] = ()
+    is_stable: bool | None = None
+    structure: Structure | None = None
+    ladder: tuple[Stage, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One crystal with its whole history; a result without its history is not a result.
+
+    Attributes:
+        id: unique in the run, ordered by proposal ("c000017").
+        structure: as proposed (primitive cell).
+        proposer: who proposed it.
+        seed: of the generator that made it.
+        history: how: latent, template, condition, gradient steps ... (JSON-able).
+        log_likelihood: the decoder's, per atom; None when no decoder can say.
+        status: how far it came.
+        reason: why it was screened out or failed; the constraint's name first.
+        predictions: by property name, made before any verdict.
+        probability_target_met: at selection.
+        verification: the verdict, None before.
+        probability_after: prediction and verdict combined.
+        hit_class: known, derivative or new.
+        derivative_of: end member, "" when none.
+        nearest_known: nearest known material, with its formula.
+        duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
+        parent_prototype: see the README.
+        score: decides the rank; higher is better.
+    """
+
+    id: str
+    structure: Structure
+    proposer: str
+    seed: int
+    history: Mapping[str, Any] = field(default_factory=_empty)
+    log_likelihood: float | None = None
+    status: Status = Status.PROPOSED
+    reason: str = ""
+    predictions: Mapping[str, PredictedValue] = field(default_factory=_empty)
+    probability_target_met: float | None = None
+    verification: Verification | None = None
+    probability_after: float | None = None
+    hit_class: HitClass | None = None
+    derivative_of: str = ""
+    nearest_known: str = ""
+    duplicate_of: str = ""
+    parent_prototype: str = ""
+    score: float | None = None

@@ -1,0 +1,1 @@
+"""Crystal -> property, differentiable. Knows nothing about design."""

@@ -1,0 +1,137 @@
+"""What every surrogate promises: `predict`, differentiable, in natural units, with samples for joint probabilities."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from surrogates.crystal import N_ELEMENTS, CrystalBatch
+from surrogates.errors import ShapeError
+from surrogates.properties import Property
+
+Z90 = 1.6448536269514722
+"""Half-width of a 90 % interval of a normal distribution, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Values of one property for C crystals, natural units.
+
+    Attributes:
+        property: what was predicted.
+        mean: (C,).
+        std: (C,) calibrated, total (model and noise).
+        lower: (C,) lower end of the 90 % interval.
+        upper: (C,) upper end of the 90 % interval.
+        samples: (M, C) joint draws; the member index is shared by all properties of one `predict` call.
+        in_domain: (C,) bool; False says distrust.
+    """
+
+    property: Property
+    mean: Tensor
+    std: Tensor
+    lower: Tensor
+    upper: Tensor
+    samples: Tensor
+    in_domain: Tensor
+
+    def __post_init__(self) -> None:
+        """Raise ShapeError when the fields do not describe the same C crystals."""
+        for name in ("std", "lower", "upper", "in_domain"):
+            if getattr(self, name).shape != self.mean.shape:
+                raise ShapeError(f"Prediction.{name} does not have the shape of the mean")
+        if self.samples.ndim != 2 or self.samples.shape[1:] != self.mean.shape:
+            raise ShapeError(
+                f"Prediction.samples is {tuple(self.samples.shape)}, not (M, {self.mean.shape[0]})"
+            )
+
+
+@dataclass(frozen=True)
+class CompositionBatch:
+    """C compositions without structure.
+
+    Attributes:
+        fractions: (C, Z) atomic fractions, rows sum to 1.
+        scale: (C,) long, index into SCALES.
+    """
+
+    fractions: Tensor
+    scale: Tensor
+
+    def __post_init__(self) -> None:
+        """Raise ShapeError unless fractions is (C, Z) and scale (C,)."""
+        if self.fractions.ndim != 2 or self.fractions.shape[1] != N_ELEMENTS:
+            raise ShapeError(f"fractions is {tuple(self.fractions.shape)}, not (C, {N_ELEMENTS})")
+        if self.scale.shape != self.fractions.shape[:1]:
+            raise ShapeError(f"scale is {tuple(self.scale.shape)}, not ({self.fractions.shape[0]},)")
+
+    @classmethod
+    def from_crystals(cls, crystals: CrystalBatch) -> "CompositionBatch":
+        """Return the compositions of crystals; differentiable in their occupancy."""
+        return cls(crystals.composition, crystals.scale)
+
+    @classmethod
+    def from_formulas(cls, formulas: Sequence[str], scale: int = 0) -> "CompositionBatch":
+        """Return the compositions of formulas.
+
+        Raises:
+            StructureError: a formula that cannot be read, with its position.
+            UnsupportedElementError: an element beyond Lr.
+        """
+        from pymatgen.core import Composition
+
+        from surrogates.crystal import element_index
+        from surrogates.errors import StructureError
+
+        fractions = torch.zeros(len(formulas), N_ELEMENTS)
+        for row, formula in enumerate(formulas):
+            try:
+                amounts = Composition(formula).fractional_composition.get_el_amt_dict()
+            except Exception as error:
+                raise StructureError(f"formula {formula!r} cannot be read: {error}") from None
+            if not amounts:
+                raise StructureError(f"formula {formula!r} has no atoms")
+            for symbol, amount in amounts.items():
+                fractions[row, element_index(symbol)] = amount
+        return cls(fractions, torch.full((len(formulas),), scale, dtype=torch.long))
+
+
+@runtime_checkable
+class Surrogate(Protocol):
+    """Structure -> property."""
+
+    name: str
+    properties: tuple[Property, ...]
+
+    def predict(
+        self, crystals: CrystalBatch, properties: Sequence[Property]
+    ) -> Mapping[Property, Prediction]:
+        """Return a Prediction per property; differentiable in lattice, frac_coords and occupancy.
+
+        Deterministic. Values stand on the scale each crystal names.
+
+        Raises:
+            UnknownNameError: a property this surrogate does not have.
+            UnsupportedElementError: an element it was not trained on.
+        """
+        ...
+
+
+@runtime_checkable
+class CompositionSurrogate(Protocol):
+    """Composition -> property."""
+
+    name: str
+    properties: tuple[Property, ...]
+
+    def predict(
+        self, compositions: CompositionBatch, properties: Sequence[Property]
+    ) -> Mapping[Property, Prediction]:
+        """Return a Prediction per property; differentiable in the fractions.
+
+        Raises:
+            UnknownNameError: a property this surrogate does not have.
+        """
+        ...
