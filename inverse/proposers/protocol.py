@@ -1,0 +1,65 @@
+"""What every proposer promises: `ask` for proposals, `tell` what became of the candidates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from pymatgen.core import Structure
+
+from inverse.types import Candidate
+
+
+def _empty() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One crystal that somebody wants tried.
+
+    Attributes:
+        structure: ordered, primitive cell.
+        proposer: name of the source ("gradient", "substitution", "lookup" ...).
+        seed: of the generator that made it; with `history` enough to make it again.
+        history: JSON-able: template, condition, trial number, gradient steps, what hardening lost ...
+        log_likelihood: the decoder's, nats per atom; None when no decoder can say.
+    """
+
+    structure: Structure
+    proposer: str
+    seed: int
+    history: Mapping[str, Any] = field(default_factory=_empty)
+    log_likelihood: float | None = None
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """A source of crystals; the same (n, step, seed) after the same tells gives the same proposals.
+
+    `name` stands in every proposal of it.
+    """
+
+    name: str
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return at most `n` proposals, fewer when the source runs dry, never raising for one crystal.
+
+        Deterministic: every random number comes from generators seeded by (seed, step, index). Proposals keep
+        the hard constraints on elements; all other constraints are the screen's to decide.
+        """
+        ...
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn from candidates in proposal order, whoever proposed them (verified, failed or screened out)."""
+        ...
+
+
+def generator(seed: int, step: int, index: int = 0) -> np.random.Generator:
+    """Return the one generator of (run seed, step, candidate index).
+
+    >>> generator(7, 0, 1).integers(1000) == generator(7, 0, 1).integers(1000)
+    True
+    """
+    return np.random.default_rng([seed, step, index])
