@@ -147,9 +147,8 @@ class CrystalBatch:
                     symbol = getattr(species, "element", species).symbol
                     occupancy[row, element_index(symbol)] += amount
                 if abs(occupancy[row].sum() - 1.0) > 1e-3:
-                    raise StructureError(
-                        f"{structure.composition.reduced_formula}: a site is occupied by {occupancy[row].sum():.3f} atoms"
-                    )
+                    formula = structure.composition.reduced_formula
+                    raise StructureError(f"{formula}: a site holds {occupancy[row].sum():.3f} atoms, not 1")
                 index.append(c)
                 row += 1
         return cls(
