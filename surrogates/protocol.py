@@ -1,4 +1,4 @@
-"""What every surrogate promises: `predict`, differentiable, natural units, samples for joint probabilities."""
+"""What every surrogate promises: `predict`, differentiable, in natural units, with joint samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
