@@ -1,0 +1,232 @@
+"""Candidate and Verification as JSON: the one lossless serialisation that run folders and reports share.
+
+Numbers in a record are finite or null; a null where a number is required reads back as NaN.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Structure
+
+from inverse.types import (
+    Candidate,
+    HitClass,
+    PredictedValue,
+    Stage,
+    Status,
+    Verification,
+    VerifiedValue,
+)
+from surrogates.errors import DataError
+
+RECORD_VERSION = 1
+"""Format of a candidate record; readers accept this version and older ones."""
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return the number as a Python float, None when it is missing, NaN or infinite.
+
+    >>> finite_or_none(float("nan")), finite_or_none(2)
+    (None, 2.0)
+    """
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def to_json_value(value: Any) -> Any:
+    """Return plain JSON data: numpy and tensors become lists, non-finite numbers None, the rest text.
+
+    >>> to_json_value({"steps": (1, float("inf"))})
+    {'steps': [1, None]}
+    """
+    if value is None or isinstance(value, bool | str):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return finite_or_none(float(value))
+    if isinstance(value, Mapping):
+        return {str(key): to_json_value(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return to_json_value(value.tolist())
+    if isinstance(value, set | frozenset):
+        return [to_json_value(item) for item in sorted(value, key=str)]
+    if isinstance(value, Sequence):
+        return [to_json_value(item) for item in value]
+    return str(value)
+
+
+def structure_to_record(structure: Structure | None) -> dict[str, Any] | None:
+    """Return the pymatgen dict of a structure as plain JSON; None stays None."""
+    return None if structure is None else to_json_value(structure.as_dict())
+
+
+def structure_from_record(record: Mapping[str, Any] | None) -> Structure | None:
+    """Return the structure of a record, coordinates bit for bit; None stays None.
+
+    Raises:
+        DataError: not the dict of a structure.
+    """
+    if record is None:
+        return None
+    try:
+        return Structure.from_dict(dict(record))
+    except Exception as error:
+        raise DataError(
+            f"the record of a structure cannot be read: {type(error).__name__}: {error}"
+        ) from None
+
+
+def verification_to_record(verification: Verification | None) -> dict[str, Any] | None:
+    """Return a verification as plain JSON; None stays None."""
+    if verification is None:
+        return None
+    return {
+        "potential": verification.potential,
+        "converged": bool(verification.converged),
+        "reason": verification.reason,
+        "values": {name: _verified_to_record(value) for name, value in verification.values.items()},
+        "flags": list(verification.flags),
+        "is_stable": None if verification.is_stable is None else bool(verification.is_stable),
+        "structure": structure_to_record(verification.structure),
+        "ladder": [_stage_to_record(stage) for stage in verification.ladder],
+        "seconds": finite_or_none(verification.seconds),
+    }
+
+
+def verification_from_record(record: Mapping[str, Any] | None) -> Verification | None:
+    """Return the verification of a record; None stays None.
+
+    Raises:
+        DataError: a field is missing or is not what it should be.
+    """
+    if record is None:
+        return None
+    try:
+        return Verification(
+            potential=record["potential"],
+            converged=record["converged"],
+            reason=record.get("reason", ""),
+            values={name: _verified_from_record(value) for name, value in record["values"].items()},
+            flags=tuple(record.get("flags", ())),
+            is_stable=record.get("is_stable"),
+            structure=structure_from_record(record.get("structure")),
+            ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
+            seconds=_number(record.get("seconds")),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"a verification record is damaged: {type(error).__name__}: {error}") from None
+
+
+def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate with its whole history as plain JSON; `candidate_from_record` undoes it."""
+    return {
+        "version": RECORD_VERSION,
+        "id": candidate.id,
+        "structure": structure_to_record(candidate.structure),
+        "proposer": candidate.proposer,
+        "seed": int(candidate.seed),
+        "history": to_json_value(candidate.history),
+        "log_likelihood": finite_or_none(candidate.log_likelihood),
+        "status": str(candidate.status),
+        "reason": candidate.reason,
+        "predictions": {name: _predicted_to_record(value) for name, value in candidate.predictions.items()},
+        "probability_target_met": finite_or_none(candidate.probability_target_met),
+        "verification": verification_to_record(candidate.verification),
+        "probability_after": finite_or_none(candidate.probability_after),
+        "hit_class": None if candidate.hit_class is None else str(candidate.hit_class),
+        "derivative_of": candidate.derivative_of,
+        "nearest_known": candidate.nearest_known,
+        "duplicate_of": candidate.duplicate_of,
+        "parent_prototype": candidate.parent_prototype,
+        "score": finite_or_none(candidate.score),
+    }
+
+
+def candidate_from_record(record: Mapping[str, Any]) -> Candidate:
+    """Return the candidate of a record.
+
+    Raises:
+        DataError: a newer format, or a field that is missing or is not what it should be.
+    """
+    if record.get("version", RECORD_VERSION) > RECORD_VERSION:
+        raise DataError(
+            f"candidate {record.get('id')!r} has record version {record['version']}; "
+            f"this program reads up to {RECORD_VERSION}"
+        )
+    try:
+        return _candidate(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the record of candidate {record.get('id')!r} is damaged: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _candidate(record: Mapping[str, Any]) -> Candidate:
+    structure = structure_from_record(record["structure"])
+    if structure is None:
+        raise DataError(f"the record of candidate {record.get('id')!r} has no structure")
+    hit_class = record.get("hit_class")
+    return Candidate(
+        id=record["id"],
+        structure=structure,
+        proposer=record["proposer"],
+        seed=record["seed"],
+        history=record.get("history", {}),
+        log_likelihood=record.get("log_likelihood"),
+        status=Status(record["status"]),
+        reason=record.get("reason", ""),
+        predictions={name: _predicted_from_record(value) for name, value in record["predictions"].items()},
+        probability_target_met=record.get("probability_target_met"),
+        verification=verification_from_record(record.get("verification")),
+        probability_after=record.get("probability_after"),
+        hit_class=None if hit_class is None else HitClass(hit_class),
+        derivative_of=record.get("derivative_of", ""),
+        nearest_known=record.get("nearest_known", ""),
+        duplicate_of=record.get("duplicate_of", ""),
+        parent_prototype=record.get("parent_prototype", ""),
+        score=record.get("score"),
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _predicted_to_record(value: PredictedValue) -> dict[str, Any]:
+    numbers = {name: finite_or_none(getattr(value, name)) for name in ("mean", "std", "lower", "upper")}
+    return {**numbers, "in_domain": bool(value.in_domain)}
+
+
+def _predicted_from_record(record: Mapping[str, Any]) -> PredictedValue:
+    numbers = {name: _number(record[name]) for name in ("mean", "std", "lower", "upper")}
+    return PredictedValue(**numbers, in_domain=record.get("in_domain", True))
+
+
+def _verified_to_record(value: VerifiedValue) -> dict[str, Any]:
+    names = ("mean", "std", "lower", "upper", "raw")
+    numbers = {name: finite_or_none(getattr(value, name)) for name in names}
+    return {**numbers, "potential": value.potential, "unit": value.unit}
+
+
+def _verified_from_record(record: Mapping[str, Any]) -> VerifiedValue:
+    numbers = {name: _number(record[name]) for name in ("mean", "std", "lower", "upper", "raw")}
+    return VerifiedValue(**numbers, potential=record["potential"], unit=record["unit"])
+
+
+def _stage_to_record(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "passed": None if stage.passed is None else bool(stage.passed),
+        "reason": stage.reason,
+        "seconds": finite_or_none(stage.seconds),
+    }
+
+
+def _stage_from_record(record: Mapping[str, Any]) -> Stage:
+    return Stage(record["name"], record["passed"], record.get("reason", ""), _number(record.get("seconds")))
