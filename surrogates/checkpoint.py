@@ -1,0 +1,137 @@
+"""Checkpoints: weights (safetensors) beside a JSON manifest with kind, config, properties and format version."""
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogates.errors import CheckpointError, UnknownNameError
+
+FORMAT_VERSION = 1
+"""Version written; older ones are upgraded on reading."""
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+
+LOADERS: dict[str, str] = {
+    "structure": "surrogates.ensemble:StructureSurrogate",
+    "composition": "surrogates.models.composition:CompositionEnsemble",
+}
+"""Kind of checkpoint -> 'module:class' with a `from_checkpoint(checkpoint)` constructor."""
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Old version -> function that turns its manifest into one of the next version."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder of weights holds.
+
+    Attributes:
+        kind: key of LOADERS.
+        config: JSON-able: architecture, properties, calibration, training record.
+        tensors: name -> weights; stored as float16 where the manifest says so, float32 in memory.
+        version: of the format it was written in.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    version: int = FORMAT_VERSION
+
+
+def packaged_folder(name: str) -> Path:
+    """Return the folder of the packaged weights called `name` (it need not exist)."""
+    return Path(__file__).parent / "weights" / name
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, half: bool = True) -> Path:
+    """Write manifest and weights, each atomically; `half` stores floating weights as float16."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.detach().half() if half and t.is_floating_point() else t.detach()).contiguous().cpu()
+        for name, t in checkpoint.tensors.items()
+    }
+    manifest = {"format_version": FORMAT_VERSION, "kind": checkpoint.kind, "config": dict(checkpoint.config)}
+    temporary = folder / (WEIGHTS + ".tmp")
+    save_file(tensors, str(temporary))
+    os.replace(temporary, folder / WEIGHTS)
+    temporary = folder / (MANIFEST + ".tmp")
+    temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / MANIFEST)
+    return folder
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Return the checkpoint in a folder, upgraded to the present format; floating weights as float32.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the format is newer than this program.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        tensors = load_file(str(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {folder}: {Path(str(error.filename)).name} is missing") from None
+    except Exception as error:
+        raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
+    manifest = _upgraded(manifest, folder)
+    floats = {k: t.to(torch.float32) if t.is_floating_point() else t for k, t in tensors.items()}
+    return Checkpoint(manifest["kind"], manifest["config"], floats, manifest["format_version"])
+
+
+def load_surrogate(name_or_path: str | Path = "structure") -> Any:
+    """Return the surrogate of packaged weights ('structure', 'composition') or of a folder of weights.
+
+    The same object is returned for the same unchanged folder; it is read-only.
+
+    Raises:
+        UnknownNameError: neither a packaged name nor a folder.
+        CheckpointError: the weights are missing, damaged or of a newer format.
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        folder = packaged_folder(str(name_or_path))
+    if not (folder / MANIFEST).is_file():
+        packaged = Path(__file__).parent / "weights"
+        names = [path.name for path in packaged.iterdir() if (path / MANIFEST).is_file()]
+        raise UnknownNameError.among("surrogate", str(name_or_path), names)
+    return _load(str(folder.resolve()), (folder / MANIFEST).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _load(folder: str, stamp: int) -> Any:
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.kind not in LOADERS:
+        raise CheckpointError(f"checkpoint {folder}: unknown kind {checkpoint.kind!r}")
+    module, _, name = LOADERS[checkpoint.kind].partition(":")
+    return getattr(importlib.import_module(module), name).from_checkpoint(checkpoint)
+
+
+def _upgraded(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int) or not {"kind", "config"} <= manifest.keys():
+        raise CheckpointError(f"checkpoint {folder}: {MANIFEST} has no format_version, kind and config")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {folder} has format {version}; this program reads up to {FORMAT_VERSION}"
+        )
+    while version < FORMAT_VERSION:
+        if version not in UPGRADES:
+            raise CheckpointError(f"checkpoint {folder} has format {version}, which cannot be upgraded")
+        manifest = UPGRADES[version](manifest)
+        version = manifest["format_version"]
+    return manifest
