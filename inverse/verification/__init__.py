@@ -1,0 +1,1 @@
+"""Potentials relax a candidate and say what it is: energy, hull, stiffness, stability."""

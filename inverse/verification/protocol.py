@@ -1,0 +1,48 @@
+"""What every verifier promises: one Verification per structure, in order, whatever the structure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from pymatgen.core import Structure
+
+from inverse.types import Verification
+
+FormationEnergy = Callable[[Structure, float, str], float]
+"""(structure, potential's total energy of the cell in eV, potential) -> formation energy, eV/atom, MP scale.
+
+Raises UnsupportedElementError for an element without a reference.
+"""
+
+HullEnergy = Callable[[str, float], float]
+"""(reduced formula, formation energy in eV/atom) -> energy above the hull of known phases, eV/atom.
+
+Raises UnsupportedElementError for an element outside the reference.
+"""
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Structures -> what the potentials say."""
+
+    potential: str
+
+    def verify(self, structures: Sequence[Structure]) -> list[Verification]:
+        """Return one Verification per structure, same length and order.
+
+        Deterministic. Never raises for one crystal: NaN coordinates, colliding atoms, unknown elements and
+        crashed or overdue workers come back as `converged=False` with a reason.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingVerifier(Verifier, Protocol):
+    """A verifier that hands results over as they finish; what a campaign drives."""
+
+    def verify_each(self, structures: Sequence[Structure]) -> Iterator[tuple[int, Verification]]:
+        """Yield (position, Verification) in completion order; closing drops what is not begun."""
+        ...
+
+    def close(self) -> None:
+        """Stop every worker; safe to call twice."""
+        ...
