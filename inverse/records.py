@@ -20,31 +20,33 @@ from inverse.types import (
 
 
 def structure_to_record(structure: Structure) -> dict[str, Any]:
-    """Return lattice (rows are vectors, Å), species and fractional coordinates; ordered structures only."""
+    """Return lattice (rows are vectors, Å), species and fractional coordinates, every digit kept.
+
+    A structure with partial occupancy becomes its pymatgen dict.
+    """
+    if not structure.is_ordered:
+        return plain(structure.as_dict())
     return {
-        "lattice": np.round(structure.lattice.matrix, 10).tolist(),
+        "lattice": structure.lattice.matrix.tolist(),
         "species": [site.specie.symbol for site in structure],
-        "frac_coords": np.round(structure.frac_coords, 10).tolist(),
+        "frac_coords": structure.frac_coords.tolist(),
     }
 
 
 def structure_from_record(record: Mapping[str, Any]) -> Structure:
-    """Return the structure of a record."""
-    return Structure(Lattice(record["lattice"]), record["species"], record["frac_coords"])
+    """Return the structure of a record of `structure_to_record`, or of a pymatgen dict.
 
-
-def plain(value: Any) -> Any:
-    """Return a value made of JSON types only: numpy and tensors become lists, non-finite numbers None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(value) if isinstance(value, (set, frozenset)) else value
-        return [plain(item) for item in items]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
+    Raises:
+        DataError: neither of them.
+    """
+    try:
+        if "species" in record:
+            return Structure(Lattice(record["lattice"]), record["species"], record["frac_coords"])
+        return Structure.from_dict(dict(record))
+    except Exception as error:
+        raise DataError(
+            f"the record of a structure cannot be read: {type(error).__name__}: {error}"
+        ) from None
 
 
 def verification_to_record(verification: Verification) -> dict[str, Any]:
