@@ -1,8 +1,10 @@
-"""Candidates and verifications as JSON-able records and back; values survive the round trip unchanged."""
+"""Candidate and Verification as JSON: the one lossless serialisation that run folders and reports share.
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from types import MappingProxyType
+Numbers in a record are finite or null; a null where a number is required reads back as NaN.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,46 @@ from inverse.types import (
     Verification,
     VerifiedValue,
 )
+from surrogates.errors import DataError
+
+RECORD_VERSION = 1
+"""Format of a candidate record; readers accept this version and older ones."""
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return the number as a Python float, None when it is missing, NaN or infinite.
+
+    >>> finite_or_none(float("nan")), finite_or_none(2)
+    (None, 2.0)
+    """
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def plain(value: Any) -> Any:
+    """Return plain JSON data: numpy and tensors become lists, non-finite numbers None, the rest text.
+
+    >>> plain({"steps": (1, float("inf"))})
+    {'steps': [1, None]}
+    """
+    if value is None or isinstance(value, bool | str):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return finite_or_none(float(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, set | frozenset):
+        return [plain(item) for item in sorted(value, key=str)]
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return str(value)
 
 
 def structure_to_record(structure: Structure) -> dict[str, Any]:
@@ -50,91 +92,147 @@ def structure_from_record(record: Mapping[str, Any]) -> Structure:
 
 
 def verification_to_record(verification: Verification) -> dict[str, Any]:
-    """Return a verification as JSON types."""
+    """Return a verification as plain JSON."""
+    structure = verification.structure
     return {
         "potential": verification.potential,
-        "converged": verification.converged,
+        "converged": bool(verification.converged),
         "reason": verification.reason,
-        "values": {name: plain(asdict(value)) for name, value in verification.values.items()},
+        "values": {name: _verified_to_record(value) for name, value in verification.values.items()},
         "flags": list(verification.flags),
-        "is_stable": verification.is_stable,
-        "structure": None if verification.structure is None else structure_to_record(verification.structure),
-        "ladder": [asdict(stage) for stage in verification.ladder],
-        "seconds": verification.seconds,
+        "is_stable": None if verification.is_stable is None else bool(verification.is_stable),
+        "structure": None if structure is None else structure_to_record(structure),
+        "ladder": [_stage_to_record(stage) for stage in verification.ladder],
+        "seconds": finite_or_none(verification.seconds),
     }
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def verification_from_record(record: Mapping[str, Any]) -> Verification:
-    """Return the verification of a record."""
-    values = {
-        name: VerifiedValue(
-            **{key: item if key in ("potential", "unit") else _number(item) for key, item in value.items()}
+    """Return the verification of a record.
+
+    Raises:
+        DataError: a field is missing or is not what it should be.
+    """
+    structure = record.get("structure")
+    try:
+        return Verification(
+            potential=record["potential"],
+            converged=record["converged"],
+            reason=record.get("reason", ""),
+            values={name: _verified_from_record(value) for name, value in record["values"].items()},
+            flags=tuple(record.get("flags", ())),
+            is_stable=record.get("is_stable"),
+            structure=None if structure is None else structure_from_record(structure),
+            ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
+            seconds=_number(record.get("seconds")),
         )
-        for name, value in record["values"].items()
-    }
-    return Verification(
-        potential=record["potential"],
-        converged=record["converged"],
-        reason=record["reason"],
-        values=MappingProxyType(values),
-        flags=tuple(record["flags"]),
-        is_stable=record["is_stable"],
-        structure=None if record["structure"] is None else structure_from_record(record["structure"]),
-        ladder=tuple(Stage(**stage) for stage in record["ladder"]),
-        seconds=record["seconds"],
-    )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"a verification record is damaged: {type(error).__name__}: {error}") from None
 
 
 def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
-    """Return a candidate, its whole history included, as JSON types."""
-    record = {
-        name: plain(getattr(candidate, name))
-        for name in (
-            "id",
-            "proposer",
-            "seed",
-            "history",
-            "log_likelihood",
-            "reason",
-            "probability_target_met",
-            "probability_after",
-            "derivative_of",
-            "nearest_known",
-            "duplicate_of",
-            "parent_prototype",
-            "score",
-        )
+    """Return a candidate with its whole history as plain JSON; `candidate_from_record` undoes it."""
+    verdict = candidate.verification
+    return {
+        "version": RECORD_VERSION,
+        "id": candidate.id,
+        "structure": structure_to_record(candidate.structure),
+        "proposer": candidate.proposer,
+        "seed": int(candidate.seed),
+        "history": plain(candidate.history),
+        "log_likelihood": finite_or_none(candidate.log_likelihood),
+        "status": str(candidate.status),
+        "reason": candidate.reason,
+        "predictions": {name: _predicted_to_record(value) for name, value in candidate.predictions.items()},
+        "probability_target_met": finite_or_none(candidate.probability_target_met),
+        "verification": None if verdict is None else verification_to_record(verdict),
+        "probability_after": finite_or_none(candidate.probability_after),
+        "hit_class": None if candidate.hit_class is None else str(candidate.hit_class),
+        "derivative_of": candidate.derivative_of,
+        "nearest_known": candidate.nearest_known,
+        "duplicate_of": candidate.duplicate_of,
+        "parent_prototype": candidate.parent_prototype,
+        "score": finite_or_none(candidate.score),
     }
-    record["structure"] = structure_to_record(candidate.structure)
-    record["status"] = candidate.status.value
-    record["hit_class"] = None if candidate.hit_class is None else candidate.hit_class.value
-    record["predictions"] = {name: plain(asdict(value)) for name, value in candidate.predictions.items()}
-    record["verification"] = (
-        None if candidate.verification is None else verification_to_record(candidate.verification)
-    )
-    return record
 
 
 def candidate_from_record(record: Mapping[str, Any]) -> Candidate:
-    """Return the candidate of a record."""
-    fields = dict(record)
-    fields["structure"] = structure_from_record(record["structure"])
-    fields["status"] = Status(record["status"])
-    fields["hit_class"] = None if record["hit_class"] is None else HitClass(record["hit_class"])
-    fields["history"] = MappingProxyType(dict(record["history"]))
-    fields["predictions"] = MappingProxyType(
-        {
-            name: PredictedValue(
-                **{key: item if key == "in_domain" else _number(item) for key, item in value.items()}
-            )
-            for name, value in record["predictions"].items()
-        }
+    """Return the candidate of a record.
+
+    Raises:
+        DataError: a newer format, or a field that is missing or is not what it should be.
+    """
+    if record.get("version", RECORD_VERSION) > RECORD_VERSION:
+        raise DataError(
+            f"candidate {record.get('id')!r} has record version {record['version']}; "
+            f"this program reads up to {RECORD_VERSION}"
+        )
+    try:
+        return _candidate(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the record of candidate {record.get('id')!r} is damaged: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _candidate(record: Mapping[str, Any]) -> Candidate:
+    verdict = record.get("verification")
+    hit_class = record.get("hit_class")
+    return Candidate(
+        id=record["id"],
+        structure=structure_from_record(record["structure"]),
+        proposer=record["proposer"],
+        seed=record["seed"],
+        history=record.get("history", {}),
+        log_likelihood=record.get("log_likelihood"),
+        status=Status(record["status"]),
+        reason=record.get("reason", ""),
+        predictions={name: _predicted_from_record(value) for name, value in record["predictions"].items()},
+        probability_target_met=record.get("probability_target_met"),
+        verification=None if verdict is None else verification_from_record(verdict),
+        probability_after=record.get("probability_after"),
+        hit_class=None if hit_class is None else HitClass(hit_class),
+        derivative_of=record.get("derivative_of", ""),
+        nearest_known=record.get("nearest_known", ""),
+        duplicate_of=record.get("duplicate_of", ""),
+        parent_prototype=record.get("parent_prototype", ""),
+        score=record.get("score"),
     )
-    fields["verification"] = (
-        None if record["verification"] is None else verification_from_record(record["verification"])
-    )
-    return Candidate(**fields)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _predicted_to_record(value: PredictedValue) -> dict[str, Any]:
+    numbers = {name: finite_or_none(getattr(value, name)) for name in ("mean", "std", "lower", "upper")}
+    return {**numbers, "in_domain": bool(value.in_domain)}
+
+
+def _predicted_from_record(record: Mapping[str, Any]) -> PredictedValue:
+    numbers = {name: _number(record[name]) for name in ("mean", "std", "lower", "upper")}
+    return PredictedValue(**numbers, in_domain=record.get("in_domain", True))
+
+
+def _verified_to_record(value: VerifiedValue) -> dict[str, Any]:
+    names = ("mean", "std", "lower", "upper", "raw")
+    numbers = {name: finite_or_none(getattr(value, name)) for name in names}
+    return {**numbers, "potential": value.potential, "unit": value.unit}
+
+
+def _verified_from_record(record: Mapping[str, Any]) -> VerifiedValue:
+    numbers = {name: _number(record[name]) for name in ("mean", "std", "lower", "upper", "raw")}
+    return VerifiedValue(**numbers, potential=record["potential"], unit=record["unit"])
+
+
+def _stage_to_record(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "passed": None if stage.passed is None else bool(stage.passed),
+        "reason": stage.reason,
+        "seconds": finite_or_none(stage.seconds),
+    }
+
+
+def _stage_from_record(record: Mapping[str, Any]) -> Stage:
+    return Stage(record["name"], record["passed"], record.get("reason", ""), _number(record.get("seconds")))
