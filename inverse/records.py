@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
 from inverse.types import (
     Candidate,
@@ -36,10 +36,10 @@ def finite_or_none(value: float | None) -> float | None:
     return float(value)
 
 
-def to_json_value(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return plain JSON data: numpy and tensors become lists, non-finite numbers None, the rest text.
 
-    >>> to_json_value({"steps": (1, float("inf"))})
+    >>> plain({"steps": (1, float("inf"))})
     {'steps': [1, None]}
     """
     if value is None or isinstance(value, bool | str):
@@ -51,30 +51,39 @@ def to_json_value(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return finite_or_none(float(value))
     if isinstance(value, Mapping):
-        return {str(key): to_json_value(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
-        return to_json_value(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, set | frozenset):
-        return [to_json_value(item) for item in sorted(value, key=str)]
+        return [plain(item) for item in sorted(value, key=str)]
     if isinstance(value, Sequence):
-        return [to_json_value(item) for item in value]
+        return [plain(item) for item in value]
     return str(value)
 
 
-def structure_to_record(structure: Structure | None) -> dict[str, Any] | None:
-    """Return the pymatgen dict of a structure as plain JSON; None stays None."""
-    return None if structure is None else to_json_value(structure.as_dict())
+def structure_to_record(structure: Structure) -> dict[str, Any]:
+    """Return lattice (rows are vectors, Å), species and fractional coordinates, every digit kept.
+
+    A structure with partial occupancy becomes its pymatgen dict.
+    """
+    if not structure.is_ordered:
+        return plain(structure.as_dict())
+    return {
+        "lattice": structure.lattice.matrix.tolist(),
+        "species": [site.specie.symbol for site in structure],
+        "frac_coords": structure.frac_coords.tolist(),
+    }
 
 
-def structure_from_record(record: Mapping[str, Any] | None) -> Structure | None:
-    """Return the structure of a record, coordinates bit for bit; None stays None.
+def structure_from_record(record: Mapping[str, Any]) -> Structure:
+    """Return the structure of a record of `structure_to_record`, or of a pymatgen dict.
 
     Raises:
-        DataError: not the dict of a structure.
+        DataError: neither of them.
     """
-    if record is None:
-        return None
     try:
+        if "species" in record:
+            return Structure(Lattice(record["lattice"]), record["species"], record["frac_coords"])
         return Structure.from_dict(dict(record))
     except Exception as error:
         raise DataError(
@@ -82,10 +91,9 @@ def structure_from_record(record: Mapping[str, Any] | None) -> Structure | None:
         ) from None
 
 
-def verification_to_record(verification: Verification | None) -> dict[str, Any] | None:
-    """Return a verification as plain JSON; None stays None."""
-    if verification is None:
-        return None
+def verification_to_record(verification: Verification) -> dict[str, Any]:
+    """Return a verification as plain JSON."""
+    structure = verification.structure
     return {
         "potential": verification.potential,
         "converged": bool(verification.converged),
@@ -93,20 +101,19 @@ def verification_to_record(verification: Verification | None) -> dict[str, Any] 
         "values": {name: _verified_to_record(value) for name, value in verification.values.items()},
         "flags": list(verification.flags),
         "is_stable": None if verification.is_stable is None else bool(verification.is_stable),
-        "structure": structure_to_record(verification.structure),
+        "structure": None if structure is None else structure_to_record(structure),
         "ladder": [_stage_to_record(stage) for stage in verification.ladder],
         "seconds": finite_or_none(verification.seconds),
     }
 
 
-def verification_from_record(record: Mapping[str, Any] | None) -> Verification | None:
-    """Return the verification of a record; None stays None.
+def verification_from_record(record: Mapping[str, Any]) -> Verification:
+    """Return the verification of a record.
 
     Raises:
         DataError: a field is missing or is not what it should be.
     """
-    if record is None:
-        return None
+    structure = record.get("structure")
     try:
         return Verification(
             potential=record["potential"],
@@ -115,7 +122,7 @@ def verification_from_record(record: Mapping[str, Any] | None) -> Verification |
             values={name: _verified_from_record(value) for name, value in record["values"].items()},
             flags=tuple(record.get("flags", ())),
             is_stable=record.get("is_stable"),
-            structure=structure_from_record(record.get("structure")),
+            structure=None if structure is None else structure_from_record(structure),
             ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
             seconds=_number(record.get("seconds")),
         )
@@ -125,19 +132,20 @@ def verification_from_record(record: Mapping[str, Any] | None) -> Verification |
 
 def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
     """Return a candidate with its whole history as plain JSON; `candidate_from_record` undoes it."""
+    verdict = candidate.verification
     return {
         "version": RECORD_VERSION,
         "id": candidate.id,
         "structure": structure_to_record(candidate.structure),
         "proposer": candidate.proposer,
         "seed": int(candidate.seed),
-        "history": to_json_value(candidate.history),
+        "history": plain(candidate.history),
         "log_likelihood": finite_or_none(candidate.log_likelihood),
         "status": str(candidate.status),
         "reason": candidate.reason,
         "predictions": {name: _predicted_to_record(value) for name, value in candidate.predictions.items()},
         "probability_target_met": finite_or_none(candidate.probability_target_met),
-        "verification": verification_to_record(candidate.verification),
+        "verification": None if verdict is None else verification_to_record(verdict),
         "probability_after": finite_or_none(candidate.probability_after),
         "hit_class": None if candidate.hit_class is None else str(candidate.hit_class),
         "derivative_of": candidate.derivative_of,
@@ -168,13 +176,11 @@ def candidate_from_record(record: Mapping[str, Any]) -> Candidate:
 
 
 def _candidate(record: Mapping[str, Any]) -> Candidate:
-    structure = structure_from_record(record["structure"])
-    if structure is None:
-        raise DataError(f"the record of candidate {record.get('id')!r} has no structure")
+    verdict = record.get("verification")
     hit_class = record.get("hit_class")
     return Candidate(
         id=record["id"],
-        structure=structure,
+        structure=structure_from_record(record["structure"]),
         proposer=record["proposer"],
         seed=record["seed"],
         history=record.get("history", {}),
@@ -183,7 +189,7 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         reason=record.get("reason", ""),
         predictions={name: _predicted_from_record(value) for name, value in record["predictions"].items()},
         probability_target_met=record.get("probability_target_met"),
-        verification=verification_from_record(record.get("verification")),
+        verification=None if verdict is None else verification_from_record(verdict),
         probability_after=record.get("probability_after"),
         hit_class=None if hit_class is None else HitClass(hit_class),
         derivative_of=record.get("derivative_of", ""),
