@@ -16,7 +16,7 @@ from typing import Any
 from inverse.records import (
     candidate_from_record,
     candidate_to_record,
-    to_json_value,
+    plain,
     verification_from_record,
     verification_to_record,
 )
@@ -139,9 +139,7 @@ class RunFolder:
     def set_meta(self, key: str, value: Any) -> None:
         """Store a JSON-able value."""
         with self._transaction() as journal:
-            journal.execute(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(to_json_value(value)))
-            )
+            journal.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(plain(value))))
 
     # -- steps -----------------------------------------------------------------------------------------------
 
@@ -156,7 +154,7 @@ class RunFolder:
         """Write a step before any verification: its candidates and which ids are to be verified."""
         wanted = {identity: order for order, identity in enumerate(chosen, start=1)}
         with self._transaction() as journal:
-            journal.execute("INSERT INTO steps VALUES (?, 0, ?)", (step, json.dumps(to_json_value(notes))))
+            journal.execute("INSERT INTO steps VALUES (?, 0, ?)", (step, json.dumps(plain(notes))))
             journal.executemany(
                 "INSERT INTO candidates VALUES (?, ?, ?, ?)",
                 [(c.id, step, wanted.get(c.id, 0), _dump(candidate_to_record(c))) for c in candidates],
@@ -179,7 +177,7 @@ class RunFolder:
             )
             journal.execute(
                 "UPDATE steps SET done = 1, notes = ? WHERE step = ?",
-                (json.dumps(to_json_value(notes)), step),
+                (json.dumps(plain(notes)), step),
             )
 
     def update_candidates(self, candidates: Sequence[Candidate]) -> None:
@@ -204,8 +202,7 @@ class RunFolder:
     def verifications(self) -> dict[str, Verification]:
         """Return the verdicts by candidate id, half-done steps included."""
         rows = self._query("SELECT id, record FROM verifications")
-        verdicts = {identity: verification_from_record(json.loads(record)) for identity, record in rows}
-        return {identity: verdict for identity, verdict in verdicts.items() if verdict is not None}
+        return {identity: verification_from_record(json.loads(record)) for identity, record in rows}
 
     # -- what is written from the journal --------------------------------------------------------------------
 
@@ -220,9 +217,7 @@ class RunFolder:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace manifest.json."""
         with self._named_errors("write"):
-            write_atomically(
-                self.path / "manifest.json", json.dumps(to_json_value(manifest), indent=2) + "\n"
-            )
+            write_atomically(self.path / "manifest.json", json.dumps(plain(manifest), indent=2) + "\n")
 
     def write_candidates_db(self, candidates: Sequence[Candidate]) -> None:
         """Replace candidates.db, the ASE database of the shortlisted and verified candidates."""
