@@ -36,10 +36,10 @@ def finite_or_none(value: float | None) -> float | None:
     return float(value)
 
 
-def to_json_value(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return plain JSON data: numpy and tensors become lists, non-finite numbers None, the rest text.
 
-    >>> to_json_value({"steps": (1, float("inf"))})
+    >>> plain({"steps": (1, float("inf"))})
     {'steps': [1, None]}
     """
     if value is None or isinstance(value, bool | str):
@@ -51,13 +51,13 @@ def to_json_value(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return finite_or_none(float(value))
     if isinstance(value, Mapping):
-        return {str(key): to_json_value(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
-        return to_json_value(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, set | frozenset):
-        return [to_json_value(item) for item in sorted(value, key=str)]
+        return [plain(item) for item in sorted(value, key=str)]
     if isinstance(value, Sequence):
-        return [to_json_value(item) for item in value]
+        return [plain(item) for item in value]
     return str(value)
 
 
@@ -67,7 +67,7 @@ def structure_to_record(structure: Structure) -> dict[str, Any]:
     A structure with partial occupancy becomes its pymatgen dict.
     """
     if not structure.is_ordered:
-        return to_json_value(structure.as_dict())
+        return plain(structure.as_dict())
     return {
         "lattice": structure.lattice.matrix.tolist(),
         "species": [site.specie.symbol for site in structure],
@@ -139,7 +139,7 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "structure": structure_to_record(candidate.structure),
         "proposer": candidate.proposer,
         "seed": int(candidate.seed),
-        "history": to_json_value(candidate.history),
+        "history": plain(candidate.history),
         "log_likelihood": finite_or_none(candidate.log_likelihood),
         "status": str(candidate.status),
         "reason": candidate.reason,
