@@ -33,7 +33,7 @@ _PLAIN_SCALARS = (
 class _ConfigLoader(yaml.SafeLoader):
     """YAML 1.2 scalars (`No` is nobelium, 1e3 a number, 1:30 a string), no aliases, no duplicate keys."""
 
-    yaml_implicit_resolvers: typing.ClassVar[dict[Any, Any]] = {}
+    yaml_implicit_resolvers = {}  # type: ignore[misc]  # noqa: RUF012
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Compose a node; an alias is refused, so that no file can grow without bound."""
@@ -157,6 +157,12 @@ def dotted(location: tuple[int | str, ...]) -> str:
     return path
 
 
+_PATTERN_HINTS = {
+    "device": "valid: auto, cpu, cuda, cuda:N",
+    "name": "use letters, digits, space, dot, dash and underscore, at most 80",
+}
+
+
 def config_error(error: ValidationError, model: type[BaseModel], where: str) -> ConfigError:
     """Return the one-line error for the first complaint of pydantic about `model`."""
     first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
@@ -173,9 +179,12 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
     elif kind == "literal_error":
         expected = [part.strip(" '") for part in first["ctx"]["expected"].replace(" or ", ",").split(",")]
         text = f"{path}: {value} is not valid; {nearest(str(first.get('input')), expected)}"
+    elif kind == "string_pattern_mismatch":
+        text = f"{path}: {value} is not valid; {_PATTERN_HINTS.get(path, 'it has odd characters')}"
     else:
         got = kind_of(first.get("input")) if "type" in kind or "parsing" in kind else value
         detail = detail.replace("Input should be", "should be").replace("dictionary", "mapping")
+        detail = detail.split(" or instance of ")[0]
         text = f"{path}: {value} {detail}" + (f", not {got}" if got != value else "")
     more = f" (and {len(others)} more)" if others else ""
     return ConfigError(one_line(f"{where}: {text}{more}", 500))
