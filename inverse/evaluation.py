@@ -1,0 +1,209 @@
+"""Structures -> predictions of all a campaign asks about, hull distance and derived properties included."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from pymatgen.core import Composition, Structure
+from torch import Tensor
+
+from inverse.derived import DERIVED, GEOMETRIC
+from inverse.types import PredictedValue
+from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.properties import (
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    Property,
+)
+from surrogates.protocol import Z90, Prediction, Surrogate
+from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
+
+Predictions = Mapping[Property, Prediction]
+
+HullEnergy = Callable[[str], float]
+"""Formula -> formation energy of the hull of known phases there, eV/atom; EngineError where it is unknown."""
+
+GEOMETRY_ERROR = 0.03
+"""Relative std of density and volume before relaxation."""
+
+
+class Evaluator:
+    """Asks the surrogate once per batch and adds what follows from its answers.
+
+    Attributes:
+        properties: everything it answers, in a fixed order.
+        n_evaluated: crystals evaluated so far, for the funnel.
+    """
+
+    def __init__(
+        self, surrogate: Surrogate, hull_energy: HullEnergy, wanted: Sequence[Property], chunk: int = 128
+    ) -> None:
+        """Check that everything wanted can be predicted.
+
+        Raises:
+            ConfigError: a wanted property that neither the surrogate nor a formula gives.
+        """
+        self._surrogate, self._hull_energy, self._chunk = surrogate, hull_energy, chunk
+        self._hull_cache: dict[str, float] = {}
+        self.n_evaluated = 0
+        has = set(surrogate.properties)
+        possible = has | {p for p in DERIVED if set(DERIVED[p].inputs) <= has} | set(GEOMETRIC)
+        if FORMATION_ENERGY in has:
+            possible.add(ENERGY_ABOVE_HULL)
+        for prop in wanted:
+            if prop not in possible:
+                hint = nearest(prop.name, [p.name for p in possible])
+                raise ConfigError(f"targets.{prop.name}: no surrogate predicts it; {hint}")
+        always = [p for p in (*surrogate.properties, ENERGY_ABOVE_HULL) if p in possible]
+        self.properties = tuple(dict.fromkeys([*wanted, *always]))
+
+    def hull_energy(self, formula: str) -> float:
+        """Return the hull's formation energy at a formula, eV/atom; NaN where the hull knows no answer."""
+        reduced = Composition(formula).reduced_formula
+        if reduced not in self._hull_cache:
+            try:
+                self._hull_cache[reduced] = float(self._hull_energy(reduced))
+            except EngineError:
+                self._hull_cache[reduced] = float("nan")
+        return self._hull_cache[reduced]
+
+    def predict(self, structures: Sequence[Structure]) -> Predictions:
+        """Return detached predictions of all `properties` for structures, evaluated in chunks by size."""
+        parts: list[Predictions] = []
+        with torch.no_grad():
+            for start in range(0, len(structures), self._chunk):
+                batch = structures[start : start + self._chunk]
+                hull = torch.tensor([self.hull_energy(s.composition.reduced_formula) for s in batch])
+                parts.append(self.predict_crystals(CrystalBatch.from_structures(batch), hull))
+        return {p: join([part[p] for part in parts]) for p in self.properties} if parts else {}
+
+    def predict_crystals(self, crystals: CrystalBatch, hull_energies: Tensor) -> Predictions:
+        """Return predictions of all `properties`; differentiable in lattice, coordinates and occupancy.
+
+        Args:
+            crystals: C crystals.
+            hull_energies: (C,) eV/atom, the hull below each composition; NaN where unknown.
+        """
+        self.n_evaluated += crystals.n_crystals
+        asked = [p for p in self._surrogate.properties if p in self._needed()]
+        known = dict(self._surrogate.predict(crystals, asked))
+        if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:
+            known[ENERGY_ABOVE_HULL] = _above_hull(known[FORMATION_ENERGY], hull_energies)
+        for prop in self.properties:
+            if prop not in known:
+                known[prop] = (
+                    _derived(prop, known)
+                    if prop in DERIVED
+                    else _geometric(prop, crystals, next(iter(known.values())))
+                )
+        return {p: known[p] for p in self.properties}
+
+    def _needed(self) -> set[Property]:
+        needed = set(self.properties)
+        for prop in self.properties:
+            needed |= set(DERIVED[prop].inputs) if prop in DERIVED else set()
+        return needed | {FORMATION_ENERGY}
+
+
+def select(predictions: Predictions, index: Sequence[int] | Tensor) -> Predictions:
+    """Return the predictions of some crystals."""
+    rows = torch.as_tensor(index, dtype=torch.long)
+    return {
+        p: replace(
+            v,
+            mean=v.mean[rows],
+            std=v.std[rows],
+            lower=v.lower[rows],
+            upper=v.upper[rows],
+            samples=v.samples[:, rows],
+            in_domain=v.in_domain[rows],
+        )
+        for p, v in predictions.items()
+    }
+
+
+def join(parts: Sequence[Prediction]) -> Prediction:
+    """Return one prediction of all crystals of several."""
+    first = parts[0]
+    fields = {
+        name: torch.cat([getattr(p, name) for p in parts])
+        for name in ("mean", "std", "lower", "upper", "in_domain")
+    }
+    return Prediction(first.property, samples=torch.cat([p.samples for p in parts], dim=1), **fields)
+
+
+def predicted_values(predictions: Predictions, row: int) -> dict[str, PredictedValue]:
+    """Return one crystal's predictions by property name, as stored with a candidate."""
+    return {
+        p.name: PredictedValue(
+            float(v.mean[row]),
+            float(v.std[row]),
+            float(v.lower[row]),
+            float(v.upper[row]),
+            bool(v.in_domain[row]),
+        )
+        for p, v in predictions.items()
+    }
+
+
+def is_finite(predictions: Predictions) -> Tensor:
+    """Return (C,) bool: every mean and std is a number."""
+    return torch.stack([torch.isfinite(v.mean) & torch.isfinite(v.std) for v in predictions.values()]).all(
+        dim=0
+    )
+
+
+def in_domain(predictions: Predictions) -> Tensor:
+    """Return (C,) bool: every prediction is inside its surrogate's domain."""
+    return torch.stack([v.in_domain for v in predictions.values()]).all(dim=0)
+
+
+def _above_hull(energy: Prediction, hull: Tensor) -> Prediction:
+    hull = hull.to(energy.mean)
+    return replace(
+        energy,
+        property=ENERGY_ABOVE_HULL,
+        mean=energy.mean - hull,
+        lower=energy.lower - hull,
+        upper=energy.upper - hull,
+        samples=energy.samples - hull,
+    )
+
+
+def _derived(prop: Property, known: Mapping[Property, Prediction]) -> Prediction:
+    derivation = DERIVED[prop]
+    first, second = (known[p] for p in derivation.inputs)
+    mean = derivation.formula(first.mean, second.mean)
+    by_first = derivation.formula(first.mean + first.std, second.mean) - mean
+    by_second = derivation.formula(first.mean, second.mean + second.std) - mean
+    std = (by_first**2 + by_second**2 + 1e-12).sqrt()
+    samples = derivation.formula(first.samples.clamp(min=1e-3), second.samples.clamp(min=1e-3))
+    domain = first.in_domain & second.in_domain
+    return Prediction(prop, mean, std, mean - Z90 * std, mean + Z90 * std, samples, domain)
+
+
+def _geometric(prop: Property, crystals: CrystalBatch, like: Prediction) -> Prediction:
+    n_atoms = crystals.n_atoms.to(crystals.lattice.dtype)
+    if prop == DENSITY:
+        mass = (crystals.composition @ atomic_masses().to(crystals.lattice)) * n_atoms
+        mean = mass / crystals.volume * G_PER_CM3_PER_AMU_PER_A3
+    else:
+        mean = crystals.volume / n_atoms
+    std = GEOMETRY_ERROR * mean
+    # evenly spread quantiles, so that every member sees another density
+    members = like.samples.shape[0]
+    quantiles = torch.linspace(0.5 / members, 1 - 0.5 / members, members, dtype=mean.dtype)
+    spread = torch.distributions.Normal(0.0, 1.0).icdf(quantiles).to(mean)
+    samples = mean + std * spread[:, None]
+    return Prediction(
+        prop, mean, std, mean - Z90 * std, mean + Z90 * std, samples, torch.ones_like(mean).bool()
+    )
+
+
+def atomic_masses() -> Tensor:
+    """Return (Z,) atomic masses, amu."""
+    from pymatgen.core import Element
+
+    return torch.tensor([float(Element(symbol).atomic_mass) for symbol in ELEMENT_SYMBOLS])
