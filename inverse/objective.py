@@ -1,0 +1,230 @@
+"""Targets -> probability that they are met, differentiable loss, verdict on values, score."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from inverse.types import Target
+from surrogates.errors import ConfigError, UnknownNameError
+from surrogates.properties import BAND_GAP, PROPERTIES, Property
+from surrogates.protocol import Prediction
+
+PREDICTED_ONLY: frozenset[str] = frozenset({BAND_GAP.name})
+"""Properties that no judge computes."""
+
+PREDICTED_ENOUGH = 0.8
+"""A predicted-only target counts as met from this probability on."""
+
+MARGIN = 1.0
+"""The loss keeps pushing until the mean is about this many standard deviations inside a bound."""
+
+_TYPICAL: dict[str, float] = {
+    "bulk_modulus_vrh": 100.0,
+    "shear_modulus_vrh": 50.0,
+    "young_modulus_vrh": 130.0,
+    "vickers_hardness_chen": 8.0,
+    "density": 6.0,
+    "volume_per_atom": 18.0,
+    "pugh_ratio": 0.5,
+    "band_gap": 1.0,
+    "formation_energy_per_atom": 0.5,
+    "energy_above_hull": 0.1,
+    "poisson_ratio": 0.1,
+}
+"""Natural unit of each property, the scale on which soft targets are weighed."""
+
+
+class Objective:
+    """What a campaign wants.
+
+    Attributes:
+        targets: as given.
+        properties: the targets' properties, in order, without repeats.
+    """
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        """Raise ConfigError when there is no target."""
+        if not targets:
+            raise ConfigError("targets: at least one target is needed")
+        self.targets = tuple(targets)
+        self.properties: tuple[Property, ...] = tuple(dict.fromkeys(t.property for t in targets))
+
+    @property
+    def hard(self) -> tuple[Target, ...]:
+        """The targets that decide hits."""
+        return tuple(t for t in self.targets if t.is_hard)
+
+    @property
+    def soft(self) -> tuple[Target, ...]:
+        """The targets that only rank."""
+        return tuple(t for t in self.targets if not t.is_hard)
+
+    def only(self, properties: Sequence[Property]) -> "Objective | None":
+        """Return the objective of the targets on these properties; None when there is none."""
+        kept = [t for t in self.targets if t.property in properties]
+        return Objective(kept) if kept else None
+
+    def probability_met(self, predictions: Mapping[Property, Prediction]) -> Tensor:
+        """Return (C,) probability that all hard targets are met together; ones when there is none.
+
+        From the shared samples, so that errors common to several properties count once. Each sample
+        carries a normal kernel, shrunk so that the total spread stays the prediction's std; one sample
+        is then exactly the normal distribution. Differentiable.
+
+        Raises:
+            UnknownNameError: no prediction for a target.
+        """
+        joint: Tensor | None = None
+        for target in self.hard:
+            inside = _inside(_prediction_of(target, predictions), target)
+            joint = inside if joint is None else joint * inside
+        if joint is None:
+            return _ones(predictions)
+        return joint.mean(dim=0)
+
+    def probability_of_each(self, predictions: Mapping[Property, Prediction]) -> dict[str, Tensor]:
+        """Return (C,) probability of each hard target alone, by property name; the smallest one binds."""
+        return {t.property.name: _inside(_prediction_of(t, predictions), t).mean(dim=0) for t in self.hard}
+
+    def loss(self, predictions: Mapping[Property, Prediction]) -> Tensor:
+        """Return (C,) loss, lower is better, differentiable in the means.
+
+        A bound costs a smooth hinge of its distance in standard deviations (held constant, so that doubt is
+        no way out); minimise and maximise cost the mean in natural units; both times the weight.
+
+        Raises:
+            UnknownNameError: no prediction for a target.
+        """
+        total = torch.zeros_like(next(iter(predictions.values())).mean)
+        for target in self.targets:
+            prediction = _prediction_of(target, predictions)
+            cost = _hinge(prediction, target) if target.is_hard else _drift(prediction.mean, target)
+            total = total + target.weight * cost
+        return total
+
+    def violation(self, values: Mapping[str, float]) -> float:
+        """Return how far values miss the hard targets, in natural units of each property; 0 when all are met.
+
+        A missing or non-finite value counts as infinitely far.
+        """
+        return sum((_miss(values.get(t.property.name, math.nan), t) for t in self.hard), 0.0)
+
+    def are_met(self, values: Mapping[str, float], predicted: Mapping[str, float] | None = None) -> bool:
+        """Return whether every hard target is met by (verified) values.
+
+        Args:
+            values: by property name, natural units; missing or not finite counts as not met.
+            predicted: probability of each target, by property name; decides the predicted-only properties.
+        """
+        return not self.unmet(values, predicted)
+
+    def unmet(
+        self, values: Mapping[str, float], predicted: Mapping[str, float] | None = None
+    ) -> tuple[str, ...]:
+        """Return the names of the hard targets that are not met; arguments as in `are_met`."""
+        missed = []
+        for target in self.hard:
+            name = target.property.name
+            if name in PREDICTED_ONLY:
+                is_met = (predicted or {}).get(name, 0.0) >= PREDICTED_ENOUGH
+            else:
+                is_met = target.is_met(values.get(name, math.nan))
+            if not is_met:
+                missed.append(name)
+        return tuple(missed)
+
+    def utility(self, values: Mapping[str, float]) -> float:
+        """Return the soft targets' worth in (0, 1]: 1 without soft targets, higher is better.
+
+        Each soft target contributes a logistic in its property's natural unit to the power of its weight.
+        A missing value is worth one half.
+        """
+        worth = 1.0
+        for target in self.soft:
+            value = values.get(target.property.name, math.nan)
+            z = _natural(value, target) if math.isfinite(value) else 0.0
+            worth *= (1.0 / (1.0 + math.exp(min(max(z, -50.0), 50.0)))) ** target.weight
+        return worth
+
+    def score(self, probability: float, values: Mapping[str, float]) -> float:
+        """Return the score that decides the rank, higher is better: probability times soft utility."""
+        return probability * self.utility(values)
+
+
+def _prediction_of(target: Target, predictions: Mapping[Property, Prediction]) -> Prediction:
+    try:
+        return predictions[target.property]
+    except KeyError:
+        names = [p.name for p in predictions]
+        raise UnknownNameError.among("prediction", target.property.name, names, "objective") from None
+
+
+def _ones(predictions: Mapping[Property, Prediction]) -> Tensor:
+    for prediction in predictions.values():
+        return torch.ones_like(prediction.mean)
+    raise ConfigError("objective: no predictions to judge")
+
+
+def _inside(prediction: Prediction, target: Target) -> Tensor:
+    """Return (M, C) probability that each smoothed sample lies within the target's bounds."""
+    n = prediction.samples.shape[0]
+    width = min(1.0, 1.06 * n**-0.2)
+    std = prediction.std.clamp(min=1e-9)
+    centre = prediction.mean + (prediction.samples - prediction.mean) * math.sqrt(1.0 - width**2)
+    kernel = std * width
+
+    def below(bound: float) -> Tensor:
+        return torch.special.ndtr((bound - centre) / kernel)
+
+    upper = below(target.upper) if math.isfinite(target.upper) else torch.ones_like(centre)
+    return upper - below(target.lower) if math.isfinite(target.lower) else upper
+
+
+def _hinge(prediction: Prediction, target: Target) -> Tensor:
+    """Return (C,) smooth hinge of the distance to the accepted window, in standard deviations."""
+    std = prediction.std.detach().clamp(min=1e-6)
+    margin = MARGIN
+    if math.isfinite(target.lower) and math.isfinite(target.upper):
+        half = (target.upper - target.lower) / 2
+        margin_of = torch.minimum(torch.full_like(std, MARGIN), half / std)
+    else:
+        margin_of = torch.full_like(std, margin)
+    cost = torch.zeros_like(prediction.mean)
+    if math.isfinite(target.lower):
+        cost = cost + torch.nn.functional.softplus((target.lower - prediction.mean) / std + margin_of)
+    if math.isfinite(target.upper):
+        cost = cost + torch.nn.functional.softplus((prediction.mean - target.upper) / std + margin_of)
+    return cost
+
+
+def _natural(value: float, target: Target) -> float:
+    """Return a soft target's value in its property's natural unit, lower is better."""
+    unit = _TYPICAL.get(target.property.name, 1.0)
+    z = math.log(max(value, 1e-6) / unit) if target.property.is_positive else value / unit
+    return z if target.minimise else -z
+
+
+def _drift(mean: Tensor, target: Target) -> Tensor:
+    """Return (C,) cost of a soft target: the mean in natural units (log for positive properties)."""
+    unit = _TYPICAL.get(target.property.name, 1.0)
+    z = (mean.clamp(min=1e-6) / unit).log() if target.property.is_positive else mean / unit
+    return z if target.minimise else -z
+
+
+def _miss(value: float, target: Target) -> float:
+    """Return how far a value lies outside a hard target's window, in natural units."""
+    if not math.isfinite(value):
+        return math.inf
+    unit = _TYPICAL.get(target.property.name, 1.0)
+    return max(target.lower - value, value - target.upper, 0.0) / unit
+
+
+def judged_properties() -> tuple[str, ...]:
+    """Return the names of the properties that judges compute; the others are predicted only.
+
+    >>> "band_gap" in judged_properties()
+    False
+    """
+    return tuple(name for name in PROPERTIES if name not in PREDICTED_ONLY)
