@@ -1,14 +1,13 @@
-"""Properties that follow from others: Young's modulus, Poisson ratio, G/K, hardness, density."""
+"""Properties that follow from others: one formula each, for predictions and verdicts alike."""
 
+import math
 from collections.abc import Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-from pymatgen.core import Element
-from torch import Tensor
+from pymatgen.core import Structure
 
-from surrogates.crystal import ELEMENT_SYMBOLS
-from surrogates.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
+from inverse.types import VerifiedValue
 from surrogates.properties import (
     BULK_MODULUS,
     DENSITY,
@@ -20,86 +19,94 @@ from surrogates.properties import (
     YOUNG_MODULUS,
     Property,
 )
-from surrogates.protocol import Z90, Prediction
-from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
+from surrogates.protocol import Z90
 
-_FROM_MODULI: dict[Property, Callable[[Tensor, Tensor], Tensor]] = {
-    YOUNG_MODULUS: young_modulus,
-    POISSON_RATIO: poisson_ratio,
-    PUGH_RATIO: pugh_ratio,
-    HARDNESS: chen_hardness,
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a property follows from two others; `formula` takes floats or tensors, GPa."""
+
+    inputs: tuple[Property, Property]
+    formula: Callable[[Any, Any], Any]
+
+
+def young_modulus(bulk: Any, shear: Any) -> Any:
+    """Return Young's modulus of an isotropic aggregate, GPa: 9KG / (3K + G)."""
+    return 9.0 * bulk * shear / (3.0 * bulk + shear)
+
+
+def poisson_ratio(bulk: Any, shear: Any) -> Any:
+    """Return Poisson's ratio of an isotropic aggregate: (3K - 2G) / (6K + 2G)."""
+    return (3.0 * bulk - 2.0 * shear) / (6.0 * bulk + 2.0 * shear)
+
+
+def vickers_hardness(bulk: Any, shear: Any) -> Any:
+    """Return Chen's hardness, GPa: 2 (G³/K²)^0.585 - 3.
+
+    References:
+        Chen, Niu, Li, Li, Intermetallics 19, 1275 (2011), doi:10.1016/j.intermet.2011.03.026
+    """
+    return 2.0 * (shear**3 / bulk**2) ** 0.585 - 3.0
+
+
+_MODULI = (BULK_MODULUS, SHEAR_MODULUS)
+
+DERIVED: Mapping[Property, Derivation] = {
+    YOUNG_MODULUS: Derivation(_MODULI, young_modulus),
+    POISSON_RATIO: Derivation(_MODULI, poisson_ratio),
+    PUGH_RATIO: Derivation(_MODULI, lambda bulk, shear: shear / bulk),
+    HARDNESS: Derivation(_MODULI, vickers_hardness),
 }
+"""What follows from K and G."""
 
-NEEDED_FOR: dict[Property, tuple[Property, ...]] = {
-    **dict.fromkeys(_FROM_MODULI, (BULK_MODULUS, SHEAR_MODULUS)),
-    DENSITY: (VOLUME,),
-}
-"""Which predictions each derived property is computed from."""
+GEOMETRIC: tuple[Property, ...] = (DENSITY, VOLUME)
+"""What follows from the structure alone."""
 
 
-@cache
-def atomic_masses() -> Tensor:
-    """Return (Z,) atomic masses, amu, in double precision."""
-    return torch.tensor(
-        [float(Element(symbol).atomic_mass) for symbol in ELEMENT_SYMBOLS], dtype=torch.double
-    )
+def geometric_value(structure: Structure, prop: Property) -> float:
+    """Return the density (g/cm³) or volume per atom (Å³) of a structure."""
+    return float(structure.density) if prop == DENSITY else float(structure.volume / len(structure))
 
 
 def with_derived(
-    predictions: Mapping[Property, Prediction], fractions: Tensor | None = None
-) -> dict[Property, Prediction]:
-    """Return the predictions and every derived one that they allow.
+    values: Mapping[str, VerifiedValue], structure: Structure | None
+) -> dict[str, VerifiedValue]:
+    """Return verified values with those that follow from them; errors by linear propagation."""
+    result = dict(values)
+    for prop, derivation in DERIVED.items():
+        parts = [values.get(p.name) for p in derivation.inputs]
+        if prop.name in result or any(p is None or not math.isfinite(p.mean) or p.mean <= 0 for p in parts):
+            continue
+        first, second = (p for p in parts if p is not None)
+        result[prop.name] = _propagated(prop, derivation.formula, first, second)
+    if structure is not None:
+        for prop in GEOMETRIC:
+            value = geometric_value(structure, prop)
+            std = 0.02 * value
+            result.setdefault(
+                prop.name,
+                VerifiedValue(
+                    value, std, value - Z90 * std, value + Z90 * std, value, _cell_source(values), prop.unit
+                ),
+            )
+    return result
 
-    Computed sample by sample, so that shared errors cancel where they should; differentiable.
 
-    Args:
-        predictions: as a surrogate returned them.
-        fractions: (C, Z) atomic fractions, rows sum to 1; needed for the density.
-    """
-    complete = dict(predictions)
-    if BULK_MODULUS in predictions and SHEAR_MODULUS in predictions:
-        bulk, shear = predictions[BULK_MODULUS], predictions[SHEAR_MODULUS]
-        for derived, formula in _FROM_MODULI.items():
-            if derived not in complete:
-                complete[derived] = _propagated(derived, formula, bulk, shear)
-    if VOLUME in predictions and DENSITY not in complete and fractions is not None:
-        volume = predictions[VOLUME]
-        mass = fractions @ atomic_masses().to(fractions) * G_PER_CM3_PER_AMU_PER_A3
-        complete[DENSITY] = _propagated(DENSITY, lambda v, _: mass / v, volume, volume)
-    return complete
-
-
-def needed_properties(wanted: tuple[Property, ...]) -> tuple[Property, ...]:
-    """Return which properties a surrogate must predict so that all of `wanted` are known.
-
-    >>> [p.symbol for p in needed_properties((HARDNESS, BULK_MODULUS))]
-    ['K_VRH', 'G_VRH']
-    """
-    needed = [basic for prop in wanted for basic in NEEDED_FOR.get(prop, (prop,))]
-    return tuple(dict.fromkeys(needed))
+def _cell_source(values: Mapping[str, VerifiedValue]) -> str:
+    energy = values.get("formation_energy_per_atom") or values.get("energy_above_hull")
+    return energy.potential if energy is not None else next((v.potential for v in values.values()), "")
 
 
 def _propagated(
-    derived: Property, formula: Callable[[Tensor, Tensor], Tensor], first: Prediction, second: Prediction
-) -> Prediction:
-    """Return the prediction of formula(first, second), from the joint samples.
-
-    With a single sample the spread comes from the two stds as if they were independent (first order).
-    """
-    mean = formula(first.mean, second.mean)
-    up = formula(first.mean + first.std, second.mean) - mean
-    side = formula(first.mean, second.mean + second.std) - mean
-    spread = up if first is second else torch.sqrt(up**2 + side**2)
-    samples = formula(first.samples, second.samples)
-    if samples.shape[0] > 1:
-        spread = samples.std(dim=0)
-    spread = spread.abs().clamp(min=1e-9)
-    return Prediction(
-        property=derived,
-        mean=mean,
-        std=spread,
-        lower=mean - Z90 * spread,
-        upper=mean + Z90 * spread,
-        samples=samples,
-        in_domain=first.in_domain & second.in_domain,
+    prop: Property, formula: Callable[[Any, Any], Any], first: VerifiedValue, second: VerifiedValue
+) -> VerifiedValue:
+    mean = float(formula(first.mean, second.mean))
+    by_first = float(formula(first.mean * 1.01, second.mean)) - mean
+    by_second = float(formula(first.mean, second.mean * 1.01)) - mean
+    std = math.hypot(
+        by_first * first.std / (0.01 * first.mean), by_second * second.std / (0.01 * second.mean)
     )
+    has_raw = all(math.isfinite(v.raw) and v.raw > 0 for v in (first, second))
+    raw = float(formula(first.raw, second.raw)) if has_raw else math.nan
+    potential = "+".join(dict.fromkeys((first.potential, second.potential)))
+    return VerifiedValue(mean, std, mean - Z90 * std, mean + Z90 * std, raw, potential, prop.unit)
