@@ -61,7 +61,7 @@ class HasTargets(Protocol):
 
 
 def shown_properties(candidates: Iterable[Candidate], config: HasTargets) -> list[str]:
-    """Return the property names of the columns: the targets' first, then the judges', then what else turned up."""
+    """Return the property names of the columns: the targets' first, then the judges', then others."""
     names = [target.property.name for target in config.targets]
     names += ALWAYS_SHOWN
     extra: set[str] = set()
@@ -92,7 +92,7 @@ def columns(properties: Sequence[str]) -> list[str]:
 def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return candidates in the table's order: verified by score, failed, predicted, screened out, proposed.
 
-    A higher score is better; without one `probability_after`, then `probability_target_met`, decides; ties by id.
+    A higher score is better; without one `probability_after`, then `probability_target_met`, decides; then id.
     """
 
     def key(candidate: Candidate) -> tuple[int, float, str]:

@@ -1,0 +1,42 @@
+"""One run as the report reads it: config, candidates in rank order, manifest; from the folder alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inverse.config import CampaignConfig, load_config
+from inverse.report.table import ranked
+from inverse.storage import RunFolder
+from inverse.types import Candidate
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run left behind.
+
+    Attributes:
+        folder: of the run.
+        config: as it was run.
+        candidates: in the order of the table, verified first.
+        manifest: see schemas/manifest.schema.json; may lack anything.
+    """
+
+    folder: Path
+    config: CampaignConfig
+    candidates: tuple[Candidate, ...]
+    manifest: Mapping[str, Any]
+
+
+def read_run(folder: str | Path) -> Run:
+    """Return the run of a folder; needs no lock, changes nothing, loads no model.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        ConfigError: its config.yaml cannot be read.
+    """
+    folder = Path(folder)
+    with RunFolder.read(folder) as stored:
+        candidates = stored.candidates()
+        manifest = stored.manifest()
+    return Run(folder, load_config(folder / "config.yaml"), tuple(ranked(candidates)), manifest)

@@ -1,0 +1,334 @@
+"""What a run amounts to: hits by class, optimism gap, funnel, binding target, nearest wish. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from inverse.types import Candidate, HitClass, Status, Target
+from surrogates.properties import ENERGY_ABOVE_HULL
+
+DEFAULT_HULL_LIMIT = 0.1
+"""eV/atom: what counts as a hit where the config names no hull target."""
+
+STARTED = (Status.FAILED, Status.VERIFIED, Status.HIT)
+"""Statuses of candidates whose verification was started: the denominator of every rate."""
+
+
+@dataclass(frozen=True)
+class HitRate:
+    """Hits of verifications started, with the Wilson 95 % interval; None when nothing was started."""
+
+    hits: int
+    started: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class OptimismGap:
+    """How much better the predictions looked than the verdicts.
+
+    Attributes:
+        property: name.
+        relative: median of (predicted mean at selection - verified) / verified; None without any.
+        absolute: median of (predicted mean at selection - verified), natural unit; None without any.
+        n: verified candidates that have both values.
+        n_undefined: of these, how many have a verified value of 0 and so no relative difference.
+        n_failed: verifications that ended without this value.
+    """
+
+    property: str
+    relative: float | None
+    absolute: float | None
+    n: int
+    n_undefined: int
+    n_failed: int
+
+
+@dataclass(frozen=True)
+class FunnelStage:
+    """One narrowing of the run.
+
+    Attributes:
+        name: proposed, passed the screen, verification started, converged, hit ...
+        count: candidates that came this far.
+        lost: reason -> how many ended between the previous stage and this one, most frequent first.
+    """
+
+    name: str
+    count: int
+    lost: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TargetMiss:
+    """How often a hard target was missed by converged candidates.
+
+    Attributes:
+        target: which.
+        missed: verified candidates beyond it.
+        missed_alone: of these, how many met all others.
+        unknown: verified candidates without a value.
+    """
+
+    target: Target
+    missed: int
+    missed_alone: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The smallest loosening of the targets that the verified candidates would have fulfilled.
+
+    Attributes:
+        candidate: who fulfils it.
+        bounds: property name -> (asked lower, asked upper, value found); only targets that must give way.
+        distance: largest relative violation.
+        basis: "verified" or "predicted".
+    """
+
+    candidate: Candidate
+    bounds: Mapping[str, tuple[float, float, float]]
+    distance: float
+    basis: str
+
+
+def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the Wilson score interval of a rate; 95 % by default.
+
+    Raises:
+        ValueError: n < 1 or hits outside 0..n.
+
+    References:
+        Wilson, J. Am. Stat. Assoc. 22, 209 (1927), doi:10.1080/01621459.1927.10502953
+
+    >>> low, high = wilson_interval(10, 40)
+    >>> f"{low:.3f} {high:.3f}"
+    '0.142 0.402'
+    """
+    if n < 1 or not 0 <= hits <= n:
+        raise ValueError(f"{hits} hits of {n}: no rate")
+    rate, z2 = hits / n, z * z
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def hit_rate(candidates: Iterable[Candidate], proposer: str | None = None) -> HitRate:
+    """Return the hit rate of a run, or of one proposer in it; the denominator is verifications started."""
+    chosen = [c for c in candidates if c.status in STARTED and proposer in (None, c.proposer)]
+    hits = sum(c.status is Status.HIT for c in chosen)
+    if not chosen:
+        return HitRate(0, 0, None, None, None)
+    lower, upper = wilson_interval(hits, len(chosen))
+    return HitRate(hits, len(chosen), hits / len(chosen), lower, upper)
+
+
+def hits_by_class(candidates: Iterable[Candidate]) -> dict[str, int]:
+    """Return how many hits are known, derivative and new, zeros included; 'unclassified' only when some are.
+
+    >>> hits_by_class([])
+    {'known': 0, 'derivative': 0, 'new': 0}
+    """
+    counts = dict.fromkeys((str(c) for c in HitClass), 0)
+    for candidate in candidates:
+        if candidate.status is Status.HIT:
+            name = "unclassified" if candidate.hit_class is None else str(candidate.hit_class)
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def optimism_gap(candidates: Iterable[Candidate], property_name: str) -> OptimismGap:
+    """Return the optimism gap of one property over all verified candidates, hits or not."""
+    differences, ratios, failed = [], [], 0
+    for candidate in candidates:
+        if candidate.status not in STARTED:
+            continue
+        value = verified_value(candidate, property_name)
+        predicted = candidate.predictions.get(property_name)
+        if value is None:
+            failed += 1
+        elif predicted is not None and math.isfinite(predicted.mean):
+            differences.append(predicted.mean - value)
+            if value != 0:
+                ratios.append((predicted.mean - value) / value)
+    return OptimismGap(
+        property_name,
+        median(ratios) if ratios else None,
+        median(differences) if differences else None,
+        len(differences),
+        len(differences) - len(ratios),
+        failed,
+    )
+
+
+def verified_value(candidate: Candidate, property_name: str) -> float | None:
+    """Return the verified mean on the DFT scale; None without a finite one."""
+    if candidate.verification is None:
+        return None
+    value = candidate.verification.values.get(property_name)
+    return value.mean if value is not None and math.isfinite(value.mean) else None
+
+
+def reason_name(reason: str) -> str:
+    """Return the constraint or stage that a reason starts with.
+
+    >>> reason_name("distances: W-W 1.2 Å")
+    'distances'
+    """
+    return reason.split(":", 1)[0].strip() or "no reason given"
+
+
+def funnel(
+    candidates: Sequence[Candidate], targets: Sequence[Target], counts: Mapping[str, Any] | None = None
+) -> list[FunnelStage]:
+    """Return how the run narrowed, from proposals to hits, with what was lost at each stage and why.
+
+    Args:
+        candidates: those stored one by one.
+        targets: of the config; names what verified candidates missed.
+        counts: the manifest's funnel; its totals count where they exceed what is stored.
+    """
+    counts = counts or {}
+    screened = _frequent(reason_name(c.reason) for c in candidates if c.status is Status.SCREENED_OUT)
+    for name, number in dict(counts.get("screened_out") or {}).items():
+        screened[name] = max(number, screened.get(name, 0))
+    started = [c for c in candidates if c.status in STARTED]
+    failed = [c for c in started if c.status is Status.FAILED]
+    hits = sum(c.status is Status.HIT for c in started)
+    n_screened = sum(screened.values())
+    n_proposed = max(int(counts.get("proposed") or 0), len(candidates))
+    waiting = n_proposed - n_screened - len(started)
+    missed = _frequent(_why_no_hit(c, targets) for c in started if c.status is Status.VERIFIED)
+    return [
+        FunnelStage("proposed", n_proposed, {}),
+        FunnelStage("passed the screen", n_proposed - n_screened, _sorted(screened)),
+        FunnelStage("verification started", len(started), {"not selected": waiting} if waiting > 0 else {}),
+        FunnelStage(
+            "converged", len(started) - len(failed), _frequent(reason_name(_why_failed(c)) for c in failed)
+        ),
+        FunnelStage("hit", hits, missed),
+    ]
+
+
+def effective_targets(targets: Sequence[Target]) -> list[Target]:
+    """Return the hard targets, with E_hull <= 0.1 eV/atom added where the config names no hull target."""
+    hard = [target for target in targets if target.is_hard]
+    if not any(target.property == ENERGY_ABOVE_HULL for target in hard):
+        hard.append(Target(ENERGY_ABOVE_HULL, maximum=DEFAULT_HULL_LIMIT))
+    return hard
+
+
+def target_misses(candidates: Iterable[Candidate], targets: Sequence[Target]) -> list[TargetMiss]:
+    """Return for each hard target how many converged candidates missed it; the binding one first.
+
+    A target binds when it is the only one missed most often; ties are broken by all misses.
+    """
+    hard = effective_targets(targets)
+    tallies = {target: [0, 0, 0] for target in hard}
+    for candidate in candidates:
+        if candidate.status not in (Status.VERIFIED, Status.HIT):
+            continue
+        missed = []
+        for target in hard:
+            value = verified_value(candidate, target.property.name)
+            if value is None:
+                tallies[target][2] += 1
+            elif not target.is_met(value):
+                tallies[target][0] += 1
+                missed.append(target)
+        if len(missed) == 1:
+            tallies[missed[0]][1] += 1
+    misses = [TargetMiss(target, *tally) for target, tally in tallies.items()]
+    return sorted(misses, key=lambda miss: (-miss.missed_alone, -miss.missed))
+
+
+def binding_target(candidates: Iterable[Candidate], targets: Sequence[Target]) -> TargetMiss | None:
+    """Return the target that kept most candidates from being hits; None when none was missed."""
+    misses = target_misses(candidates, targets)
+    return misses[0] if misses and misses[0].missed > 0 else None
+
+
+def nearest_wish(candidates: Sequence[Candidate], targets: Sequence[Target]) -> Wish | None:
+    """Return the smallest loosening of the targets that a candidate of this run fulfils.
+
+    Verified, Born-stable candidates count first; without any, the predictions of those that were screened.
+    The distance is the largest violation relative to the bound (0.1 eV/atom for energies). None when no
+    candidate has values, or when one meets everything.
+    """
+    hard = effective_targets(targets)
+    verified = [
+        c
+        for c in candidates
+        if c.status is Status.VERIFIED and c.verification and c.verification.is_stable is not False
+    ]
+    wishes = [_wish(c, hard, "verified") for c in verified]
+    found = [wish for wish in wishes if wish is not None]
+    if not found:
+        waiting = [c for c in candidates if c.status in (Status.PREDICTED, Status.FAILED)]
+        wishes = [_wish(c, hard, "predicted") for c in waiting]
+        found = [wish for wish in wishes if wish is not None]
+    return min(found, key=lambda wish: (wish.distance, wish.candidate.id), default=None)
+
+
+def violation(target: Target, value: float) -> float:
+    """Return by how much a value misses a target, relative to the bound; 0 when met.
+
+    Energies are measured in units of 0.1 eV/atom, so that a bound near 0 has a scale.
+    """
+    beyond = max(target.lower - value, value - target.upper, 0.0)
+    if beyond == 0.0:
+        return 0.0
+    bound = target.lower if value < target.lower else target.upper
+    scale = DEFAULT_HULL_LIMIT if target.property.unit.startswith("eV") else max(abs(bound), 1e-6)
+    return beyond / scale
+
+
+def _wish(candidate: Candidate, hard: Sequence[Target], basis: str) -> Wish | None:
+    bounds: dict[str, tuple[float, float, float]] = {}
+    distance = 0.0
+    for target in hard:
+        name = target.property.name
+        if basis == "verified":
+            value = verified_value(candidate, name)
+        else:
+            predicted = candidate.predictions.get(name)
+            value = predicted.mean if predicted is not None and math.isfinite(predicted.mean) else None
+        if value is None:
+            if basis == "predicted":
+                continue
+            return None
+        if (miss := violation(target, value)) > 0:
+            bounds[name] = (target.lower, target.upper, value)
+            distance = max(distance, miss)
+    return Wish(candidate, bounds, distance, basis) if bounds else None
+
+
+def _why_no_hit(candidate: Candidate, targets: Sequence[Target]) -> str:
+    if candidate.duplicate_of:
+        return "duplicate of a better one"
+    if candidate.verification is not None and candidate.verification.is_stable is False:
+        return "mechanically unstable"
+    missed = []
+    for target in effective_targets(targets):
+        value = verified_value(candidate, target.property.name)
+        if value is not None and not target.is_met(value):
+            missed.append(target.property.symbol)
+    return "misses " + " and ".join(missed) if missed else reason_name(candidate.reason)
+
+
+def _why_failed(candidate: Candidate) -> str:
+    return candidate.reason or (candidate.verification.reason if candidate.verification else "")
+
+
+def _frequent(names: Iterable[str]) -> dict[str, int]:
+    return _sorted(Counter(names))
+
+
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

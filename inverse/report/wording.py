@@ -1,0 +1,182 @@
+"""Targets, constraints, numbers and reasons as a reader would say them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from inverse.config import CampaignConfig
+from inverse.report.summary import DEFAULT_HULL_LIMIT
+from inverse.types import Target
+from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES
+
+LABELS = {
+    "bulk_modulus_vrh": "bulk modulus K",
+    "shear_modulus_vrh": "shear modulus G",
+    "young_modulus_vrh": "Young's modulus E",
+    "poisson_ratio": "Poisson's ratio",
+    "pugh_ratio": "Pugh's ratio G/K",
+    "vickers_hardness_chen": "Vickers hardness (Chen)",
+    "formation_energy_per_atom": "formation energy",
+    "energy_above_hull": "energy above hull",
+    "band_gap": "band gap",
+    "volume_per_atom": "volume per atom",
+    "density": "density",
+}
+SYMBOLS = {
+    "bulk_modulus_vrh": "K",
+    "shear_modulus_vrh": "G",
+    "young_modulus_vrh": "E",
+    "poisson_ratio": "ν",
+    "pugh_ratio": "G/K",
+    "vickers_hardness_chen": "H",
+    "formation_energy_per_atom": "E_form",
+    "energy_above_hull": "E_hull",
+    "band_gap": "E_gap",
+    "volume_per_atom": "V",
+    "density": "ρ",
+}
+
+
+def label(name: str) -> str:
+    """Return a property's name as a reader says it.
+
+    >>> label("bulk_modulus_vrh"), label("melting_point")
+    ('bulk modulus K', 'melting point')
+    """
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def symbol(name: str) -> str:
+    """Return the short symbol of a property for table heads."""
+    return SYMBOLS.get(name, name.replace("_", " "))
+
+
+def unit(name: str) -> str:
+    """Return the unit of a property, "" when it has none or is unknown."""
+    return PROPERTIES[name].unit if name in PROPERTIES else ""
+
+
+def number(value: float | None, name: str = "") -> str:
+    """Return a number with the digits that its property deserves; an en dash when there is none.
+
+    >>> number(312.44, "bulk_modulus_vrh"), number(0.03162, "energy_above_hull"), number(None)
+    ('312', '0.032', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    property_unit = unit(name)
+    if property_unit == "GPa":
+        text = f"{value:.0f}" if abs(value) >= 20 else f"{value:.1f}"
+    elif property_unit.startswith("eV"):
+        text = f"{value:.3f}"
+    else:
+        text = f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 0, signed: bool = False) -> str:
+    """Return a fraction in percent.
+
+    >>> percent(0.254), percent(-0.05, 1, signed=True)
+    ('25 %', '−5.0 %')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    sign = "+" if signed and value > 0 else ""
+    return f"{sign}{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def target_text(target: Target) -> str:
+    """Return a target as a clause.
+
+    >>> from surrogates.properties import BULK_MODULUS
+    >>> target_text(Target(BULK_MODULUS, minimum=300))
+    'bulk modulus K ≥ 300 GPa'
+    """
+    name, of = label(target.property.name), f" {target.property.unit}".rstrip()
+    if target.minimise or target.maximise:
+        return f"{name} as {'low' if target.minimise else 'high'} as possible (ranks, does not decide)"
+    if target.near is not None:
+        return f"{name} within {target.tolerance:g} of {target.near:g}{of}"
+    if target.minimum is not None and target.maximum is not None:
+        return f"{name} between {target.minimum:g} and {target.maximum:g}{of}"
+    if target.minimum is not None:
+        return f"{name} ≥ {target.minimum:g}{of}"
+    return f"{name} ≤ {target.maximum:g}{of}"
+
+
+def targets_text(targets: Sequence[Target]) -> list[str]:
+    """Return every target as a clause; the default hull limit is named where none was given."""
+    clauses = [target_text(target) for target in targets]
+    if not any(t.is_hard and t.property == ENERGY_ABOVE_HULL for t in targets):
+        clauses.append(f"energy above hull ≤ {DEFAULT_HULL_LIMIT:g} eV/atom (the default)")
+    return clauses
+
+
+def constraints_text(config: CampaignConfig) -> list[str]:
+    """Return every constraint as a clause, defaults that exclude nothing left out."""
+    limits = config.constraints
+    elements = limits.elements
+    clauses = []
+    if elements.only:
+        clauses.append(f"only {_listed(elements.only)}")
+    if elements.include_all:
+        clauses.append(f"all of {_listed(elements.include_all)}")
+    if elements.include_any:
+        clauses.append(f"at least one of {_listed(elements.include_any)}")
+    if elements.exclude:
+        clauses.append(f"no {_listed(elements.exclude)}")
+    if elements.exclude_groups:
+        groups = [name.replace("_", " ") for name in elements.exclude_groups]
+        clauses.append(f"no {_listed(groups)} elements")
+    if limits.chemical_systems:
+        also = " and their subsystems" if limits.subsystems else ""
+        clauses.append(f"chemical systems {_listed(limits.chemical_systems)}{also}")
+    clauses.append(f"{_range(limits.n_elements)} elements")
+    clauses.append(f"{_range(limits.n_atoms)} atoms in the primitive cell")
+    clauses.append(
+        {
+            "any": "known materials welcome",
+            "new_composition": "only formulas in no carried table",
+            "new_structure": "known formulas only in structures that none of the carried ones matches",
+        }.get(limits.novelty, limits.novelty)
+    )
+    if not limits.derivatives:
+        clauses.append("no orderings of known solid solutions (derivatives)")
+    return clauses
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a duration.
+
+    >>> seconds_text(42), seconds_text(754), seconds_text(9000)
+    ('42 s', '12 min 34 s', '2 h 30 min')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plain_text(value: Any) -> str:
+    """Return a manifest value for a table of settings: nested mappings as `key value` pairs."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain_text(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "–" if value is None else str(value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _range(limits: tuple[int, int]) -> str:
+    low, high = limits
+    return str(low) if low == high else (f"at most {high}" if low <= 1 else f"{low} to {high}")
