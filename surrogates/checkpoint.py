@@ -1,4 +1,4 @@
-"""Checkpoints: weights (safetensors) beside a JSON manifest with kind, config, properties and format version."""
+"""Checkpoints: weights (safetensors) beside a JSON manifest of kind, config and format version."""
 
 import importlib
 import json

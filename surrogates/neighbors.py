@@ -1,6 +1,7 @@
 """Differentiable periodic edges of a batch of crystals, without a loop over atoms."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -73,13 +74,12 @@ def _find(crystals: CrystalBatch, cutoff: Tensor) -> tuple[Tensor, Tensor, Tenso
     n_atoms = crystals.n_atoms
     cost = (n_atoms**2 * (2 * ranges + 1).prod(dim=1)).cumsum(0)
     chunk = torch.div(cost - 1, MAX_CANDIDATES, rounding_mode="floor")
-    bounds = torch.cat(
-        [torch.zeros(1, dtype=torch.long), (chunk[1:] != chunk[:-1]).nonzero().flatten().cpu() + 1]
-    ).tolist() + [crystals.n_crystals]
+    starts = (chunk[1:] != chunk[:-1]).nonzero().flatten() + 1
+    bounds = [0, *starts.tolist(), crystals.n_crystals]
     first_atom = torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)])
     parts = [
         _find_chunk(crystals, cutoff, ranges, n_atoms, first_atom, low, high)
-        for low, high in zip(bounds[:-1], bounds[1:])
+        for low, high in pairwise(bounds)
         if high > low
     ]
     if not parts:
