@@ -1,0 +1,290 @@
+"""Relaxed-ion stiffness from strained and displaced cells, as few of them as the symmetry needs."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from inverse.verification.potentials import Potential
+from inverse.verification.symmetric_cell import (
+    SHEAR,
+    SymmetricCell,
+    mandel_to_tensor,
+    voigt_to_mandel,
+    without_translation,
+)
+from surrogates import elasticity
+from surrogates.errors import VerificationError
+from surrogates.units import GPA_PER_EV_PER_A3
+
+VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEAR, SHEAR])
+"""Mandel stiffness / Voigt stiffness with engineering shear, component by component."""
+
+
+@dataclass(frozen=True)
+class StiffnessSettings:
+    """Finite differences of the tensor; the defaults are the settings of record.
+
+    Attributes:
+        strain: size of the strains, either sign (engineering shear is twice a shear component).
+        repeat_factor: the strains are repeated at this multiple; 0 leaves the repetition out.
+        displacement: largest displacement of an atom, Å.
+        soft_mode: eV/Å²; a coupled mode below minus this is unstable, between the two it is dropped.
+        amplitude_limit: relative difference of K or G between the two strain sizes that is flagged.
+        only_bulk: only the strains that keep the whole symmetry, which decide K (Voigt, Reuss and Hill).
+    """
+
+    strain: float = 0.01
+    repeat_factor: float = 2.0
+    displacement: float = 0.015
+    soft_mode: float = 0.02
+    amplitude_limit: float = 0.05
+    only_bulk: bool = False
+
+
+@dataclass(frozen=True)
+class Stiffness:
+    """A stiffness with what is needed to trust it.
+
+    Attributes:
+        relaxed: (6, 6) GPa, relaxed-ion, Voigt, engineering shear, in the cell's own frame.
+        clamped: (6, 6) GPa, ions held at fixed fractional coordinates.
+        bulk_modulus: Hill, GPa; NaN when unstable.
+        shear_modulus: Hill, GPa; NaN when unstable, or when only the bulk modulus was asked for.
+        bulk_amplitude: difference to the repetition at larger strain, GPa; NaN without repetition.
+        shear_amplitude: the same of the shear modulus.
+        lowest_eigenvalue: of the relaxed tensor (its symmetric part when only K was asked for), GPa.
+        lowest_mode: lowest force constant of the modes that couple to strain, eV/Å²; inf without any.
+        is_stable: positive definite and no negative coupled mode.
+        flags: unstable_tensor, unstable_mode, soft_mode_dropped, amplitude_dependent.
+        n_evaluations: single points used.
+    """
+
+    relaxed: np.ndarray
+    clamped: np.ndarray
+    bulk_modulus: float
+    shear_modulus: float
+    bulk_amplitude: float
+    shear_amplitude: float
+    lowest_eigenvalue: float
+    lowest_mode: float
+    is_stable: bool
+    flags: tuple[str, ...]
+    n_evaluations: int
+
+
+def stiffness(
+    cell: SymmetricCell,
+    potential: Potential,
+    settings: StiffnessSettings | None = None,
+    deadline: float = float("inf"),
+) -> Stiffness:
+    """Return the relaxed-ion stiffness of a relaxed cell by the internal-strain formula.
+
+    C = clamped - (1/V) L^T K^-1 L, with L the forces per strain at fixed fractional coordinates and K the force
+    constants at Gamma of the modes that symmetry lets couple to strain. Deterministic.
+
+    Args:
+        cell: relaxed by the same potential.
+        potential: what to ask.
+        settings: finite differences.
+        deadline: `time.monotonic()` after which to give up.
+
+    Raises:
+        VerificationError: a potential that failed, or the time limit.
+
+    References:
+        Wu, Vanderbilt, Hamann, Phys. Rev. B 72, 035105 (2005), doi:10.1103/PhysRevB.72.035105
+    """
+    return _Tensor(cell, potential, settings or StiffnessSettings(), deadline).run()
+
+
+class _Tensor:
+    """Strains, displacements and their responses, in Mandel components and flat (3A,) displacements."""
+
+    def __init__(
+        self, cell: SymmetricCell, potential: Potential, settings: StiffnessSettings, deadline: float
+    ) -> None:
+        self.cell, self.potential, self.settings, self.deadline = cell, potential, settings, deadline
+        self.strain_basis = cell.free_strains if settings.only_bulk else np.eye(6)
+        self.strains = _generators(self.strain_basis, cell.strain_operations)
+        self.modes = coupled_modes(cell, self.strain_basis)
+        self.n_evaluations = 0
+
+    def run(self) -> Stiffness:
+        clamped, coupling = self._strained(self.settings.strain)
+        constants = self._force_constants()
+        relaxed, lowest_mode, flags = self._relax_ions(clamped, coupling, constants)
+        bulk, shear, lowest = self._moduli(relaxed)
+        change = (float("nan"), float("nan"))
+        if self.settings.repeat_factor and np.isfinite(bulk):
+            again = self._strained(self.settings.strain * self.settings.repeat_factor)
+            bulk2, shear2, _ = self._moduli(self._relax_ions(*again, constants)[0])
+            change = (abs(bulk2 - bulk), abs(shear2 - shear))
+        limit = self.settings.amplitude_limit
+        if not np.isfinite(bulk):
+            flags = (*flags, "unstable_tensor")
+        elif self.settings.repeat_factor and not (
+            change[0] <= limit * bulk and (self.settings.only_bulk or change[1] <= limit * shear)
+        ):
+            flags = (*flags, "amplitude_dependent")
+        stable = "unstable_tensor" not in flags and "unstable_mode" not in flags
+        return Stiffness(
+            relaxed=relaxed / VOIGT_OF_MANDEL,
+            clamped=clamped / VOIGT_OF_MANDEL,
+            bulk_modulus=bulk if stable else float("nan"),
+            shear_modulus=shear if stable else float("nan"),
+            bulk_amplitude=change[0],
+            shear_amplitude=change[1],
+            lowest_eigenvalue=lowest,
+            lowest_mode=lowest_mode,
+            is_stable=stable,
+            flags=flags,
+            n_evaluations=self.n_evaluations,
+        )
+
+    def _strained(self, size: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the clamped Mandel stiffness (6, 6) GPa and the forces per strain (M, 6), eV/Å, on the modes."""
+        operations = self.cell.strain_operations
+        applied, stresses, forces = [], [], []
+        for strain in self.strains:
+            amplitude = size * (SHEAR if np.abs(strain[3:]).max() > 0.9 else 1.0) * strain
+            stress, force = self._central(mandel_to_tensor(amplitude), None, _reverses(operations, strain))
+            applied.append(operations @ strain)
+            stresses.append(operations @ stress / np.linalg.norm(amplitude))
+            forces.append(self.cell.displacement_operations @ force / np.linalg.norm(amplitude))
+        inverse = np.linalg.pinv(np.concatenate(applied), rcond=1e-8)
+        response = (inverse @ np.concatenate(stresses)) * GPA_PER_EV_PER_A3
+        coupling = (inverse @ np.concatenate(forces)) @ self.modes.T
+        return 0.5 * (response + response.T), coupling.T
+
+    def _force_constants(self) -> np.ndarray:
+        """Return the (M, M) force constants among the coupled modes, eV/Å²."""
+        n_modes = len(self.modes)
+        if n_modes == 0:
+            return np.zeros((0, 0))
+        operations = self.cell.displacement_operations
+        moved, pulled = [], []
+        for shift in _generators(self.modes, operations):
+            size = self.settings.displacement / np.linalg.norm(shift.reshape(-1, 3), axis=1).max()
+            amplitude = (size * shift).reshape(-1, 3)
+            _, force = self._central(np.zeros((3, 3)), amplitude, _reverses(operations, shift))
+            moved.append((operations @ shift) @ self.modes.T)
+            pulled.append((operations @ (-force / size)) @ self.modes.T)
+        constants = np.linalg.pinv(np.concatenate(moved), rcond=1e-8) @ np.concatenate(pulled)
+        return np.asarray(0.5 * (constants + constants.T))
+
+    def _central(
+        self, strain: np.ndarray, shift: np.ndarray | None, is_odd: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return half the difference of stress (6,) and forces (3A,) between plus and minus.
+
+        `is_odd` is the index of an operation that turns plus into minus: then one cell is enough.
+        """
+        stress, force = self._respond(self.cell.moved(strain, shift))
+        if is_odd is not None:
+            other_stress = self.cell.strain_operations[is_odd] @ stress
+            other_force = self.cell.displacement_operations[is_odd] @ force
+        else:
+            other = self.cell.moved(-strain, None if shift is None else -shift)
+            other_stress, other_force = self._respond(other)
+        return 0.5 * (stress - other_stress), 0.5 * (force - other_force)
+
+    def _respond(self, cell: SymmetricCell) -> tuple[np.ndarray, np.ndarray]:
+        if time.monotonic() > self.deadline:
+            raise VerificationError(f"time limit during the elastic tensor by {self.potential.name}")
+        self.n_evaluations += 1
+        point = self.potential.evaluate(cell.numbers, cell.lattice, cell.frac_coords)
+        return voigt_to_mandel(point.stress), without_translation(point.forces.reshape(1, -1))[0]
+
+    def _relax_ions(
+        self, clamped: np.ndarray, coupling: np.ndarray, constants: np.ndarray
+    ) -> tuple[np.ndarray, float, tuple[str, ...]]:
+        """Return the relaxed Mandel stiffness, the lowest coupled mode and flags."""
+        if len(constants) == 0:
+            return clamped, float("inf"), ()
+        values, vectors = np.linalg.eigh(constants)
+        flags: tuple[str, ...] = ()
+        if values[0] < -self.settings.soft_mode:
+            flags = ("unstable_mode",)
+        keep = np.abs(values) >= self.settings.soft_mode
+        if not keep.all():
+            flags = (*flags, "soft_mode_dropped")
+        projected = vectors[:, keep].T @ coupling
+        softening = projected.T @ (projected / values[keep, None]) / self.cell.volume
+        return clamped - softening * GPA_PER_EV_PER_A3, float(values[0]), flags
+
+    def _moduli(self, mandel: np.ndarray) -> tuple[float, float, float]:
+        """Return Hill K and G (NaN when not positive definite) and the lowest eigenvalue, GPa."""
+        basis = self.strain_basis
+        inside = basis @ mandel @ basis.T
+        lowest = float(np.linalg.eigvalsh(inside)[0])
+        if not lowest > 0:
+            return float("nan"), float("nan"), lowest
+        if self.settings.only_bulk:
+            hydrostatic = basis @ np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+            voigt = float(hydrostatic @ inside @ hydrostatic) / 9.0
+            reuss = 1.0 / float(hydrostatic @ np.linalg.solve(inside, hydrostatic))
+            return 0.5 * (voigt + reuss), float("nan"), lowest
+        tensor = torch.as_tensor(mandel / VOIGT_OF_MANDEL)[None]
+        bulk, shear = elasticity.hill_bulk_modulus(tensor), elasticity.hill_shear_modulus(tensor)
+        return float(bulk), float(shear), lowest
+
+
+def coupled_modes(cell: SymmetricCell, strain_basis: np.ndarray) -> np.ndarray:
+    """Return (M, 3A) orthonormal displacements that symmetry lets couple to the strains; no translation.
+
+    The images of all maps from strains to displacements that commute with every operation; force constants
+    do not lead out of this space.
+    """
+    n_group, n_free = len(cell.rotations), 3 * cell.n_atoms
+    strains = strain_basis @ cell.strain_operations @ strain_basis.T
+    images = []
+    for k in range(len(strain_basis)):
+        # maps |u><strain k| averaged over the group, for every unit displacement u at once
+        averaged = np.einsum("gab,gj->abj", cell.displacement_operations, strains[:, :, k]) / n_group
+        images.append(averaged.transpose(1, 2, 0).reshape(-1, n_free))
+    spanned = without_translation(np.concatenate(images))
+    _, values, right = np.linalg.svd(spanned, full_matrices=False)
+    return np.asarray(right[values > 1e-6])
+
+
+def _generators(basis: np.ndarray, operations: np.ndarray) -> list[np.ndarray]:
+    """Return few unit vectors whose images under the operations span `basis` (rows, orthonormal).
+
+    Coordinate axes come first when the basis is the whole space (pure Voigt strains); otherwise fixed
+    pseudo-random mixtures, of which one generates every kind of mode at once.
+    """
+    left, chosen = basis, []
+    is_whole = len(basis) == basis.shape[1]
+    candidates = np.eye(len(basis)) if is_whole else None
+    generator = np.random.default_rng(0)
+    while len(left):
+        trials = candidates if candidates is not None else generator.normal(size=(24, len(left))) @ left
+        best = max(trials, key=lambda trial: _spread(trial, left, operations))
+        chosen.append(best / np.linalg.norm(best))
+        orbit = operations @ chosen[-1] @ left.T
+        _, values, right = np.linalg.svd(orbit)
+        rank = int((values > 1e-6 * values[0]).sum())
+        left = right[rank:] @ left
+    return chosen
+
+
+def _spread(vector: np.ndarray, left: np.ndarray, operations: np.ndarray) -> tuple[int, float]:
+    """Return how many new directions the images of a vector span, and how evenly."""
+    length = np.linalg.norm(vector)
+    values = np.linalg.svd(operations @ (vector / length) @ left.T, compute_uv=False)
+    rank = int((values > 1e-4 * max(values[0], 1e-12)).sum()) if values[0] > 1e-4 else 0
+    return rank, round(float(values[rank - 1] / values[0]), 6) if rank else 0.0
+
+
+def _reverses(operations: np.ndarray, vector: np.ndarray) -> np.ndarray | None:
+    """Return the index of an operation that turns the vector into its opposite; None without one."""
+    found = np.flatnonzero(np.abs(operations @ vector + vector).max(axis=1) < 1e-6)
+    return found[0] if len(found) else None
+
+
+def bulk_only(settings: StiffnessSettings) -> StiffnessSettings:
+    """Return the settings that compute K alone: a third of the evaluations."""
+    return replace(settings, only_bulk=True)
