@@ -1,0 +1,1 @@
+"""Builders of the reference package data: hull, facts, signatures, element energies."""

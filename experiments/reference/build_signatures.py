@@ -1,0 +1,122 @@
+"""Signatures of every known structure -> inverse/reference/signatures.parquet.
+
+    python -m experiments.reference.build_signatures
+
+Sharded under .work/reference/signatures/, about 2 ms a structure.
+"""
+
+import json
+import time
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from pymatgen.core import Composition
+
+from experiments.reference.sources import WORK, read_rows
+from inverse.reference.phases import PACKAGE_DATA
+from inverse.reference.signatures import Cell, signature_text
+
+SHARD = 5000
+ORIGINS = ("aflow_prototype", "mp", "aflow", "jarvis", "alexandria", "wbm")
+
+
+def origin_of(source: str) -> str:
+    """Return which collection a row came from."""
+    for prefix, origin in (("aflow", "aflow"), ("jarvis", "jarvis"), ("alex", "alexandria"), ("wbm", "wbm")):
+        if source.startswith(prefix):
+            return origin
+    return "mp"
+
+
+def signatures_of(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write [formula, text, volume per atom, origin] of rows to a shard, unless it exists."""
+    if path.exists():
+        return
+    began = time.time()
+    found = []
+    for row in rows:
+        cell = Cell(np.array(row["lattice"]), np.array(row["frac_coords"]), tuple(row["species"]))
+        text = signature_text(cell)
+        if text is not None:
+            formula = Composition(row["formula"]).reduced_formula
+            found.append([formula, text, cell.volume_per_atom, origin_of(row["source"])])
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(found))
+    temporary.replace(path)
+    print(f"{path.name}: {len(found)} of {len(rows)}, {time.time() - began:.0f} s", flush=True)
+
+
+def prototypes() -> list[dict[str, Any]]:
+    """Return pymatgen's AFLOW prototypes as rows."""
+    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+
+    rows = []
+    for entry in AFLOW_PROTOTYPE_LIBRARY:
+        structure = entry["snl"].structure
+        cell = Cell.from_structure(structure)
+        rows.append(
+            {
+                "lattice": cell.lattice,
+                "frac_coords": cell.frac_coords,
+                "species": cell.species,
+                "formula": cell.reduced_formula,
+                "source": "prototype",
+            }
+        )
+    return rows
+
+
+def compute() -> list[list[Any]]:
+    """Return all shards' rows, computing those that are missing."""
+    folder = WORK / "signatures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("elasticity", "mp_structures", "wbm"):
+        rows = read_rows(name)
+        for start in range(0, len(rows), SHARD):
+            signatures_of(rows[start : start + SHARD], folder / f"{name}_{start:05d}.json")
+    path = folder / "prototypes.json"
+    if not path.exists():
+        signatures_of(prototypes(), path)
+    found: list[list[Any]] = []
+    for path in sorted(folder.glob("*.json")):
+        rows = json.loads(path.read_text())
+        found += [[*r[:3], "aflow_prototype"] for r in rows] if path.name == "prototypes.json" else rows
+    return found
+
+
+def build() -> None:
+    """Write the package data: one row per (formula, signature), median volume, first origin."""
+    groups: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
+    for formula, text, volume, origin in compute():
+        groups[formula, text].append((volume, ORIGINS.index(origin)))
+    keys = sorted(groups)
+    table = pa.table(
+        {
+            "formula": [k[0] for k in keys],
+            "signature": [k[1] for k in keys],
+            "volume_per_atom": pa.array(
+                [round(float(np.median([v for v, _ in groups[k]])), 2) for k in keys], pa.float32()
+            ),
+            "origin": pa.array([min(o for _, o in groups[k]) for k in keys], pa.uint8()),
+        }
+    )
+    path = PACKAGE_DATA / "signatures.parquet"
+    parquet.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=False,
+        column_encoding={"formula": "DELTA_BYTE_ARRAY", "signature": "DELTA_BYTE_ARRAY"},
+    )
+    print(f"{len(keys)} signatures of {len({k[0] for k in keys})} formulas, {path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    build()

@@ -1,0 +1,131 @@
+"""Energy above the hull of known phases; the candidate's own formula is left out of the hull it is judged by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from pymatgen.core import Composition
+
+from inverse.reference.phases import PhaseTable, to_composition
+from surrogates.errors import UnsupportedElementError
+
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class HullEnergy:
+    """Where a phase lies against the other known phases.
+
+    Attributes:
+        energy_above_hull: eV/atom; negative when it is more stable than every mixture of other phases.
+        decomposition: reduced formula -> fraction of the atoms; what it falls apart into.
+    """
+
+    energy_above_hull: float
+    decomposition: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _System:
+    """Competing phases of one chemical system: (N, E) atomic fractions and (N,) energies."""
+
+    elements: tuple[str, ...]
+    formulas: tuple[str, ...]
+    fractions: np.ndarray
+    energies: np.ndarray
+
+
+@dataclass
+class ReferenceHull:
+    """Hulls of chemical systems, assembled on demand from a table of phases and kept.
+
+    Attributes:
+        phases: formation energies of known phases on one scale.
+    """
+
+    phases: PhaseTable
+    _systems: dict[tuple[str, ...], _System] = field(default_factory=dict, repr=False)
+    _supported: frozenset[str] = frozenset()
+
+    @classmethod
+    def packaged(cls) -> "ReferenceHull":
+        """Return the hull of the phases that ship with the package."""
+        return cls(PhaseTable.packaged())
+
+    @property
+    def supported_elements(self) -> frozenset[str]:
+        """Return the elements with a reference phase."""
+        if not self._supported:
+            systems = self.phases.rows
+            single = [s for s in systems if "-" not in s]
+            self._supported = frozenset(
+                s for s in single if any(p.formation_energy_per_atom is not None for p in self.phases.phases_of(s))
+            )
+        return self._supported
+
+    def energy_above_hull(
+        self, formula: str | Composition, formation_energy_per_atom: float, *, exclude_itself: bool = True
+    ) -> HullEnergy:
+        """Return the distance to the hull of the other phases, and the phases it would decompose into.
+
+        Args:
+            formula: of the candidate; any spelling.
+            formation_energy_per_atom: eV/atom, on the scale of the reference.
+            exclude_itself: leave the known phases of the same formula out, so that a known stable phase has a
+                negative distance. False gives the distance to the hull of all known phases.
+
+        Raises:
+            UnsupportedElementError: an element has no reference phase; names it.
+        """
+        composition = to_composition(formula)
+        system = self._system(composition)
+        target = np.array([composition.get_atomic_fraction(e) for e in system.elements])
+        keep = np.ones(len(system.formulas), dtype=bool)
+        if exclude_itself and len(system.elements) > 1:
+            keep &= np.abs(system.fractions - target).max(axis=1) > _TOLERANCE
+        energy, weights = _lowest_mixture(system.fractions[keep], system.energies[keep], target)
+        names = np.array(system.formulas)[keep]
+        shares = {str(names[i]): float(weights[i]) for i in np.argsort(-weights) if weights[i] > _TOLERANCE}
+        return HullEnergy(float(formation_energy_per_atom - energy), shares)
+
+    def __call__(self, formula: str, formation_energy_per_atom: float) -> float:
+        """Return the energy above the hull alone, eV/atom; what a verifier asks for."""
+        return self.energy_above_hull(formula, formation_energy_per_atom).energy_above_hull
+
+    def _system(self, composition: Composition) -> _System:
+        elements = tuple(sorted(e.symbol for e in composition.elements))
+        if elements not in self._systems:
+            self._systems[elements] = self._assemble(elements)
+        return self._systems[elements]
+
+    def _assemble(self, elements: tuple[str, ...]) -> _System:
+        missing = [e for e in elements if e not in self.supported_elements]
+        if missing:
+            raise UnsupportedElementError(
+                f"element {', '.join(missing)} has no reference phase, so {'-'.join(elements)} has no hull; "
+                f"{len(self.supported_elements)} elements have one"
+            )
+        phases = [p for p in self.phases.phases_within(elements) if p.formation_energy_per_atom is not None]
+        amounts = [Composition(p.formula) for p in phases]
+        fractions = np.array([[c.get_atomic_fraction(e) for e in elements] for c in amounts])
+        energies = np.array([p.formation_energy_per_atom for p in phases], dtype=float)
+        return _System(elements, tuple(p.formula for p in phases), fractions, energies)
+
+
+def _lowest_mixture(
+    fractions: np.ndarray, energies: np.ndarray, target: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return the lowest energy of a mixture with the target composition, and its (N,) atomic weights.
+
+    A linear programme: minimise w·E with w >= 0 and w·fractions = target.
+    """
+    if len(target) == 1:
+        weights = np.zeros(len(energies))
+        weights[energies.argmin()] = 1.0
+        return float(energies.min()), weights
+    from scipy.optimize import linprog
+
+    solved = linprog(energies, A_eq=fractions.T, b_eq=target, bounds=(0, None), method="highs")
+    if solved.status != 0:
+        raise UnsupportedElementError(f"no mixture of reference phases has the composition {target.tolist()}")
+    return float(solved.fun), np.asarray(solved.x)
