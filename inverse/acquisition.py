@@ -1,0 +1,125 @@
+"""Which candidates are worth a verification: probability, stability, diversity, exploit against explore."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inverse.evaluation import Predictions, in_domain, is_finite
+from surrogates.properties import ENERGY_ABOVE_HULL
+
+STABLE_WITHIN = 0.1
+"""Energy above the hull, eV/atom, that counts as stable when the config names no hull target."""
+
+OUT_OF_DOMAIN = 0.5
+"""Factor on the worth of a candidate whose predictions lie outside the surrogate's domain."""
+
+SYSTEM_REPEAT, PROTOTYPE_REPEAT = 0.6, 0.85
+"""Factor on the worth for every candidate already chosen of the same chemical system, or parent prototype."""
+
+EXPLORE_SHARE = 0.5
+"""Share of the verifications reserved for candidates of class new where known ones are allowed too."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A candidate as the choice sees it.
+
+    Attributes:
+        id: of the candidate; ties are broken by it.
+        worth: expected share of a hit, in (0, 1).
+        chemical_system: "B-C-W".
+        formula: reduced; the same formula is not verified twice in the same prototype.
+    """
+
+    id: str
+    worth: float
+    chemical_system: str
+    formula: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of an option without relaxing it: parent prototype and whether its class is new."""
+
+    parent_prototype: str
+    is_new: bool
+
+
+def worth(predictions: Predictions, probability_met: Tensor, loss: Tensor, has_hull_target: bool) -> Tensor:
+    """Return (C,) the expected share of a hit: P(targets met) x P(stable).
+
+    A little of the loss breaks ties. Not finite predictions are worth nothing; those outside the domain half.
+    """
+    value = probability_met.double().clamp(0.0, 1.0)
+    if not has_hull_target and ENERGY_ABOVE_HULL in predictions:
+        value = value * probability_below(predictions, STABLE_WITHIN).double()
+    finite_loss = torch.nan_to_num(loss.double(), nan=1e6, posinf=1e6, neginf=-1e6)
+    value = value + 1e-3 * torch.sigmoid(-finite_loss)
+    value = torch.where(in_domain(predictions), value, OUT_OF_DOMAIN * value)
+    return torch.where(is_finite(predictions), value, torch.zeros_like(value))
+
+
+def probability_below(predictions: Predictions, limit: float) -> Tensor:
+    """Return (C,) the probability that the energy above hull is at most `limit`."""
+    hull = predictions[ENERGY_ABOVE_HULL]
+    return 0.5 * (1.0 + torch.erf((limit - hull.mean) / (hull.std.clamp(min=1e-6) * math.sqrt(2.0))))
+
+
+@dataclass
+class Choice:
+    """Greedy choice with memory of what this campaign verified already; deterministic.
+
+    Attributes:
+        standing: id -> Standing; asked only for options that are about to be chosen, since it costs.
+        taken_keys: (chemical system, parent prototype) verified in earlier steps.
+        taken_systems: how often each chemical system was verified.
+        taken_prototypes: how often each parent prototype was verified.
+    """
+
+    standing: Callable[[str], Standing]
+    taken_keys: set[tuple[str, str]]
+    taken_systems: Counter[str]
+    taken_prototypes: Counter[str]
+
+    def select(self, options: Sequence[Option], n: int, n_new: int, patience: int = 12) -> list[str]:
+        """Return at most n ids, at least `n_new` of class new as far as there are such options.
+
+        Args:
+            options: worth > 0 counts only.
+            n: verifications to spend.
+            n_new: how many are kept for class new.
+            patience: how many options per place are looked at before a quota is given up.
+        """
+        chosen: list[str] = []
+        counts = {True: 0, False: 0}
+        quota = {True: n, False: n - n_new}
+        pool = sorted((o for o in options if o.worth > 0), key=lambda o: (-o.worth, o.id))
+        looked = 0
+        while pool and len(chosen) < n:
+            best = max(pool, key=lambda o: (self._discounted(o), o.id))
+            pool.remove(best)
+            standing = self.standing(best.id)
+            looked += 1
+            key = (best.chemical_system, standing.parent_prototype)
+            if key in self.taken_keys:
+                continue
+            given_up = looked > patience * n
+            if counts[standing.is_new] >= quota[standing.is_new] and not given_up:
+                continue
+            counts[standing.is_new] += 1
+            chosen.append(best.id)
+            self.take(best.chemical_system, standing.parent_prototype)
+        return chosen
+
+    def take(self, chemical_system: str, parent_prototype: str) -> None:
+        """Remember something that is being verified."""
+        self.taken_keys.add((chemical_system, parent_prototype))
+        self.taken_systems[chemical_system] += 1
+        self.taken_prototypes[parent_prototype] += 1
+
+    def _discounted(self, option: Option) -> float:
+        return option.worth * SYSTEM_REPEAT ** self.taken_systems[option.chemical_system]

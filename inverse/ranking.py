@@ -1,0 +1,211 @@
+"""Verdicts -> failed, verified or hit; score and rank; duplicates; Pareto front. Pure functions."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pymatgen.core import Structure
+
+from inverse.acquisition import STABLE_WITHIN
+from inverse.derived import with_derived
+from inverse.objective import PREDICTED_ENOUGH, PREDICTED_ONLY, Objective
+from inverse.types import Candidate, HitClass, Status, Target, Verification
+from surrogates.errors import EngineError
+from surrogates.properties import ENERGY_ABOVE_HULL
+
+
+@dataclass(frozen=True)
+class Kinship:
+    """Where a relaxed candidate stands among known materials."""
+
+    hit_class: HitClass
+    derivative_of: str = ""
+    nearest_known: str = ""
+    parent_prototype: str = ""
+
+
+Screening = Callable[[Structure], str]
+"""Structure -> "" or "constraint_name: detail"."""
+
+Classify = Callable[[Structure], Kinship]
+"""Relaxed structure -> its kinship; may raise EngineError."""
+
+
+def judged(
+    candidate: Candidate,
+    verification: Verification,
+    objective: Objective,
+    screening: Screening,
+    classify: Classify,
+) -> Candidate:
+    """Return the candidate with its verdict: failed, verified or (duplicates aside) hit.
+
+    A hit converged, is Born-stable, still meets the constraints after relaxation, meets every hard target by
+    the judges' calibrated means and lies at most 0.1 eV/atom above the hull unless a target says otherwise.
+    """
+    verification = replace(verification, values=with_derived(verification.values, verification.structure))
+    candidate = replace(candidate, verification=verification)
+    reason = _failure(verification)
+    relaxed = verification.structure
+    if relaxed is not None:
+        reason = reason or _after("after relaxation: ", screening(relaxed))
+        candidate = _with_kinship(candidate, relaxed, classify)
+    candidate = replace(candidate, probability_after=probability_after(candidate, objective))
+    candidate = replace(candidate, score=score(candidate, objective))
+    if reason:
+        return replace(candidate, status=Status.FAILED, reason=reason)
+    missed = missed_target(candidate, objective)
+    return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
+
+
+def missed_target(candidate: Candidate, objective: Objective) -> str:
+    """Return the first hard target that the verdict does not meet, "" when all are met.
+
+    A property without a verified value is predicted only: met when the prediction says so with P >= 0.8.
+    """
+    values = candidate.verification.values if candidate.verification is not None else {}
+    for target in _hard(objective):
+        name = target.property.name
+        if name in values and math.isfinite(values[name].mean):
+            if not target.is_met(values[name].mean):
+                return f"{name}: {values[name].mean:.4g} misses {_bounds(target)} {target.property.unit}".rstrip()
+        elif not _predicted_to_meet(candidate, target):
+            return f"{name}: no judge gave a value and the prediction does not meet {_bounds(target)}"
+    return ""
+
+
+def probability_after(candidate: Candidate, objective: Objective) -> float:
+    """Return P(all hard targets are met), prediction and verdict weighted by their errors."""
+    if candidate.verification is None or not candidate.verification.converged:
+        return 0.0
+    probability = 1.0
+    for target in _hard(objective):
+        mean, std = _combined(candidate, target.property.name)
+        probability *= _inside(mean, std, target.lower, target.upper)
+    return probability
+
+
+def score(candidate: Candidate, objective: Objective) -> float:
+    """Return what decides the rank, higher is better: `probability_after` times the worth of the soft targets."""
+    means = {p.name: _combined(candidate, p.name)[0] for p in objective.properties}
+    return objective.score(candidate.probability_after or 0.0, means)
+
+
+def with_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates, one hit per (chemical system, parent prototype): the best-ranked.
+
+    The others become verified with `duplicate_of`. Repeating it changes nothing.
+    """
+    met = [
+        c for c in candidates if c.status is Status.HIT or (c.status is Status.VERIFIED and c.duplicate_of)
+    ]
+    best: dict[tuple[str, str], Candidate] = {}
+    for candidate in sorted(met, key=lambda c: (-(c.score or 0.0), c.id)):
+        best.setdefault(_group(candidate), candidate)
+    result = []
+    for candidate in candidates:
+        if candidate in met:
+            first = best[_group(candidate)]
+            is_best = first.id == candidate.id
+            candidate = replace(
+                candidate,
+                status=Status.HIT if is_best else Status.VERIFIED,
+                duplicate_of="" if is_best else first.id,
+                reason=""
+                if is_best
+                else f"duplicate of {first.id}: same chemical system and parent prototype",
+            )
+        result.append(candidate)
+    return result
+
+
+def pareto_front(values: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: no other row is at least as good everywhere and better somewhere.
+
+    Args:
+        values: (N, P), higher is better; rows with NaN are never on the front.
+
+    >>> pareto_front(np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 0.0]])).tolist()
+    [True, True, False]
+    """
+    values = np.asarray(values, dtype=float)
+    finite = np.isfinite(values).all(axis=1)
+    at_least = (values[None, :, :] >= values[:, None, :]).all(axis=-1)
+    better = (values[None, :, :] > values[:, None, :]).any(axis=-1)
+    return finite & ~(at_least & better & finite[None, :]).any(axis=1)
+
+
+def _failure(verification: Verification) -> str:
+    if not verification.converged:
+        return verification.reason or "not converged"
+    if verification.is_stable is False:
+        return verification.reason or "mechanically unstable"
+    return ""
+
+
+def _after(prefix: str, reason: str) -> str:
+    return prefix + reason if reason else ""
+
+
+def _with_kinship(candidate: Candidate, relaxed: Structure, classify: Classify) -> Candidate:
+    try:
+        kin = classify(relaxed)
+    except EngineError as error:
+        return replace(candidate, nearest_known=f"unknown ({error})")
+    return replace(
+        candidate,
+        hit_class=kin.hit_class,
+        derivative_of=kin.derivative_of,
+        nearest_known=kin.nearest_known,
+        parent_prototype=kin.parent_prototype,
+    )
+
+
+def _group(candidate: Candidate) -> tuple[str, str]:
+    return candidate.structure.composition.chemical_system, candidate.parent_prototype
+
+
+def _hard(objective: Objective) -> list[Target]:
+    hard = list(objective.hard)
+    if not any(t.property == ENERGY_ABOVE_HULL for t in hard):
+        hard.append(Target(ENERGY_ABOVE_HULL, maximum=STABLE_WITHIN))
+    return hard
+
+
+def _predicted_to_meet(candidate: Candidate, target: Target) -> bool:
+    name = target.property.name
+    if name not in PREDICTED_ONLY or name not in candidate.predictions:
+        return False
+    predicted = candidate.predictions[name]
+    return _inside(predicted.mean, predicted.std, target.lower, target.upper) >= PREDICTED_ENOUGH
+
+
+def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
+    pairs = []
+    verified = candidate.verification.values.get(name) if candidate.verification is not None else None
+    for value in (candidate.predictions.get(name), verified):
+        if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
+            pairs.append((value.mean, max(value.std, 1e-6)))
+    if verified is None and name not in PREDICTED_ONLY:
+        return math.nan, math.nan
+    if not pairs:
+        return math.nan, math.nan
+    weights = [1.0 / std**2 for _, std in pairs]
+    mean = sum(w * m for w, (m, _) in zip(weights, pairs)) / sum(weights)
+    return mean, math.sqrt(1.0 / sum(weights))
+
+
+def _inside(mean: float, std: float, lower: float, upper: float) -> float:
+    if not (math.isfinite(mean) and math.isfinite(std)):
+        return 0.0
+    std = max(std, 1e-9)
+    return _cumulative((upper - mean) / std) - _cumulative((lower - mean) / std)
+
+
+def _cumulative(z: float) -> float:
+    return 0.5 * (1.0 + math.erf(max(-40.0, min(40.0, z)) / math.sqrt(2.0)))
+
+
+def _bounds(target: Target) -> str:
+    return f"[{target.lower:g}, {target.upper:g}]"
