@@ -1,0 +1,246 @@
+"""Cheap physics and the config's rules: why a structure is not worth a prediction, or "" when it is."""
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+import numpy as np
+import spglib
+from ase.data import covalent_radii
+from pymatgen.core import Composition, Structure
+
+from inverse.constraints import Constraints
+from inverse.types import HitClass
+from surrogates.errors import EngineError
+
+MIN_DISTANCE = 0.7
+"""Smallest allowed distance, as a part of the sum of covalent radii (Cordero 2008)."""
+
+MAX_NEAREST = 1.7
+"""An atom is isolated beyond this many sums of radii from its nearest neighbour (99.9 % of known are not)."""
+
+PACKING = (0.6, 12.0)
+"""Cell volume over the volume of the covalent spheres; known crystals: 0.68 to 11.9 (99.9 %)."""
+
+MAX_DENSITY = 30.0
+"""g/cm³; osmium has 22.6."""
+
+LENGTHS = (1.0, 100.0)
+"""Å: shortest and longest reduced lattice vector."""
+
+SYMPREC = 0.01
+"""Å, for the primitive cell."""
+
+
+class Known(Protocol):
+    """What the screen asks of the known materials (`inverse.reference.KnownMaterials`)."""
+
+    def is_known_formula(self, formula: str) -> bool:
+        """Return whether the reduced formula is in any carried table."""
+        ...
+
+    def has_structure(self, structure: Structure) -> bool:
+        """Return whether the structure's signature is carried for its formula."""
+        ...
+
+    def signatures_of(self, formula: str) -> Collection[object]:
+        """Return the carried signatures of a formula."""
+        ...
+
+
+class Classified(Protocol):
+    """What the screen reads of a classification."""
+
+    @property
+    def hit_class(self) -> HitClass:
+        """Known, derivative or new."""
+        ...
+
+    @property
+    def derivative_of(self) -> str:
+        """The end member."""
+        ...
+
+
+class Classifier(Protocol):
+    """Tells known, derivative and new apart (`inverse.reference.HitClassifier`)."""
+
+    def classify(self, structure: Structure) -> Classified:
+        """Return the class of a structure."""
+        ...
+
+
+class Screen:
+    """The rules of one campaign.
+
+    Attributes:
+        constraints: the config's.
+        charge_balance: also ask for a charge-neutral assignment of common oxidation states.
+    """
+
+    def __init__(
+        self,
+        constraints: Constraints,
+        known: Known | None = None,
+        classifier: Classifier | None = None,
+        charge_balance: bool = False,
+    ) -> None:
+        self.constraints, self.charge_balance = constraints, charge_balance
+        self._known, self._classifier = known, classifier
+        self._systems = [frozenset(system.split("-")) for system in constraints.chemical_systems]
+        self._excluded = constraints.elements.excluded()
+
+    def reason(self, structure: Structure) -> str:
+        """Return "constraint: detail" of the first rule that a generated structure breaks, "" when none.
+
+        Cheap rules come first; never raises for a structure.
+        """
+        rules: tuple[Callable[[Structure], str], ...] = (
+            _malformed,
+            lambda s: self.composition_reason(s.composition),
+            self._wrong_size,
+            _bad_geometry,
+            self._unbalanced,
+            self._not_novel,
+            self._unwanted_derivative,
+        )
+        return _first(rules, structure)
+
+    def relaxed_reason(self, structure: Structure) -> str:
+        """Return why a relaxed structure breaks a rule of the config, "" when it keeps them all.
+
+        The physics of distances and volumes is then the potential's business.
+        """
+        rules: tuple[Callable[[Structure], str], ...] = (
+            _malformed,
+            lambda s: self.composition_reason(s.composition),
+            self._wrong_size,
+            self._not_novel,
+            self._unwanted_derivative,
+        )
+        return _first(rules, structure)
+
+    def composition_reason(self, composition: Composition) -> str:
+        """Return which rule on elements a composition breaks, "" when none; proposers may ask early."""
+        symbols = frozenset(element.symbol for element in composition.elements)
+        elements = self.constraints.elements
+        if excluded := symbols & self._excluded:
+            return f"elements.exclude: {_listed(excluded)} is excluded"
+        if elements.only and (foreign := symbols - set(elements.only)):
+            return f"elements.only: {_listed(foreign)} is not among {_listed(elements.only)}"
+        if missing := set(elements.include_all) - symbols:
+            return f"elements.include_all: {_listed(missing)} is missing"
+        if elements.include_any and not symbols & set(elements.include_any):
+            return f"elements.include_any: none of {_listed(elements.include_any)}"
+        if self._systems and not self._in_a_system(symbols):
+            return f"chemical_systems: {'-'.join(sorted(symbols))} is not asked for"
+        least, most = self.constraints.n_elements
+        if not least <= len(symbols) <= most:
+            return f"n_elements: {len(symbols)} is not within {least} to {most}"
+        return ""
+
+    def _in_a_system(self, symbols: frozenset[str]) -> bool:
+        if self.constraints.subsystems:
+            return any(symbols <= system for system in self._systems)
+        return symbols in self._systems
+
+    def _wrong_size(self, structure: Structure) -> str:
+        least, most = self.constraints.n_atoms
+        n_atoms = primitive_size(structure)
+        if n_atoms is None:
+            return "symmetry: spglib finds no primitive cell"
+        if not least <= n_atoms <= most:
+            return f"n_atoms: {n_atoms} in the primitive cell is not within {least} to {most}"
+        return ""
+
+    def _unbalanced(self, structure: Structure) -> str:
+        if self.charge_balance and len(structure.composition.elements) > 1:
+            formula = structure.composition.reduced_composition
+            if not formula.oxi_state_guesses():
+                return f"charge_balance: {formula.reduced_formula} has no neutral oxidation states"
+        return ""
+
+    def _not_novel(self, structure: Structure) -> str:
+        novelty = self.constraints.novelty
+        if novelty == "any" or self._known is None:
+            return ""
+        formula = structure.composition.reduced_formula
+        if not self._known.is_known_formula(formula):
+            return ""
+        if novelty == "new_composition":
+            return f"novelty: {formula} is a known composition"
+        if not self._known.signatures_of(formula):
+            return f"novelty: {formula} is known, but no structure of it is carried to compare with"
+        if self._known.has_structure(structure):
+            return f"novelty: this structure of {formula} is known"
+        return ""
+
+    def _unwanted_derivative(self, structure: Structure) -> str:
+        if self.constraints.derivatives or self._classifier is None:
+            return ""
+        found = self._classifier.classify(structure)
+        if found.hit_class == HitClass.DERIVATIVE:
+            return f"derivatives: an ordering of {found.derivative_of}"
+        return ""
+
+
+def primitive_size(structure: Structure) -> int | None:
+    """Return the number of atoms of the primitive cell (symprec 0.01 Å); None when spglib finds none."""
+    numbers = [site.specie.Z for site in structure]
+    lattice, coords = structure.lattice.matrix.tolist(), structure.frac_coords.tolist()
+    cell = spglib.find_primitive((lattice, coords, numbers), symprec=SYMPREC)
+    return None if cell is None else len(cell[2])
+
+
+def _first(rules: tuple[Callable[[Structure], str], ...], structure: Structure) -> str:
+    """Return the first reason; what a rule cannot judge is a reason too."""
+    for rule in rules:
+        try:
+            if reason := rule(structure):
+                return reason
+        except (EngineError, ValueError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
+            return f"unreadable: {' '.join(str(error).split())[:200]}"
+    return ""
+
+
+def _malformed(structure: Structure) -> str:
+    """Return why a structure is not an ordered crystal with a sane cell."""
+    if len(structure) == 0:
+        return "structure: no atoms"
+    if not structure.is_ordered:
+        return "structure: partial occupancy"
+    if not np.isfinite(structure.lattice.matrix).all() or not np.isfinite(structure.frac_coords).all():
+        return "structure: a coordinate is not a number"
+    volume = abs(float(np.linalg.det(structure.lattice.matrix)))
+    if volume / len(structure) < 1.0:
+        return f"volume: {volume / len(structure):.2f} Å³/atom"
+    lengths = structure.lattice.get_lll_reduced_lattice().abc
+    if min(lengths) < LENGTHS[0] or max(lengths) > LENGTHS[1]:
+        return f"lattice: vectors of {min(lengths):.2f} and {max(lengths):.2f} Å"
+    return ""
+
+
+def _bad_geometry(structure: Structure) -> str:
+    """Return which rule of distance, packing, density or isolation is broken."""
+    radii = np.array([covalent_radii[site.specie.Z] for site in structure])
+    spheres = 4.0 / 3.0 * np.pi * float((radii**3).sum())
+    packing = float(structure.volume) / spheres
+    if not PACKING[0] <= packing <= PACKING[1]:
+        return f"volume: {packing:.2f} of the covalent spheres' is not within {PACKING[0]} to {PACKING[1]}"
+    if float(structure.density) > MAX_DENSITY:
+        return f"density: {float(structure.density):.1f} g/cm³"
+    centre, other, _, distance = structure.get_neighbor_list(MAX_NEAREST * 2 * float(radii.max()))
+    ratio = distance / (radii[centre] + radii[other])
+    nearest = np.full(len(structure), np.inf)
+    np.minimum.at(nearest, centre, ratio)
+    if nearest.min() < MIN_DISTANCE:
+        k = int(ratio.argmin())
+        pair = f"{structure[int(centre[k])].specie}-{structure[int(other[k])].specie}"
+        return f"distance: {pair} {distance[k]:.2f} Å is {ratio[k]:.2f} of the sum of covalent radii"
+    if nearest.max() > MAX_NEAREST:
+        lonely = structure[int(nearest.argmax())].specie
+        return f"isolated: {lonely} has no neighbour within {MAX_NEAREST} of the sum of covalent radii"
+    return ""
+
+
+def _listed(symbols: Collection[str]) -> str:
+    return ", ".join(sorted(symbols))
