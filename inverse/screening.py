@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 import numpy as np
-import spglib
 from ase.data import covalent_radii
 from pymatgen.core import Composition, Structure
 
@@ -146,8 +145,6 @@ class Screen:
     def _wrong_size(self, structure: Structure) -> str:
         least, most = self.constraints.n_atoms
         n_atoms = primitive_size(structure)
-        if n_atoms is None:
-            return "symmetry: spglib finds no primitive cell"
         if not least <= n_atoms <= most:
             return f"n_atoms: {n_atoms} in the primitive cell is not within {least} to {most}"
         return ""
@@ -183,12 +180,25 @@ class Screen:
         return ""
 
 
-def primitive_size(structure: Structure) -> int | None:
-    """Return the number of atoms of the primitive cell (symprec 0.01 Å); None when spglib finds none."""
-    numbers = [site.specie.Z for site in structure]
-    lattice, coords = structure.lattice.matrix.tolist(), structure.frac_coords.tolist()
-    cell = spglib.find_primitive((lattice, coords, numbers), symprec=SYMPREC)
-    return None if cell is None else len(cell[2])
+def primitive_size(structure: Structure) -> int:
+    """Return the number of atoms of the primitive cell: atoms over pure translations that hold within symprec."""
+    symbols = np.array([site.specie.symbol for site in structure])
+    kinds, counts = np.unique(symbols, return_counts=True)
+    if np.gcd.reduce(counts) == 1:
+        return len(structure)
+    coords = structure.frac_coords
+    rarest = coords[symbols == kinds[counts.argmin()]]
+    n_translations = sum(_is_translation(structure, symbols, vector) for vector in rarest - rarest[0])
+    return len(structure) // n_translations
+
+
+def _is_translation(structure: Structure, symbols: np.ndarray, vector: np.ndarray) -> bool:
+    """Return whether shifting every atom by a fractional vector gives the same crystal within symprec."""
+    coords = structure.frac_coords
+    shift = coords[None, :, :] - coords[:, None, :] - vector
+    gap = np.linalg.norm((shift - np.round(shift)) @ structure.lattice.matrix, axis=-1)
+    gap[symbols[:, None] != symbols[None, :]] = np.inf
+    return bool((gap.min(axis=1) < SYMPREC).all())
 
 
 def _first(rules: tuple[Callable[[Structure], str], ...], structure: Structure) -> str:
