@@ -181,7 +181,7 @@ class Screen:
 
 
 def primitive_size(structure: Structure) -> int:
-    """Return the number of atoms of the primitive cell: atoms over pure translations that hold within symprec."""
+    """Return the number of atoms of the primitive cell: atoms over pure translations within symprec."""
     symbols = np.array([site.specie.symbol for site in structure])
     kinds, counts = np.unique(symbols, return_counts=True)
     if np.gcd.reduce(counts) == 1:
