@@ -92,7 +92,7 @@ def columns(properties: Sequence[str]) -> list[str]:
 def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return candidates in the table's order: verified by score, failed, predicted, screened out, proposed.
 
-    A higher score is better; without one `probability_after`, then `probability_target_met`, decides; then id.
+    A higher score is better; without one `probability_after`, then `probability_target_met`; then id.
     """
 
     def key(candidate: Candidate) -> tuple[int, float, str]:

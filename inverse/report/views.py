@@ -1,0 +1,247 @@
+"""What the page shows of one candidate: plain text and numbers, ready for the template."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markupsafe import Markup
+
+from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
+from inverse.report.wording import label, number, percent, symbol, unit
+from inverse.types import Candidate, Status, Target, VerifiedValue
+
+Decompose = Mapping[str, float]
+
+STATUS_LABELS = {
+    Status.HIT: "hit",
+    Status.VERIFIED: "no hit",
+    Status.FAILED: "failed",
+    Status.PREDICTED: "predicted only",
+    Status.SCREENED_OUT: "screened out",
+    Status.PROPOSED: "proposed",
+}
+STAGE_LABELS = {"second_opinion": "second opinion"}
+
+
+@dataclass(frozen=True)
+class ValueView:
+    """One property of one candidate.
+
+    Attributes:
+        label: in words, with its symbol.
+        unit: natural unit.
+        verified: "336 ± 12" on the DFT scale; "" without.
+        interval: 90 % interval of the verified value; "" without.
+        raw: the potential's own value; "" without.
+        potential: who says so; "" without.
+        predicted: "370 ± 18"; "" without.
+        predicted_interval: 90 % interval of the prediction.
+        in_domain: False when the surrogate says distrust.
+        is_met: whether the value that counts meets its hard target; None without target or value.
+        sort: number the table sorts by; "" without any.
+    """
+
+    label: str
+    unit: str
+    verified: str
+    interval: str
+    raw: str
+    potential: str
+    predicted: str
+    predicted_interval: str
+    in_domain: bool
+    is_met: bool | None
+    sort: str
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """One row of the page's table, with its detail."""
+
+    id: str
+    rank: str
+    formula: Markup
+    plain_formula: str
+    space_group: Markup
+    cell: str
+    n_atoms: int
+    status: str
+    status_label: str
+    hit_class: str
+    probability_before: str
+    probability_after: str
+    score: str
+    values: tuple[ValueView, ...]
+    nearest_known: str
+    derivative_of: str
+    duplicate_of: str
+    parent_prototype: str
+    flags: tuple[str, ...]
+    reason: str
+    stability: str
+    potential: str
+    proposer: str
+    seed: int
+    log_likelihood: str
+    decomposition: str
+    ladder: tuple[tuple[str, str, str, str], ...]
+    seconds: str
+    cif: str
+    history: tuple[tuple[str, str], ...]
+
+
+def formula_markup(formula: str) -> Markup:
+    """Return a formula with its numbers as subscripts.
+
+    >>> formula_markup("W2B5")
+    Markup('W<sub>2</sub>B<sub>5</sub>')
+    """
+    return Markup(re.sub(r"(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(formula)))
+
+
+def space_group_markup(group: tuple[str, int] | None) -> Markup:
+    """Return a space-group symbol with its bars and screw axes, number behind.
+
+    >>> space_group_markup(("P6_3/mmc", 194))
+    Markup('P6<sub>3</sub>/mmc&nbsp;<small>194</small>')
+    """
+    if group is None:
+        return Markup("–")
+    text = re.sub(r"_(\d)", r"<sub>\1</sub>", escape(group[0]))
+    text = re.sub(r"-(\d)", r'<span class="bar">\1</span>', text)
+    return Markup(f"{text}&nbsp;<small>{group[1]}</small>")
+
+
+def plus_minus(mean: float, std: float, name: str) -> str:
+    """Return "mean ± std" with the digits of the property.
+
+    >>> plus_minus(336.4, 12.2, "bulk_modulus_vrh")
+    '336 ± 12'
+    """
+    digits = number(std, name)
+    if unit(name) == "GPa" and abs(mean) >= 20:
+        digits = f"{std:.0f}"
+    return f"{number(mean, name)} ± {digits}"
+
+
+def candidate_view(
+    candidate: Candidate,
+    rank: int | None,
+    properties: Sequence[str],
+    targets: Sequence[Target],
+    decomposition: Decompose | None = None,
+) -> CandidateView:
+    """Return what the page shows of a candidate."""
+    structure = best_structure(candidate)
+    verification = candidate.verification
+    wanted = {target.property.name: target for target in targets if target.is_hard}
+    stages = verification.ladder if verification is not None else ()
+    stable = verification.is_stable if verification is not None else None
+    return CandidateView(
+        id=candidate.id,
+        rank="" if rank is None else str(rank),
+        formula=formula_markup(structure.composition.reduced_formula),
+        plain_formula=structure.composition.reduced_formula,
+        space_group=space_group_markup(space_group(structure)),
+        cell=_cell(candidate),
+        n_atoms=len(structure),
+        status=str(candidate.status),
+        status_label=STATUS_LABELS[candidate.status],
+        hit_class=str(candidate.hit_class) if candidate.hit_class is not None else "",
+        probability_before=percent(candidate.probability_target_met),
+        probability_after=percent(candidate.probability_after),
+        score=number(candidate.score),
+        values=tuple(_value(candidate, name, wanted.get(name)) for name in properties),
+        nearest_known=candidate.nearest_known,
+        derivative_of=candidate.derivative_of,
+        duplicate_of=candidate.duplicate_of,
+        parent_prototype=candidate.parent_prototype,
+        flags=tuple(flag.replace("_", " ") for flag in verification.flags)
+        if verification is not None
+        else (),
+        reason=reason(candidate),
+        stability={True: "Born-stable", False: "mechanically unstable", None: "unknown"}[stable],
+        potential=potentials(candidate),
+        proposer=candidate.proposer,
+        seed=candidate.seed,
+        log_likelihood=number(candidate.log_likelihood),
+        decomposition=decomposition_text(decomposition),
+        ladder=tuple(_stage(s.name, s.passed, s.reason, s.seconds) for s in stages),
+        seconds=f"{verification.seconds:.0f}" if verification is not None else "",
+        cif=cif_name(candidate),
+        history=tuple((key, _short(value)) for key, value in candidate.history.items()),
+    )
+
+
+def decomposition_text(decomposition: Decompose | None) -> str:
+    """Return what a crystal would fall apart into, by share of its atoms.
+
+    >>> decomposition_text({"WC": 0.75, "B4C": 0.25})
+    '75 % WC + 25 % B4C'
+    """
+    return " + ".join(f"{100 * share:.0f} % {formula}" for formula, share in (decomposition or {}).items())
+
+
+def rows(
+    candidates: Sequence[Candidate],
+    properties: Sequence[str],
+    targets: Sequence[Target],
+    decompositions: Mapping[str, Decompose],
+) -> list[CandidateView]:
+    """Return the views of candidates in their order; verified ones are numbered from 1."""
+    views, rank = [], 0
+    for candidate in candidates:
+        rank += is_ranked(candidate)
+        place = rank if is_ranked(candidate) else None
+        views.append(candidate_view(candidate, place, properties, targets, decompositions.get(candidate.id)))
+    return views
+
+
+def _value(candidate: Candidate, name: str, target: Target | None) -> ValueView:
+    verification = candidate.verification
+    verified = verification.values.get(name) if verification is not None else None
+    predicted = candidate.predictions.get(name)
+    counts = verified.mean if verified is not None else predicted.mean if predicted is not None else None
+    return ValueView(
+        label=label(name),
+        unit=unit(name),
+        verified="" if verified is None else plus_minus(verified.mean, verified.std, name),
+        interval="" if verified is None else _interval(verified, name),
+        raw="" if verified is None else number(verified.raw, name),
+        potential="" if verified is None else verified.potential,
+        predicted="" if predicted is None else plus_minus(predicted.mean, predicted.std, name),
+        predicted_interval=""
+        if predicted is None
+        else f"{number(predicted.lower, name)} to {number(predicted.upper, name)}",
+        in_domain=predicted is None or predicted.in_domain,
+        is_met=None if target is None or counts is None else target.is_met(counts),
+        sort="" if counts is None or counts != counts else f"{counts:.6g}",
+    )
+
+
+def _interval(value: VerifiedValue, name: str) -> str:
+    return f"{number(value.lower, name)} to {number(value.upper, name)}"
+
+
+def _cell(candidate: Candidate) -> str:
+    lattice = best_structure(candidate).lattice
+    a, b, c = lattice.abc
+    alpha, beta, gamma = lattice.angles
+    return f"a {a:.3f}, b {b:.3f}, c {c:.3f} Å; α {alpha:.1f}°, β {beta:.1f}°, γ {gamma:.1f}°"
+
+
+def _stage(name: str, passed: bool | None, why: str, seconds: float) -> tuple[str, str, str, str]:
+    state = {True: "passed", False: "failed", None: "not run"}[passed]
+    took = f"{seconds:.1f} s" if seconds == seconds and seconds >= 0.05 else ""
+    return STAGE_LABELS.get(name, name.replace("_", " ")), state, why, took
+
+
+def _short(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def column_heads(properties: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return (symbol, unit, full label) of each property column."""
+    return [(symbol(name), unit(name), label(name)) for name in properties]
