@@ -176,16 +176,12 @@ def _figure(
 ) -> str:
     axes = []
     for tick in x_ticks:
-        axes.append(
-            f'<line class="grid" x1="{to_x(tick):.1f}" x2="{to_x(tick):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        )
+        axes.append(f'<path class="grid" d="M{to_x(tick):.1f},{TOP}V{HEIGHT - BOTTOM}"/>')
         axes.append(
             f'<text x="{to_x(tick):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_tick(tick)}</text>'
         )
     for tick in y_ticks:
-        axes.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{to_y(tick):.1f}" y2="{to_y(tick):.1f}"/>'
-        )
+        axes.append(f'<path class="grid" d="M{LEFT},{to_y(tick):.1f}H{WIDTH - RIGHT}"/>')
         axes.append(f'<text x="{LEFT - 8}" y="{to_y(tick) + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     axes.append(

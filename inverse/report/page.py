@@ -21,13 +21,15 @@ MAX_ROWS = 600
 
 LIMITS = (
     "Everything is at 0 K and ordered: no temperature, no disorder, no defects, no surfaces.",
-    "One magnetic order per crystal, as the potential implies it; other orders are not searched, and magnetic "
-    "compounds are where potentials err most.",
+    "One magnetic order per crystal, as the potential implies it; other orders are not searched, and "
+    "magnetic compounds are where potentials err most.",
     "The DFT scale is PBE (Materials Project): its own errors against experiment remain.",
-    "Verified means judged by machine-learned potentials and calibrated to DFT. It is not DFT, and not a sample.",
-    "Energy above hull is measured against the known phases that ship with the program; a missing phase makes a "
-    "candidate look more stable than it is. Dynamic stability (phonons) is not part of a hit.",
-    "Known means: in the carried tables or among the carried signatures. Not found there is not proof of novelty.",
+    "Verified means judged by machine-learned potentials and calibrated to DFT. It is not DFT, and not a "
+    "sample.",
+    "Energy above hull is measured against the known phases that ship with the program; a missing phase "
+    "makes a candidate look more stable than it is. Phonons are not part of a hit.",
+    "Known means: in the carried tables or among the carried signatures. Not found there is not proof of "
+    "novelty.",
 )
 
 
@@ -114,7 +116,9 @@ def answer(run: Run) -> str:
     """Return the outcome in one or two sentences."""
     rate = summary.hit_rate(run.candidates)
     if rate.started == 0:
-        return "No verification was started, so there is nothing to judge yet; the funnel below says where it ended."
+        return (
+            "No verification was started, so there is nothing to judge yet; the funnel says where it ended."
+        )
     if rate.hits == 0:
         return (
             f"None of the {rate.started} candidates that were sent to the judges met every target. "
@@ -244,7 +248,7 @@ def misses_view(candidates: Sequence[Candidate], targets: Sequence[Target]) -> l
 
 
 def wish_text(run: Run) -> dict[str, Any] | None:
-    """Return the nearest feasible wish of a run without hits; None when there are hits or nothing to go by."""
+    """Return the nearest feasible wish of a run without hits; None with hits or without values."""
     if any(c.status is Status.HIT for c in run.candidates):
         return None
     wish = summary.nearest_wish(run.candidates, run.config.targets)
@@ -294,7 +298,8 @@ def proposers_view(candidates: Sequence[Candidate]) -> list[dict[str, str]]:
             "name": name.replace("_", " "),
             "started": str(rate.started),
             "hits": str(rate.hits),
-            "rate": f"{wording.percent(rate.rate)} ({wording.percent(rate.lower)} to {wording.percent(rate.upper)})",
+            "rate": f"{wording.percent(rate.rate)} "
+            f"({wording.percent(rate.lower)} to {wording.percent(rate.upper)})",
         }
         for name, rate in rates
     ]
@@ -345,8 +350,8 @@ def _parity(run: Run, name: str) -> tuple[str, str]:
         if predicted is not None and verified is not None and candidate.verification is not None:
             stds = predicted.std, candidate.verification.values[name].std
             points.append(_point(candidate, predicted.mean, verified, (name, name), stds))
-    caption = f"{wording.label(name)}: predicted before the verdict, verified after; bars are one standard deviation"
-    caption = caption[0].upper() + caption[1:]
+    what = wording.label(name)
+    caption = f"{what[0].upper()}{what[1:]}: predicted before the verdict, verified after; bars are one std"
     return figures.parity(points, f"predicted {_axis(name)}", f"verified {_axis(name)}", caption), caption
 
 
@@ -360,7 +365,8 @@ def _point(
     formula = best_structure(candidate).composition.reduced_formula
     is_hit = candidate.status is Status.HIT and candidate.hit_class is not None
     kind = str(candidate.hit_class) if is_hit else "verified"
-    title = f"{formula} ({'hit, ' + kind if is_hit else 'no hit'}): {wording.number(x, names[0])}, {wording.number(y, names[1])}"
+    values = ", ".join(wording.number(v, name) for v, name in zip((x, y), names, strict=True))
+    title = f"{formula} ({'hit, ' + kind if is_hit else 'no hit'}): {values}"
     safe = tuple(e if e == e and e < float("inf") else 0.0 for e in errors)
     return figures.Point(x, y, kind, title, safe[0], safe[1], candidate.id)
 

@@ -1,0 +1,151 @@
+"""What the terminal shows when a run ends: ranked table, hits by class, baselines, optimism gap, report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from inverse.report import summary, wording
+from inverse.report.page import answer, baselines, gaps_view, misses_view, rate_text, wish_text
+from inverse.report.run import Run, read_run
+from inverse.report.table import best_structure, is_ranked, shown_properties, space_group
+from inverse.report.views import plus_minus
+from inverse.types import Candidate, Status
+
+CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
+
+
+def ranked_table(candidates: Sequence[Candidate], properties: Sequence[str], limit: int = 20) -> Table:
+    """Return the ranked verified candidates; verified ± std on the DFT scale above, predicted below.
+
+    Args:
+        candidates: in the order of the table.
+        properties: names of the properties with a column.
+        limit: rows shown at most.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", show_lines=False)
+    table.add_column("#", justify="right")
+    for head in ("formula", "space group", "result"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("P(targets)", justify="right", no_wrap=True)
+    for name in properties:
+        of = wording.unit(name)
+        table.add_column(f"{wording.symbol(name)} {of}".strip(), justify="right", no_wrap=True)
+    for rank, candidate in enumerate([c for c in candidates if is_ranked(c)][:limit], start=1):
+        table.add_row(*_row(rank, candidate, properties))
+    return table
+
+
+def run_summary(run_folder: str | Path, limit: int = 20) -> RenderableType:
+    """Return everything the terminal shows of a finished or stopped run.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+    """
+    return summary_of(read_run(run_folder), limit)
+
+
+def summary_of(run: Run, limit: int = 20) -> RenderableType:
+    """Return the terminal's summary of a run that was read already."""
+    asked = [target.property.name for target in run.config.targets]
+    properties = [
+        p for p in shown_properties(run.candidates, run.config) if p in (*asked, "energy_above_hull")
+    ]
+    n_ranked = sum(is_ranked(c) for c in run.candidates)
+    parts: list[RenderableType] = []
+    if n_ranked:
+        parts.append(ranked_table(run.candidates, properties, limit))
+        shown = f"{min(limit, n_ranked)} of {n_ranked} verified; " if n_ranked > limit else ""
+        parts.append(
+            Text(f"{shown}verified ± std on the DFT scale, the prediction in brackets, ✗ misses", style="dim")
+        )
+    parts += [Text(), Text(answer(run), style="bold"), _hits_line(run), *_why_not(run), *_gap_lines(run)]
+    parts += [Text(), _where(run)]
+    return Group(*parts)
+
+
+def print_summary(run_folder: str | Path, console: Console, limit: int = 20) -> None:
+    """Write the summary of a run to a console.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+    """
+    console.print(run_summary(run_folder, limit))
+
+
+def _row(rank: int, candidate: Candidate, properties: Sequence[str]) -> list[Text]:
+    structure = best_structure(candidate)
+    group = space_group(structure)
+    cells = [
+        Text(str(rank)),
+        Text(structure.composition.reduced_formula, style="bold"),
+        Text("–" if group is None else group[0]),
+        _result(candidate),
+        Text(f"{wording.percent(candidate.probability_after)}"),
+    ]
+    return cells + [_value(candidate, name) for name in properties]
+
+
+def _result(candidate: Candidate) -> Text:
+    kind = "" if candidate.hit_class is None else str(candidate.hit_class)
+    if candidate.status is Status.HIT:
+        return Text(f"hit, {kind}" if kind else "hit", style=CLASS_STYLES.get(kind, "bold"))
+    return Text(f"as {candidate.duplicate_of}" if candidate.duplicate_of else "no hit", style="dim")
+
+
+def _value(candidate: Candidate, name: str) -> Text:
+    verification = candidate.verification
+    verified = verification.values.get(name) if verification is not None else None
+    predicted = candidate.predictions.get(name)
+    text = Text("–" if verified is None else plus_minus(verified.mean, verified.std, name))
+    if predicted is not None:
+        text.append(f" ({wording.number(predicted.mean, name)})", style="dim")
+    return text
+
+
+def _hits_line(run: Run) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    classes = summary.hits_by_class(run.candidates)
+    for head in ("", "hits", *classes, ""):
+        table.add_column(head, justify="left" if head == "" else "right")
+    rate = summary.hit_rate(run.candidates)
+    table.add_row("this run", str(rate.hits), *(str(n) for n in classes.values()), rate_text(rate))
+    for baseline in baselines(run.manifest):
+        detail = ", ".join(part for part in (baseline.basis, baseline.considered, baseline.note) if part)
+        table.add_row(f"baseline: {baseline.name.lower()}", baseline.n_hits, *("" for _ in classes), detail)
+    return table
+
+
+def _why_not(run: Run) -> list[RenderableType]:
+    """Return why a run has no hits: the binding target and the nearest feasible wish."""
+    if summary.hit_rate(run.candidates).hits:
+        return []
+    lines: list[RenderableType] = []
+    stages = summary.funnel(run.candidates, run.config.targets, run.manifest.get("funnel"))
+    lines.append(Text("funnel: " + " > ".join(f"{stage.name} {stage.count}" for stage in stages)))
+    for stage in stages:
+        if stage.lost:
+            lost = ", ".join(f"{name} {count}" for name, count in list(stage.lost.items())[:5])
+            lines.append(Text(f"  lost before '{stage.name}': {lost}", style="dim"))
+    binding = [miss for miss in misses_view(run.candidates, run.config.targets) if miss["binds"]]
+    lines += [Text(f"binding target: {miss['target']}, missed by {miss['missed']}") for miss in binding]
+    if (wish := wish_text(run)) is not None:
+        lines.append(Text(f"nearest wish: {'; '.join(wish['clauses'])} ({wish['id']}, {wish['basis']})"))
+    return lines
+
+
+def _gap_lines(run: Run) -> list[RenderableType]:
+    names = [target.property.name for target in run.config.targets]
+    gaps = gaps_view(run.candidates, names)
+    if not gaps:
+        return []
+    shown = "; ".join(f"{gap['label']} {gap['relative']} ({gap['absolute']}, n {gap['n']})" for gap in gaps)
+    return [Text(f"optimism gap, median of (predicted - verified) / verified: {shown}")]
+
+
+def _where(run: Run) -> Text:
+    text = Text("report: ", style="bold")
+    text.append(str((run.folder / "report.html").resolve()))
+    return text
