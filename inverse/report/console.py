@@ -1,6 +1,6 @@
 """What the terminal shows when a run ends: ranked table, hits by class, baselines, optimism gap, report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -10,31 +10,33 @@ from rich.text import Text
 from inverse.report import summary, wording
 from inverse.report.page import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.run import Run, read_run
-from inverse.report.table import best_structure, is_ranked, shown_properties, space_group
+from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.report.views import plus_minus
-from inverse.types import Candidate, Status
+from inverse.types import Candidate, Status, Target
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
 
 
-def ranked_table(candidates: Sequence[Candidate], properties: Sequence[str], limit: int = 20) -> Table:
-    """Return the ranked verified candidates; verified ± std on the DFT scale above, predicted below.
+def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], limit: int = 20) -> Table:
+    """Return the ranked candidates with their verified values ± std on the DFT scale.
 
     Args:
         candidates: in the order of the table.
-        properties: names of the properties with a column.
+        targets: each has a column, and so has the energy above hull; what misses a hard one is marked.
         limit: rows shown at most.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold", show_lines=False)
-    table.add_column("#", justify="right")
-    for head in ("formula", "space group", "result"):
+    wanted: dict[str, Target | None] = {target.property.name: target for target in targets}
+    wanted.setdefault("energy_above_hull", None)
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    for head in ("formula", "group", "result"):
         table.add_column(head, no_wrap=True)
-    table.add_column("P(targets)", justify="right", no_wrap=True)
-    for name in properties:
+    table.add_column("P", justify="right", no_wrap=True)
+    for name in wanted:
         of = wording.unit(name)
-        table.add_column(f"{wording.symbol(name)} {of}".strip(), justify="right", no_wrap=True)
+        table.add_column(f"{wording.symbol(name)} {of}".strip(), justify="right")
     for rank, candidate in enumerate([c for c in candidates if is_ranked(c)][:limit], start=1):
-        table.add_row(*_row(rank, candidate, properties))
+        table.add_row(*_row(rank, candidate, wanted))
     return table
 
 
@@ -49,18 +51,13 @@ def run_summary(run_folder: str | Path, limit: int = 20) -> RenderableType:
 
 def summary_of(run: Run, limit: int = 20) -> RenderableType:
     """Return the terminal's summary of a run that was read already."""
-    asked = [target.property.name for target in run.config.targets]
-    properties = [
-        p for p in shown_properties(run.candidates, run.config) if p in (*asked, "energy_above_hull")
-    ]
     n_ranked = sum(is_ranked(c) for c in run.candidates)
     parts: list[RenderableType] = []
     if n_ranked:
-        parts.append(ranked_table(run.candidates, properties, limit))
-        shown = f"{min(limit, n_ranked)} of {n_ranked} verified; " if n_ranked > limit else ""
-        parts.append(
-            Text(f"{shown}verified ± std on the DFT scale, the prediction in brackets, ✗ misses", style="dim")
-        )
+        parts.append(ranked_table(run.candidates, run.config.targets, limit))
+        shown = f"the best {limit} of {n_ranked} verified; " if n_ranked > limit else ""
+        note = "P: all targets met, after the verdict; verified ± std on the DFT scale; ✗ misses its target"
+        parts.append(Text(shown + note, style="dim"))
     parts += [Text(), Text(answer(run), style="bold"), _hits_line(run), *_why_not(run), *_gap_lines(run)]
     parts += [Text(), _where(run)]
     return Group(*parts)
@@ -75,7 +72,7 @@ def print_summary(run_folder: str | Path, console: Console, limit: int = 20) -> 
     console.print(run_summary(run_folder, limit))
 
 
-def _row(rank: int, candidate: Candidate, properties: Sequence[str]) -> list[Text]:
+def _row(rank: int, candidate: Candidate, wanted: Mapping[str, Target | None]) -> list[Text]:
     structure = best_structure(candidate)
     group = space_group(structure)
     cells = [
@@ -85,7 +82,7 @@ def _row(rank: int, candidate: Candidate, properties: Sequence[str]) -> list[Tex
         _result(candidate),
         Text(f"{wording.percent(candidate.probability_after)}"),
     ]
-    return cells + [_value(candidate, name) for name in properties]
+    return cells + [_value(candidate, name, target) for name, target in wanted.items()]
 
 
 def _result(candidate: Candidate) -> Text:
@@ -95,14 +92,15 @@ def _result(candidate: Candidate) -> Text:
     return Text(f"as {candidate.duplicate_of}" if candidate.duplicate_of else "no hit", style="dim")
 
 
-def _value(candidate: Candidate, name: str) -> Text:
+def _value(candidate: Candidate, name: str, target: Target | None) -> Text:
     verification = candidate.verification
     verified = verification.values.get(name) if verification is not None else None
-    predicted = candidate.predictions.get(name)
-    text = Text("–" if verified is None else plus_minus(verified.mean, verified.std, name))
-    if predicted is not None:
-        text.append(f" ({wording.number(predicted.mean, name)})", style="dim")
-    return text
+    if verified is None:
+        return Text("–", style="dim")
+    text = plus_minus(verified.mean, verified.std, name).replace(" ", "")
+    if target is not None and not target.is_met(verified.mean):
+        return Text(f"✗ {text}", style="red")
+    return Text(text)
 
 
 def _hits_line(run: Run) -> RenderableType:
