@@ -1,1 +1,45 @@
-"""Property -> crystal: propose, decode, screen, predict, verify, rank."""
+"""Property -> crystal: propose, decode, screen, predict, verify, rank.
+
+The functions here do what the commands do and are loaded when first asked for. Three carry another name than
+their command, because modules bear these: `build_report`, `export_run` and `diagnose`.
+"""
+
+from typing import Any
+
+_FUNCTIONS: dict[str, str] = {
+    "run": "run",
+    "predict": "predict",
+    "sample": "sample",
+    "verify": "verify",
+    "build_report": "report",
+    "export_run": "export",
+    "train": "train",
+    "properties": "properties",
+    "diagnose": "doctor",
+}
+
+__all__ = [  # noqa: F822  # resolved by __getattr__
+    "build_report",
+    "diagnose",
+    "export_run",
+    "predict",
+    "properties",
+    "run",
+    "sample",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a function of `inverse.api` on first use."""
+    if name in _FUNCTIONS:
+        from inverse import api
+
+        return getattr(api, _FUNCTIONS[name])
+    raise AttributeError(f"module 'inverse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names of the public functions."""
+    return sorted(_FUNCTIONS)

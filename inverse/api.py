@@ -1,0 +1,244 @@
+"""The commands as functions: the same names, the same results, for notebooks and scripts."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inverse.config_reading import parse_seconds
+from surrogates.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from inverse.config import CampaignConfig
+    from inverse.parts import Progress
+    from inverse.report.run import Run
+
+RUNS = Path("runs")
+"""Where runs go that name no folder."""
+
+
+def run(
+    config: "str | Path | Mapping[str, Any] | CampaignConfig",
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    budget: int | None = None,
+    time_limit: str | float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    started_at: float | None = None,
+    on_progress: "Callable[[Progress], None] | None" = None,
+) -> "Run":
+    """Return a finished (or stopped) campaign, read back from its folder.
+
+    Args:
+        config: a file, the name of a packaged config, a mapping of the same keys, or a config.
+        output: the run folder; None makes runs/<name>, with a number when that is taken.
+        resume: go on with the run in `output`; starts it when there is none yet.
+        budget: verifications, instead of the config's.
+        time_limit: such as "8h", instead of the config's.
+        seed: instead of the config's.
+        device: instead of the config's.
+        started_at: unix time from which the time limit counts; None counts from now.
+        on_progress: told about every stage.
+
+    Raises:
+        ConfigError: a config that cannot be carried out.
+        RunFolderError: a folder that cannot be made, written or resumed.
+    """
+    settings = _config_of(config).with_overrides(
+        verifications=budget,
+        seconds=None if time_limit is None else _seconds(time_limit),
+        seed=seed,
+        device=device,
+    )
+    folder = run_folder(settings.name, output, resume)
+    from inverse.assembly import assemble
+    from inverse.campaign import Campaign
+    from inverse.report import build_report
+    from inverse.report.run import read_run
+
+    parts = assemble(settings)
+    if resume and (folder / "campaign.db").exists():
+        campaign = Campaign.resume(folder, parts, settings, on_progress)
+    else:
+        campaign = Campaign.create(settings, folder, parts, on_progress)
+    with campaign:
+        limit = settings.budget.seconds
+        campaign.run(None if started_at is None or limit is None else started_at + limit)
+    build_report(folder)
+    return read_run(folder)
+
+
+def run_folder(name: str, output: str | Path | None, resume: bool) -> Path:
+    """Return the folder of a run: as asked for, else runs/<name>, numbered when taken and not resumed."""
+    if output is not None:
+        return Path(output)
+    folders = [RUNS / name, *(RUNS / f"{name}-{k}" for k in range(2, 10_000))]
+    free = next(k for k, folder in enumerate(folders) if not folder.exists())
+    return folders[max(0, free - 1)] if resume else folders[free]
+
+
+def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig") -> "CampaignConfig":
+    from inverse.config import CampaignConfig, load_config
+
+    if isinstance(config, CampaignConfig):
+        return config
+    if isinstance(config, Mapping):
+        return CampaignConfig.from_mapping(config)
+    return load_config(config)
+
+
+def _seconds(value: str | float) -> float:
+    try:
+        return parse_seconds(float(value) if str(value).replace(".", "", 1).isdigit() else value)
+    except ValueError as error:
+        raise ConfigError(f"time limit: {error}") from None
+
+
+def predict(
+    structures: "Iterable[str | Path | Structure] | str | Path | Structure" = (), formulas: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return surrogate values, one record per structure (files, folders, Structures) and formula."""
+    from inverse.prediction import iterate_predictions
+
+    return list(
+        iterate_predictions(_as_list(structures), [formulas] if isinstance(formulas, str) else formulas)
+    )
+
+
+def sample(
+    n: int = 100,
+    *,
+    targets: Mapping[str, float] | None = None,
+    elements: Sequence[str] = (),
+    seed: int = 0,
+    output: str | Path | None = None,
+    n_atoms: tuple[int, int] = (1, 24),
+) -> "list[Structure]":
+    """Return n crystals drawn from the decoder; with `output`, also CIFs and samples.csv there.
+
+    Raises:
+        ConfigError: a target or an element that does not exist, or fewer than one sample.
+        DecodingError: no crystal meets the condition.
+    """
+    from inverse.sampling import draw, write_samples
+
+    drawn = list(draw(n, targets or {}, elements, seed, n_atoms))
+    if output is not None:
+        write_samples(drawn, Path(output))
+    return [one.structure for one in drawn]
+
+
+def verify(
+    structures: "Iterable[str | Path | Structure] | str | Path | Structure",
+    potential: str = "auto",
+    *,
+    reuse: bool = True,
+) -> list[dict[str, Any]]:
+    """Return what the judges say, one record per structure, in order."""
+    return list(iterate_verifications(_as_list(structures), potential, reuse=reuse))
+
+
+def iterate_verifications(
+    structures: "Iterable[str | Path | Structure]", potential: str = "auto", *, reuse: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Yield verification records in input order as they finish.
+
+    Raises:
+        DataError: a path that does not exist.
+        UnknownNameError: no such potential.
+        MissingExtraError: a potential whose package is not installed.
+    """
+    from inverse.verification import verify_structures
+
+    yield from verify_structures(structures, potential=potential, reuse=reuse)
+
+
+def report(folder: str | Path) -> Path:
+    """Return the path of the run's report.html, rebuilt from its folder.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+    """
+    from inverse.report import build_report
+
+    return Path(build_report(Path(folder)))
+
+
+def export(folder: str | Path, format: str = "cif", shortlist: str | Path | None = None) -> list[Path]:
+    """Return the files written for the next step: vasp, qe or cif inputs.
+
+    Raises:
+        RunFolderError: no run there.
+        ConfigError: an unknown format, or a shortlist that names no candidate.
+    """
+    from inverse.export import export as write
+
+    return list(write(Path(folder), format, shortlist=None if shortlist is None else Path(shortlist)))
+
+
+def train(config: str | Path | Mapping[str, Any], output: str | Path | None = None) -> dict[str, Any]:
+    """Return the report of a training run: held-out errors beside the baseline, and where the weights are."""
+    from inverse.training import train as fit
+
+    return fit(config, output)
+
+
+def properties() -> list[dict[str, Any]]:
+    """Return name, symbol, unit, physical range, scale and judge of every property."""
+    from inverse.objective import PREDICTED_ONLY
+    from surrogates.properties import PROPERTIES
+
+    return [
+        {
+            "name": p.name,
+            "symbol": p.symbol,
+            "unit": p.unit,
+            "minimum": p.minimum,
+            "maximum": p.maximum,
+            "level_of_theory": p.level_of_theory,
+            "predicted_only": p.name in PREDICTED_ONLY,
+            "judge": _judge_of(p.name),
+        }
+        for p in PROPERTIES.values()
+    ]
+
+
+_SHEAR = frozenset(
+    {"shear_modulus_vrh", "young_modulus_vrh", "poisson_ratio", "pugh_ratio", "vickers_hardness_chen"}
+)
+
+
+def _judge_of(name: str) -> str:
+    """Return which potential judges a property by default; "" when none does."""
+    from importlib.util import find_spec
+
+    from inverse.objective import PREDICTED_ONLY
+
+    if name in PREDICTED_ONLY:
+        return ""
+    has_extra = find_spec("sevenn") is not None
+    if name == "shear_modulus_vrh":
+        return "diep"
+    bulk = "7net-l3i5" if has_extra else "diep"
+    if name in _SHEAR:
+        return f"{bulk}, diep" if bulk != "diep" else "diep"
+    if name == "bulk_modulus_vrh":
+        return bulk
+    return "7net-l3i5" if has_extra else "chgnet"
+
+
+def doctor() -> dict[str, Any]:
+    """Return versions, weights, device and which judges are installed."""
+    from inverse.doctor import diagnose
+
+    return dict(diagnose())
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Return one path or Structure as a list of one."""
+    from pymatgen.core import Structure
+
+    return [value] if isinstance(value, str | Path | Structure) else list(value)

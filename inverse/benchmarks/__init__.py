@@ -1,0 +1,31 @@
+"""What `inverse bench NAME` runs: one function per benchmark, `(n, seed) -> record`."""
+
+from importlib import import_module
+from typing import Any
+
+from surrogates.errors import ConfigError, UnknownNameError
+
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "constraints": (
+        "inverse.benchmarks.constraints:run_constraints",
+        "screened candidates under random constraint sets, judged again by a second implementation",
+    ),
+}
+"""Name -> (module:function, what it measures). Modules are loaded when asked for."""
+
+
+def run_benchmark(name: str, n: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return the record of a benchmark; `passed` in it decides the exit status.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+        ConfigError: a size below one.
+    """
+    if name not in BENCHMARKS:
+        raise UnknownNameError.among("benchmark", name, BENCHMARKS)
+    if n is not None and n < 1:
+        raise ConfigError(f"bench: size {n} is not more than zero")
+    module, _, function = BENCHMARKS[name][0].partition(":")
+    measure = getattr(import_module(module), function)
+    result = measure(seed=seed) if n is None else measure(n, seed=seed)
+    return {"benchmark": name, "seed": seed, **result}

@@ -1,0 +1,342 @@
+"""The command line: JSON lines and tables to stdout, everything else to stderr; status 0, 1 or 2."""
+
+import signal
+import sqlite3
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from inverse.console import (
+    BAD_USAGE,
+    FAILED,
+    JsonLines,
+    Stopped,
+    line_of,
+    note,
+    progress,
+    results_only,
+    show_error,
+    system_error,
+    unexpected,
+    usage_error,
+)
+from surrogates.errors import ConfigError, EngineError, nearest
+
+app = typer.Typer(
+    name="inverse",
+    help="Inverse design of crystals: wanted properties in, verified candidate crystals out.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Files = Annotated[
+    list[Path] | None, typer.Argument(help="CIF, POSCAR, extxyz, pymatgen JSON, .jsonl.gz, folders.")
+]
+OutputFile = Annotated[
+    Path | None, typer.Option("--output", "-o", help="JSON lines file; stdout without it.")
+]
+RunFolderArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="DIR")]
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a packaged config.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    budget: Annotated[int | None, typer.Option("--budget", help="Verifications to spend.")] = None,
+    time_limit: Annotated[str | None, typer.Option("--time-limit", help="Such as 15m or 8h.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    started_at: Annotated[
+        float | None, typer.Option("--started-at", help="Unix time from which the time limit counts.")
+    ] = None,
+) -> int:
+    """Search for crystals that meet a config's targets."""
+    from inverse import api
+    from inverse.terminal import campaign_bar, show_run
+
+    with results_only() as stdout, campaign_bar() as on_progress:
+        finished = api.run(
+            config,
+            output,
+            resume=resume,
+            budget=budget,
+            time_limit=time_limit,
+            seed=seed,
+            device=device,
+            started_at=started_at,
+            on_progress=on_progress,
+        )
+    return show_run(finished, stdout)
+
+
+@app.command()
+def predict(
+    files: Files = None,
+    formula: Annotated[list[str] | None, typer.Option("--formula", "-f", help="A bare formula.")] = None,
+    output: OutputFile = None,
+) -> int:
+    """Surrogate values of structures and formulas."""
+    if not files and not formula:
+        raise ConfigError("predict: name at least one file, or a formula with --formula WC")
+    from inverse.prediction import iterate_predictions
+
+    with results_only() as stdout, JsonLines(output, stdout) as lines:
+        _write_all(lines, "predict", iterate_predictions(files or [], formula or []))
+    return lines.status
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for CIFs and samples.csv.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many crystals.")] = 100,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Such as bulk_modulus_vrh=350; may be repeated.")
+    ] = None,
+    elements: Annotated[str, typer.Option("--elements", help="Allowed elements, such as W,B,C.")] = "",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> int:
+    """Crystals drawn from the decoder."""
+    from inverse.sampling import condition_of, draw, write_samples
+
+    targets = dict(_target_of(text) for text in target or [])
+    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+    if seed < 0:
+        raise ConfigError(f"--seed {seed}: must not be negative")
+    condition_of(n, targets, symbols, (1, 24))
+    with results_only(), progress("sample", n) as bar:
+        written = write_samples(_counted(draw(n, targets, symbols, seed), bar), output)
+    note(f"{written} samples in {output}")
+    return 0 if written else FAILED
+
+
+@app.command()
+def verify(
+    files: Files = None,
+    potential: Annotated[
+        str, typer.Option("--potential", help="auto, chgnet, diep, 7net-0, 7net-l3i5 or module:factory.")
+    ] = "auto",
+    output: OutputFile = None,
+    reuse: Annotated[bool, typer.Option("--reuse/--no-reuse", help="Use stored verifications.")] = True,
+) -> int:
+    """Relax, elastic tensor, energy above hull."""
+    if not files:
+        raise ConfigError("verify: name at least one file")
+    from inverse.api import iterate_verifications
+
+    with results_only() as stdout, JsonLines(output, stdout) as lines:
+        _write_all(lines, "verify", iterate_verifications(files, potential, reuse=reuse))
+    return lines.status
+
+
+@app.command()
+def report(folder: RunFolderArgument) -> int:
+    """Rebuild a run's report from its folder."""
+    from inverse import api
+
+    with results_only() as stdout:
+        page = api.report(folder)
+    stdout.write(f"{page}\n")
+    return 0
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR1")],
+    second: Annotated[Path, typer.Argument(metavar="DIR2")],
+) -> int:
+    """Two runs side by side."""
+    from inverse.comparison import compare as side_by_side
+    from inverse.terminal import show_table
+
+    with results_only() as stdout:
+        rows = side_by_side(first, second)
+    show_table(("", "first", "second"), rows, stdout)
+    return 0
+
+
+@app.command()
+def export(
+    folder: RunFolderArgument,
+    format: Annotated[str, typer.Option("--format", help="vasp, qe or cif.")] = "cif",
+    shortlist: Annotated[Path | None, typer.Option("--shortlist", help="File with candidate ids.")] = None,
+) -> int:
+    """Inputs for the next step, with a job script."""
+    from inverse import api
+
+    with results_only() as stdout:
+        written = api.export(folder, format, shortlist)
+    stdout.writelines(f"{path}\n" for path in written)
+    return 0 if written else FAILED
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file that names what to train.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the weights.")] = None,
+) -> int:
+    """Train a surrogate, the shipped ones or one of your own table."""
+    from inverse import api
+
+    with results_only() as stdout:
+        result = api.train(config, output)
+    JsonLines(None, stdout).write(result)
+    return 0
+
+
+@app.command()
+def properties(
+    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of a config file.")] = False,
+) -> int:
+    """Names, units and judges of every property."""
+    from inverse import api
+    from inverse.terminal import show_table, write_json
+
+    if schema:
+        from inverse.config import config_schema
+
+        write_json(config_schema(), sys.stdout)
+        return 0
+    records = api.properties()
+    if json:
+        lines = JsonLines(None, sys.stdout)
+        for record in records:
+            lines.write(record)
+        return 0
+    rows = [
+        (
+            p["name"],
+            p["symbol"],
+            p["unit"],
+            f"{p['minimum']:g} to {p['maximum']:g}",
+            p["judge"] or "predicted only",
+        )
+        for p in records
+    ]
+    show_table(("name", "symbol", "unit", "range", "judge"), rows, sys.stdout)
+    return 0
+
+
+@app.command()
+def doctor(json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False) -> int:
+    """Versions, weights, device, and which judges are installed."""
+    from inverse import api
+    from inverse.terminal import show_mapping, write_json
+
+    with results_only() as stdout:
+        found = api.doctor()
+    (write_json if json else show_mapping)(found, stdout)
+    return 0
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Which benchmark.")] = "",
+    n: Annotated[
+        int | None, typer.Option("-n", "--number", help="Size, where the benchmark has one.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> int:
+    """Run a benchmark; without a name, list them."""
+    from inverse.benchmarks import BENCHMARKS, run_benchmark
+
+    if not name:
+        for known, (_, purpose) in BENCHMARKS.items():
+            sys.stdout.write(f"{known:14} {purpose}\n")
+        return 0
+    with results_only() as stdout:
+        result = run_benchmark(name, n, seed)
+    JsonLines(None, stdout).write(result)
+    return 0 if result.get("passed", True) else FAILED
+
+
+def _target_of(text: str) -> tuple[str, float]:
+    from surrogates.properties import PROPERTIES
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--target {text!r}: write name=value, such as bulk_modulus_vrh=350")
+    if name not in PROPERTIES:
+        raise ConfigError(f"--target: unknown property {name!r}; {nearest(name, PROPERTIES)}")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ConfigError(f"--target {name}: {value!r} is not a number") from None
+
+
+def _counted(items: Iterator[Any], bar: Any) -> Iterator[Any]:
+    for item in items:
+        yield item
+        bar.advance()
+
+
+def _write_all(lines: JsonLines, label: str, records: Iterator[dict[str, Any]]) -> None:
+    """Write records as they come, closing their source (and its workers) whatever happens."""
+    source: Any = records
+    with progress(label, None) as bar, closing(source):
+        for record in source:
+            lines.write(record)
+            bar.advance(str(record.get("formula", "")))
+
+
+@contextmanager
+def _signals_stop() -> Iterator[None]:
+    """Turn SIGTERM and SIGUSR1 into Stopped, as Ctrl-C is into KeyboardInterrupt; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(signal.Signals(number).name)
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    previous = {number: signal.signal(number, stop) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status of a command line; the console script ends the process with it."""
+    command = typer.main.get_command(app)
+    asked = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        with _signals_stop():
+            status = command.main(args=asked, prog_name="inverse", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except EngineError as error:
+        show_error(line_of(error))
+        return BAD_USAGE
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # the reader is gone; nothing is left to say
+        return 0
+    except (Stopped, KeyboardInterrupt) as error:
+        show_error(f"stopped by {error or 'Ctrl-C'}")
+        return FAILED
+    except (OSError, sqlite3.Error) as error:
+        show_error(system_error(error) if isinstance(error, OSError) else f"database: {error}")
+        return BAD_USAGE
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            show_error(usage_error(error))
+            return BAD_USAGE
+        if type(error).__name__ == "Abort":
+            show_error("stopped by Ctrl-C")
+            return FAILED
+        show_error(unexpected(error))
+        return FAILED

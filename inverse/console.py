@@ -1,0 +1,199 @@
+"""What the terminal sees: one-line errors, progress on stderr, JSON lines on stdout or in a file."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+from surrogates.errors import ConfigError, EngineError, nearest
+
+BAD_USAGE = 2
+"""Exit status of bad usage, a bad config, or a place that cannot be read or written."""
+
+FAILED = 1
+"""Exit status when nothing succeeded."""
+
+
+class Stopped(BaseException):
+    """A signal asked to end; what there is gets written."""
+
+
+def show_error(message: object) -> None:
+    """Write one red line to stderr."""
+    text = "error: " + " ".join(str(message).split())
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        text = f"\033[31m{text}\033[0m"
+    _to_stderr(text)
+
+
+def note(message: object) -> None:
+    """Write one line to stderr."""
+    _to_stderr(" ".join(str(message).split()))
+
+
+def _to_stderr(text: str) -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def unexpected(error: BaseException) -> str:
+    """Return one line about an unexpected error and the log file that holds its traceback."""
+    line = f"{type(error).__name__}: {error}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="inverse-error-", suffix=".log", text=True)
+        with os.fdopen(handle, "w", encoding="utf-8") as log:
+            log.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"unexpected {line}"
+    return f"unexpected {line} (details in {name})"
+
+
+def system_error(error: OSError) -> str:
+    """Return what the operating system refused, with the file, in one line.
+
+    >>> system_error(OSError(28, "No space left on device", "runs/a/log.txt"))
+    'runs/a/log.txt: No space left on device'
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def usage_error(error: Exception) -> str:
+    """Return a command-line parser's complaint as one line with the nearest valid name."""
+    message = str(getattr(error, "format_message", lambda: error)()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command", None)
+    option = getattr(error, "option_name", None)
+    if option and "No such option" in message:
+        options = [name for p in getattr(command, "params", []) for name in p.opts if name.startswith("--")]
+        return f"no such option {option}; {nearest(option, options)}"
+    if found := re.match(r"No such command '?([^'.]*)'?", message):
+        return f"no such command {found[1]!r}; {nearest(found[1], getattr(command, 'commands', {}))}"
+    return message
+
+
+class JsonLines:
+    """Records as JSON lines, to stdout or to a file that appears under its name when complete or stopped.
+
+    Attributes:
+        n_good: records written without an error.
+        n_bad: error records written.
+    """
+
+    def __init__(self, output: Path | None, stdout: TextIO) -> None:
+        """Open the place before any work is done; raise ConfigError when it cannot be written."""
+        self.n_good = self.n_bad = 0
+        self._final = output
+        self._part = None if output is None else output.with_name(output.name + ".part")
+        self._stream: TextIO = stdout
+        if output is not None and self._part is not None:
+            if output.is_dir():
+                raise ConfigError(f"--output {output}: is a folder; name a file")
+            try:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self._part.open("w", encoding="utf-8")
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise ConfigError(f"--output {output}: cannot be written ({reason})") from None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write one record at once, so that nothing is lost."""
+        from inverse.records import plain
+
+        self._stream.write(json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n")
+        self._stream.flush()
+        if "error" in record:
+            self.n_bad += 1
+        else:
+            self.n_good += 1
+
+    @property
+    def status(self) -> int:
+        """0 when at least one record is good, else 1."""
+        return 0 if self.n_good else FAILED
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._final is None or self._part is None:
+            return
+        self._stream.close()
+        failed = kind is not None and not issubclass(kind, Stopped | KeyboardInterrupt)
+        if failed or (kind is not None and not self.n_good + self.n_bad):
+            if not self.n_good + self.n_bad:
+                self._part.unlink(missing_ok=True)
+        else:
+            self._part.replace(self._final)
+
+
+@contextmanager
+def results_only() -> Iterator[TextIO]:
+    """Send what libraries print to stderr; yield the real stdout for results."""
+    real = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield real
+
+
+class Bar(Protocol):
+    """A progress bar."""
+
+    def advance(self, note: str = "") -> None:
+        """Count one more."""
+        ...
+
+
+class _Quiet:
+    """A bar for a stderr that is not a terminal: a line every tenth of the way."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self._label, self._total, self._done = label, total, 0
+
+    def advance(self, note: str = "") -> None:
+        """Count one more."""
+        self._done += 1
+        every = max(1, (self._total or 100) // 10)
+        if self._done % every == 0 or self._done == self._total:
+            _to_stderr(f"{self._label}: {self._done}" + (f" of {self._total}" if self._total else ""))
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Bar]:
+    """Yield a bar on stderr with the time left; plain lines where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield _Quiet(label, total)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=total, note="")
+
+        class _Shown:
+            def advance(self, note: str = "") -> None:
+                shown.update(task, advance=1, note=note)
+
+        yield _Shown()
+
+
+def line_of(error: EngineError) -> str:
+    """Return an engine error as one line, whatever it quotes."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)
