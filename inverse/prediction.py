@@ -1,12 +1,31 @@
 """`inverse predict`: surrogate values of crystals and formulas as records of the command-line contract."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from pymatgen.core import Structure
 
-from surrogates.protocol import CompositionSurrogate, Surrogate
+from inverse.reading import ReadStructure, checked, read_structures
+from inverse.records import finite_or_none
+from surrogates.checkpoint import load_surrogate
+from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
+from surrogates.errors import EngineError, StructureError
+from surrogates.properties import Property
+from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate
+
+WINDOW = 2048
+"""Structures that are sorted by size and batched together; results leave in input order window by window."""
+
+ATOMS_PER_BATCH = 4096
+"""Atoms predicted together at first; halved for every batch that runs out of memory."""
+
+Predictions = Mapping[Property, Prediction]
+Record = dict[str, Any]
+Item = TypeVar("Item")
 
 
 def predict(
@@ -14,9 +33,10 @@ def predict(
     formulas: Sequence[str] = (),
     surrogate: Surrogate | None = None,
     composition_surrogate: CompositionSurrogate | None = None,
-) -> list[dict[str, Any]]:
+    scale: str | None = None,
+) -> list[Record]:
     """Return the records of `iterate_predictions` as a list."""
-    return list(iterate_predictions(structures, formulas, surrogate, composition_surrogate))
+    return list(iterate_predictions(structures, formulas, surrogate, composition_surrogate, scale))
 
 
 def iterate_predictions(
@@ -24,14 +44,200 @@ def iterate_predictions(
     formulas: Sequence[str] = (),
     surrogate: Surrogate | None = None,
     composition_surrogate: CompositionSurrogate | None = None,
-) -> Iterator[dict[str, Any]]:
+    scale: str | None = None,
+) -> Iterator[Record]:
     """Yield one JSON-able record per structure, in input order, then one per formula.
 
-    A record is `id, formula, level, model, scale, in_domain, predictions{name: {mean, std, lower, upper, unit}}`
-    or, for what cannot be read or handled, `id, file, error{type, message}`. Numbers are finite or None.
-    Without surrogates the shipped ones are loaded.
+    A record is `id, formula, level, model, scale, in_domain, predictions`, the last by property name
+    `mean, std, lower, upper, unit`; or, for what cannot be read or handled, `id, file, error{type, message}`.
+    Numbers are finite or None.
+
+    Args:
+        structures: files, folders and pymatgen structures.
+        formulas: answered at composition level.
+        surrogate: the shipped one when None.
+        composition_surrogate: the shipped one when None.
+        scale: of all answers; None follows the `source` of each row, Materials Project PBE without one.
+
+    Raises:
+        DataError: a path that does not exist; at once, before anything is predicted.
+        UnknownNameError: no such scale.
+    """
+    if scale is not None:
+        scale_index(scale)
+    records = read_inputs(structures)
+    return itertools.chain(
+        _structure_records(records, surrogate, scale),
+        _formula_records(formulas, composition_surrogate, scale or SCALES[0]),
+    )
+
+
+def to_line(record: Record) -> str:
+    """Return a record as one line of JSON, without the line's end."""
+    return json.dumps(record, allow_nan=False, ensure_ascii=False)
+
+
+def read_inputs(inputs: Iterable[str | Path | Structure]) -> Iterator[ReadStructure]:
+    """Return the records of paths and structures in order; paths are checked at once.
 
     Raises:
         DataError: a path that does not exist.
     """
-    raise NotImplementedError
+    parts: list[Iterable[ReadStructure]] = []
+    for index, given in enumerate(inputs):
+        if isinstance(given, Structure):
+            parts.append([_given_structure(given, index)])
+        else:
+            parts.append(read_structures([given]))
+    return itertools.chain.from_iterable(parts)
+
+
+def _given_structure(structure: Structure, index: int) -> ReadStructure:
+    name = f"structure#{index}"
+    try:
+        return ReadStructure(name, "", checked(structure))
+    except EngineError as error:
+        return ReadStructure(name, "", error=error)
+
+
+def _structure_records(
+    records: Iterator[ReadStructure], surrogate: Surrogate | None, scale: str | None
+) -> Iterator[Record]:
+    atoms_per_batch = ATOMS_PER_BATCH
+    while window := list(itertools.islice(records, WINDOW)):
+        readable = [i for i, r in enumerate(window) if r.structure is not None]
+        results: dict[int, Record] = {}
+        if readable and surrogate is None:
+            surrogate = load_surrogate("structure")
+        for batch in _batches(readable, [_n_atoms(r) for r in window], atoms_per_batch):
+            answered, ran_out = _answers(window, batch, surrogate, scale)
+            results.update(answered)
+            if ran_out:
+                atoms_per_batch = max(64, atoms_per_batch // 2)
+        for i, record in enumerate(window):
+            yield results[i] if i in results else error_record(record.id, record.file, record.error)
+
+
+def _n_atoms(record: ReadStructure) -> int:
+    return 0 if record.structure is None else len(record.structure)
+
+
+def _batches(rows: Sequence[int], n_atoms: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Yield the rows sorted by size, in batches of at most `limit` atoms (one crystal at least)."""
+    batch: list[int] = []
+    total = 0
+    for row in sorted(rows, key=lambda i: (n_atoms[i], i)):
+        if batch and total + n_atoms[row] > limit:
+            yield batch
+            batch, total = [], 0
+        batch.append(row)
+        total += n_atoms[row]
+    if batch:
+        yield batch
+
+
+def _answers(
+    window: Sequence[ReadStructure], batch: Sequence[int], surrogate: Any, scale: str | None
+) -> tuple[dict[int, Record], bool]:
+    """Return a record for each row of the batch, and whether memory ran out on the way."""
+    scales = [scale or SCALE_OF_SOURCE.get(window[i].source or "", SCALES[0]) for i in batch]
+
+    def run(positions: Sequence[int]) -> Predictions:
+        structures = [window[batch[k]].structure for k in positions]
+        crystals = CrystalBatch.from_structures(structures, [scales[k] for k in positions])  # type: ignore[arg-type]
+        return surrogate.predict(crystals, surrogate.properties)
+
+    values, ran_out = divided(run, range(len(batch)))
+    records = {}
+    for k, i in enumerate(batch):
+        structure, value = window[i].structure, values[k]
+        if isinstance(value, Exception) or structure is None:
+            records[i] = error_record(window[i].id, window[i].file, value)
+        else:
+            formula = structure.composition.reduced_formula
+            records[i] = _record(window[i].id, formula, "structure", surrogate.name, scales[k], *value)
+    return records, ran_out
+
+
+def divided(
+    run: Callable[[Sequence[int]], Predictions], positions: Sequence[int]
+) -> tuple[dict[int, Any], bool]:
+    """Return, by position, (predictions, row) or the exception of that crystal alone.
+
+    A batch that fails is halved until only the culprits fail. The second value says whether memory ran out.
+    """
+    try:
+        with torch.no_grad():
+            predictions = run(positions)
+        return {position: (predictions, row) for row, position in enumerate(positions)}, False
+    except Exception as error:
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
+        if len(positions) == 1:
+            return {positions[0]: error}, ran_out
+    middle = len(positions) // 2
+    first, first_out = divided(run, positions[:middle])
+    second, second_out = divided(run, positions[middle:])
+    return {**first, **second}, ran_out or first_out or second_out
+
+
+def _formula_records(
+    formulas: Sequence[str], surrogate: CompositionSurrogate | None, scale: str
+) -> Iterator[Record]:
+    """Yield a record per formula; one that cannot be read or handled is an error record."""
+    if formulas and surrogate is None:
+        surrogate = load_surrogate("composition")
+    answering: Any = surrogate
+    for start in range(0, len(formulas), WINDOW):
+        part = formulas[start : start + WINDOW]
+
+        def run(positions: Sequence[int], part: Sequence[str] = part) -> Predictions:
+            chosen = [part[k] for k in positions]
+            compositions = CompositionBatch.from_formulas(chosen, scale_index(scale))
+            return answering.predict(compositions, answering.properties)
+
+        values, _ = divided(run, range(len(part)))
+        for k, formula in enumerate(part):
+            if isinstance(values[k], Exception):
+                yield error_record(formula, "", values[k])
+            else:
+                reduced = reduced_formula(formula)
+                yield _record(formula, reduced, "composition", answering.name, scale, *values[k])
+
+
+def reduced_formula(formula: str) -> str:
+    """Return the reduced formula, pymatgen's form."""
+    from pymatgen.core import Composition
+
+    return str(Composition(formula).reduced_formula)
+
+
+def error_record(identity: str, file: str, error: object) -> Record:
+    """Return the record of a structure or formula that cannot be read or handled."""
+    if isinstance(error, EngineError):
+        kind, message = type(error).__name__, str(error)
+    else:
+        kind, message = StructureError.__name__, f"cannot be predicted: {type(error).__name__}: {error}"
+    return {"id": identity, "file": file, "error": {"type": kind, "message": " ".join(message.split())}}
+
+
+def _record(
+    identity: str, formula: str, level: str, model: str, scale: str, predictions: Predictions, row: int
+) -> Record:
+    return {
+        "id": identity,
+        "formula": formula,
+        "level": level,
+        "model": model,
+        "scale": scale,
+        "in_domain": all(bool(p.in_domain[row]) for p in predictions.values()),
+        "predictions": {
+            prop.name: {
+                "mean": finite_or_none(float(p.mean[row])),
+                "std": finite_or_none(float(p.std[row])),
+                "lower": finite_or_none(float(p.lower[row])),
+                "upper": finite_or_none(float(p.upper[row])),
+                "unit": prop.unit,
+            }
+            for prop, p in predictions.items()
+        },
+    }

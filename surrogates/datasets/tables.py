@@ -135,7 +135,7 @@ def formula_table(columns: Iterable[tuple[str, str, Mapping[str, float]]]) -> Fo
             rows[key][column] = value
     formulas = tuple(formula for _, formula in rows)
     elements, fractions = pad_formulas(formulas)
-    source = np.array([SOURCES.index(s) for s, _ in rows], dtype=np.int64)
+    sources = np.array([SOURCES.index(s) for s, _ in rows], dtype=np.int64)
     return FormulaTable(
         formulas, elements, fractions, source, np.array(list(rows.values()), dtype=np.float32)
     )
