@@ -137,7 +137,7 @@ def formula_table(columns: Iterable[tuple[str, str, Mapping[str, float]]]) -> Fo
     elements, fractions = pad_formulas(formulas)
     sources = np.array([SOURCES.index(s) for s, _ in rows], dtype=np.int64)
     return FormulaTable(
-        formulas, elements, fractions, source, np.array(list(rows.values()), dtype=np.float32)
+        formulas, elements, fractions, sources, np.array(list(rows.values()), dtype=np.float32)
     )
 
 
