@@ -1,10 +1,10 @@
-"""Formation energies of known phases, reconciled on the scale of `mp_structures` -> inverse/reference/phases.parquet.
+"""Formation energies of known phases on the scale of `mp_structures` -> inverse/reference/phases.parquet.
 
     python -m experiments.reference.build_phases
 
 1. Offsets Materials Project tables -> `mp_structures`, then OQMD -> that: per element, per anion (the most
-   electronegative element) and per transition metal in an oxide or fluoride; Cauchy-weighted least squares, so
-   that other polymorphs and failed calculations do not pull.
+   electronegative element) and per transition metal in an oxide or fluoride; Cauchy-weighted least squares,
+   so that other polymorphs and failed calculations do not pull.
 2. One energy per formula: `mp_structures` before the Materials Project tables before OQMD.
 3. A phase that only OQMD knows and that lies far below the hull of what Materials Project knows is dropped.
 """
@@ -23,7 +23,7 @@ from scipy.spatial import ConvexHull, QhullError
 from experiments.reference.sources import WORK, data_folder, read_rows, read_table
 from inverse.reference.phases import NO_ENERGY, PACKAGE_DATA
 
-ANIONS = tuple("F O Cl N Br I S Se Te C P As Sb Si H B Ge".split())
+ANIONS = ("F", "O", "Cl", "N", "Br", "I", "S", "Se", "Te", "C", "P", "As", "Sb", "Si", "H", "B", "Ge")
 DROP_BELOW = 0.15
 """eV/atom; OQMD-only phases further below the Materials Project hull are taken for failed calculations."""
 CLAMP_BELOW = 0.05
@@ -90,7 +90,7 @@ def lowest(frame: pd.DataFrame, column: str = "reduced_formula") -> pd.Series:
 
 
 def all_formulas() -> list[str]:
-    """Return every distinct reduced formula of the tables, measured hardness (fractional formulas) left out."""
+    """Return every distinct reduced formula of the tables but `vickers_hardness` (fractional formulas)."""
     names: set[str] = set()
     for path in glob(str(data_folder() / "tables" / "*.parquet")):
         if "vickers" not in path:
@@ -101,7 +101,7 @@ def all_formulas() -> list[str]:
 def reconciled(report: dict[str, object]) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
     """Return per formula the three energies on one scale, and the fractions of every formula."""
     structures = lowest(pd.DataFrame(read_rows("mp_structures")), "formula")
-    tables = pd.concat([lowest(read_table(n)) for n in ("mp_formation_energy", "mp_ground_states")], axis=1).min(axis=1)
+    tables = lowest(read_table("mp_ground_states")).combine_first(lowest(read_table("mp_formation_energy")))
     oqmd = lowest(read_table("oqmd"))
     formulas = sorted(set(all_formulas()) | set(structures.index))
     fractions = dict(zip(formulas, amounts_of(formulas)))
@@ -175,11 +175,14 @@ def _hull_of_system(elements, formulas, by_system, energies, fractions) -> dict[
     return dict(zip(formulas, planes.max(axis=1).tolist()))
 
 
-def choose(frame: pd.DataFrame, fractions: dict[str, dict[str, float]], report: dict[str, object]) -> pd.DataFrame:
+def choose(
+    frame: pd.DataFrame, fractions: dict[str, dict[str, float]], report: dict[str, object]
+) -> pd.DataFrame:
     """Return per formula the energy to carry (NaN when dropped) and its source (index into SOURCES)."""
     energy = frame.structures.copy()
     source = pd.Series(np.where(energy.notna(), 1, 0), index=frame.index)
-    lower_polymorph = (frame.mp < energy - 0.05) & (frame.mp > energy - 0.4)
+    contradicted = frame.mp < frame.oqmd - 0.4
+    lower_polymorph = (frame.mp < energy - 0.05) & ~contradicted
     use_mp = (energy.isna() & frame.mp.notna()) | lower_polymorph
     energy[use_mp], source[use_mp] = frame.mp[use_mp], 2
     known = energy.dropna()
@@ -197,6 +200,33 @@ def choose(frame: pd.DataFrame, fractions: dict[str, dict[str, float]], report: 
     elements = [f for f in frame.index if len(fractions[f]) == 1]
     energy[elements] = energy[elements].where(energy[elements].isna(), 0.0)
     return pd.DataFrame({"energy": energy, "source": source.where(energy.notna(), 0)})
+
+
+def stable_but_above(
+    chosen: pd.DataFrame, fractions: dict[str, dict[str, float]], limit: float = 0.1
+) -> dict[str, object]:
+    """Return the share of phases stable by Materials Project that end above `limit` on the carried hull."""
+    structures = pd.DataFrame(read_rows("mp_structures"))
+    tables = read_table("mp_ground_states")
+    called = {
+        "mp_structures": structures[structures.energy_above_hull <= 1e-6].formula.unique(),
+        "mp_ground_states": tables[tables.decomposition_energy <= 0].reduced_formula.unique(),
+    }
+    energies = chosen.energy.dropna()
+    result: dict[str, object] = {}
+    for name, formulas in called.items():
+        formulas = [f for f in formulas if f in energies.index and len(fractions[f]) > 1]
+        reference = pd.Series(hull_reference(formulas, energies.to_dict(), fractions))
+        above = energies[reference.index] - reference
+        result[name] = {
+            "stable": len(formulas),
+            "above": int((above > limit).sum()),
+            "share": round(float((above > limit).mean()), 4),
+            "above_0.05": round(float((above > 0.05).mean()), 4),
+            "median": round(float(above.median()), 4),
+            "worst": {f: round(float(v), 3) for f, v in above.nlargest(25).items()},
+        }
+    return result
 
 
 def write(chosen: pd.DataFrame, fractions: dict[str, dict[str, float]]) -> Path:
@@ -230,7 +260,12 @@ def build() -> None:
     frame, fractions = reconciled(report)
     chosen = choose(frame, fractions, report)
     path = write(chosen, fractions)
-    report["file"] = {"rows": len(chosen), "with_energy": int(chosen.energy.notna().sum()), "bytes": path.stat().st_size}
+    report["stable_by_mp"] = stable_but_above(chosen, fractions)
+    report["file"] = {
+        "rows": len(chosen),
+        "with_energy": int(chosen.energy.notna().sum()),
+        "bytes": path.stat().st_size,
+    }
     (WORK / "phases_report.json").write_text(json.dumps(report, indent=1))
     print(json.dumps({k: v for k, v in report.items() if not k.startswith("offsets")}, indent=1))
 

@@ -6,6 +6,7 @@ Sharded under .work/reference/signatures/, about 2 ms a structure.
 """
 
 import json
+import sys
 import time
 import warnings
 from collections import defaultdict
@@ -71,11 +72,11 @@ def prototypes() -> list[dict[str, Any]]:
     return rows
 
 
-def compute() -> list[list[Any]]:
-    """Return all shards' rows, computing those that are missing."""
+def compute(what_is_there: bool = False) -> list[list[Any]]:
+    """Return all shards' rows, computing those that are missing (or only `what_is_there`)."""
     folder = WORK / "signatures"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("elasticity", "mp_structures", "wbm"):
+    for name in () if what_is_there else ("elasticity", "mp_structures", "wbm"):
         rows = read_rows(name)
         for start in range(0, len(rows), SHARD):
             signatures_of(rows[start : start + SHARD], folder / f"{name}_{start:05d}.json")
@@ -89,10 +90,10 @@ def compute() -> list[list[Any]]:
     return found
 
 
-def build() -> None:
+def build(what_is_there: bool = False) -> None:
     """Write the package data: one row per (formula, signature), median volume, first origin."""
     groups: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
-    for formula, text, volume, origin in compute():
+    for formula, text, volume, origin in compute(what_is_there):
         groups[formula, text].append((volume, ORIGINS.index(origin)))
     keys = sorted(groups)
     table = pa.table(
@@ -114,9 +115,11 @@ def build() -> None:
         use_dictionary=False,
         column_encoding={"formula": "DELTA_BYTE_ARRAY", "signature": "DELTA_BYTE_ARRAY"},
     )
-    print(f"{len(keys)} signatures of {len({k[0] for k in keys})} formulas, {path.stat().st_size / 1e6:.2f} MB")
+    print(
+        f"{len(keys)} signatures of {len({k[0] for k in keys})} formulas, {path.stat().st_size / 1e6:.2f} MB"
+    )
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    build()
+    build("--what-is-there" in sys.argv[1:])

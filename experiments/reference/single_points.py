@@ -19,8 +19,12 @@ from pymatgen.core import Structure
 
 from experiments.reference.sources import MP_SCALE_SOURCES, WORK, read_rows, to_structure
 
-METALS = frozenset("Sc Y Ti Zr Hf V Nb Ta Cr Mo W Mn Fe Co Ni Ru Rh Pd Re Os Ir Pt Al Si Be Mg Th U".split())
-LIGHT = frozenset("B C N".split())
+METALS = frozenset(
+    element
+    for row in ("Sc Y Ti Zr Hf V Nb Ta Cr Mo W", "Mn Fe Co Ni Ru Rh Pd Re Os Ir Pt", "Al Si Be Mg Th U")
+    for element in row.split()
+)
+LIGHT = frozenset({"B", "C", "N"})
 SHARD = 60
 
 
@@ -42,7 +46,7 @@ def labelled_rows() -> list[dict[str, Any]]:
 
 
 def choose(rows: list[dict[str, Any]], limit: int, coverage: int = 8) -> list[dict[str, Any]]:
-    """Return `limit` rows: refractory interstitials and elements first, then the rarest elements, then WBM."""
+    """Return `limit` rows: refractory interstitials and elements, then the rarest elements, then WBM."""
     rng = np.random.default_rng(20)
     order = [rows[i] for i in rng.permutation(len(rows))]
     order.sort(key=lambda r: len(r["species"]) > 5)
@@ -75,9 +79,8 @@ def energy_function(potential: str) -> Callable[[Structure], float]:
     """Return structure -> potential energy, eV per cell, energies only (no force backward for SevenNet)."""
     if potential.startswith("7net"):
         return _sevennet_energy(potential)
-    from pymatgen.io.ase import AseAtomsAdaptor
-
     from chgnet.model.dynamics import CHGNetCalculator
+    from pymatgen.io.ase import AseAtomsAdaptor
 
     calculator = CHGNetCalculator(use_device="cpu")
 
@@ -129,7 +132,10 @@ def compute(potential: str, limit: int) -> None:
         began = time.time()
         results = [_point(row, energy) for row in rows[start : start + SHARD]]
         _write(path, results)
-        print(f"{start + len(results)}/{len(rows)} {(time.time() - began) / len(results):.2f} s each", flush=True)
+        print(
+            f"{start + len(results)}/{len(rows)} {(time.time() - began) / len(results):.2f} s each",
+            flush=True,
+        )
 
 
 def _point(row: dict[str, Any], energy: Callable[[Structure], float]) -> dict[str, Any]:

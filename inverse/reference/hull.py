@@ -1,4 +1,4 @@
-"""Energy above the hull of known phases; the candidate's own formula is left out of the hull it is judged by."""
+"""Energy above the hull of known phases; a candidate is judged without its own formula."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,7 +59,9 @@ class ReferenceHull:
             systems = self.phases.rows
             single = [s for s in systems if "-" not in s]
             self._supported = frozenset(
-                s for s in single if any(p.formation_energy_per_atom is not None for p in self.phases.phases_of(s))
+                s
+                for s in single
+                if any(p.formation_energy_per_atom is not None for p in self.phases.phases_of(s))
             )
         return self._supported
 

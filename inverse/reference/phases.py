@@ -1,4 +1,4 @@
-"""The table of known formulas: name, formation energy on the one scale, source; rows grouped by chemical system."""
+"""The table of known formulas: name, formation energy on one scale, source; grouped by chemical system."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ class PhaseTable:
             for subset in combinations(sorted(elements), size):
                 yield from self.phases_of("-".join(subset))
 
-    def phase(self, formula: str) -> Phase | None:
+    def phase(self, formula: str | Composition) -> Phase | None:
         """Return the phase with this formula (any spelling), None when it is not known.
 
         Raises:

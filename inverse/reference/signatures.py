@@ -1,14 +1,15 @@
 """Signatures: what a crystal is up to its free coordinates, and what it becomes when alike elements are one.
 
 A signature is the space group and the sorted multiset of (orbit multiplicity in the conventional cell,
-site-symmetry symbol with its characters sorted, element). It needs no coordinates, hence it can be carried for
-every known structure; equal signatures mean the same structure in 98 % of cases (`StructureMatcher`).
+site-symmetry symbol with its characters sorted, element). It needs no coordinates, hence it can be carried
+for every known structure; equal signatures mean the same structure in 98 % of cases (`StructureMatcher`).
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Composition, Element, Structure
@@ -21,11 +22,15 @@ SYMPRECS: tuple[float, ...] = (0.01, 0.1, 0.2, 0.3)
 CARRIED_SYMPREC = 0.01
 """Tolerance, Å, of the carried signatures."""
 
+
+def _symbols(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 _RARE_EARTH_LIKE = ("Sc", "Y", *(Element.from_Z(z).symbol for z in (*range(57, 72), *range(89, 104))))
-_GROUPS_1_2 = tuple("Li Na K Rb Cs Fr Be Mg Ca Sr Ba Ra".split())
-_GROUPS_4_11 = tuple(
-    "Ti Zr Hf Rf V Nb Ta Db Cr Mo W Sg Mn Tc Re Bh Fe Ru Os Hs Co Rh Ir Mt Ni Pd Pt Ds Cu Ag Au Rg".split()
-)
+_GROUPS_1_2 = _symbols("Li Na K Rb Cs Fr Be Mg Ca Sr Ba Ra")
+_GROUPS_4_TO_7 = _symbols("Ti Zr Hf Rf V Nb Ta Db Cr Mo W Sg Mn Tc Re Bh")
+_GROUPS_8_TO_11 = _symbols("Fe Ru Os Hs Co Rh Ir Mt Ni Pd Pt Ds Cu Ag Au Rg")
 ALIKE_CLASSES: tuple[tuple[str, ...], ...] = (
     ("B", "C", "N"),
     ("Si", "Ge", "P", "As", "Sb"),
@@ -33,7 +38,7 @@ ALIKE_CLASSES: tuple[tuple[str, ...], ...] = (
     ("Cl", "Br", "I"),
     _RARE_EARTH_LIKE,
     _GROUPS_1_2,
-    _GROUPS_4_11,
+    _GROUPS_4_TO_7 + _GROUPS_8_TO_11,
     ("Zn", "Cd", "Hg", "Al", "Ga", "In", "Tl", "Sn", "Pb", "Bi"),
 )
 """Classes of alike elements; every element in none of them (O, F, H, noble gases ...) is alone."""
@@ -98,14 +103,15 @@ class Cell:
             StructureError: empty, partially occupied, or not finite.
         """
         if len(structure) == 0 or not structure.is_ordered:
-            raise StructureError(
-                f"{structure.composition.reduced_formula or 'empty structure'}: only ordered crystals have a signature"
-            )
+            name = structure.composition.reduced_formula or "empty structure"
+            raise StructureError(f"{name}: only ordered crystals have a signature")
         species = tuple(getattr(site.specie, "element", site.specie).symbol for site in structure)
         lattice = np.asarray(structure.lattice.matrix, dtype=float)
         coords = np.asarray(structure.frac_coords, dtype=float)
         if not (np.isfinite(lattice).all() and np.isfinite(coords).all()):
-            raise StructureError(f"{structure.composition.reduced_formula}: lattice or coordinates are not finite")
+            raise StructureError(
+                f"{structure.composition.reduced_formula}: lattice or coordinates are not finite"
+            )
         return cls(lattice, coords, species)
 
     @property
@@ -141,8 +147,9 @@ def signature_text(cell: Cell, symprec: float = CARRIED_SYMPREC) -> str | None:
     import spglib
 
     numbers = _numbers(cell.species)
+    arrays: Any = (cell.lattice, cell.frac_coords, numbers)
     try:
-        dataset = spglib.get_symmetry_dataset((cell.lattice, cell.frac_coords, numbers), symprec=symprec)
+        dataset = spglib.get_symmetry_dataset(arrays, symprec=symprec)
     except Exception:
         return None
     if dataset is None:
@@ -206,7 +213,7 @@ def alike_elements(symbol: str) -> tuple[str, ...]:
 
 
 def alike_maps(elements: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield every map of the elements to alike elements among them, identity excluded; only changes are listed.
+    """Yield every map of the elements to alike elements among them, identity excluded, changes alone.
 
     >>> list(alike_maps(["C", "Mo", "W"]))
     [{'W': 'Mo'}, {'Mo': 'W', 'W': 'Mo'}, {'Mo': 'W'}]

@@ -1,0 +1,116 @@
+"""Element energies of each potential -> inverse/verification/energy_correction.json.
+
+    python -m experiments.reference.fit_element_energies
+
+Formation energy = potential energy per atom - sum over features of coefficient * fraction. Features: every
+element, transition metal in an oxide or fluoride, anion classes. Cauchy-weighted ridge regression; 10-fold
+cross-validation with folds by formula.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from experiments.reference.sources import REPOSITORY, WORK
+from inverse.verification.energy_correction import correction_features
+
+POTENTIALS = ("7net-l3i5", "7net-0", "chgnet")
+MINIMUM_COUNT = 5
+"""Rows an element needs; fewer and it is refused."""
+
+
+def read_static(potential: str) -> pd.DataFrame:
+    """Return all static single points of a potential."""
+    rows = [
+        r for p in sorted((WORK / f"static_{potential}").glob("*.json")) for r in json.loads(p.read_text())
+    ]
+    return pd.DataFrame(rows)
+
+
+def feature_matrix(frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Return the (N, F) features of rows; elements seen 5 times, other terms seen 8 times or more."""
+    rows = [correction_features(c) for c in frame.composition]
+    count = pd.Series([n for r in rows for n in r]).value_counts()
+    names = sorted(n for n in count.index if count[n] >= (MINIMUM_COUNT if " " not in n else 8))
+    index = {n: i for i, n in enumerate(names)}
+    matrix = np.zeros((len(rows), len(names)))
+    for r, row in enumerate(rows):
+        for name, value in row.items():
+            if name in index:
+                matrix[r, index[name]] = value
+    return matrix, names
+
+
+def robust_fit(matrix: np.ndarray, target: np.ndarray, names: list[str], scale: float = 0.03) -> np.ndarray:
+    """Return (F,) coefficients; elements free, the other terms shrunk towards 0."""
+    ridge = np.diag([1e-6 if " " not in n else 0.05 for n in names])
+    weights = np.ones(len(target))
+    solution = np.zeros(len(names))
+    for step in range(60):
+        weighted = matrix * weights[:, None]
+        solution = np.linalg.solve(weighted.T @ matrix + ridge, weighted.T @ target)
+        width = max(scale, 0.5 * 0.8**step)
+        weights = 1.0 / (1.0 + ((target - matrix @ solution) / width) ** 2)
+    return solution
+
+
+def cross_validated(frame: pd.DataFrame, matrix: np.ndarray, names: list[str], folds: int = 10) -> np.ndarray:
+    """Return (N,) out-of-fold errors, folds by formula."""
+    target = (frame.energy_per_atom - frame.formation_energy_per_atom).to_numpy()
+    formulas = frame.formula.unique()
+    fold_of = dict(zip(formulas, np.random.default_rng(0).permutation(len(formulas)) % folds))
+    fold = frame.formula.map(fold_of).to_numpy()
+    errors = np.zeros(len(frame))
+    for k in range(folds):
+        solution = robust_fit(matrix[fold != k], target[fold != k], names)
+        errors[fold == k] = target[fold == k] - matrix[fold == k] @ solution
+    return errors
+
+
+def figures(frame: pd.DataFrame, errors: np.ndarray) -> dict[str, float]:
+    """Return the cross-validated errors, over all and over the rows the search lives among."""
+    light = frame.composition.map(lambda c: bool(set(c) & {"B", "C", "N"})).to_numpy()
+    wbm = (frame.source == "wbm_val").to_numpy()
+    result = {"n": len(frame)}
+    for name, mask in (("", np.ones(len(frame), bool)), ("_wbm", wbm), ("_borides_carbides_nitrides", light)):
+        result[f"n{name}"] = int(mask.sum())
+        result[f"mae{name}"] = round(float(np.abs(errors[mask]).mean()), 4)
+        result[f"median_abs{name}"] = round(float(np.median(np.abs(errors[mask]))), 4)
+        result[f"bias{name}"] = round(float(np.median(errors[mask])), 4)
+        result[f"p90_abs{name}"] = round(float(np.quantile(np.abs(errors[mask]), 0.9)), 4)
+    return result
+
+
+def fit(potential: str) -> dict[str, object]:
+    """Return coefficients and figures of one potential."""
+    frame = read_static(potential)
+    matrix, names = feature_matrix(frame)
+    known = {n for n in names if " " not in n}
+    usable = frame.composition.map(lambda c: set(c) <= known).to_numpy()
+    frame, matrix = frame[usable].reset_index(drop=True), matrix[usable]
+    errors = cross_validated(frame, matrix, names)
+    target = (frame.energy_per_atom - frame.formation_energy_per_atom).to_numpy()
+    solution = robust_fit(matrix, target, names)
+    worst = np.argsort(-np.abs(errors))[:15]
+    print(potential, figures(frame, errors))
+    print("  worst", [(frame.formula[i], round(errors[i], 2)) for i in worst])
+    by = pd.Series(
+        {e: np.median([errors[i] for i, c in enumerate(frame.composition) if e in c]) for e in known}
+    )
+    print("  element medians", by[by.abs() > 0.02].round(3).to_dict())
+    return {
+        "coefficients": {n: round(float(v), 5) for n, v in zip(names, solution)},
+        "cross_validation": figures(frame, errors),
+    }
+
+
+def main() -> None:
+    """Fit every potential that has single points."""
+    result = {p: fit(p) for p in POTENTIALS if (WORK / f"static_{p}").is_dir()}
+    path = REPOSITORY / "inverse" / "verification" / "energy_correction.json"
+    path.write_text(json.dumps({"format": 1, "unit": "eV/atom", "potentials": result}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
