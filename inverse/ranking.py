@@ -69,7 +69,7 @@ def missed_target(candidate: Candidate, objective: Objective) -> str:
         name = target.property.name
         if name in values and math.isfinite(values[name].mean):
             if not target.is_met(values[name].mean):
-                return f"{name}: {values[name].mean:.4g} misses {_bounds(target)} {target.property.unit}".rstrip()
+                return f"{name}: {values[name].mean:.4g} {target.property.unit} misses {_bounds(target)}"
         elif not _predicted_to_meet(candidate, target):
             return f"{name}: no judge gave a value and the prediction does not meet {_bounds(target)}"
     return ""
@@ -87,7 +87,7 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
 
 
 def score(candidate: Candidate, objective: Objective) -> float:
-    """Return what decides the rank, higher is better: `probability_after` times the worth of the soft targets."""
+    """Return what decides the rank, higher is better: `probability_after` times the soft targets' worth."""
     means = {p.name: _combined(candidate, p.name)[0] for p in objective.properties}
     return objective.score(candidate.probability_after or 0.0, means)
 

@@ -1,0 +1,430 @@
+"""The one mutable object: propose, decode, screen, predict, acquire, verify, record, tell, rank."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pymatgen.core import Structure
+
+from inverse.acquisition import EXPLORE_SHARE, Choice, Option, Standing, worth
+from inverse.config import CampaignConfig, load_config
+from inverse.evaluation import predicted_values
+from inverse.manifest import config_hash, manifest, now, step_notes
+from inverse.objective import Objective
+from inverse.parts import Parts, Progress
+from inverse.proposers.protocol import Proposal
+from inverse.ranking import judged, with_duplicates
+from inverse.records import (
+    structure_from_record,
+    structure_to_record,
+    verification_from_record,
+    verification_to_record,
+)
+from inverse.report.table import write_candidates_csv, write_cifs
+from inverse.stopping import StopFlag
+from inverse.storage import RunFolder
+from inverse.types import Candidate, Status, Verification
+from surrogates.errors import EngineError, RunFolderError
+from surrogates.properties import ENERGY_ABOVE_HULL
+
+LOGGER = logging.getLogger("inverse.campaign")
+
+STEP = 16
+"""Verifications of one step; a large campaign spends a twentieth of its budget a step, at most 64."""
+
+PROPOSALS_PER_VERIFICATION = 8
+"""Candidates asked for, predicted and stored, for every verification of a step."""
+
+
+class Campaign:
+    """One run: all of its state is in its folder after every step.
+
+    Attributes:
+        config: as it was written to the folder.
+        folder: the run folder, locked.
+        candidates: every candidate by id, in proposal order.
+    """
+
+    def __init__(
+        self,
+        config: CampaignConfig,
+        folder: RunFolder,
+        parts: Parts,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.config, self.folder, self._parts = config, folder, parts
+        self._on_progress = on_progress or (lambda progress: None)
+        self.objective = Objective(config.targets)
+        self.candidates: dict[str, Candidate] = {}
+        self.stop = StopFlag()
+        self._standings: dict[str, Standing] = {}
+        self._choice = Choice(self._standing, set(), Counter(), Counter())
+        self._pending: Mapping[str, Candidate] = {}
+        self._half_done: list[Candidate] = []
+        self._steps: list[dict[str, Any]] = []
+        self._next_step = 0
+        self._began = time.monotonic()
+        self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
+        self._replay()
+
+    # -- making one ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        config: CampaignConfig,
+        output: Path,
+        parts: Parts,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> "Campaign":
+        """Return a new campaign in a new folder.
+
+        Raises:
+            RunFolderError: the folder holds something already or cannot be written.
+        """
+        folder = RunFolder.create(output, config.to_yaml(), config_hash(config))
+        folder.set_meta("created", now())
+        campaign = cls(config, folder, parts, on_progress)
+        campaign._write_tables("created", "")
+        return campaign
+
+    @classmethod
+    def resume(
+        cls,
+        output: Path,
+        parts: Parts,
+        config: CampaignConfig | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> "Campaign":
+        """Return the campaign of a folder as it stood after its last finished step.
+
+        Args:
+            output: the run folder.
+            parts: made from the same config.
+            config: what to go on with (budget and device may differ); None reads the folder's.
+            on_progress: told about every stage.
+
+        Raises:
+            RunFolderError: no run there, damaged, locked, or of another config.
+        """
+        config = config or stored_config(output)
+        folder = RunFolder.open(output, config_hash(config))
+        try:
+            return cls(config, folder, parts, on_progress)
+        except BaseException:
+            folder.close()
+            raise
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    def run(self, deadline: float | None = None) -> str:
+        """Run until the budget is spent, time is up or somebody stops it; return why it ended.
+
+        Args:
+            deadline: `time.time()` after which nothing new is begun; None leaves the config's own limit.
+        """
+        limits = [deadline] if deadline is not None else []
+        if self.config.budget.seconds is not None:
+            limits.append(time.time() + self.config.budget.seconds - self._seconds_before)
+        self.stop.deadline = min(limits) if limits else None
+        reason = ""
+        with self.stop.listening():
+            while not reason:
+                reason = self._why_end()
+                if not reason and not self.step() and not self.stop.is_set():
+                    reason = "no source has anything new to propose"
+        status = "interrupted" if self.stop.signal_name else "stopped" if self.stop.is_set() else "finished"
+        self.finish(status, reason)
+        return reason
+
+    def step(self) -> bool:
+        """Run one step, or the rest of a half-done one; return False when nothing could be verified.
+
+        A step that a stop cuts short stays half-done: its verdicts are on disk and a resume ends it.
+        """
+        began = time.monotonic()
+        number = self._next_step
+        candidates, chosen = self.folder.step_candidates(number)
+        if not candidates:
+            candidates, chosen = self._propose(number)
+        if not chosen:
+            return False
+        verdicts = self._verify({c.id: c for c in candidates}, chosen)
+        candidates = [self._judged(c, verdicts[c.id]) if c.id in verdicts else c for c in candidates]
+        if len(verdicts) < len(chosen):
+            self._half_done = candidates
+            return True
+        self._half_done = []
+        notes = step_notes(number, candidates, self._evaluated(number), time.monotonic() - began)
+        self.folder.finish_step(number, candidates, notes)
+        self._take_in(candidates, notes)
+        self._write_tables("running", "")
+        return True
+
+    def finish(self, status: str, reason: str) -> None:
+        """Write tables, CIFs and manifest of what there is; the folder stays open."""
+        self._say("finish", reason)
+        candidates = self.all_candidates()
+        self.folder.update_candidates([c for c in candidates if c.verification is not None])
+        write_cifs(candidates, self.folder.path)
+        self._write_tables(status, reason)
+        LOGGER.info("ended: %s", reason)
+
+    def close(self) -> None:
+        """Give up workers, files and lock."""
+        self._parts.verifier.close()
+        self.folder.close()
+
+    def __enter__(self) -> "Campaign":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def n_started(self) -> int:
+        """Verifications started, the denominator of the hit rate."""
+        return sum(c.verification is not None for c in self.all_candidates())
+
+    @property
+    def hits(self) -> list[Candidate]:
+        """Hits, best first."""
+        found = [c for c in self.all_candidates() if c.status is Status.HIT]
+        return sorted(found, key=lambda c: (-(c.score or 0.0), c.id))
+
+    def all_candidates(self) -> list[Candidate]:
+        """Return every candidate in proposal order, those of a step cut short included."""
+        if not self._half_done:
+            return list(self.candidates.values())
+        return with_duplicates([*self.candidates.values(), *self._half_done])
+
+    # -- propose ---------------------------------------------------------------------------------------------
+
+    def _propose(self, number: int) -> tuple[list[Candidate], list[str]]:
+        n = self._step_size()
+        self._say("propose", f"step {number}: looking for {n} candidates worth verifying")
+        before = self._parts.evaluator.n_evaluated
+        proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
+        first = len(self.candidates)
+        candidates = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
+        candidates, options = self._predicted(candidates)
+        self._standings, self._pending = {}, {c.id: c for c in candidates}
+        chosen = self._choice.select(options, n, self._n_new(n))
+        candidates = [self._noted(c) for c in candidates]
+        evaluated = self._parts.evaluator.n_evaluated - before
+        self.folder.write_step(number, candidates, chosen, {"evaluated": evaluated})
+        return candidates, chosen
+
+    def _screened(self, identity: str, proposal: Proposal) -> Candidate:
+        structure = structure_from_record(structure_to_record(proposal.structure))
+        candidate = Candidate(
+            id=identity,
+            structure=structure,
+            proposer=proposal.proposer,
+            seed=proposal.seed,
+            history=proposal.history,
+            log_likelihood=proposal.log_likelihood,
+        )
+        reason = self._reason_out(structure)
+        return replace(candidate, status=Status.SCREENED_OUT, reason=reason) if reason else candidate
+
+    def _predicted(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Option]]:
+        alive = [c for c in candidates if c.status is Status.PROPOSED]
+        if not alive:
+            return list(candidates), []
+        predictions = self._parts.evaluator.predict([c.structure for c in alive])
+        met = self.objective.probability_met(predictions)
+        has_hull = ENERGY_ABOVE_HULL in self.objective.properties
+        values = worth(predictions, met, self.objective.loss(predictions), has_hull)
+        done: dict[str, Candidate] = {}
+        options = []
+        for row, candidate in enumerate(alive):
+            done[candidate.id] = replace(
+                candidate,
+                status=Status.PREDICTED,
+                predictions=predicted_values(predictions, row),
+                probability_target_met=float(met[row]),
+            )
+            composition = candidate.structure.composition
+            options.append(
+                Option(
+                    candidate.id, float(values[row]), composition.chemical_system, composition.reduced_formula
+                )
+            )
+        return [done.get(c.id, c) for c in candidates], options
+
+    def _standing(self, identity: str) -> Standing:
+        if identity not in self._standings:
+            try:
+                standing = self._parts.preview(self._pending[identity].structure)
+            except Exception as error:  # an odd crystal must not end the run; it stands alone
+                LOGGER.warning("%s: no standing (%s)", identity, error)
+                standing = Standing(f"unknown {identity}", is_new=False)
+            self._standings[identity] = standing
+        return self._standings[identity]
+
+    def _noted(self, candidate: Candidate) -> Candidate:
+        standing = self._standings.get(candidate.id)
+        if standing is None:
+            return candidate
+        expected = {"expected_new": standing.is_new, "expected_prototype": standing.parent_prototype}
+        history = {**candidate.history, **expected}
+        return replace(candidate, history=history, parent_prototype=standing.parent_prototype)
+
+    def _reason_out(self, structure: Structure) -> str:
+        try:
+            return self._parts.screening(structure)
+        except Exception as error:  # an odd crystal must not end the run
+            LOGGER.warning("%s: cannot be screened (%s)", structure.composition.reduced_formula, error)
+            return f"unscreenable: {error}"
+
+    # -- verify ----------------------------------------------------------------------------------------------
+
+    def _verify(self, candidates: Mapping[str, Candidate], chosen: Sequence[str]) -> dict[str, Verification]:
+        """Return the verdicts of the chosen ids: those on disk are reused, new ones written at once."""
+        stored = self.folder.verifications()
+        verdicts = {identity: stored[identity] for identity in chosen if identity in stored}
+        waiting = [identity for identity in chosen if identity not in verdicts]
+        self._say("verify", f"{len(waiting)} verifications ahead", len(verdicts))
+        structures = [candidates[identity].structure for identity in waiting]
+        for position, verification in self._parts.verifier.verify_each(structures, self.stop.is_set):
+            identity = waiting[position]
+            record = verification_to_record(rounded(verification))
+            verdicts[identity] = verification_from_record(record)
+            self.folder.write_verification(identity, verdicts[identity])
+            formula = candidates[identity].structure.composition.reduced_formula
+            note = verification.reason or "verified"
+            LOGGER.info("%s %s: %s (%.0f s)", identity, formula, note, verification.seconds)
+            self._say("verify", f"{formula}: {note}", len(verdicts))
+        return verdicts
+
+    def _judged(self, candidate: Candidate, verification: Verification) -> Candidate:
+        try:
+            return judged(
+                candidate, verification, self.objective, self._parts.rescreening, self._parts.classify
+            )
+        except Exception as error:  # one verdict that cannot be read must not end the run
+            LOGGER.exception("%s: cannot be judged", candidate.id)
+            reason = f"cannot be judged: {type(error).__name__}: {error}"
+            return replace(candidate, status=Status.FAILED, verification=verification, reason=reason)
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def _replay(self) -> None:
+        for number, done, notes in self.folder.steps():
+            if not done:
+                continue
+            candidates, _ = self.folder.step_candidates(number)
+            self._take_in(candidates, notes, replayed=True)
+
+    def _take_in(
+        self, candidates: Sequence[Candidate], notes: Mapping[str, Any], replayed: bool = False
+    ) -> None:
+        """Let one finished step reach rank, correction, choice and proposer, in proposal order."""
+        verified = [c for c in candidates if c.verification is not None]
+        self.candidates.update((c.id, c) for c in candidates)
+        self._steps.append(dict(notes))
+        self._next_step = int(notes["step"]) + 1
+        for candidate in verified:
+            system = candidate.structure.composition.chemical_system
+            if replayed:
+                self._choice.take(system, candidate.history["expected_prototype"])
+            self._choice.taken_keys.add((system, candidate.parent_prototype))
+        self._parts.surrogate.tell(verified)
+        self._parts.proposer.tell(candidates)
+        ranked = with_duplicates(list(self.candidates.values()))
+        changed = [c for c in ranked if c is not self.candidates[c.id] and c != self.candidates[c.id]]
+        self.candidates = {c.id: c for c in ranked}
+        if changed:
+            self.folder.update_candidates(changed)
+
+    def _evaluated(self, number: int) -> int:
+        notes = next((notes for step, _, notes in self.folder.steps() if step == number), {})
+        return int(notes.get("evaluated", 0))
+
+    def _step_size(self) -> int:
+        budget = self.config.budget.verifications
+        if budget is None:
+            return STEP
+        return max(1, min(max(STEP, min(64, budget // 20)), budget - self.n_started))
+
+    def _n_new(self, n: int) -> int:
+        constraints = self.config.constraints
+        if constraints.novelty == "any":
+            return round(EXPLORE_SHARE * n)
+        return 0 if constraints.derivatives else n
+
+    def _why_end(self) -> str:
+        if self.stop.is_set():
+            return self.stop.reason
+        budget = self.config.budget.verifications
+        if budget is not None and self.n_started >= budget:
+            return f"budget of {budget} verifications spent"
+        return ""
+
+    # -- written for others ----------------------------------------------------------------------------------
+
+    def _write_tables(self, status: str, reason: str) -> None:
+        candidates = self.all_candidates()
+        self.folder.write_candidates_db(candidates)
+        write_candidates_csv(candidates, self.config, self.folder.path / "candidates.csv")
+        steps = list(self._steps)
+        if self._half_done:
+            steps.append(step_notes(self._next_step, self._half_done, self._evaluated(self._next_step), 0.0))
+        run = {
+            "created": self.folder.meta("created", ""),
+            "status": status,
+            "stop_reason": reason,
+            "seconds": round(self._seconds_before + time.monotonic() - self._began, 1),
+            "config_hash": self.folder.meta("config_hash"),
+        }
+        self.folder.write_manifest(
+            manifest(self.config, steps, self._parts.description, self._parts.baselines(), run)
+        )
+
+    def _say(self, stage: str, message: str, extra: int = 0) -> None:
+        self._on_progress(
+            Progress(
+                stage,
+                self.n_started + extra,
+                self.config.budget.verifications,
+                len(self.hits),
+                time.monotonic() - self._began,
+                self.stop.seconds_left,
+                message,
+            )
+        )
+
+
+def rounded(verification: Verification) -> Verification:
+    """Return the verdict as it is told back: moduli to 1e-3 GPa, everything else to 1e-5.
+
+    Batch and machine change the last digits; what the campaign learns from does not.
+    """
+    values = {}
+    for name, value in verification.values.items():
+        digits = 3 if value.unit == "GPa" else 5
+        values[name] = replace(
+            value,
+            **{key: round(getattr(value, key), digits) for key in ("mean", "std", "lower", "upper", "raw")},
+        )
+    return replace(verification, values=values)
+
+
+def stored_config(output: Path) -> CampaignConfig:
+    """Return the config of a run folder.
+
+    Raises:
+        RunFolderError: no run there, or its config.yaml is gone or damaged.
+    """
+    path = Path(output) / "config.yaml"
+    if not path.is_file():
+        raise RunFolderError(f"{output}: holds no run (no config.yaml); start one with `inverse run`")
+    try:
+        return load_config(path)
+    except EngineError as error:
+        raise RunFolderError(f"{path}: is damaged ({error})") from None

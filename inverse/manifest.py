@@ -1,0 +1,98 @@
+"""What manifest.json says of a run: counts of each step, the funnel, the hash of the config. Pure."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from inverse.config import CampaignConfig
+from inverse.types import Candidate, HitClass, Status
+
+FORMAT_VERSION = 1
+"""Of manifest.json; see schemas/manifest.schema.json."""
+
+_SUMMED = ("evaluated", "proposed", "predicted", "started")
+
+
+def now() -> str:
+    """Return the time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def config_hash(config: CampaignConfig) -> str:
+    """Return the hash of what decides a campaign's candidates: everything but budget, device and name."""
+    mapping = {k: v for k, v in config.to_mapping().items() if k not in ("budget", "device", "name")}
+    return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def count_by_class(candidates: Sequence[Candidate]) -> dict[str, int]:
+    """Return hits by class, every class named even if 0."""
+    counts = Counter(c.hit_class for c in candidates if c.status is Status.HIT)
+    return {kind.value: counts[kind] for kind in HitClass}
+
+
+def step_notes(
+    number: int, candidates: Sequence[Candidate], evaluated: int, seconds: float
+) -> dict[str, Any]:
+    """Return the counts of one step.
+
+    Args:
+        number: of the step.
+        candidates: all of its candidates, judged.
+        evaluated: crystals the surrogate saw inside proposers.
+        seconds: wall time.
+    """
+    counts = Counter(c.status for c in candidates)
+    out = Counter(c.reason.partition(":")[0] for c in candidates if c.status is Status.SCREENED_OUT)
+    return {
+        "step": number,
+        "evaluated": evaluated,
+        "proposed": len(candidates),
+        "screened_out": counts[Status.SCREENED_OUT],
+        "screened_out_by": dict(sorted(out.items())),
+        "predicted": len(candidates) - counts[Status.SCREENED_OUT],
+        "started": sum(c.verification is not None for c in candidates),
+        "verified": counts[Status.VERIFIED] + counts[Status.HIT],
+        "failed": counts[Status.FAILED],
+        "hits": counts[Status.HIT],
+        "proposers": dict(sorted(Counter(c.proposer for c in candidates).items())),
+        "seconds": round(seconds, 1),
+    }
+
+
+def manifest(
+    config: CampaignConfig,
+    steps: Sequence[Mapping[str, Any]],
+    description: Mapping[str, Any],
+    baselines: Mapping[str, Any],
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return manifest.json.
+
+    Args:
+        config: of the run.
+        steps: notes of every step.
+        description: versions, weights, judges, settings.
+        baselines: look-up and orderings.
+        run: created, status, stop_reason, seconds, config_hash.
+    """
+    total: Counter[str] = Counter()
+    out: Counter[str] = Counter()
+    for notes in steps:
+        total.update({key: int(notes.get(key, 0)) for key in _SUMMED})
+        out.update(notes.get("screened_out_by", {}))
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": config.name,
+        "updated": now(),
+        "command": f"inverse run config.yaml --seed {config.seed}",
+        "seed": config.seed,
+        "device": config.device,
+        **run,
+        **description,
+        "steps": list(steps),
+        "funnel": {**{key: total[key] for key in _SUMMED}, "screened_out": dict(sorted(out.items()))},
+        "baselines": dict(baselines),
+    }

@@ -1,0 +1,82 @@
+"""What a campaign is made of: the record that `inverse.assembly` fills and tests fill with fakes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pymatgen.core import Structure
+
+from inverse.acquisition import Standing
+from inverse.correction import CorrectedSurrogate
+from inverse.evaluation import Evaluator
+from inverse.proposers.protocol import Proposer
+from inverse.ranking import Classify, Screening
+from inverse.types import Verification
+
+
+class CampaignVerifier(Protocol):
+    """What a campaign asks of a verifier (`inverse.verification` has them)."""
+
+    potential: str
+
+    def verify_each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Verification]]:
+        """Yield (position, Verification) as they finish; begin nothing new once `should_stop()` is true."""
+        ...
+
+    def close(self) -> None:
+        """Stop every worker."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `inverse.assembly` makes of a config, and tests replace by fakes.
+
+    Attributes:
+        surrogate: corrected by this campaign's verdicts.
+        evaluator: asks that surrogate.
+        proposer: where proposals come from.
+        verifier: the judges.
+        screening: structure -> "" or why it is out.
+        rescreening: the same for a relaxed structure.
+        classify: relaxed structure -> kinship among known materials.
+        preview: structure before relaxation -> standing, for diversity and the share of new ones.
+        baselines: look-up and orderings, as the manifest wants them.
+        description: versions, weights, judges, settings for the manifest.
+    """
+
+    surrogate: CorrectedSurrogate
+    evaluator: Evaluator
+    proposer: Proposer
+    verifier: CampaignVerifier
+    screening: Screening
+    rescreening: Screening
+    classify: Classify
+    preview: Callable[[Structure], Standing]
+    baselines: Callable[[], Mapping[str, Any]]
+    description: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a campaign stands, for whoever shows it.
+
+    Attributes:
+        stage: propose, verify, finish.
+        n_started: verifications started.
+        budget: verifications in all; None when only time limits the run.
+        n_hits: hits so far.
+        seconds: since this session began.
+        seconds_left: until the time limit; None without one.
+        message: one line.
+    """
+
+    stage: str
+    n_started: int
+    budget: int | None
+    n_hits: int
+    seconds: float
+    seconds_left: float | None
+    message: str

@@ -1,0 +1,176 @@
+"""A whole campaign on stand-ins: run, stop, kill and resume, damaged folders."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inverse.storage import RunFolder, read_candidates
+from inverse.types import Candidate, Status
+from surrogates.errors import RunFolderError
+from tests.fakes import campaign
+
+
+def summary(folder: Path) -> list[tuple[object, ...]]:
+    return [row(c) for c in read_candidates(folder)]
+
+
+def row(c: Candidate) -> tuple[object, ...]:
+    values = {} if c.verification is None else {k: v.mean for k, v in c.verification.values.items()}
+    return c.id, c.structure.composition.reduced_formula, c.status, c.duplicate_of, values, c.score, c.reason
+
+
+def test_a_whole_campaign(tmp_path: Path) -> None:
+    with campaign(tmp_path / "run") as run:
+        reason = run.run()
+        assert "12 verifications" in reason
+        assert run.n_started == 12
+        assert run.hits
+        assert all(h.structure.composition.reduced_formula == "WC" for h in run.hits)
+    folder = tmp_path / "run"
+    for name in ("config.yaml", "manifest.json", "candidates.db", "campaign.db", "candidates.csv", "cifs"):
+        assert (folder / name).exists(), name
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["funnel"]["started"] == 12
+    candidates = read_candidates(folder)
+    n_verdicts = sum(c.verification is not None for c in candidates)
+    assert n_verdicts == 12
+    assert {c.status for c in candidates if c.verification} <= {Status.HIT, Status.VERIFIED, Status.FAILED}
+    keys = [
+        (c.structure.composition.chemical_system, c.parent_prototype)
+        for c in candidates
+        if c.status is Status.HIT
+    ]
+    assert len(keys) == len(set(keys))
+    from ase.db import connect
+
+    assert connect(folder / "candidates.db").count() == 12
+
+
+def test_same_seed_same_run_and_other_seed_another(tmp_path: Path) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        with campaign(tmp_path / name, seed=seed) as run:
+            run.run()
+    assert summary(tmp_path / "a") == summary(tmp_path / "b")
+    assert summary(tmp_path / "a") != summary(tmp_path / "c")
+
+
+def test_steps_of_several_and_resume_between(tmp_path: Path) -> None:
+    budget = {"verifications": 40}
+    with campaign(tmp_path / "whole", budget=budget) as run:
+        run.run()
+    with campaign(tmp_path / "cut", budget=budget) as run:
+        run.step()
+    with campaign(tmp_path / "cut", budget=budget) as run:
+        run.run()
+    assert summary(tmp_path / "whole") == summary(tmp_path / "cut")
+
+
+def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> None:
+    with campaign(tmp_path / "whole") as run:
+        run.run()
+    with campaign(tmp_path / "cut", seconds=0.05) as run:
+        reason = run.run(deadline=time.time() + 0.5)
+        assert reason == "time limit reached"
+        assert 0 < run.n_started < 12
+    manifest = json.loads((tmp_path / "cut" / "manifest.json").read_text())
+    assert manifest["status"] == "stopped"
+    assert manifest["funnel"]["started"] == sum(
+        c.verification is not None for c in read_candidates(tmp_path / "cut")
+    )
+    with campaign(tmp_path / "cut") as run:
+        run.run()
+    assert summary(tmp_path / "whole") == summary(tmp_path / "cut")
+
+
+CHILD = """
+import sys, pathlib
+from tests.fakes import campaign
+with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 40}) as run:
+    run.run()
+"""
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], cwd=root, env=environment)
+
+
+def test_killed_and_resumed_ends_the_same(tmp_path: Path) -> None:
+    with campaign(tmp_path / "whole", budget={"verifications": 40}) as run:
+        run.run()
+    folder = tmp_path / "killed"
+    rng = np.random.default_rng(11)
+    written = 0
+    for _ in range(3):
+        child = start(folder)
+        limit = time.time() + 30
+        wanted = written + int(rng.integers(3, 8))
+        while child.poll() is None and time.time() < limit and n_written(folder) < wanted:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert n_written(folder) >= written
+        written = n_written(folder)
+    with campaign(folder, budget={"verifications": 40}) as run:
+        run.run()
+    assert summary(tmp_path / "whole") == summary(folder)
+
+
+def n_written(folder: Path) -> int:
+    try:
+        with RunFolder.read(folder) as stored:
+            return len(stored.verifications())
+    except RunFolderError:
+        return 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_signals_end_cleanly(tmp_path: Path, name: str) -> None:
+    child = start(tmp_path / "run")
+    while n_written(tmp_path / "run") < 2 and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(getattr(signal, name))
+    assert child.wait(timeout=20) == 0
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["status"] == "interrupted"
+    assert manifest["stop_reason"] == f"stopped by {name}"
+
+
+def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:
+    with campaign(tmp_path / "run"), pytest.raises(RunFolderError, match="another process"):
+        campaign(tmp_path / "run")
+
+
+def test_other_config_is_refused(tmp_path: Path) -> None:
+    campaign(tmp_path / "run").close()
+    with pytest.raises(RunFolderError, match="another config"):
+        campaign(tmp_path / "run", seed=99)
+
+
+def test_damaged_journal_is_named_and_untouched(tmp_path: Path) -> None:
+    with campaign(tmp_path / "run") as run:
+        run.run()
+    path = tmp_path / "run" / "campaign.db"
+    (tmp_path / "run" / "campaign.db-wal").unlink(missing_ok=True)
+    path.write_bytes(b"not a database" * 100)
+    before = (tmp_path / "run" / "candidates.csv").read_bytes()
+    with pytest.raises(RunFolderError, match="damaged"):
+        campaign(tmp_path / "run")
+    assert path.read_bytes().startswith(b"not a database")
+    assert (tmp_path / "run" / "candidates.csv").read_bytes() == before
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("x")
+    with pytest.raises(RunFolderError, match=r"thesis\.tex"):
+        campaign(tmp_path / "run")
