@@ -139,7 +139,7 @@ def load_potential(name: str) -> Potential:
 
 
 def potential_version(name: str) -> str:
-    """Return `package version` of a built-in potential, `module:factory` itself otherwise; part of the store's key."""
+    """Return package and version of a built-in potential, else its name; part of the store's key."""
     if name not in PACKAGE_OF:
         return name
     from importlib.metadata import PackageNotFoundError, version

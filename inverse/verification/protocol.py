@@ -39,8 +39,10 @@ class Verifier(Protocol):
 class StreamingVerifier(Verifier, Protocol):
     """A verifier that hands results over as they finish; what a campaign drives."""
 
-    def verify_each(self, structures: Sequence[Structure]) -> Iterator[tuple[int, Verification]]:
-        """Yield (position, Verification) in completion order; closing drops what is not begun."""
+    def verify_each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, Verification]]:
+        """Yield (position, Verification) as they finish; begin nothing new once `should_stop()` is true."""
         ...
 
     def close(self) -> None:

@@ -61,9 +61,9 @@ def relax(
     settings: RelaxationSettings | None = None,
     deadline: float = float("inf"),
 ) -> Relaxed:
-    """Return the cell relaxed by quasi-Newton steps in the strains and displacements its symmetry leaves free.
+    """Return the cell relaxed by quasi-Newton steps in what its symmetry leaves free.
 
-    A handful of variables (one for rock salt) instead of 3A + 9, so that symmetry cannot be lost to noise.
+    A handful of variables (one for rock salt) instead of 3A + 9, so that noise cannot break the symmetry.
     Deterministic.
 
     Args:

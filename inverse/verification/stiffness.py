@@ -82,8 +82,8 @@ def stiffness(
 ) -> Stiffness:
     """Return the relaxed-ion stiffness of a relaxed cell by the internal-strain formula.
 
-    C = clamped - (1/V) L^T K^-1 L, with L the forces per strain at fixed fractional coordinates and K the force
-    constants at Gamma of the modes that symmetry lets couple to strain. Deterministic.
+    C = clamped - (1/V) L^T K^-1 L, with L the forces per strain at fixed fractional coordinates and K the
+    force constants at Gamma of the modes that symmetry lets couple to strain. Deterministic.
 
     Args:
         cell: relaxed by the same potential.
@@ -145,7 +145,7 @@ class _Tensor:
         )
 
     def _strained(self, size: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the clamped Mandel stiffness (6, 6) GPa and the forces per strain (M, 6), eV/Å, on the modes."""
+        """Return the clamped Mandel stiffness (6, 6) GPa and the modes' forces per strain (M, 6), eV/Å."""
         operations = self.cell.strain_operations
         applied, stresses, forces = [], [], []
         for strain in self.strains:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
@@ -10,7 +11,7 @@ from surrogates.crystal import ELEMENT_SYMBOLS, element_index
 from surrogates.errors import StructureError
 
 SHEAR = float(np.sqrt(2.0))
-"""Mandel weight of a shear component; with it rotations of strains and stresses are orthogonal 6x6 matrices."""
+"""Mandel weight of a shear component; with it strains and stresses turn by orthogonal 6x6 matrices."""
 
 VOIGT_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Cartesian indices of the Voigt order xx yy zz yz xz xy."""
@@ -53,7 +54,8 @@ class SymmetricCell:
         """Return the cell with its operations, as it stands: neither reduced nor turned."""
         import spglib
 
-        found = spglib.get_symmetry((lattice, frac_coords, numbers), symprec=symprec)
+        arrays: Any = (lattice, frac_coords, numbers)
+        found = spglib.get_symmetry(arrays, symprec=symprec)
         identity = (np.eye(3)[None], np.arange(len(numbers))[None])
         rotations, permutations = (
             identity if found is None else _operations(lattice, frac_coords, numbers, found, symprec)
@@ -155,13 +157,12 @@ def _symbol(site: object) -> str:
     return str(getattr(specie, "element", specie).symbol)
 
 
-def _standardised(
-    cell: tuple[np.ndarray, np.ndarray, np.ndarray], symprec: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _standardised(cell: Any, symprec: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     import spglib
 
-    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=False, symprec=symprec)
-    return cell if found is None else found
+    found: Any = spglib.standardize_cell(cell, to_primitive=True, no_idealize=False, symprec=symprec)
+    lattice, frac_coords, numbers = cell if found is None else found
+    return np.asarray(lattice), np.asarray(frac_coords), np.asarray(numbers)
 
 
 def _operations(

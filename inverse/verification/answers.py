@@ -1,0 +1,131 @@
+"""`inverse verify` and its Python twin: structures or files in, one JSON record each out."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pymatgen.core import Structure
+
+from inverse.reading import ReadStructure, read_structures
+from inverse.records import finite_or_none, structure_to_record, verification_to_record
+from inverse.types import Verification
+from inverse.verification.judges import AUTO, load_verifier
+from inverse.verification.protocol import StreamingVerifier
+from surrogates.errors import EngineError
+
+Classify = Callable[[Structure], Any]
+"""Structure -> `inverse.reference.Classification`."""
+
+
+def verify_structures(
+    structures: Structure | str | Path | Iterable[Structure | str | Path],
+    potential: str = AUTO,
+    *,
+    reuse: bool = True,
+    workers: int = 0,
+    seconds_limit: float = 600.0,
+) -> list[dict[str, Any]]:
+    """Return one record per structure, in order: what the judges say about it; what `inverse verify` writes.
+
+    Args:
+        structures: pymatgen Structures, or files and folders of structures.
+        potential: "auto", a built-in potential, or module:factory.
+        reuse: False asks the judges afresh, whatever the store holds.
+        workers: processes beside this one; with any, a script needs its `if __name__ == "__main__":` guard.
+        seconds_limit: wall time allowed for one structure.
+
+    Raises:
+        UnknownNameError: no such potential; names the nearest.
+        MissingExtraError: its package is not installed; names the extra.
+        DataError: a path that does not exist.
+    """
+    given = [structures] if isinstance(structures, Structure | str | Path) else list(structures)
+    read = [item for entry in given for item in _read(entry)]
+    verifier = load_verifier(potential, reuse=reuse, workers=workers, seconds_limit=seconds_limit)
+    try:
+        return list(verification_records(read, verifier))
+    finally:
+        verifier.close()
+
+
+def verification_records(
+    read: Sequence[ReadStructure], verifier: StreamingVerifier, classify: Classify | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield one record per structure read, in order, each as soon as it and all before it are known.
+
+    Args:
+        read: from `inverse.reading.read_structures`.
+        verifier: from `load_verifier`; the caller closes it.
+        classify: known, derivative or new; None takes the packaged reference.
+    """
+    classify = classify or packaged_classifier()
+    usable = [i for i, item in enumerate(read) if item.structure is not None]
+    verdicts = verifier.verify_each([read[i].structure for i in usable])  # type: ignore[misc]
+    done: dict[int, dict[str, Any]] = {
+        i: error_record(item) for i, item in enumerate(read) if item.structure is None
+    }
+    following = 0
+    while following in done:
+        yield done.pop(following)
+        following += 1
+    for position, verdict in verdicts:
+        item = read[usable[position]]
+        done[usable[position]] = verification_record(item, verdict, classify)
+        while following in done:
+            yield done.pop(following)
+            following += 1
+
+
+def verification_record(
+    item: ReadStructure, verdict: Verification, classify: Classify | None = None
+) -> dict[str, Any]:
+    """Return the contract's record of one verdict; numbers are finite or null."""
+    record = verification_to_record(verdict)
+    structure = verdict.structure if verdict.structure is not None else item.structure
+    known = _classified(structure, classify)
+    return {
+        "id": item.id,
+        "file": item.file,
+        "formula": "" if structure is None else structure.composition.reduced_formula,
+        "converged": record["converged"],
+        "reason": record["reason"],
+        "potential": record["potential"],
+        "values": record["values"],
+        "hit_class": None if known is None else str(known.hit_class),
+        "derivative_of": "" if known is None else known.derivative_of,
+        "nearest_known": "" if known is None else known.nearest_known,
+        "is_stable": record["is_stable"],
+        "flags": record["flags"],
+        "ladder": record["ladder"],
+        "seconds": finite_or_none(verdict.seconds),
+        "structure": None if verdict.structure is None else structure_to_record(verdict.structure),
+    }
+
+
+def error_record(item: ReadStructure) -> dict[str, Any]:
+    """Return the record of a structure that could not be read."""
+    error = item.error
+    name = "StructureError" if error is None else type(error).__name__
+    return {"id": item.id, "file": item.file, "error": {"type": name, "message": str(error or "unreadable")}}
+
+
+def packaged_classifier() -> Classify:
+    """Return the classification against everything the package knows."""
+    from inverse.reference import HitClassifier, KnownMaterials
+
+    return HitClassifier(KnownMaterials.packaged()).classify
+
+
+def _read(entry: Structure | str | Path) -> Iterable[ReadStructure]:
+    if not isinstance(entry, Structure):
+        return read_structures([entry])
+    return [ReadStructure(id=entry.composition.reduced_formula, file="", structure=entry)]
+
+
+def _classified(structure: Structure | None, classify: Classify | None) -> Any:
+    if structure is None or classify is None:
+        return None
+    try:
+        return classify(structure)
+    except (EngineError, ValueError):
+        return None

@@ -1,0 +1,221 @@
+"""One judge: a potential that relaxes a crystal and computes its tensor, remembered by the store."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Structure
+
+from inverse.records import plain, structure_from_record, structure_to_record
+from inverse.verification.potentials import load_potential
+from inverse.verification.relaxation import RelaxationSettings, relax
+from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness
+from inverse.verification.store import VerificationStore, canonical_structure, verification_key
+from inverse.verification.symmetric_cell import SymmetricCell
+from surrogates.errors import EngineError, VerificationError
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How a judge works; the defaults are the settings of record, for which calibrations are fitted.
+
+    Attributes:
+        prerelaxation: by the cheap potential, before the judge's own relaxation.
+        relaxation: the judge's own.
+        tensor: finite differences.
+    """
+
+    prerelaxation: RelaxationSettings = field(
+        default_factory=lambda: RelaxationSettings(force=0.1, stress=1.0, steps=80)
+    )
+    relaxation: RelaxationSettings = field(default_factory=RelaxationSettings)
+    tensor: StiffnessSettings = field(default_factory=StiffnessSettings)
+
+    @property
+    def digest(self) -> str:
+        """Short hash of every setting; part of the store's keys and of every calibration."""
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class RelaxationVerdict:
+    """What came of one relaxation.
+
+    Attributes:
+        potential: who relaxed.
+        structure: relaxed, canonical; None when it failed.
+        energy: of that cell, eV; NaN when it failed.
+        reason: why it failed, "" otherwise.
+        steps: evaluations by the judge itself.
+        seconds: wall time when it was computed.
+    """
+
+    potential: str
+    structure: Structure | None = None
+    energy: float = float("nan")
+    reason: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class TensorVerdict:
+    """What came of one tensor; fields as in `Stiffness`, tensors as nested tuples.
+
+    Attributes:
+        potential: who computed it.
+        bulk_modulus: Hill, GPa; NaN when unstable or failed.
+        shear_modulus: Hill, GPa; NaN when unstable, failed or not asked for.
+        bulk_amplitude: difference at twice the strain, GPa.
+        shear_amplitude: difference at twice the strain, GPa.
+        lowest_eigenvalue: GPa.
+        lowest_mode: eV/Å²; NaN when no mode couples to strain.
+        is_stable: None when it failed.
+        flags: named warnings.
+        relaxed: (6, 6) GPa.
+        clamped: (6, 6) GPa.
+        reason: why it failed, "" otherwise.
+        seconds: wall time when it was computed.
+    """
+
+    potential: str
+    bulk_modulus: float = float("nan")
+    shear_modulus: float = float("nan")
+    bulk_amplitude: float = float("nan")
+    shear_amplitude: float = float("nan")
+    lowest_eigenvalue: float = float("nan")
+    lowest_mode: float = float("nan")
+    is_stable: bool | None = None
+    flags: tuple[str, ...] = ()
+    relaxed: tuple[tuple[float, ...], ...] = ()
+    clamped: tuple[tuple[float, ...], ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Judge:
+    """A potential at fixed settings. Never raises for one crystal: failures are verdicts with a reason."""
+
+    def __init__(
+        self,
+        potential: str,
+        settings: JudgeSettings | None = None,
+        store: VerificationStore | None = None,
+        reuse: bool = True,
+        prerelax_by: str = "",
+    ) -> None:
+        """Name the judge; its weights are loaded at the first question.
+
+        Args:
+            potential: its name, see `load_potential`.
+            settings: of relaxation and tensor.
+            store: where verdicts are remembered; None remembers nothing.
+            reuse: False asks afresh, and still writes.
+            prerelax_by: potential that relaxes first, roughly; "" for none.
+        """
+        self.potential = potential
+        self.settings = settings or JudgeSettings()
+        self.store, self.reuse, self.prerelax_by = store, reuse, prerelax_by
+
+    def relax(self, structure: Structure, deadline: float = float("inf")) -> RelaxationVerdict:
+        """Return the structure relaxed by this judge.
+
+        Raises:
+            MissingExtraError: the potential's package is not installed.
+        """
+        task = f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
+        try:
+            start = canonical_structure(structure)
+        except (EngineError, ValueError) as error:
+            return RelaxationVerdict(self.potential, reason=str(error))
+        row = self._recall(start, task)
+        if row is None:
+            row = self._timed(lambda: self._relax(start, deadline))
+            self._remember(start, task, row)
+        relaxed = row.get("structure")
+        return RelaxationVerdict(
+            potential=self.potential,
+            structure=None if relaxed is None else structure_from_record(relaxed),
+            energy=_number(row.get("energy")),
+            reason=row.get("reason", ""),
+            steps=int(row.get("steps") or 0),
+            seconds=float(row.get("seconds") or 0.0),
+        )
+
+    def tensor(
+        self, structure: Structure, deadline: float = float("inf"), only_bulk: bool = False
+    ) -> TensorVerdict:
+        """Return the relaxed-ion stiffness of a structure that this judge relaxed.
+
+        Raises:
+            MissingExtraError: the potential's package is not installed.
+        """
+        task = "bulk modulus" if only_bulk else "tensor"
+        row = self._recall(structure, task)
+        if row is None:
+            row = self._timed(lambda: self._tensor(structure, deadline, only_bulk))
+            self._remember(structure, task, row)
+        row = dict(row)
+        for name in ("relaxed", "clamped"):
+            row[name] = tuple(tuple(line) for line in row.get(name) or ())
+        row["flags"] = tuple(row.get("flags") or ())
+        for name, value in TensorVerdict(self.potential).__dict__.items():
+            if isinstance(value, float):
+                row[name] = _number(row.get(name))
+        return TensorVerdict(self.potential, **row)
+
+    def _relax(self, start: Structure, deadline: float) -> dict[str, Any]:
+        symbols = {site.specie.symbol for site in start}
+        potential = load_potential(self.potential)
+        potential.check_elements(symbols)
+        cell = SymmetricCell.from_structure(start)
+        if self.prerelax_by and symbols <= load_potential(self.prerelax_by).elements:
+            cell = relax(cell, load_potential(self.prerelax_by), self.settings.prerelaxation, deadline).cell
+        done = relax(cell, potential, self.settings.relaxation, deadline)
+        relaxed = canonical_structure(done.cell.to_structure())
+        energy = done.energy * len(relaxed) / done.cell.n_atoms
+        return {"structure": structure_to_record(relaxed), "energy": energy, "steps": done.steps}
+
+    def _tensor(self, structure: Structure, deadline: float, only_bulk: bool) -> dict[str, Any]:
+        settings = bulk_only(self.settings.tensor) if only_bulk else self.settings.tensor
+        cell = SymmetricCell.from_structure(structure)
+        row = asdict(stiffness(cell, load_potential(self.potential), settings, deadline))
+        row["relaxed"], row["clamped"] = (np.round(row[n], 3).tolist() for n in ("relaxed", "clamped"))
+        del row["n_evaluations"]
+        return row
+
+    def _timed(self, compute: Any) -> dict[str, Any]:
+        started = time.monotonic()
+        try:
+            row: dict[str, Any] = compute()
+        except (VerificationError, EngineError, ValueError, np.linalg.LinAlgError) as error:
+            if type(error).__name__ in ("MissingExtraError", "UnknownNameError", "ConfigError"):
+                raise
+            row = {"reason": str(error)}
+        row["seconds"] = round(time.monotonic() - started, 3)
+        return dict(plain(row))
+
+    def _recall(self, structure: Structure, task: str) -> dict[str, Any] | None:
+        if self.store is None or not self.reuse:
+            return None
+        return self.store.get(verification_key(structure, self.potential, task, self.settings.digest))
+
+    def _remember(self, structure: Structure, task: str, row: dict[str, Any]) -> None:
+        if self.store is None or "time limit" in row.get("reason", ""):
+            return
+        digest = self.settings.digest
+        key = verification_key(structure, self.potential, task, digest)
+        formula = structure.composition.reduced_formula
+        self.store.put(key, row, formula, self.potential, task, digest)
+
+
+def with_repeat(settings: JudgeSettings, factor: float) -> JudgeSettings:
+    """Return settings whose strains are repeated at another multiple (0: not at all)."""
+    return replace(settings, tensor=replace(settings.tensor, repeat_factor=factor))
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,361 @@
+"""The panel of judges: energy, hull, bulk modulus, phase, shear modulus and stability, cheapest first."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Structure
+
+from inverse.types import Stage, Verification, VerifiedValue
+from inverse.verification.calibration import calibrated
+from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
+from inverse.verification.potentials import available_potentials, check_potential
+from inverse.verification.protocol import FormationEnergy, HullEnergy
+from inverse.verification.store import VerificationStore
+from surrogates.errors import EngineError, MissingExtraError
+from surrogates.properties import (
+    BULK_MODULUS,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    Property,
+)
+from surrogates.protocol import Z90
+
+LOGGER = logging.getLogger(__name__)
+
+AUTO = "auto"
+LARGEST_VOLUME_MISMATCH = 0.2
+"""Relative difference of the judges' volumes beyond which they speak of different phases."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Who judges what.
+
+    Attributes:
+        name: what was asked for.
+        energy: energy, relaxed structure and hull.
+        bulk: bulk modulus.
+        shear: shear modulus and Born stability.
+        prerelax_by: relaxes first, roughly; "" for none.
+        has_energy: False when this potential's formation energies are not to be used.
+    """
+
+    name: str
+    energy: str
+    bulk: str
+    shear: str
+    prerelax_by: str = ""
+    has_energy: bool = True
+
+    @property
+    def potentials(self) -> tuple[str, ...]:
+        """Every potential the panel loads."""
+        named = (self.prerelax_by, self.energy, self.bulk, self.shear)
+        return tuple(dict.fromkeys(n for n in named if n))
+
+
+def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
+    """Return the panel of a name; `auto` depends on what is installed.
+
+    Args:
+        potential: "auto" or a potential's name.
+        referee: with "auto", the second opinion: K by diep, G by 7net-l3i5.
+
+    Raises:
+        UnknownNameError: no such potential, module or factory.
+        MissingExtraError: its package is not installed.
+    """
+    if potential != AUTO:
+        check_potential(potential)
+        # DIEP's formation energies are 0.13 eV/atom off (experiments/LOG.md): never used
+        return Panel(potential, potential, potential, potential, has_energy=potential != "diep")
+    has_sevenn = available_potentials()["7net-l3i5"]
+    if referee and not has_sevenn:
+        raise MissingExtraError("the referee needs 7net-l3i5: pip install 'inverse-crystals[sevenn]'")
+    if referee:
+        return Panel(AUTO, "7net-l3i5", "diep", "7net-l3i5", "7net-0")
+    if has_sevenn:
+        return Panel(AUTO, "7net-l3i5", "7net-l3i5", "diep", "7net-0")
+    return Panel(AUTO, "chgnet", "diep", "diep")
+
+
+@dataclass
+class _Case:
+    """Notes taken while one structure climbs the ladder."""
+
+    started: float = field(default_factory=time.monotonic)
+    stages: list[Stage] = field(default_factory=list)
+    values: dict[str, VerifiedValue] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    structure: Structure | None = None
+    is_stable: bool | None = None
+    mark: float = field(default_factory=time.monotonic)
+
+    def note(self, name: str, passed: bool, reason: str = "") -> None:
+        now = time.monotonic()
+        self.stages.append(Stage(name, passed, reason, round(now - self.mark, 3)))
+        self.mark = now
+
+    def flag(self, *names: str) -> None:
+        self.flags += [name for name in names if name not in self.flags]
+
+
+class LadderVerifier:
+    """Verifies in this process, one structure after the other; `verification.workers` runs several."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        settings: JudgeSettings | None = None,
+        store: VerificationStore | None = None,
+        reuse: bool = True,
+        seconds_limit: float = 300.0,
+        stop_above_hull: float | None = None,
+        formation_energy: FormationEnergy | None = None,
+        hull_energy: HullEnergy | None = None,
+    ) -> None:
+        """Seat the judges; weights are loaded at the first structure.
+
+        Args:
+            panel: who judges what.
+            settings: of every judge.
+            store: shared memory of verdicts; None remembers nothing.
+            reuse: False asks afresh, and still writes.
+            seconds_limit: wall time allowed for one structure.
+            stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
+            formation_energy: None takes the packaged element energies.
+            hull_energy: None takes the packaged reference hull.
+        """
+        self.panel, self.potential = panel, panel.name
+        self.settings = settings or JudgeSettings()
+        self.seconds_limit, self.stop_above_hull = seconds_limit, stop_above_hull
+        self._formation_energy, self._hull_energy = formation_energy, hull_energy
+        self._energy_judge = Judge(panel.energy, self.settings, store, reuse, panel.prerelax_by)
+        self._judges = {name: Judge(name, self.settings, store, reuse) for name in panel.potentials}
+        self._judges[panel.energy] = self._energy_judge
+
+    def verify(self, structures: Sequence[Structure]) -> list[Verification]:
+        """Return one Verification per structure, in order; see `Verifier`."""
+        return [self.verify_one(structure) for structure in structures]
+
+    def verify_each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, Verification]]:
+        """Yield (position, Verification) one after the other; see `StreamingVerifier`."""
+        for position, structure in enumerate(structures):
+            if should_stop():
+                return
+            yield position, self.verify_one(structure)
+
+    def close(self) -> None:
+        """Nothing runs beside this process."""
+
+    def relax_energy(self, structure: Structure) -> tuple[Structure, float] | None:
+        """Return what the energy judge relaxed and its formation energy, eV/atom; None on failure."""
+        relaxed = self._energy_judge.relax(structure, time.monotonic() + self.seconds_limit)
+        if relaxed.structure is None:
+            return None
+        try:
+            return relaxed.structure, self._energies(relaxed.structure, relaxed.energy)[0]
+        except EngineError:
+            return None
+
+    def verify_one(self, structure: Structure) -> Verification:
+        """Return what the judges say about one structure; never raises for a bad one."""
+        case = _Case()
+        try:
+            reason = self._climb(structure, case, case.started + self.seconds_limit)
+        except (MissingExtraError, KeyboardInterrupt):
+            raise
+        except EngineError as error:
+            reason = str(error)
+        except Exception as error:  # one crystal never ends a run
+            LOGGER.exception("verification failed")
+            reason = f"{type(error).__name__}: {error}"
+        return Verification(
+            potential=self.panel.name,
+            converged=not reason,
+            reason=reason,
+            values=dict(case.values),
+            flags=tuple(case.flags),
+            is_stable=case.is_stable,
+            structure=case.structure,
+            ladder=tuple(case.stages),
+            seconds=round(time.monotonic() - case.started, 3),
+        )
+
+    def _climb(self, structure: Structure, case: _Case, deadline: float) -> str:
+        """Fill the case stage by stage; return why it could not be finished, "" when it was."""
+        relaxed = self._relaxed(self._energy_judge, structure, case, deadline)
+        if relaxed.structure is None:
+            return relaxed.reason
+        case.structure = relaxed.structure
+        hopeless = self._hull(relaxed, case)
+        if hopeless:
+            return hopeless
+        cells = {self.panel.energy: relaxed.structure}
+        tensors: dict[str, TensorVerdict] = {}
+        for name in dict.fromkeys((self.panel.bulk, self.panel.shear)):
+            if name not in cells:
+                own = self._relaxed(self._judges[name], relaxed.structure, case, deadline)
+                if own.structure is None:
+                    return own.reason
+                disagreement = phase_disagreement(relaxed.structure, own.structure)
+                case.note("phase", not disagreement, disagreement)
+                if disagreement:
+                    return f"judges disagree on the phase: {disagreement}"
+                cells[name] = own.structure
+            tensors[name] = self._tensor(name, cells[name], case, deadline)
+            if tensors[name].reason:
+                return tensors[name].reason
+        self._moduli(tensors, case)
+        return ""
+
+    def _relaxed(self, judge: Judge, structure: Structure, case: _Case, deadline: float) -> RelaxationVerdict:
+        verdict = judge.relax(structure, deadline)
+        name = "relaxed" if judge is self._energy_judge else f"relaxed by {judge.potential}"
+        case.note(name, verdict.structure is not None, verdict.reason or judge.potential)
+        return verdict
+
+    def _hull(self, relaxed: RelaxationVerdict, case: _Case) -> str:
+        """Add formation energy and hull distance; return a reason to stop here, "" to go on."""
+        if not self.panel.has_energy or relaxed.structure is None:
+            case.flag("no_energy")
+            return ""
+        per_atom = relaxed.energy / len(relaxed.structure)
+        try:
+            formation, hull, error = self._energies(relaxed.structure, relaxed.energy)
+        except EngineError as refused:
+            case.flag("no_hull")
+            case.note("hull", False, str(refused))
+            return ""
+        potential = self.panel.energy
+        case.values[FORMATION_ENERGY.name] = _energy_value(
+            FORMATION_ENERGY, formation, error, per_atom, potential
+        )
+        case.values[ENERGY_ABOVE_HULL.name] = _energy_value(ENERGY_ABOVE_HULL, hull, error, hull, potential)
+        hopeless = self.stop_above_hull is not None and hull > self.stop_above_hull
+        reason = f"energy above hull {hull:.2f} eV/atom: the ladder stops" if hopeless else ""
+        case.note("hull", not hopeless, reason or f"{hull:.3f} eV/atom above the hull")
+        return reason
+
+    def _energies(self, structure: Structure, energy: float) -> tuple[float, float, float]:
+        """Return formation energy, energy above hull and their standard error, eV/atom."""
+        from inverse.verification import energy_correction
+
+        if self._formation_energy is None:
+            self._formation_energy = energy_correction.formation_energy
+        if self._hull_energy is None:
+            from inverse.reference import ReferenceHull
+
+            self._hull_energy = ReferenceHull.packaged()
+        potential = self.panel.energy
+        formation = self._formation_energy(structure, energy, potential)
+        hull = self._hull_energy(structure.composition.reduced_formula, formation)
+        known = potential in energy_correction.corrected_potentials()
+        error = energy_correction.formation_energy_error(potential) if known else 0.1
+        return formation, hull, error
+
+    def _tensor(self, name: str, structure: Structure, case: _Case, deadline: float) -> TensorVerdict:
+        only_bulk = name != self.panel.shear
+        verdict = self._judges[name].tensor(structure, deadline, only_bulk)
+        case.flag(*verdict.flags)
+        stage = "bulk modulus" if only_bulk else "tensor"
+        case.note(
+            stage, not verdict.reason and bool(verdict.is_stable), verdict.reason or _remark(name, verdict)
+        )
+        if not only_bulk or verdict.is_stable is False:
+            case.is_stable = verdict.is_stable if case.is_stable is None else case.is_stable
+        return verdict
+
+    def _moduli(self, tensors: dict[str, TensorVerdict], case: _Case) -> None:
+        bulk, shear = tensors[self.panel.bulk], tensors[self.panel.shear]
+        asked = (
+            (BULK_MODULUS, bulk, bulk.bulk_modulus, bulk.bulk_amplitude),
+            (SHEAR_MODULUS, shear, shear.shear_modulus, shear.shear_amplitude),
+        )
+        for prop, verdict, raw, amplitude in asked:
+            if not (math.isfinite(raw) and raw > 0):
+                continue
+            digest = self.settings.digest
+            case.values[prop.name], known = calibrated(prop, verdict.potential, digest, raw, amplitude)
+            if not known:
+                case.flag("uncalibrated")
+
+
+def phase_disagreement(first: Structure, second: Structure) -> str:
+    """Return why two judges' relaxed cells are different phases, "" when they are the same."""
+    volumes = [s.volume / len(s) for s in (first, second)]
+    mismatch = abs(volumes[0] - volumes[1]) / min(volumes)
+    if mismatch > LARGEST_VOLUME_MISMATCH:
+        return f"volumes per atom {volumes[0]:.2f} and {volumes[1]:.2f} Å³"
+    if not StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5).fit(first, second):
+        return "relaxed cells do not match"
+    return ""
+
+
+def load_verifier(
+    potential: str = AUTO,
+    *,
+    reuse: bool = True,
+    store: VerificationStore | str | None = None,
+    workers: int = 1,
+    seconds_limit: float = 300.0,
+    stop_above_hull: float | None = None,
+    referee: bool = False,
+) -> Any:
+    """Return a StreamingVerifier: this process for `workers=0`, else a pool of that many processes.
+
+    Args:
+        potential: "auto" (the judges of record), a built-in potential, or module:factory.
+        reuse: False asks the judges afresh, whatever the store holds.
+        store: None is the user's store, "" none at all, else a path (or, without workers, an open store).
+        workers: processes beside this one.
+        seconds_limit: wall time allowed for one structure.
+        stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
+        referee: the second opinion instead: K by diep, G by 7net-l3i5.
+
+    Raises:
+        UnknownNameError: no such potential, module or factory; names the nearest.
+        MissingExtraError: its package is not installed; names the extra.
+        DataError: the store cannot be opened.
+    """
+    panel = panel_named(potential, referee)
+    if workers > 0:
+        from inverse.verification.workers import VerifierPool, WorkerPlan
+
+        path = str(store.path) if isinstance(store, VerificationStore) else store
+        if path != "":
+            VerificationStore(path).close()
+        plan = WorkerPlan(potential, reuse, path, seconds_limit, stop_above_hull, referee)
+        return VerifierPool(plan, workers)
+    opened = store if isinstance(store, VerificationStore) else None
+    if opened is None and store != "":
+        opened = VerificationStore(store)  # type: ignore[arg-type]
+    return LadderVerifier(
+        panel, store=opened, reuse=reuse, seconds_limit=seconds_limit, stop_above_hull=stop_above_hull
+    )
+
+
+def _energy_value(prop: Property, mean: float, error: float, raw: float, potential: str) -> VerifiedValue:
+    half = Z90 * error
+    return VerifiedValue(
+        mean=round(mean, 5),
+        std=round(error, 5),
+        lower=round(mean - half, 5),
+        upper=round(mean + half, 5),
+        raw=round(raw, 5),
+        potential=potential,
+        unit=prop.unit,
+    )
+
+
+def _remark(name: str, verdict: TensorVerdict) -> str:
+    found = ", ".join(verdict.flags)
+    return f"{name}: {found}" if found else name
