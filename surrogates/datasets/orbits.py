@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from surrogates.crystal import N_ELEMENTS, CrystalBatch, element_index
-from surrogates.models.graph import CrystalGraph
+from surrogates.models.graph import CrystalGraph, cutoff_radius, pair_features
+from surrogates.neighbors import periodic_edges
 
 CHUNK = 256
 """Crystals turned into graphs at once."""
@@ -47,26 +48,139 @@ class GraphStore:
         """(C,) edges of each crystal."""
         return self.edge_start[1:] - self.edge_start[:-1]
 
+
+@dataclass(frozen=True)
+class Perturbation:
+    """How crystals are disturbed, labels unchanged, so that a model is right on unrelaxed structures.
+
+    Attributes:
+        strain: standard deviation of the six strains.
+        displacement: Å, standard deviation of each coordinate of each neighbour.
+        seed: of the generator.
+    """
+
+    strain: float = 0.015
+    displacement: float = 0.06
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairStore:
+    """Pair features of C crystals, flat: what training reads.
+
+    Attributes:
+        element: (N,) occupancy column of each site.
+        weight: (N,) multiplicity.
+        site_start: (C + 1,).
+        source: (P,) counted within the crystal.
+        target: (P,) counted within the crystal.
+        radial: (P, N_RADIAL).
+        angular: (P, N_HARMONICS, N_SHELLS).
+        pair_start: (C + 1,).
+        volume_per_atom: (C,) Å³.
+    """
+
+    element: Tensor
+    weight: Tensor
+    site_start: Tensor
+    source: Tensor
+    target: Tensor
+    radial: Tensor
+    angular: Tensor
+    pair_start: Tensor
+    volume_per_atom: Tensor
+
+    @property
+    def n_pairs(self) -> Tensor:
+        """(C,) pairs of each crystal."""
+        return self.pair_start[1:] - self.pair_start[:-1]
+
     def batch(self, crystals: Tensor, scale: Tensor) -> CrystalGraph:
         """Return the graph of some crystals (C',) on the scales (C',)."""
         sites, n_sites = _ranges(self.site_start, crystals)
-        edges, n_edges = _ranges(self.edge_start, crystals)
-        first = torch.repeat_interleave(n_sites.cumsum(0) - n_sites, n_edges)
-        occupancy = torch.zeros(len(sites), N_ELEMENTS)
-        occupancy[torch.arange(len(sites)), self.element[sites].long()] = 1.0
+        pairs, n_pairs = _ranges(self.pair_start, crystals)
+        first = torch.repeat_interleave(n_sites.cumsum(0) - n_sites, n_pairs)
         return CrystalGraph(
-            occupancy=occupancy,
+            occupancy=_one_hot(self.element[sites]),
             weight=self.weight[sites],
             crystal_index=torch.repeat_interleave(torch.arange(len(crystals)), n_sites),
-            source=self.source[edges].long() + first,
-            target=self.target[edges].long() + first,
-            vector=self.vector[edges],
+            source=self.source[pairs].long() + first,
+            target=self.target[pairs].long() + first,
+            radial=self.radial.index_select(0, pairs).float(),
+            angular=self.angular.index_select(0, pairs).float(),
             volume_per_atom=self.volume_per_atom[crystals],
             scale=scale,
         )
 
 
-def cached_graphs(rows: Sequence[Mapping[str, Any]], reach: float, folder: Path, symprec: float) -> GraphStore:
+def pair_store(
+    graphs: GraphStore, reach: float, perturbation: Perturbation | None = None, half: bool = False
+) -> PairStore:
+    """Return the pair features of graphs, as they are or disturbed; `half` keeps them as float16."""
+    n = len(graphs.volume_per_atom)
+    parts = [
+        _pairs(graphs, torch.arange(i, min(i + CHUNK, n)), reach, perturbation) for i in range(0, n, CHUNK)
+    ]
+    source, target, radial, angular, count, volume = (torch.cat(column) for column in zip(*parts))
+    return PairStore(
+        graphs.element,
+        graphs.weight,
+        graphs.site_start,
+        source,
+        target,
+        radial.half() if half else radial,
+        angular.half() if half else angular,
+        torch.cat([count.new_zeros(1), count.cumsum(0)]),
+        volume,
+    )
+
+
+def _pairs(
+    graphs: GraphStore, crystals: Tensor, reach: float, perturbation: Perturbation | None
+) -> tuple[Tensor, ...]:
+    sites, n_sites = _ranges(graphs.site_start, crystals)
+    edges, n_edges = _ranges(graphs.edge_start, crystals)
+    first = torch.repeat_interleave(n_sites.cumsum(0) - n_sites, n_edges)
+    index = torch.repeat_interleave(torch.arange(len(crystals)), n_sites)
+    source, target = graphs.source[edges].long() + first, graphs.target[edges].long() + first
+    vector, volume = graphs.vector[edges], graphs.volume_per_atom[crystals]
+    if perturbation is not None:
+        generator = torch.Generator().manual_seed(perturbation.seed * 1_000_003 + int(crystals[0]))
+        vector, volume = _disturb(vector, volume, source, index, perturbation, generator)
+    occupancy = _one_hot(graphs.element[sites])
+    a, b, radial, angular = pair_features(source, target, vector, occupancy, index, volume, reach)
+    count = torch.bincount(index[a], minlength=len(crystals))
+    offset = torch.repeat_interleave(n_sites.cumsum(0) - n_sites, count)
+    return (a - offset).to(torch.int16), (b - offset).to(torch.int16), radial, angular, count, volume
+
+
+def _disturb(
+    vector: Tensor,
+    volume: Tensor,
+    source: Tensor,
+    index: Tensor,
+    perturbation: Perturbation,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Return strained and shaken edges and the strained volumes; the site that looks moves as one."""
+    noise = torch.randn(len(volume), 3, 3, generator=generator) * perturbation.strain
+    deform = torch.eye(3) + (noise + noise.transpose(1, 2)) / 2**0.5
+    size = perturbation.displacement
+    own = torch.randn(len(index), 3, generator=generator) * size
+    seen = torch.randn(len(vector), 3, generator=generator) * size
+    strained = torch.einsum("ei,eij->ej", vector, deform[index[source]])
+    return strained + seen - own[source], volume * torch.linalg.det(deform)
+
+
+def _one_hot(element: Tensor) -> Tensor:
+    occupancy = torch.zeros(len(element), N_ELEMENTS)
+    occupancy[torch.arange(len(element)), element.long()] = 1.0
+    return occupancy
+
+
+def cached_graphs(
+    rows: Sequence[Mapping[str, Any]], reach: float, folder: Path, symprec: float = 0.01
+) -> GraphStore:
     """Return the reduced graphs of rows, read from `folder` when they were made before."""
     from safetensors.torch import load_file, save_file
 
@@ -91,28 +205,31 @@ def reduced_graphs(rows: Sequence[Mapping[str, Any]], reach: float, symprec: flo
     n_sites, n_edges = joined.pop("n_sites"), joined.pop("n_edges")
     zero = torch.zeros(1, dtype=torch.long)
     return GraphStore(
-        site_start=torch.cat([zero, n_sites.cumsum(0)]), edge_start=torch.cat([zero, n_edges.cumsum(0)]), **joined
+        site_start=torch.cat([zero, n_sites.cumsum(0)]),
+        edge_start=torch.cat([zero, n_edges.cumsum(0)]),
+        **joined,
     )
 
 
 def _reduce(rows: Sequence[Mapping[str, Any]], reach: float, symprec: float) -> dict[str, Tensor]:
     crystals, representative = _crystals(rows, symprec)
-    graph = CrystalGraph.from_crystals(crystals, reach)
+    volume = crystals.volume / crystals.n_atoms
+    edges = periodic_edges(crystals, cutoff_radius(volume, reach))
     own = torch.arange(len(representative))
     is_site = representative == own
     new_index = is_site.long().cumsum(0) - 1
     n_sites = torch.bincount(crystals.crystal_index[is_site], minlength=len(rows))
     first = (n_sites.cumsum(0) - n_sites)[crystals.crystal_index]
     local = new_index[representative] - first
-    kept = is_site[graph.source]
-    source, target = graph.source[kept], graph.target[kept]
+    kept = is_site[edges.source]
+    source, target = edges.source[kept], edges.target[kept]
     return {
         "element": crystals.occupancy[is_site].argmax(dim=1).to(torch.uint8),
         "weight": torch.bincount(representative, minlength=len(own))[is_site].float(),
         "source": local[source].to(torch.int16),
         "target": local[target].to(torch.int16),
-        "vector": graph.vector[kept].float(),
-        "volume_per_atom": graph.volume_per_atom.float(),
+        "vector": edges.vector[kept].float(),
+        "volume_per_atom": volume.float(),
         "n_sites": n_sites,
         "n_edges": torch.bincount(crystals.crystal_index[source], minlength=len(rows)),
     }

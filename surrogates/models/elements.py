@@ -20,7 +20,7 @@ def element_columns() -> tuple[str, ...]:
 
 
 def element_property(column: str) -> Tensor:
-    """Return (Z,) values of one column in its own unit (radii in Å; names that start with log_ are logarithms)."""
+    """Return (Z,) values of one column in its own unit (radii in Å; log_ columns are logarithms)."""
     columns, values = _table()
     return torch.tensor([row[columns.index(column)] for row in values], dtype=torch.float64).float()
 

@@ -1,4 +1,4 @@
-"""CrystalGraph: sites with the edges they see; whole crystals, or one site per symmetry orbit."""
+"""CrystalGraph: sites and what each sees of every other; whole crystals, or one site per symmetry orbit."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 from surrogates.crystal import CrystalBatch
+from surrogates.models.basis import (
+    N_HARMONICS,
+    N_RADIAL,
+    N_SHELLS,
+    envelope,
+    radial_features,
+    shell_features,
+    spherical_harmonics,
+)
+from surrogates.models.elements import element_property
 from surrogates.neighbors import periodic_edges
 
 MAX_CUTOFF = 12.0
@@ -14,18 +24,19 @@ MAX_CUTOFF = 12.0
 
 @dataclass(frozen=True)
 class CrystalGraph:
-    """N sites of C crystals with E directed edges.
+    """N sites of C crystals; edges summed into P ordered pairs of sites.
 
-    An invariant network gives symmetry-equivalent atoms equal features, so one site per orbit suffices:
-    its edges point to the representatives of its neighbours and its weight is the orbit's multiplicity.
+    A network that is linear in the features of a pair gives the same answer for whole crystals, supercells
+    and graphs of one site per symmetry orbit (`weight` its multiplicity, pairs point to representatives).
 
     Attributes:
         occupancy: (N, Z).
         weight: (N,) atoms that each site stands for.
         crystal_index: (N,) long.
-        source: (E,) long, site that looks.
-        target: (E,) long, site that is seen.
-        vector: (E, 3) Å.
+        source: (P,) long, site that looks.
+        target: (P,) long, site that is seen.
+        radial: (P, N_RADIAL) sums over the edges of the pair.
+        angular: (P, N_HARMONICS, N_SHELLS) likewise.
         volume_per_atom: (C,) Å³.
         scale: (C,) long.
     """
@@ -35,7 +46,8 @@ class CrystalGraph:
     crystal_index: Tensor
     source: Tensor
     target: Tensor
-    vector: Tensor
+    radial: Tensor
+    angular: Tensor
     volume_per_atom: Tensor
     scale: Tensor
 
@@ -47,19 +59,19 @@ class CrystalGraph:
     @classmethod
     def from_crystals(cls, crystals: CrystalBatch, reach: float) -> "CrystalGraph":
         """Return the graph of whole crystals; differentiable in lattice, frac_coords and occupancy."""
-        n_atoms = crystals.n_atoms.to(crystals.lattice.dtype)
-        volume = crystals.volume / n_atoms
+        volume = crystals.volume / crystals.n_atoms.to(crystals.lattice.dtype)
         edges = periodic_edges(crystals, cutoff_radius(volume, reach))
-        return cls(
-            occupancy=crystals.occupancy,
-            weight=torch.ones_like(crystals.occupancy[:, 0]),
-            crystal_index=crystals.crystal_index,
-            source=edges.source,
-            target=edges.target,
-            vector=edges.vector,
-            volume_per_atom=volume,
-            scale=crystals.scale,
+        weight = torch.ones_like(crystals.occupancy[:, 0])
+        pairs = pair_features(
+            edges.source,
+            edges.target,
+            edges.vector,
+            crystals.occupancy,
+            crystals.crystal_index,
+            volume,
+            reach,
         )
+        return cls(crystals.occupancy, weight, crystals.crystal_index, *pairs, volume, crystals.scale)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return (C, F) means of (N, F) site values over the atoms of each crystal."""
@@ -69,9 +81,34 @@ class CrystalGraph:
         return total / count.unsqueeze(1)
 
 
+def pair_features(
+    source: Tensor,
+    target: Tensor,
+    vector: Tensor,
+    occupancy: Tensor,
+    crystal_index: Tensor,
+    volume_per_atom: Tensor,
+    reach: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return source, target, radial and angular features of the pairs that the edges (E,) make up."""
+    n_sites = occupancy.shape[0]
+    key, pair = torch.unique(source * n_sites + target, return_inverse=True)
+    distance = (vector.square().sum(dim=1) + 1e-12).sqrt()
+    cutoff = cutoff_radius(volume_per_atom, reach)[crystal_index]
+    radius = occupancy @ element_property("covalent_radius").to(occupancy)
+    reduced = distance / cutoff.index_select(0, source)
+    bond = distance / (radius.index_select(0, source) + radius.index_select(0, target))
+    fade = envelope(reduced).unsqueeze(1)
+    radial = vector.new_zeros(len(key), N_RADIAL).index_add(0, pair, radial_features(reduced, bond) * fade)
+    harmonics = spherical_harmonics(vector / distance.unsqueeze(1)).unsqueeze(2)
+    terms = harmonics * (shell_features(bond) * fade).unsqueeze(1)
+    angular = vector.new_zeros(len(key), N_HARMONICS, N_SHELLS).index_add(0, pair, terms)
+    return torch.div(key, n_sites, rounding_mode="floor"), key % n_sites, radial, angular
+
+
 def cutoff_radius(volume_per_atom: Tensor, reach: float) -> Tensor:
     """Return (C,) cutoffs, Å: `reach` times the cube root of the volume per atom, at most MAX_CUTOFF.
 
-    Scaling with the crystal keeps about 4/3 pi reach^3 neighbours everywhere, and it is smooth in the lattice.
+    Scaling with the crystal keeps about 4/3 pi reach^3 neighbours everywhere and is smooth in the lattice.
     """
     return (reach * volume_per_atom.pow(1.0 / 3.0)).clamp(max=MAX_CUTOFF)

@@ -1,0 +1,116 @@
+"""Is the spread true? Error bars fitted to residuals that no member saw, and joint noise for samples."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogates.protocol import Z90
+
+N_LEVELS = 33
+"""Quantiles kept of the standardised residuals."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Error bar of one property from the log-width a network predicts.
+
+    The error bar is exp(offset + slope x log-width); residuals divided by it have the kept quantiles.
+
+    Attributes:
+        offset: see above.
+        slope: see above.
+        interval: half-width of the 90 % interval in error bars.
+        quantiles: (N_LEVELS,) of |residual| / error bar, made symmetric.
+        largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
+    """
+
+    offset: float
+    slope: float
+    interval: float
+    quantiles: tuple[float, ...]
+    largest_disagreement: float = 1.0
+
+    def std(self, log_width: Tensor) -> Tensor:
+        """Return error bars, in the units the residuals had; differentiable."""
+        return torch.exp(self.offset + self.slope * log_width)
+
+    def noise(self, uniform: Tensor) -> Tensor:
+        """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""
+        table = torch.tensor(self.quantiles, dtype=uniform.dtype)
+        place = (2 * uniform - 1).abs() * (N_LEVELS - 1)
+        low = place.floor().clamp(max=N_LEVELS - 2).long()
+        size = table[low] + (place - low) * (table[low + 1] - table[low])
+        return size * torch.sign(uniform - 0.5)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able record."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Calibration":
+        """Return the calibration of a record."""
+        return cls(**{**record, "quantiles": tuple(record["quantiles"])})
+
+
+def fit_calibration(residual: Tensor, log_width: Tensor, spread_ratio: float = 1.0) -> Calibration:
+    """Return the calibration of residuals (R,) made on rows that the network did not see.
+
+    The slope is fitted to log |residual| (robust to tails), the offset makes the standardised residuals of
+    unit size (largest 0.5 % clipped), and the interval holds 90 % of them (split conformal,
+    doi:10.1007/3-540-36755-1_29).
+    """
+    size = residual.double().abs().clamp(min=1e-6)
+    width = log_width.double()
+    centred = width - width.mean()
+    slope = (centred * (size.log() - size.log().mean())).sum() / centred.square().sum().clamp(min=1e-9)
+    slope = slope.clamp(0.2, 1.5)
+    scaled = size / torch.exp(slope * width)
+    clipped = scaled.clamp(max=torch.quantile(scaled, 0.995))
+    unit = clipped.square().mean().sqrt()
+    levels = torch.linspace(0, 1, N_LEVELS, dtype=torch.float64)
+    levels[-1] = 0.995
+    quantiles = torch.quantile(scaled / unit, levels)
+    n = len(size)
+    interval = torch.quantile(scaled / unit, min(1.0, 0.9 * (n + 1) / n))
+    return Calibration(
+        offset=float(unit.log()),
+        slope=float(slope),
+        interval=float(interval),
+        quantiles=tuple(round(float(q), 5) for q in quantiles),
+        largest_disagreement=spread_ratio,
+    )
+
+
+def joint_uniforms(n_samples: int, correlation: Tensor) -> Tensor:
+    """Return (M, T) fixed antithetic levels in (0, 1) with the given normal correlation (T, T).
+
+    Sobol points through a Gaussian copula: the same for every call, so samples are differentiable and
+    comparable between crystals. Row m and row m + M/2 mirror each other.
+    """
+    half, columns = n_samples // 2, correlation.shape[0]
+    points = torch.quasirandom.SobolEngine(columns, scramble=True, seed=0).draw(half).double()
+    normal = torch.special.ndtri(points.clamp(1e-4, 1 - 1e-4))
+    factor = torch.linalg.cholesky(correlation.double() + 1e-6 * torch.eye(columns, dtype=torch.float64))
+    normal = normal @ factor.T
+    return torch.special.ndtr(torch.cat([normal, -normal])).float()
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Return the normal-score correlation of two residual series, NaN pairs left out."""
+    both = torch.isfinite(first) & torch.isfinite(second)
+    scores = [_normal_scores(values[both]) for values in (first, second)]
+    return float((scores[0] * scores[1]).mean() / (scores[0].std() * scores[1].std()))
+
+
+def coverage(residual: Tensor, std: Tensor, interval: float = Z90) -> float:
+    """Return the share of residuals within `interval` error bars."""
+    known = torch.isfinite(residual)
+    return float((residual[known].abs() <= interval * std[known]).double().mean())
+
+
+def _normal_scores(values: Tensor) -> Tensor:
+    rank = values.argsort().argsort().double()
+    return torch.special.ndtri((rank + 0.5) / len(values))

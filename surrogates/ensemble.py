@@ -1,0 +1,286 @@
+"""StructureSurrogate: members -> calibrated mean, error bar, interval and joint samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogates.calibration import Calibration, joint_uniforms
+from surrogates.checkpoint import Checkpoint
+from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.derived import DERIVED, derived_predictions, needed_for
+from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
+from surrogates.models.graph import CrystalGraph
+from surrogates.models.invariant import InvariantConfig, InvariantNetwork
+from surrogates.properties import PROPERTIES, Property
+from surrogates.protocol import Prediction
+
+N_SAMPLES = 80
+"""Joint draws of a prediction."""
+
+LN10 = 2.302585092994046
+
+
+@dataclass(frozen=True)
+class MemberGroup:
+    """Networks of one architecture that predict the same properties; their mean is the prediction.
+
+    Attributes:
+        properties: (T,) columns of the networks.
+        networks: the members.
+        shifts: one (T,) per member; output x spread + shift is the value (log10 for positive properties).
+        spreads: one (T,) per member.
+        calibrations: (T,).
+    """
+
+    properties: tuple[Property, ...]
+    networks: tuple[InvariantNetwork, ...]
+    shifts: tuple[Tensor, ...]
+    spreads: tuple[Tensor, ...]
+    calibrations: tuple[Calibration, ...]
+
+    def outputs(self, graph: CrystalGraph) -> tuple[Tensor, Tensor]:
+        """Return values (K, C, T) of the K members and log-widths (K, C, T), before calibration."""
+        n = len(self.properties)
+        values, widths = [], []
+        for network, shift, spread in zip(self.networks, self.shifts, self.spreads):
+            out = network(graph)
+            values.append(out[:, :n] * spread.to(out) + shift.to(out))
+            widths.append(out[:, n:].clamp(-6, 3) + spread.to(out).log())
+        return torch.stack(values), torch.stack(widths)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What the training set covered.
+
+    Attributes:
+        n_rows: (Z,) training rows that hold each element; 0 is refused.
+        few_rows: elements with fewer rows are out of domain.
+        packing: lowest and highest ratio of summed cubed covalent radii to volume.
+        crowding: largest sum of short-bond features a site may have.
+    """
+
+    n_rows: tuple[int, ...]
+    few_rows: int
+    packing: tuple[float, float]
+    crowding: float
+
+    def check(self, occupancy: Tensor) -> None:
+        """Raise UnsupportedElementError when an element was in no training row."""
+        known = torch.tensor(self.n_rows, device=occupancy.device) > 0
+        missing = (occupancy.detach().amax(dim=0) > 1e-3) & ~known if len(occupancy) else ~known & False
+        if bool(missing.any()):
+            names = [ELEMENT_SYMBOLS[z] for z in missing.nonzero().flatten().tolist()]
+            raise UnsupportedElementError(
+                f"the structure surrogate was not trained on {', '.join(names)}; "
+                f"it knows {int(known.sum())} elements, see `inverse doctor`"
+            )
+
+    def covers(self, graph: CrystalGraph) -> Tensor:
+        """Return (C,) bool: elements, density and shortest bonds like those of training."""
+        rare = torch.tensor(self.n_rows, device=graph.occupancy.device) < self.few_rows
+        is_rare = (graph.occupancy.detach()[:, rare] > 1e-2).any(dim=1)
+        bad = torch.zeros(graph.n_crystals, device=graph.occupancy.device)
+        bad = bad.index_add(0, graph.crystal_index, is_rare.float())
+        low, high = self.packing
+        packing, crowding = density_measures(graph)
+        return (bad == 0) & (packing >= low) & (packing <= high) & (crowding <= self.crowding)
+
+
+def density_measures(graph: CrystalGraph) -> tuple[Tensor, Tensor]:
+    """Return packing (C,) and the largest short-bond feature of any site (C,), without gradients."""
+    from surrogates.models.basis import BOND_CENTRES, REDUCED_CENTRES
+    from surrogates.models.elements import element_property
+
+    with torch.no_grad():
+        radius = element_property("covalent_radius").to(graph.occupancy)
+        packing = graph.mean(graph.occupancy @ radius.pow(3).unsqueeze(1)).squeeze(1) / graph.volume_per_atom
+        first = len(REDUCED_CENTRES)
+        short = graph.radial[:, first : first + sum(c < 0.75 for c in BOND_CENTRES)].sum(dim=1)
+        site = short.new_zeros(graph.occupancy.shape[0]).index_add(0, graph.source, short)
+        crowding = short.new_zeros(graph.n_crystals)
+        return packing, crowding.scatter_reduce(0, graph.crystal_index, site, "amax")
+
+
+class StructureSurrogate:
+    """The packaged differentiable surrogate of crystals; see `surrogates.protocol.Surrogate`."""
+
+    def __init__(
+        self,
+        groups: Sequence[MemberGroup],
+        domain: Domain,
+        correlation: Tensor,
+        reach: float,
+        name: str = "structure",
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Join groups; `correlation` (T, T) is that of the residuals of all their properties in turn."""
+        self.name = name
+        self.groups = tuple(groups)
+        self.domain = domain
+        self.correlation = correlation
+        self.reach = reach
+        self.record = dict(record or {})
+        self.learned = tuple(p for group in self.groups for p in group.properties)
+        self.properties = self.learned + tuple(p for p in DERIVED if needed_for(p) <= set(self.learned))
+        self._levels = joint_uniforms(N_SAMPLES, correlation)
+
+    def predict(
+        self, crystals: CrystalBatch, properties: Sequence[Property] | None = None
+    ) -> Mapping[Property, Prediction]:
+        """Return a Prediction per property (all by default); see the protocol.
+
+        Differentiable in lattice, frac_coords and occupancy. The mean of a positive property is its median.
+
+        Raises:
+            UnknownNameError: a property this surrogate does not have.
+            UnsupportedElementError: an element in no training row.
+        """
+        wanted = tuple(self.properties if properties is None else properties)
+        for prop in wanted:
+            if prop not in self.properties:
+                names = [p.name for p in self.properties]
+                raise UnknownNameError.among("property of the structure surrogate", prop.name, names)
+        self.domain.check(crystals.occupancy)
+        needed = set(wanted).union(*(needed_for(p) for p in wanted))
+        learned: dict[Property, Prediction] = {}
+        if needed & set(self.learned):
+            graph = CrystalGraph.from_crystals(crystals, self.reach)
+            covered = self.domain.covers(graph)
+            for group in self.groups:
+                if needed & set(group.properties):
+                    learned |= self._predict_group(group, graph, covered)
+        derived = derived_predictions(crystals, learned, [p for p in wanted if p not in learned])
+        return {prop: derived[prop] if prop in derived else learned[prop] for prop in wanted}
+
+    def fast(self, n_members: int = 1) -> "StructureSurrogate":
+        """Return the same surrogate with the first members only: cheaper gradients for inner loops."""
+        groups = [
+            MemberGroup(
+                g.properties,
+                g.networks[:n_members],
+                g.shifts[:n_members],
+                g.spreads[:n_members],
+                g.calibrations,
+            )
+            for g in self.groups
+        ]
+        return StructureSurrogate(
+            groups, self.domain, self.correlation, self.reach, f"{self.name}-fast", self.record
+        )
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "StructureSurrogate":
+        """Move every member in place to a device or dtype; returns self."""
+        for group in self.groups:
+            for network in group.networks:
+                network.to(device=device, dtype=dtype)
+        return self
+
+    def _predict_group(
+        self, group: MemberGroup, graph: CrystalGraph, covered: Tensor
+    ) -> dict[Property, Prediction]:
+        values, widths = group.outputs(graph)
+        found: dict[Property, Prediction] = {}
+        for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations)):
+            levels = self._levels[:, self.learned.index(prop)].to(values)
+            found[prop] = _prediction(prop, values[:, :, t], widths[:, :, t], calibration, levels, covered)
+        return found
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "StructureSurrogate":
+        """Return the surrogate of a checkpoint of kind 'structure'.
+
+        Raises:
+            CheckpointError: tensors are missing or do not fit the config.
+        """
+        config = checkpoint.config
+        try:
+            groups = [_group(record, checkpoint.tensors) for record in config["groups"]]
+            domain = Domain(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in config["domain"].items()}
+            )
+            correlation = torch.tensor(config["correlation"])
+            return cls(groups, domain, correlation, config["reach"], config["name"], config.get("record"))
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"structure checkpoint does not fit this program: {error}") from None
+
+    def to_checkpoint(self) -> Checkpoint:
+        """Return the checkpoint that `from_checkpoint` reads."""
+        tensors: dict[str, Tensor] = {}
+        records = []
+        for g, group in enumerate(self.groups):
+            for k, network in enumerate(group.networks):
+                tensors |= {f"{g}.{k}.{name}": p.detach() for name, p in network.named_parameters()}
+            records.append(
+                {
+                    "index": g,
+                    "properties": [p.name for p in group.properties],
+                    "network": asdict(group.networks[0].config),
+                    "shifts": [s.tolist() for s in group.shifts],
+                    "spreads": [s.tolist() for s in group.spreads],
+                    "calibrations": [c.to_json() for c in group.calibrations],
+                }
+            )
+        config = {
+            "name": self.name,
+            "reach": self.reach,
+            "groups": records,
+            "domain": asdict(self.domain),
+            "correlation": self.correlation.tolist(),
+            "record": self.record,
+        }
+        return Checkpoint("structure", config, tensors)
+
+
+def _group(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemberGroup:
+    shape = InvariantConfig(**record["network"])
+    networks = []
+    for k in range(len(record["shifts"])):
+        prefix = f"{record['index']}.{k}."
+        network = InvariantNetwork(shape)
+        network.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
+        networks.append(network.eval().requires_grad_(False))
+    return MemberGroup(
+        properties=tuple(PROPERTIES[name] for name in record["properties"]),
+        networks=tuple(networks),
+        shifts=tuple(torch.tensor(s) for s in record["shifts"]),
+        spreads=tuple(torch.tensor(s) for s in record["spreads"]),
+        calibrations=tuple(Calibration.from_json(c) for c in record["calibrations"]),
+    )
+
+
+def _prediction(
+    prop: Property, values: Tensor, widths: Tensor, calibration: Calibration, levels: Tensor, covered: Tensor
+) -> Prediction:
+    """Return the prediction of one property from member values and log-widths (K, C)."""
+    mean = values.mean(dim=0)
+    residual = calibration.std(widths.mean(dim=0))
+    deviation = values - mean
+    spread = (deviation.square().mean(dim=0) + 1e-12).sqrt()
+    # residuals already hold the disagreement that is usual; only an unusual one widens the error bar
+    std = (residual.pow(4) + (1.5 * spread).pow(4)).pow(0.25)
+    noise = (std.square() - spread.square()).clamp(min=0).add(1e-12).sqrt()
+    member = torch.arange(len(levels), device=values.device) % values.shape[0]
+    # the two mirrored halves use the same member deviations with opposite sign
+    sign = torch.where(torch.arange(len(levels), device=values.device) < len(levels) // 2, 1.0, -1.0)
+    member = torch.cat([member[: len(levels) // 2]] * 2)
+    draws = mean + sign.unsqueeze(1) * deviation[member] + calibration.noise(levels).unsqueeze(1) * noise
+    lower, upper = mean - calibration.interval * std, mean + calibration.interval * std
+    in_domain = covered & (spread.detach() <= calibration.largest_disagreement * residual.detach())
+    if not prop.is_positive:
+        return Prediction(prop, mean, std, lower, upper, draws, in_domain)
+    natural = torch.pow(10.0, mean)
+    return Prediction(
+        property=prop,
+        mean=natural,
+        std=natural * LN10 * std,
+        lower=torch.pow(10.0, lower),
+        upper=torch.pow(10.0, upper),
+        samples=torch.pow(10.0, draws),
+        in_domain=in_domain,
+    )

@@ -1,0 +1,270 @@
+"""The one fit loop of the structure-level networks: resumable, reproducible, keeps the averaged weights."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from surrogates.datasets.elasticity import Labels
+from surrogates.datasets.orbits import PairStore
+from surrogates.errors import CheckpointError
+from surrogates.models.invariant import InvariantConfig, InvariantNetwork
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How one network is fitted.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch_size: crystals a step.
+        learning_rate: highest of the one-cycle schedule.
+        weight_decay: of AdamW.
+        averaging: decay of the exponential average of the weights, which is what is kept.
+        width_loss: weight of the likelihood of the residuals; it trains the log-widths only.
+        target_weights: of the columns in the loss.
+        perturbed: share of rows shown disturbed in an epoch.
+        patience: epochs without gain on `watch` rows before stopping; 0 never stops early.
+        seed: of weights, order and dropout.
+        seconds: wall time after which fitting pauses (resume continues); 0 has no limit.
+    """
+
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    averaging: float = 0.998
+    width_loss: float = 0.2
+    target_weights: tuple[float, ...] = (1.0, 0.8)
+    perturbed: float = 0.2
+    patience: int = 0
+    seed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did.
+
+    Attributes:
+        network: with the averaged weights, in evaluation mode.
+        shift: (T,) mean of the targets; outputs times `spread` plus this are targets.
+        spread: (T,) standard deviation of the targets.
+        curve: one record an epoch: epoch, loss, watched errors, seconds.
+        finished: False when it paused for lack of time.
+    """
+
+    network: InvariantNetwork
+    shift: Tensor
+    spread: Tensor
+    curve: list[dict[str, float]] = field(default_factory=list)
+    finished: bool = True
+
+
+def fit(
+    shape: InvariantConfig,
+    config: FitConfig,
+    stores: Sequence[PairStore],
+    labels: Labels,
+    rows: Tensor,
+    watch: Tensor,
+    state: Path | None = None,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> FitReport:
+    """Return a network fitted to some rows.
+
+    Args:
+        shape: of the network.
+        config: of the fit.
+        stores: the crystals as they are, then disturbed copies.
+        labels: of all crystals.
+        rows: (R,) long, trained on.
+        watch: (W,) long, only looked at (and for `patience`).
+        state: file written after each epoch and resumed from.
+        progress: called with each record of the curve.
+
+    Raises:
+        CheckpointError: the state belongs to another fit.
+    """
+    run = _Run(shape, config, labels, rows)
+    if state is not None and state.is_file():
+        run.load(state)
+    start = time.monotonic()
+    while run.epoch < config.epochs:
+        if config.seconds and time.monotonic() - start > config.seconds:
+            return run.report(finished=False)
+        begun = time.monotonic()
+        loss = run.train_epoch(stores, labels)
+        errors = run.watched(stores[0], labels, watch)
+        record = {"epoch": run.epoch, "loss": loss, **errors, "seconds": time.monotonic() - begun}
+        run.curve.append(record)
+        if state is not None:
+            run.save(state)
+        if progress is not None:
+            progress(record)
+        if config.patience and run.is_stale(config.patience):
+            break
+    return run.report(finished=True)
+
+
+def predict_rows(
+    network: InvariantNetwork, store: PairStore, scale: Tensor, rows: Tensor, batch_size: int = 256
+) -> Tensor:
+    """Return (R, 2 x T) raw outputs for some rows of a store."""
+    network.eval()
+    with torch.no_grad():
+        parts = [network(store.batch(part, scale[part])) for part in rows.split(batch_size)]
+    return torch.cat(parts) if parts else torch.zeros(0, 2 * network.config.n_outputs)
+
+
+class _Run:
+    """State of one fit: weights, their average, the optimiser, the epoch."""
+
+    def __init__(self, shape: InvariantConfig, config: FitConfig, labels: Labels, rows: Tensor) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = InvariantNetwork(shape)
+        self.config, self.rows, self.epoch = config, rows, 0
+        self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.optimiser = torch.optim.AdamW(_groups(self.network, config.weight_decay), lr=1e-4)
+        self.curve: list[dict[str, float]] = []
+        known = labels.targets[rows]
+        valid = torch.isfinite(known)
+        count = valid.sum(dim=0).clamp(min=1)
+        self.shift = torch.where(valid, known, 0.0).sum(dim=0) / count
+        squared = torch.where(valid, known - self.shift, 0.0).square().sum(dim=0) / count
+        self.spread = squared.sqrt().clamp(min=1e-3)
+
+    def train_epoch(self, stores: Sequence[PairStore], labels: Labels) -> float:
+        """Return the mean loss of one pass; order, disturbance and dropout follow from seed and epoch."""
+        generator = torch.Generator().manual_seed(self.config.seed * 100_003 + self.epoch)
+        order = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        batches = order.split(self.config.batch_size)
+        total = 0.0
+        self.network.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed * 100_003 + self.epoch)
+            for step, batch in enumerate(batches):
+                self._set_rate((self.epoch + step / len(batches)) / self.config.epochs)
+                disturbed = len(stores) > 1 and bool(
+                    torch.rand(1, generator=generator) < self.config.perturbed
+                )
+                pick = int(torch.randint(1, len(stores), (1,), generator=generator)) if disturbed else 0
+                total += self._step(stores[pick], labels, batch)
+        self.epoch += 1
+        return total / max(len(batches), 1)
+
+    def _step(self, store: PairStore, labels: Labels, batch: Tensor) -> float:
+        out = self.network(store.batch(batch, labels.scale[batch]))
+        loss = self._loss(out, labels.targets[batch], labels.weight[batch])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimiser.step()
+        decay = min(self.config.averaging, (1 + self.epoch * 50) / (10 + self.epoch * 50))
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                self.average[name].lerp_(p, 1 - decay)
+        return float(loss.detach())
+
+    def _loss(self, out: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted absolute error (smooth near 0) plus the Laplace likelihood of its size."""
+        n = targets.shape[1]
+        valid = torch.isfinite(targets)
+        wanted = torch.where(valid, (targets - self.shift) / self.spread, 0.0)
+        error = (out[:, :n] - wanted).abs()
+        smooth = torch.where(error < 0.05, error.square() / 0.1 + 0.025, error)
+        width = out[:, n:].clamp(-6, 3)
+        likelihood = (error.detach() + 0.02) * torch.exp(-width) + width
+        column = out.new_tensor(self.config.target_weights[:n])
+        share = torch.where(valid, weight.unsqueeze(1) * column, 0.0)
+        return (share * (smooth + self.config.width_loss * likelihood)).sum() / share.sum().clamp(min=1e-6)
+
+    def _set_rate(self, progress: float) -> None:
+        """One cycle: a linear warm-up over 6 %, then a cosine to nearly zero."""
+        warm = 0.06
+        if progress < warm:
+            factor = 0.05 + 0.95 * progress / warm
+        else:
+            angle = torch.pi * (progress - warm) / (1 - warm)
+            factor = 0.5 * (1 + float(torch.cos(torch.tensor(angle)))) + 0.002
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+
+    def watched(self, store: PairStore, labels: Labels, watch: Tensor) -> dict[str, float]:
+        """Return the mean absolute error of each column on rows that are not trained on."""
+        if len(watch) == 0:
+            return {}
+        out = predict_rows(self._averaged(), store, labels.scale, watch)
+        error = (out[:, : len(self.shift)] * self.spread + self.shift - labels.targets[watch]).abs()
+        return {f"mae_{i}": float(error[:, i].nanmean()) for i in range(error.shape[1])}
+
+    def is_stale(self, patience: int) -> bool:
+        """Return whether the watched error has not fallen for `patience` epochs."""
+        totals = [sum(v for k, v in r.items() if k.startswith("mae_")) for r in self.curve]
+        return len(totals) > patience and min(totals[-patience:]) > min(totals[:-patience])
+
+    def _averaged(self) -> InvariantNetwork:
+        network = InvariantNetwork(self.network.config)
+        network.load_state_dict(self.average)
+        return network.eval()
+
+    def report(self, finished: bool) -> FitReport:
+        """Return the report with the averaged weights."""
+        return FitReport(self._averaged(), self.shift, self.spread, list(self.curve), finished)
+
+    def save(self, path: Path) -> None:
+        """Write weights, averages, optimiser moments and the curve atomically."""
+        from safetensors.torch import save_file
+
+        tensors = {f"average.{k}": v for k, v in self.average.items()}
+        for name, p in self.network.named_parameters():
+            moments = self.optimiser.state[p]
+            tensors |= {f"weight.{name}": p.detach(), f"first.{name}": moments["exp_avg"]}
+            tensors |= {f"second.{name}": moments["exp_avg_sq"], f"step.{name}": moments["step"]}
+        keys = sorted(self.curve[0]) if self.curve else []
+        curve = [[record.get(key, float("nan")) for key in keys] for record in self.curve]
+        tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        note = {"epoch": str(self.epoch), "keys": ",".join(keys), "rows": str(len(self.rows))}
+        note["config"] = repr((self.network.config, self._identity()))
+        save_file({k: v.contiguous() for k, v in tensors.items()}, str(temporary), metadata=note)
+        os.replace(temporary, path)
+
+    def _identity(self) -> str:
+        return repr({k: v for k, v in vars(self.config).items() if k != "seconds"})
+
+    def load(self, path: Path) -> None:
+        """Continue from a saved state."""
+        from safetensors import safe_open
+
+        with safe_open(str(path), framework="pt") as file:
+            note = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        same = repr((self.network.config, self._identity()))
+        if note["config"] != same or int(note["rows"]) != len(self.rows):
+            raise CheckpointError(f"{path} belongs to another fit; remove it or change the output folder")
+        self.epoch = int(note["epoch"])
+        keys = note["keys"].split(",")
+        self.curve = [dict(zip(keys, values)) for values in tensors["curve"].tolist()]
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                p.copy_(tensors[f"weight.{name}"])
+                self.average[name] = tensors[f"average.{name}"]
+                self.optimiser.state[p] = {
+                    "exp_avg": tensors[f"first.{name}"],
+                    "exp_avg_sq": tensors[f"second.{name}"],
+                    "step": tensors[f"step.{name}"],
+                }
+
+
+def _groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
+    """Decay matrices only, not biases, norms and embeddings."""
+    matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and n != "embedding"]
+    others = [p for n, p in network.named_parameters() if p.ndim != 2 or n == "embedding"]
+    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,0 +1,314 @@
+"""Training of the structure surrogate: folds by formula are members, residuals out of fold error bars."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogates.calibration import Calibration, coverage, fit_calibration, rank_correlation
+from surrogates.checkpoint import save_checkpoint
+from surrogates.crystal import N_ELEMENTS
+from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
+from surrogates.datasets.orbits import PairStore, Perturbation, cached_graphs, pair_store
+from surrogates.ensemble import Domain, MemberGroup, StructureSurrogate, density_measures
+from surrogates.errors import ConfigError, DataError
+from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
+from surrogates.models.invariant import InvariantConfig
+from surrogates.properties import FORMATION_ENERGY, PROPERTIES, Property
+
+GRAPH_REACH = 2.1
+"""Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""
+
+Progress = Callable[[str, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What `train` does; the YAML of experiments/surrogates has these keys.
+
+    Attributes:
+        name: of the surrogate.
+        work: folder of graphs and fit states (resumed from).
+        output: folder of the weights.
+        n_folds: members; each leaves one fold of formulas out.
+        n_disturbed: disturbed copies of every crystal.
+        strain: of a copy.
+        displacement: Å, of a copy.
+        good_eos_weight: of good equation-of-state rows in the loss.
+        rough_eos_weight: of rough ones.
+        network: keys of InvariantConfig.
+        fit: keys of FitConfig.
+        energy: keys of EnergyConfig; left out, no formation energy is trained.
+    """
+
+    name: str = "structure"
+    work: str = ".work/surrogates"
+    output: str = "surrogates/weights/structure"
+    n_folds: int = 5
+    n_disturbed: int = 1
+    strain: float = 0.015
+    displacement: float = 0.06
+    good_eos_weight: float = 0.5
+    rough_eos_weight: float = 0.05
+    network: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    energy: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "TrainingConfig":
+        """Return the config in a file.
+
+        Raises:
+            ConfigError: unreadable, or an unknown key.
+        """
+        import yaml
+
+        try:
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            raw.pop("kind", None)
+            config = cls(**raw)
+            InvariantConfig(**config.network)
+            FitConfig(**config.fit)
+        except (OSError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise ConfigError(f"training config {path}: {error}") from None
+        return config
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What training found.
+
+    Attributes:
+        metrics: nested numbers: errors out of fold, overall and by source, coverage, stiff tail.
+        curves: one learning curve per member.
+        output: folder of the weights; None when fits are unfinished.
+    """
+
+    metrics: Mapping[str, Any]
+    curves: tuple[tuple[Mapping[str, float], ...], ...] = ()
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class ModuliData:
+    """Labels, features and folds of the elasticity set."""
+
+    rows: Sequence[Mapping[str, Any]]
+    labels: Labels
+    stores: tuple[PairStore, ...]
+    fold: Tensor
+
+
+def train(
+    config: TrainingConfig, members: Sequence[int] | None = None, progress: Progress | None = None
+) -> TrainingReport:
+    """Fit the members that are not finished, assemble what is finished, write weights and metrics.
+
+    Args:
+        config: what to train.
+        members: folds to fit now; all by default. Others are used when their fits are finished.
+        progress: called with the member's name and each record of its learning curve.
+
+    Raises:
+        DataError: the shared structures are missing.
+        ConfigError: a key of `network` or `fit` does not exist.
+        CheckpointError: a fit state in `work` belongs to another config.
+    """
+    data = load_moduli(config)
+    fits: dict[int, FitReport] = {}
+    for k in range(config.n_folds):
+        wanted = members is None or k in members
+        report = fit_member(config, data, k, progress if wanted else None, resume_only=not wanted)
+        if report is not None and report.finished:
+            fits[k] = report
+    if not fits:
+        return TrainingReport({}, ())
+    surrogate, metrics = assemble(config, data, fits)
+    output = save_checkpoint(surrogate.to_checkpoint(), config.output)
+    text = json.dumps(metrics, indent=1) + "\n"
+    temporary = Path(config.work) / f"metrics.{os.getpid()}.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, Path(config.work) / "metrics.json")
+    return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
+
+
+def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
+    """Return the elasticity set with features; graphs are cached in the work folder."""
+    rows = elasticity_rows()
+    if not rows:
+        raise DataError("the elasticity set has no usable row")
+    labels = elasticity_labels(rows, config.good_eos_weight, config.rough_eos_weight)
+    graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
+    reach = InvariantConfig(**config.network).reach
+    copies = range(config.n_disturbed if disturbed else 0)
+    disturbances = [Perturbation(config.strain, config.displacement, seed=k + 1) for k in copies]
+    stores = (pair_store(graphs, reach), *(pair_store(graphs, reach, d) for d in disturbances))
+    return ModuliData(rows, labels, stores, labels.fold(config.n_folds))
+
+
+def fit_member(
+    config: TrainingConfig,
+    data: ModuliData,
+    member: int,
+    progress: Progress | None = None,
+    resume_only: bool = False,
+) -> FitReport | None:
+    """Return the fit of the member that leaves one fold out; None if it is to be resumed but never began."""
+    state = Path(config.work) / f"{config.name}-{member}.safetensors"
+    if resume_only and not state.is_file():
+        return None
+    settings = replace(FitConfig(**config.fit), seed=member)
+    if resume_only:
+        settings = replace(settings, seconds=1e-9)
+    rows = (data.fold != member).nonzero().flatten()
+    watch = ((data.fold == member) & data.labels.is_scored).nonzero().flatten()
+    shape = InvariantConfig(**{"n_outputs": len(TARGETS), **config.network})
+
+    def tell(record: dict[str, float]) -> None:
+        if progress is not None:
+            progress(f"{config.name}-{member}", record)
+
+    return fit(shape, settings, data.stores, data.labels, rows, watch, state, tell)
+
+
+def assemble(
+    config: TrainingConfig, data: ModuliData, fits: Mapping[int, FitReport]
+) -> tuple[StructureSurrogate, dict[str, Any]]:
+    """Return the surrogate made of finished members and its errors on formulas they did not see."""
+    values, widths = out_of_fold(data, fits)
+    residual = torch.where(data.labels.is_scored.unsqueeze(1), values - data.labels.targets, torch.nan)
+    spreads = member_spread(data, fits)
+    calibrations = []
+    for t in range(len(TARGETS)):
+        known = torch.isfinite(residual[:, t])
+        calibration = fit_calibration(residual[known, t], widths[known, t])
+        ratio = spreads[known, t] / calibration.std(widths[known, t])
+        limit = max(1.0, 1.5 * float(torch.quantile(ratio, 0.99)))
+        calibrations.append(replace(calibration, largest_disagreement=round(limit, 3)))
+    metrics = moduli_metrics(data.labels, values, widths, calibrations)
+    metrics["members"] = sorted(fits)
+    group = MemberGroup(
+        TARGETS,
+        tuple(f.network for f in fits.values()),
+        tuple(f.shift for f in fits.values()),
+        tuple(f.spread for f in fits.values()),
+        tuple(calibrations),
+    )
+    groups, correlation = [group], torch.eye(len(TARGETS))
+    correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
+    energy = load_energy_group(config)
+    if energy is not None:
+        groups.append(energy[0])
+        correlation = torch.block_diag(correlation, torch.eye(1))
+        metrics["formation_energy_per_atom"] = energy[1]
+    domain = training_domain(data)
+    reach = group.networks[0].config.reach
+    return StructureSurrogate(groups, domain, correlation, reach, config.name, metrics), metrics
+
+
+def out_of_fold(data: ModuliData, fits: Mapping[int, FitReport]) -> tuple[Tensor, Tensor]:
+    """Return values and log-widths (C, T) by the member that did not see the formula; NaN where none."""
+    values = torch.full_like(data.labels.targets, torch.nan)
+    widths = values.clone()
+    for k, report in fits.items():
+        rows = (data.fold == k).nonzero().flatten()
+        values[rows], widths[rows] = _outputs(report, data, rows)
+    return values, widths
+
+
+def member_spread(data: ModuliData, fits: Mapping[int, FitReport]) -> Tensor:
+    """Return (C, T) standard deviations of the members' values on every row."""
+    rows = torch.arange(len(data.labels.formulas))
+    stacked = torch.stack([_outputs(report, data, rows)[0] for report in fits.values()])
+    return (stacked - stacked.mean(dim=0)).square().mean(dim=0).sqrt()
+
+
+def training_domain(data: ModuliData) -> Domain:
+    """Return what the scored rows cover; the outer 0.2 % of densities and shortest bonds are outside."""
+    counts = torch.zeros(N_ELEMENTS, dtype=torch.long)
+    store = data.stores[0]
+    scored = data.labels.is_scored.nonzero().flatten()
+    packing, crowding = [], []
+    for part in torch.arange(len(data.labels.formulas)).split(512):
+        graph = store.batch(part, data.labels.scale[part])
+        present = torch.zeros(len(part), N_ELEMENTS).index_add(0, graph.crystal_index, graph.occupancy) > 0
+        counts += present.sum(dim=0)
+        p, c = density_measures(graph)
+        packing.append(p)
+        crowding.append(c)
+    dense = torch.quantile(torch.cat(packing)[scored], torch.tensor([0.002, 0.998]))
+    return Domain(
+        n_rows=tuple(counts.tolist()),
+        few_rows=10,
+        packing=(float(dense[0]) * 0.95, float(dense[1]) * 1.05),
+        crowding=float(torch.quantile(torch.cat(crowding)[scored], 0.998)) * 1.1 + 1e-3,
+    )
+
+
+def moduli_metrics(
+    labels: Labels, values: Tensor, widths: Tensor, calibrations: Sequence[Calibration]
+) -> dict[str, Any]:
+    """Return errors, coverage of the 90 % interval and stiff-tail recall on rows out of fold."""
+    out: dict[str, Any] = {}
+    for t, (prop, limit) in enumerate(zip(TARGETS, (300.0, 150.0))):
+        known = labels.is_scored & torch.isfinite(values[:, t]) & torch.isfinite(labels.targets[:, t])
+        y, p = labels.targets[known, t], values[known, t]
+        std = calibrations[t].std(widths[known, t])
+        sources = [s for s, k in zip(labels.sources, known.tolist()) if k]
+        stiff = p >= torch.quantile(p, 0.9)
+        truly, said = y > torch.log10(torch.tensor(limit)), p > torch.log10(torch.tensor(limit))
+        n_both = int((truly & said).sum())
+        record: dict[str, Any] = {
+            "n": len(y),
+            "log10_mae": _rounded((y - p).abs().mean()),
+            "mae_gpa": _rounded((10**y - 10**p).abs().mean()),
+            "coverage_90": _rounded(coverage(y - p, std, calibrations[t].interval)),
+            "coverage_90_stiffest_tenth": _rounded(
+                coverage((y - p)[stiff], std[stiff], calibrations[t].interval)
+            ),
+            "stiff_limit": limit,
+            "stiff_n": int(truly.sum()),
+            "stiff_recall": _rounded(n_both / max(int(truly.sum()), 1)),
+            "stiff_precision": _rounded(n_both / max(int(said.sum()), 1)),
+        }
+        record["by_source"] = {
+            source: {
+                "n": sources.count(source),
+                "log10_mae": _rounded((y - p).abs()[torch.tensor([s == source for s in sources])].mean()),
+            }
+            for source in sorted(set(sources))
+        }
+        out[prop.name] = record
+    return out
+
+
+def load_energy_group(config: TrainingConfig) -> tuple[MemberGroup, dict[str, Any]] | None:
+    """Return the formation-energy members saved by `train_energy`, with their held-out errors, or None."""
+    from surrogates.checkpoint import MANIFEST, load_checkpoint
+    from surrogates.ensemble import _group
+
+    folder = Path(config.work) / "energy-members"
+    if not (folder / MANIFEST).is_file():
+        return None
+    checkpoint = load_checkpoint(folder)
+    return _group(checkpoint.config["group"], checkpoint.tensors), dict(checkpoint.config["metrics"])
+
+
+def energy_property() -> Property:
+    """Return the property that the energy members predict."""
+    return PROPERTIES[FORMATION_ENERGY.name]
+
+
+def _outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor, Tensor]:
+    out = predict_rows(report.network, data.stores[0], data.labels.scale, rows)
+    n = len(report.shift)
+    return out[:, :n] * report.spread + report.shift, out[:, n:].clamp(-6, 3) + report.spread.log()
+
+
+def _rounded(value: Tensor | float) -> float:
+    return round(float(value), 4)
