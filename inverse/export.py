@@ -1,30 +1,24 @@
-"""Inputs for the next step: CIF, VASP (the Materials Project's own sets), Quantum ESPRESSO; with a job script.
+"""Inputs for the next step: CIF, VASP (Materials Project sets), Quantum ESPRESSO; and a job script.
 
 What the reference energies were made with is matched: PBE, spin-polarised, the Materials Project's +U and
 k-point density. VASP's POTCAR files are licensed, so only their names are written (POTCAR.spec).
 """
 
 import csv
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pymatgen.core import Structure
 
+from inverse.espresso_input import espresso_input, pseudopotential, symbols_of
 from inverse.report.run import Run, read_run
-from inverse.report.table import best_structure, is_ranked
+from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.types import Candidate, Status
-from surrogates.errors import ConfigError, RunFolderError, UnsupportedElementError, nearest
+from surrogates.errors import ConfigError, RunFolderError, nearest
 
 FALLBACK_COUNT = 10
 """Best verified candidates that are exported when a run has no hits and no shortlist is given."""
-
-KPOINT_SPACING = 0.22
-"""Å⁻¹ (2π included) of Quantum ESPRESSO meshes; about the Materials Project's density for small cells."""
 
 ELASTIC_INCAR: Mapping[str, Any] = {
     "IBRION": 6,
@@ -41,24 +35,6 @@ ELASTIC_INCAR: Mapping[str, Any] = {
     "SIGMA": 0.05,
 }
 """Finite-difference elastic tensor (ions relaxed by internal strain), set beside the static run."""
-
-MAGNETIC = frozenset(
-    ["V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W"]
-    + ["Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"]
-)
-"""Elements that the Materials Project's sets start with a large moment."""
-
-HUBBARD_U: Mapping[str, tuple[str, float]] = {
-    "Co": ("3d", 3.32),
-    "Cr": ("3d", 3.7),
-    "Fe": ("3d", 5.3),
-    "Mn": ("3d", 3.9),
-    "Mo": ("4d", 4.38),
-    "Ni": ("3d", 6.2),
-    "V": ("3d", 3.25),
-    "W": ("5d", 6.2),
-}
-"""eV: the Materials Project's +U, applied to oxides and fluorides only."""
 
 
 def export(
@@ -189,117 +165,14 @@ def write_espresso_files(structure: Structure, folder: Path, name: str) -> list[
         path = folder / f"{step}.in"
         path.write_text(espresso_input(structure, calculation, name), encoding="utf-8")
         written.append(path)
-    names = "\n".join(sorted({str(table_row(symbol)[0]) for symbol in _symbols(structure)}))
+    names = "\n".join(sorted({pseudopotential(symbol).file for symbol in symbols_of(structure)}))
     needed = folder / "pseudopotentials.txt"
     needed.write_text(names + "\n", encoding="utf-8")
     return [*written, needed, _write_job(folder, name, _ESPRESSO_COMMANDS)]
 
 
-def espresso_input(structure: Structure, calculation: str, prefix: str) -> str:
-    """Return the text of a pw.x input; cut-offs are the largest that any element of the crystal asks for.
-
-    Raises:
-        UnsupportedElementError: an element without a pseudopotential in the carried table.
-    """
-    import io
-
-    from ase.io.espresso import SSSP_VALENCE, write_espresso_in
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    symbols = _symbols(structure)
-    rows = {symbol: table_row(symbol) for symbol in symbols}
-    plain = Structure.from_sites([*structure.copy(site_properties={})])
-    atoms = AseAtomsAdaptor.get_atoms(plain, msonable=False)
-    kpoints = [
-        max(1, round(length / KPOINT_SPACING + 0.499)) for length in structure.lattice.reciprocal_lattice.abc
-    ]
-    data: dict[str, dict[str, Any]] = {
-        "control": {
-            "calculation": calculation,
-            "prefix": re.sub(r"\W", "_", prefix),
-            "pseudo_dir": "./pseudo",
-            "outdir": "./out",
-            "tstress": True,
-            "tprnfor": True,
-            "etot_conv_thr": 1e-5 * len(structure),
-            "forc_conv_thr": 1e-4,
-        },
-        "system": {
-            "ecutwfc": max(float(row[1]) for row in rows.values()),
-            "ecutrho": max(float(row[2]) for row in rows.values()),
-            "occupations": "smearing",
-            "smearing": "cold",
-            "degauss": 0.015,
-            "nspin": 2,
-        },
-        "electrons": {"conv_thr": 2e-10 * len(structure), "mixing_beta": 0.4, "electron_maxstep": 120},
-        "ions": {"ion_dynamics": "bfgs"},
-        "cell": {"cell_dynamics": "bfgs", "press_conv_thr": 0.1},
-    }
-    # ASE writes the moment divided by its table of valence electrons as the starting magnetisation
-    starts = [0.5 if atom.symbol in MAGNETIC else 0.1 for atom in atoms]
-    atoms.set_initial_magnetic_moments(
-        [f * SSSP_VALENCE[n] for f, n in zip(starts, atoms.numbers, strict=True)]
-    )
-    if calculation == "scf":
-        del data["ions"], data["cell"]
-    text = io.StringIO()
-    write_espresso_in(
-        text,
-        atoms,
-        input_data=data,
-        pseudopotentials={symbol: str(row[0]) for symbol, row in rows.items()},
-        kpts=kpoints,
-        koffset=(0, 0, 0),
-    )
-    return text.getvalue() + hubbard_card(symbols)
-
-
-def hubbard_card(symbols: Sequence[str]) -> str:
-    """Return pw.x's HUBBARD card with the Materials Project's +U; "" unless an oxide or fluoride needs one.
-
-    >>> hubbard_card(["Fe", "O"]).split()
-    ['HUBBARD', '(ortho-atomic)', 'U', 'Fe-3d', '5.3']
-    """
-    lines = [
-        f"U {symbol}-{HUBBARD_U[symbol][0]} {HUBBARD_U[symbol][1]}"
-        for symbol in symbols
-        if symbol in HUBBARD_U
-    ]
-    if not lines or not {"O", "F"} & set(symbols):
-        return ""
-    return "\nHUBBARD (ortho-atomic)\n" + "\n".join(lines) + "\n"
-
-
-def table_row(symbol: str) -> Sequence[Any]:
-    """Return (file name, wave-function cut-off in Ry, density cut-off in Ry) of an element.
-
-    Raises:
-        UnsupportedElementError: not in the table.
-    """
-    table = _pseudopotentials()
-    if symbol not in table:
-        raise UnsupportedElementError(
-            f"element {symbol} has no pseudopotential in the carried SSSP table ({len(table)} elements)"
-        )
-    return table[symbol]
-
-
-@cache
-def _pseudopotentials() -> Mapping[str, Sequence[Any]]:
-    text = files("inverse").joinpath("pseudopotentials.json").read_text(encoding="utf-8")
-    return dict(json.loads(text)["elements"])
-
-
-def _symbols(structure: Structure) -> list[str]:
-    """Return the elements in the order in which they first stand in the structure."""
-    return list(dict.fromkeys(site.specie.symbol for site in structure))
-
-
 def _needs_gamma(structure: Structure) -> bool:
     """Return whether only Γ-centred meshes keep the symmetry (hexagonal, centred lattices)."""
-    from inverse.report.table import space_group
-
     group = space_group(structure)
     return group is None or group[0][0] in "FIR" or 143 <= group[1] <= 194
 
