@@ -74,7 +74,7 @@ class KnownMaterials:
             raise DataError(f"reference signatures {path.name} cannot be read: {error}") from None
 
     @cached_property
-    def _rows(self) -> Mapping[str, tuple[int, int]]:
+    def _rows(self) -> Mapping[object, tuple[int, int]]:
         codes = self.formulas.dictionary_encode()  # type: ignore[attr-defined]
         indices = codes.indices.to_numpy()
         starts = np.flatnonzero(np.r_[True, indices[1:] != indices[:-1]])
@@ -87,6 +87,8 @@ class KnownMaterials:
         Raises:
             UnsupportedElementError: not a chemical formula.
         """
+        if formula in self._rows:
+            return True
         composition = to_composition(formula)
         return composition.reduced_formula in self._rows or self.phases.phase(composition) is not None
 
@@ -96,7 +98,8 @@ class KnownMaterials:
         Raises:
             UnsupportedElementError: not a chemical formula.
         """
-        start, stop = self._rows.get(to_composition(formula).reduced_formula, (0, 0))
+        name = formula if formula in self._rows else to_composition(formula).reduced_formula
+        start, stop = self._rows.get(name, (0, 0))
         texts = self.texts[start:stop].to_pylist()  # type: ignore[index]
         volumes = self.volumes[start:stop].tolist()
         return [Signature(t, int(t.split("|", 1)[0]), v) for t, v in zip(texts, volumes)]

@@ -5,6 +5,7 @@ site-symmetry symbol with its characters sorted, element). It needs no coordinat
 for every known structure; equal signatures mean the same structure in 98 % of cases (`StructureMatcher`).
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ def signature_text(cell: Cell, symprec: float = CARRIED_SYMPREC) -> str | None:
     """Return the signature's text, None where spglib finds no symmetry at this tolerance."""
     import spglib
 
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # at loose tolerances spglib writes to the terminal
     numbers = _numbers(cell.species)
     arrays: Any = (cell.lattice, cell.frac_coords, numbers)
     try:

@@ -148,9 +148,11 @@ def templates(
     """
     groups: dict[str, dict[str, float]] = {}
     for formula, text, volume in signatures:
-        if text.count("|") > max_atoms or n_atoms_of(text) > max_atoms:
+        number, *parts = text.split("|")
+        multiplicity = sum(int(part.split(" ", 1)[0]) for part in parts)
+        if multiplicity > max_atoms * _centring(int(number)):
             continue
-        if len({o.element for o in parse_signature(text)[1]}) <= max_elements:
+        if len({part.rsplit(" ", 1)[1] for part in parts}) <= max_elements:
             groups.setdefault(anonymous(text)[0], {}).setdefault(formula, volume)
     for text, formulas in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         space_group, orbits = parse_signature(text)

@@ -1,0 +1,205 @@
+"""The look-up baseline: known formulas whose tabulated DFT values already meet the targets; costs nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymatgen.core import Composition
+
+from inverse.config import CampaignConfig
+from inverse.derived import DERIVED
+from inverse.proposers.protocol import Proposal
+from inverse.reference.construction import Complete, structure_of
+from inverse.reference.facts import Facts, Moduli
+from inverse.reference.known import KnownMaterials
+from inverse.reference.signatures import Signature
+from inverse.reference.skeletons import n_atoms_of
+from inverse.screening import Screen
+from inverse.types import Candidate, Target
+from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
+
+_MODULI = (BULK_MODULUS.name, SHEAR_MODULUS.name)
+_FROM_MODULI = frozenset([*_MODULI, *(p.name for p in DERIVED)])
+MAX_HULLS = 400
+"""Most formulas whose distance to the hull is worked out when nothing else narrows the table down."""
+
+
+@dataclass(frozen=True)
+class LookupRow:
+    """A known formula that meets the targets by tabulated DFT values.
+
+    Attributes:
+        formula: reduced formula.
+        values: by property name, natural units; what decided.
+        n_atoms: atoms of the computed cell; 0 where the table does not say.
+        source: of the moduli, or of the energy.
+    """
+
+    formula: str
+    values: Mapping[str, float]
+    n_atoms: int
+    source: str
+
+
+def lookup(
+    config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
+) -> list[LookupRow]:
+    """Return known formulas whose DFT facts meet every hard target and the constraints, best margin first.
+
+    A formula without a fact that a hard target asks for is left out; `novelty` does not apply. One row a
+    formula: its stiffest entry that qualifies.
+    """
+    facts = facts or Facts.packaged()
+    known = known or KnownMaterials.packaged()
+    hard = [t for t in config.targets if t.is_hard]
+    screen = Screen(config.constraints)
+    rows: dict[str, LookupRow] = {}
+    for entry, values in _pool(hard, facts):
+        if entry.formula in rows or not _fits(entry, config, screen, known):
+            continue
+        complete = _with_slow_facts(entry.formula, values, hard, facts, known)
+        if complete is not None:
+            rows[entry.formula] = LookupRow(entry.formula, complete, entry.n_atoms, entry.source)
+        if len(rows) >= MAX_HULLS and not _asks_for_moduli(hard):
+            break
+    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), r.formula))
+
+
+def baseline_record(rows: Sequence[LookupRow], n_considered: int) -> dict[str, Any]:
+    """Return the look-up as the manifest and the report want it."""
+    best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in rows[:20]]
+    return {"n_hits": len(rows), "n_considered": n_considered, "n_started": 0, "basis": "dft", "best": best}
+
+
+def moduli_values(bulk: float, shear: float) -> dict[str, float]:
+    """Return K, G and everything that follows from them, by property name."""
+    values = {BULK_MODULUS.name: bulk, SHEAR_MODULUS.name: shear}
+    values.update({p.name: float(d.formula(bulk, shear)) for p, d in DERIVED.items()})
+    return values
+
+
+def _asks_for_moduli(targets: Sequence[Target]) -> bool:
+    return any(t.property.name in _FROM_MODULI for t in targets)
+
+
+def _pool(targets: Sequence[Target], facts: Facts) -> Iterator[tuple[Moduli, dict[str, float]]]:
+    """Yield entries with the facts that cost nothing, those that already miss a target left out."""
+    if _asks_for_moduli(targets):
+        entries = facts.entries(range(len(facts.bulk_modulus_vrh)))
+        for entry in sorted(entries, key=lambda e: (-e.bulk_modulus_vrh, e.formula)):
+            values = moduli_values(entry.bulk_modulus_vrh, entry.shear_modulus_vrh)
+            if _met(values, targets):
+                yield entry, values
+        return
+    for system in facts.hull.phases.rows:
+        for phase in facts.hull.phases.phases_of(system):
+            if phase.formation_energy_per_atom is None:
+                continue
+            values = {"formation_energy_per_atom": phase.formation_energy_per_atom}
+            if _met(values, targets):
+                yield Moduli(phase.formula, 0, 0.0, 0.0, phase.source), values
+
+
+def _met(values: Mapping[str, float], targets: Sequence[Target]) -> bool:
+    return all(t.is_met(values[t.property.name]) for t in targets if t.property.name in values)
+
+
+def _fits(entry: Moduli, config: CampaignConfig, screen: Screen, known: KnownMaterials) -> bool:
+    if screen.composition_reason(Composition(entry.formula)):
+        return False
+    least, most = config.constraints.n_atoms
+    carried = [n_atoms_of(s.text) for s in known.signatures_of(entry.formula)]
+    sizes = [entry.n_atoms] if entry.n_atoms else carried
+    if not sizes:
+        sizes = [round(Composition(entry.formula).num_atoms)]
+    return any(least <= n <= most for n in sizes)
+
+
+def _with_slow_facts(
+    formula: str, values: dict[str, float], targets: Sequence[Target], facts: Facts, known: KnownMaterials
+) -> dict[str, float] | None:
+    """Return the values with every fact the targets ask for; None when one is unknown or misses."""
+    found = dict(values)
+    for target in sorted(targets, key=lambda t: t.property.name == "energy_above_hull"):
+        name = target.property.name
+        if name not in found:
+            value = _fact(formula, name, facts, known)
+            if value is None or not target.is_met(value):
+                return None
+            found[name] = value
+    asked = {t.property.name for t in targets}
+    return {n: round(v, 4) for n, v in found.items() if n in asked or n in _MODULI}
+
+
+def _fact(formula: str, name: str, facts: Facts, known: KnownMaterials) -> float | None:
+    if name == "band_gap":
+        return facts.band_gap_of(formula)
+    if name == "formation_energy_per_atom":
+        return facts.formation_energy_of(formula)
+    if name == "energy_above_hull":
+        return facts.energy_above_hull_of(formula)
+    volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
+    if not volumes or name not in ("volume_per_atom", "density"):
+        return None
+    if name == "volume_per_atom":
+        return min(volumes)
+    composition = Composition(formula)
+    return float(composition.weight / composition.num_atoms * G_PER_CM3_PER_AMU_PER_A3 / min(volumes))
+
+
+def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
+    """Return how far inside the nearest one-sided bound the values lie, relative to it."""
+    margins = [1.0]
+    for target in targets:
+        value = values.get(target.property.name)
+        if value is None:
+            continue
+        if target.minimum is not None and target.minimum > 0:
+            margins.append(value / target.minimum - 1.0)
+        if target.maximum is not None and target.maximum > 1.0:
+            margins.append(1.0 - value / target.maximum)
+    return min(margins)
+
+
+@dataclass
+class Lookup:
+    """Proposes known formulas that meet the targets, best first, where a structure can be built.
+
+    Attributes:
+        config: of the campaign.
+        complete: a decoder's `complete`; without it only cells fixed by symmetry can be built.
+        known: where the signatures come from.
+        facts: where the values come from.
+    """
+
+    config: CampaignConfig
+    complete: Complete | None = None
+    known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
+    facts: Facts = field(default_factory=Facts.packaged)
+    name: str = "lookup"
+    _choices: list[tuple[LookupRow, Signature]] | None = field(default=None, repr=False)
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return the structures of the next `n` known formulas; [] when the table is used up."""
+        if self._choices is None:
+            self._choices = [
+                (row, s)
+                for row in lookup(self.config, self.facts, self.known)
+                for s in self.known.signatures_of(row.formula)
+                if self._right_size(s)
+            ]
+        proposals = []
+        for row, found in self._choices[step * n : (step + 1) * n]:
+            structure = structure_of(found, self.complete, seed)
+            if structure is not None:
+                history = {"formula": row.formula, "signature": found.text, "values": dict(row.values)}
+                proposals.append(Proposal(structure, self.name, seed, history))
+        return proposals
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn nothing: a table does not change."""
+
+    def _right_size(self, found: Signature) -> bool:
+        least, most = self.config.constraints.n_atoms
+        return least <= n_atoms_of(found.text) <= most

@@ -1,0 +1,353 @@
+"""The orderings baseline: alike elements on the orbits of known phases, ranked by mixing the end members.
+
+Two or three known formulas that differ by one alike element (WC, MoC, TaC) share a host structure; every way of
+dividing its sites, in cells of up to four host cells, is a candidate with linearly mixed moduli.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Composition, Structure
+
+from inverse.config import CampaignConfig
+from inverse.proposers.lookup import moduli_values
+from inverse.proposers.protocol import Proposal
+from inverse.reference.construction import Complete, structure_of
+from inverse.reference.facts import Facts, Moduli
+from inverse.reference.known import KnownMaterials
+from inverse.reference.signatures import Cell, Signature, alike_elements, signature_text
+from inverse.reference.skeletons import n_atoms_of
+from inverse.screening import Screen
+from inverse.types import Candidate, Target
+
+MAX_CELLS = 4
+"""Largest supercell of the host, in primitive cells."""
+
+MAX_PARTS = 3
+"""Most elements that share the sites."""
+
+MAX_ORDERED = 3
+"""Most distinct arrangements proposed for one formula."""
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """One composition between known phases.
+
+    Attributes:
+        formula: reduced formula.
+        end_members: reduced formula -> share of the sites.
+        host: whose structure is taken (the end member with the largest share that has a carried structure).
+        element: of the host, whose sites are shared.
+        n_cells: primitive host cells needed.
+        n_atoms: of the ordered cell.
+        values: mixed K, G and what follows from them, GPa; predicted only.
+        is_known: formula in a carried table.
+    """
+
+    formula: str
+    end_members: Mapping[str, float]
+    host: str
+    element: str
+    n_cells: int
+    n_atoms: int
+    values: Mapping[str, float]
+    is_known: bool
+
+
+@dataclass(frozen=True)
+class _Member:
+    element: str
+    moduli: Moduli
+    signature: Signature
+    n_sites: int
+
+
+def orderings(
+    config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
+) -> list[Ordering]:
+    """Return the orderings whose mixed moduli meet the targets on them, best margin first.
+
+    Only elements that the config allows; other targets than those on K, G and what follows from them are not
+    judged here. Without any such target the list is empty.
+    """
+    facts = facts or Facts.packaged()
+    known = known or KnownMaterials.packaged()
+    targets = [t for t in config.targets if t.is_hard and t.property.name in moduli_values(1.0, 1.0)]
+    if not targets:
+        return []
+    screen = Screen(config.constraints)
+    found: dict[str, Ordering] = {}
+    for members in _families(config, facts, known):
+        for ordering in _mixtures(members, config, targets, known):
+            if screen.composition_reason(Composition(ordering.formula)):
+                continue
+            best = found.get(ordering.formula)
+            if best is None or (ordering.n_atoms, -_margin(ordering, targets)) < (
+                best.n_atoms,
+                -_margin(best, targets),
+            ):
+                found[ordering.formula] = ordering
+    return sorted(found.values(), key=lambda o: (-_margin(o, targets), o.formula))
+
+
+def baseline_record(rows: Sequence[Ordering], n_considered: int = 0) -> dict[str, Any]:
+    """Return the orderings as the manifest and the report want them."""
+    best = [
+        {
+            "formula": r.formula,
+            "values": {n: round(r.values[n], 1) for n in ("bulk_modulus_vrh", "shear_modulus_vrh")},
+            "note": " + ".join(r.end_members) + (", known formula" if r.is_known else ""),
+        }
+        for r in rows[:20]
+    ]
+    return {
+        "n_hits": len(rows),
+        "n_considered": max(n_considered, len(rows)),
+        "n_started": 0,
+        "basis": "predicted",
+        "best": best,
+    }
+
+
+def _families(config: CampaignConfig, facts: Facts, known: KnownMaterials) -> Iterator[dict[str, _Member]]:
+    """Yield sets of known phases that differ by one alike element: element -> phase."""
+    allowed = config.constraints.allowed_elements()
+    most = config.constraints.n_atoms[1]
+    groups: dict[tuple[object, ...], dict[str, _Member]] = defaultdict(dict)
+    for entry in facts.entries(range(len(facts.bulk_modulus_vrh))):
+        amounts = Composition(entry.formula).get_el_amt_dict()
+        if not allowed.issuperset(amounts) or sum(amounts.values()) > most:
+            continue
+        signature = _smallest(known.signatures_of(entry.formula), entry.n_atoms)
+        if signature is None or n_atoms_of(signature.text) > most:
+            continue
+        for element, count in amounts.items():
+            rest = tuple(sorted((e, n) for e, n in amounts.items() if e != element))
+            key = (alike_elements(element), count, rest)
+            n_sites = round(n_atoms_of(signature.text) * count / sum(amounts.values()))
+            member = _Member(element, entry, signature, n_sites)
+            current = groups[key].get(element)
+            if current is None or entry.bulk_modulus_vrh > current.moduli.bulk_modulus_vrh:
+                groups[key][element] = member
+    yield from (members for members in groups.values() if len(members) > 1)
+
+
+def _smallest(signatures: Sequence[Signature], n_atoms: int) -> Signature | None:
+    """Return the signature with the cell size of the computed entry, else the densest."""
+    if not signatures:
+        return None
+    return min(signatures, key=lambda s: (n_atoms_of(s.text) != n_atoms, s.volume_per_atom, s.text))
+
+
+def _mixtures(
+    members: Mapping[str, _Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
+) -> Iterator[Ordering]:
+    for size in range(2, MAX_PARTS + 1):
+        for elements in combinations(sorted(members), size):
+            parts = [members[e] for e in elements]
+            best = moduli_values(
+                max(p.moduli.bulk_modulus_vrh for p in parts), max(p.moduli.shear_modulus_vrh for p in parts)
+            )
+            if any(best[n] < t.lower for t in targets if (n := t.property.name) in list(best)[:2]):
+                continue
+            yield from _divided(parts, config, targets, known)
+
+
+def _divided(
+    parts: Sequence[_Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
+) -> Iterator[Ordering]:
+    """Yield every division of the sites among the parts that fits the cell sizes and meets the targets."""
+    seen: set[tuple[float, ...]] = set()
+    moduli = np.array([[p.moduli.bulk_modulus_vrh, p.moduli.shear_modulus_vrh] for p in parts])
+    for n_cells in range(1, MAX_CELLS + 1):
+        for host in parts:
+            n_atoms = n_atoms_of(host.signature.text) * n_cells
+            least, most = config.constraints.n_atoms
+            if not least <= n_atoms <= most:
+                continue
+            for counts in _compositions(host.n_sites * n_cells, len(parts)):
+                shares = np.array(counts) / sum(counts)
+                key = tuple(np.round(shares, 6))
+                if key in seen or host is not parts[int(shares.argmax())]:
+                    continue
+                values = moduli_values(*(shares @ moduli).tolist())
+                if all(t.is_met(values[t.property.name]) for t in targets):
+                    seen.add(key)
+                    yield _ordering(parts, counts, host, n_cells, values, known)
+
+
+def _compositions(total: int, n_parts: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to write `total` as an ordered sum of `n_parts` positive numbers."""
+    if n_parts == 1:
+        yield (total,)
+        return
+    for first in range(1, total - n_parts + 2):
+        for rest in _compositions(total - first, n_parts - 1):
+            yield (first, *rest)
+
+
+def _ordering(
+    parts: Sequence[_Member],
+    counts: Sequence[int],
+    host: _Member,
+    n_cells: int,
+    values: Mapping[str, float],
+    known: KnownMaterials,
+) -> Ordering:
+    composition: dict[str, float] = defaultdict(float)
+    for part, count in zip(parts, counts):
+        for element, amount in Composition(part.moduli.formula).fractional_composition.items():
+            composition[element.symbol] += float(amount) * count
+    total = sum(counts)
+    n_atoms = n_atoms_of(host.signature.text) * n_cells
+    scale = n_atoms / sum(composition.values())
+    formula = Composition({e: round(x * scale) for e, x in composition.items()}).reduced_formula
+    return Ordering(
+        formula=formula,
+        end_members={p.moduli.formula: c / total for p, c in zip(parts, counts)},
+        host=host.moduli.formula,
+        element=host.element,
+        n_cells=n_cells,
+        n_atoms=n_atoms,
+        values=values,
+        is_known=known.is_known_formula(formula),
+    )
+
+
+def _margin(ordering: Ordering, targets: Sequence[Target]) -> float:
+    margins = []
+    for target in targets:
+        value = ordering.values[target.property.name]
+        if target.minimum is not None:
+            margins.append(value / max(target.minimum, 1e-3) - 1.0)
+        if target.maximum is not None:
+            margins.append(1.0 - value / max(target.maximum, 1e-3))
+        if target.near is not None and target.tolerance is not None:
+            margins.append(1.0 - abs(value - target.near) / target.tolerance)
+    return min(margins, default=0.0)
+
+
+def ordered_structures(
+    ordering: Ordering,
+    known: KnownMaterials,
+    complete: Complete | None = None,
+    seed: int = 0,
+    limit: int = MAX_ORDERED,
+) -> list[Structure]:
+    """Return distinct ordered crystals of an ordering, layers along c first; [] where the host cannot be built.
+
+    The host's cell takes the mean volume of the end members (Vegard).
+    """
+    host = _host_structure(ordering, known, complete, seed)
+    if host is None:
+        return []
+    found: dict[str, Structure] = {}
+    for matrix in _supercells(ordering.n_cells):
+        cell = host * matrix
+        sites = [i for i, s in enumerate(cell) if s.specie.symbol == ordering.element]
+        for decoration in _decorations(ordering, len(sites)):
+            ordered = cell.copy()
+            for site, element in zip(sites, decoration):
+                ordered.replace(site, element)
+            text = signature_text(Cell.from_structure(ordered))
+            if text is not None and n_atoms_of(text) == len(ordered):
+                found.setdefault(text, ordered)
+            if len(found) >= limit:
+                return list(found.values())
+    return list(found.values())
+
+
+def _host_structure(
+    ordering: Ordering, known: KnownMaterials, complete: Complete | None, seed: int
+) -> Structure | None:
+    n_atoms = ordering.n_atoms // ordering.n_cells
+    for found in known.signatures_of(ordering.host):
+        if n_atoms_of(found.text) == n_atoms:
+            structure = structure_of(found, complete, seed)
+            if structure is not None:
+                volume = _vegard(ordering, known, found.volume_per_atom)
+                return structure.scale_lattice(volume * len(structure))
+    return None
+
+
+def _vegard(ordering: Ordering, known: KnownMaterials, host_volume: float) -> float:
+    total = 0.0
+    for formula, share in ordering.end_members.items():
+        volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
+        near = min(volumes, key=lambda v: abs(v - host_volume)) if volumes else host_volume
+        total += share * near
+    return total
+
+
+def _supercells(n_cells: int) -> list[list[list[int]]]:
+    """Return Hermite normal forms of this determinant, stacking along c first."""
+    forms = []
+    for a in range(1, n_cells + 1):
+        for b in range(1, n_cells // a + 1):
+            if n_cells % (a * b):
+                continue
+            c = n_cells // (a * b)
+            for d in range(b):
+                for e in range(c):
+                    for f in range(c):
+                        forms.append([[a, 0, 0], [d, b, 0], [e, f, c]])
+    return sorted(forms, key=lambda m: (-m[2][2], abs(np.array(m)).sum(), m))
+
+
+def _decorations(ordering: Ordering, n_sites: int) -> Iterator[tuple[str, ...]]:
+    """Yield elements of the shared sites, a few arrangements: grouped first, then rotated permutations."""
+    pool: list[str] = []
+    host_rest = Composition(ordering.host).get_el_amt_dict()
+    host_rest.pop(ordering.element)
+    for formula, share in ordering.end_members.items():
+        own = Composition(formula).get_el_amt_dict()
+        element = next((e for e in own if own[e] != host_rest.get(e)), ordering.element)
+        pool += [element] * round(share * n_sites)
+    if len(pool) != n_sites:
+        return
+    rng = np.random.default_rng([n_sites, len(pool)])
+    seen = {tuple(pool)}
+    yield tuple(pool)
+    for _ in range(12):
+        shuffled = tuple(pool[i] for i in rng.permutation(n_sites))
+        if shuffled not in seen:
+            seen.add(shuffled)
+            yield shuffled
+
+
+@dataclass
+class Orderings:
+    """Proposes orderings of known phases, best mixed moduli first.
+
+    Attributes:
+        config: of the campaign.
+        complete: a decoder's `complete`; without it only hosts fixed by symmetry can be built.
+        known: where the signatures come from.
+        facts: where the end members' moduli come from.
+    """
+
+    config: CampaignConfig
+    complete: Complete | None = None
+    known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
+    facts: Facts = field(default_factory=Facts.packaged)
+    name: str = "orderings"
+    _ranked: list[Ordering] | None = field(default=None, repr=False)
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return one ordered crystal of each of the next `n` orderings that can be built."""
+        if self._ranked is None:
+            self._ranked = orderings(self.config, self.facts, self.known)
+        proposals = []
+        for ordering in self._ranked[step * n : (step + 1) * n]:
+            for structure in ordered_structures(ordering, self.known, self.complete, seed, limit=1):
+                history = {"end_members": dict(ordering.end_members), "mixed": dict(ordering.values)}
+                proposals.append(Proposal(structure, self.name, seed, history))
+        return proposals
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn nothing: the ranking is by mixing alone."""

@@ -1,0 +1,89 @@
+"""Real structures of carried signatures, where symmetry leaves the cell alone free, or with a decoder's help."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from pymatgen.core import Structure
+
+from inverse.reference.signatures import CARRIED_SYMPREC, Cell, Signature, parse_signature, signature_text
+from inverse.reference.skeletons import Skeleton, anonymous, skeletons_of
+from surrogates.errors import EngineError
+from surrogates.symmetry import SymmetricCrystals
+
+Complete = Callable[[SymmetricCrystals, int], SymmetricCrystals]
+"""(skeletons, seed) -> the same with free lattice and coordinates filled; a decoder's `complete`."""
+
+AXIAL_RATIO: Mapping[str, float] = {
+    "187|1 -26m A|1 -26m B": 0.976,
+    "191|1 /6mmm A|2 -26m B": 1.06,
+    "191|1 /6mmm A": 0.93,
+    "194|2 -26m A": 1.60,
+    "194|2 -26m A|2 -3.m B": 1.60,
+    "194|2 -26m A|2 -26m B": 2.6,
+    "194|2 -3.m A|2 -26m B": 1.25,
+    "194|2 -26m A|2 -26m A": 2.46,
+    "123|1 /4mmm A|1 /4mmm B": 1.30,
+    "166|3 -3m A": 2.6,
+}
+"""c/a of common types whose sites are fixed by symmetry (textbook values: WC, AlB2, hcp, NiAs ...)."""
+
+
+def structure_of(
+    found: Signature, complete: Complete | None = None, seed: int = 0, axial_ratio: float | None = None
+) -> Structure | None:
+    """Return a crystal (primitive cell) with this signature and volume per atom; None when that fails.
+
+    Sites without free coordinates in a cubic cell, or in one whose c/a is given or tabulated, need nothing;
+    others are handed to `complete` and scaled to the volume. What comes back has exactly this signature.
+
+    Raises:
+        StructureError: not a signature.
+    """
+    is_cubic = found.space_group >= 195
+    ratio = axial_ratio if axial_ratio is not None else AXIAL_RATIO.get(anonymous(found.text)[0])
+    for skeleton in skeletons_of(found.text, limit=4 if complete is not None else 12):
+        is_fixed = skeleton.n_free_coordinates == 0
+        if is_fixed and is_cubic:
+            structure = _built(skeleton, found.volume_per_atom, 1.0)
+        elif is_fixed and ratio is not None and 75 <= found.space_group <= 194:
+            structure = _built(skeleton, found.volume_per_atom, ratio)
+        elif complete is not None:
+            structure = _completed(skeleton, found.volume_per_atom, complete, seed)
+        else:
+            continue
+        if structure is not None and _has(structure, found.text):
+            return structure
+    return None
+
+
+def _has(structure: Structure, text: str) -> bool:
+    return signature_text(Cell.from_structure(structure), CARRIED_SYMPREC) == text
+
+
+def _skeleton_crystal(skeleton: Skeleton, volume_per_atom: float) -> SymmetricCrystals:
+    letters, species = zip(*skeleton.sites)
+    return SymmetricCrystals.from_skeleton(skeleton.space_group, letters, species, volume_per_atom)
+
+
+def _built(skeleton: Skeleton, volume_per_atom: float, ratio: float) -> Structure | None:
+    crystal = _skeleton_crystal(skeleton, volume_per_atom)
+    lengths = crystal.free_lattice.clone()
+    lengths[:, 2] += torch.log(torch.tensor(ratio)) if skeleton.space_group < 195 else 0.0
+    structure = crystal.replace(free_lattice=lengths).to_structures(primitive=True)[0]
+    return structure.scale_lattice(volume_per_atom * len(structure))
+
+
+def _completed(skeleton: Skeleton, volume_per_atom: float, complete: Complete, seed: int) -> Structure | None:
+    try:
+        crystal = complete(_skeleton_crystal(skeleton, volume_per_atom), seed)
+        structure = crystal.to_structures(primitive=True)[0]
+    except EngineError:
+        return None
+    return structure.scale_lattice(volume_per_atom * len(structure))
+
+
+def fixed_by_symmetry(text: str) -> bool:
+    """Return whether `structure_of` needs no decoder for this signature."""
+    space_group = parse_signature(text)[0]
+    has_ratio = space_group >= 195 or anonymous(text)[0] in AXIAL_RATIO
+    return has_ratio and any(s.n_free_coordinates == 0 for s in skeletons_of(text, limit=4))
