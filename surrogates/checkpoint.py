@@ -23,6 +23,7 @@ WEIGHTS = "weights.safetensors"
 LOADERS: dict[str, str] = {
     "structure": "surrogates.ensemble:StructureSurrogate",
     "composition": "surrogates.models.composition:CompositionEnsemble",
+    "table": "surrogates.models.kernel:KernelSurrogate",
 }
 """Kind of checkpoint -> 'module:class' with a `from_checkpoint(checkpoint)` constructor."""
 

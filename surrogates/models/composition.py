@@ -22,7 +22,7 @@ N_SAMPLES = 64
 TRACE = 1e-3
 """Atomic fraction below which an element is not held against a composition."""
 
-GAP_SOFTNESS = 0.05
+GAP_SOFTNESS = 0.02
 """Width, in the property's unit, over which a property that cannot be negative bends to zero."""
 
 SOURCE_OF_SCALE: Mapping[str, str] = {
@@ -37,22 +37,22 @@ SOURCE_OF_SCALE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class CompositionCalibration:
-    """What turns network outputs into honest natural values; one entry per property.
+    """What turns network outputs into honest natural values; one entry per property (P) and table (S).
 
     Attributes:
         centre: of the latent value (log where positive).
         spread: of the latent value.
         is_log: whether the latent value is a logarithm.
-        std_factor: calibrates the latent std: 90 % of held-out values inside the 90 % interval.
-        std_limit: latent std beyond which a prediction is out of domain.
+        std_factor: (S, P) calibrates the latent std: 90 % of held-out values inside the 90 % interval.
+        std_limit: (S, P) latent std beyond which a prediction is out of domain.
         correlation: (P, P) of held-out residuals, row by row.
     """
 
     centre: tuple[float, ...]
     spread: tuple[float, ...]
     is_log: tuple[bool, ...]
-    std_factor: tuple[float, ...]
-    std_limit: tuple[float, ...]
+    std_factor: tuple[tuple[float, ...], ...]
+    std_limit: tuple[tuple[float, ...], ...]
     correlation: tuple[tuple[float, ...], ...]
 
 
@@ -122,8 +122,9 @@ class CompositionEnsemble:
             if key not in latent:
                 latent[key] = self._latent(compositions.fractions, source)
             mean, std = latent[key]
-            known = self._is_known(compositions.fractions, source, column)
-            result[prop] = self._prediction(prop, mean[:, column], std[:, column], known)
+            limit = std.new_tensor(self.calibration.std_limit)[source, column]
+            in_domain = self._is_known(compositions.fractions, source, column) & (std[:, column] <= limit)
+            result[prop] = self._prediction(prop, mean[:, column], std[:, column], in_domain)
         return result
 
     def _source_of_scale(self, column: int) -> list[int]:
@@ -150,9 +151,9 @@ class CompositionEnsemble:
         variance = variance + means.var(dim=0, unbiased=False)
         spread = fractions.new_tensor(self.calibration.spread)
         mean = means.mean(dim=0) * spread + fractions.new_tensor(self.calibration.centre)
-        return mean, variance.sqrt() * spread * fractions.new_tensor(self.calibration.std_factor)
+        return mean, variance.sqrt() * spread * fractions.new_tensor(self.calibration.std_factor)[source]
 
-    def _prediction(self, prop: Property, mean: Tensor, std: Tensor, known: Tensor) -> Prediction:
+    def _prediction(self, prop: Property, mean: Tensor, std: Tensor, in_domain: Tensor) -> Prediction:
         column = self.properties.index(prop)
         draws = self._draws[:, column].to(mean)
 
@@ -164,7 +165,6 @@ class CompositionEnsemble:
             return latent
 
         value = natural(mean)
-        in_domain = known & (std <= self.calibration.std_limit[column])
         return Prediction(
             property=prop,
             mean=value,

@@ -14,6 +14,9 @@ PRESENCE = 0.1
 SHARPNESS = 2.0
 """Inverse temperature of the soft extremes, in units of the standardised elemental property."""
 
+KINK = 0.02
+"""Below this deviation (standardised) the absolute value is rounded off."""
+
 
 @dataclass(frozen=True)
 class ElementNodes:
@@ -62,7 +65,8 @@ def statistics(nodes: ElementNodes, table: Tensor) -> Tensor:
     x = nodes.fraction.unsqueeze(1)
     mean = nodes.total(x * values)
     centred = values - mean[nodes.composition]
-    deviation = nodes.total(x * centred.abs())
+    # |c|, but smooth at 0: elements that share a property would put a kink at every such composition
+    deviation = nodes.total(x * centred**2 / torch.sqrt(centred**2 + KINK**2))
     presence = x / (x + PRESENCE)
     extremes = []
     for sign in (1.0, -1.0):

@@ -1,5 +1,6 @@
 """Trained members -> calibrated composition surrogate, with held-out errors beside two baselines."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,12 @@ from surrogates.models.composition_features import ElementNodes, statistics
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.models.composition_training import (
     CompositionTraining,
+    Progress,
     Split,
     Standardisation,
+    fit_member,
     member_outputs,
+    training_record,
 )
 from surrogates.models.elements import element_properties
 from surrogates.properties import PROPERTIES
@@ -34,21 +38,14 @@ def assemble(
     """Return the ensemble, calibrated on the calibration rows."""
     targets = standardisation.standardised(table.values[split.calibration])
     mean, std = ensemble_outputs(networks, table, split.calibration)
-    factors, limits, scores = [], [], np.full_like(targets, np.nan)
-    for p in range(targets.shape[1]):
-        known = np.isfinite(targets[:, p])
-        ratio = np.abs(targets[known, p] - mean[known, p]) / std[known, p]
-        # few rows are no calibration: a wide guess instead
-        factors.append(float(np.quantile(ratio, 0.9) / Z90) if known.sum() >= 20 else 2.0)
-        limit = float(np.quantile(std[known, p], 0.99)) if known.sum() >= 20 else 1e3
-        limits.append(limit * factors[-1] * standardisation.spread[p])
-        scores[known, p] = (targets[known, p] - mean[known, p]) / std[known, p]
+    factor, limit = _calibrated(targets, mean, std, table.source[split.calibration])
+    scores = (targets - mean) / std
     calibration = CompositionCalibration(
         standardisation.centre,
         standardisation.spread,
         standardisation.is_log,
-        tuple(factors),
-        tuple(limits),
+        _nested(factor),
+        _nested(limit * np.array(standardisation.spread)),
         _correlation(scores),
     )
     config = {
@@ -83,7 +80,30 @@ def _correlation(scores: np.ndarray) -> tuple[tuple[float, ...], ...]:
     values, vectors = np.linalg.eigh(matrix)
     matrix = vectors @ np.diag(values.clip(1e-3)) @ vectors.T
     scale = np.sqrt(np.diag(matrix))
-    return tuple(tuple(map(float, row)) for row in matrix / np.outer(scale, scale))
+    return _nested(matrix / np.outer(scale, scale))
+
+
+def _nested(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(float(v), 6) for v in row) for row in matrix)
+
+
+def _calibrated(
+    targets: np.ndarray, mean: np.ndarray, std: np.ndarray, source: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (S, P) factors of the std and the largest calibrated std that is still in domain."""
+    factor, limit = np.ones((2, len(SOURCES), targets.shape[1]))
+    for s in range(len(SOURCES)):
+        for p in range(targets.shape[1]):
+            rows = np.isfinite(targets[:, p]) & (source == s)
+            if rows.sum() < 20:  # few rows are no calibration: pooled over all tables
+                rows = np.isfinite(targets[:, p])
+            if rows.sum() < 20:
+                factor[s, p], limit[s, p] = 2.0, 1e3
+                continue
+            ratio = np.abs(targets[rows, p] - mean[rows, p]) / std[rows, p]
+            factor[s, p] = np.quantile(ratio, 0.9) / Z90
+            limit[s, p] = factor[s, p] * np.quantile(std[rows, p], 0.99)
+    return factor, limit
 
 
 def element_counts(table: FormulaTable, rows: np.ndarray) -> Tensor:
@@ -128,7 +148,7 @@ def held_out_errors(
                 "mae": round(float(residual.mean() * unit), 4),
                 "mae_linear": round(float(linear.mean() * unit), 4),
                 "mae_constant": round(float(baseline.mean() * unit), 4),
-                "coverage_90": round(float((residual <= Z90 * std[chosen, p] * factor[p]).mean()), 3),
+                "coverage_90": round(float((residual <= Z90 * std[chosen, p] * factor[s, p]).mean()), 3),
             }
     return report
 
@@ -148,3 +168,29 @@ def _linear(table: FormulaTable, train: np.ndarray, target: np.ndarray, test: np
     gram = inputs.T @ inputs + 1.0 * np.eye(inputs.shape[1])
     weights = np.linalg.solve(gram, inputs.T @ target[train_rows])
     return linear_inputs(table.dense(test)).double().numpy() / scale @ weights
+
+
+def train_composition(
+    table: FormulaTable, training: CompositionTraining, progress: Progress | None = None
+) -> tuple[CompositionEnsemble, dict[str, dict[str, Any]]]:
+    """Return the calibrated ensemble of a formula table and its held-out errors.
+
+    `progress` counts the steps of all members. Weights are rounded as they are stored (float16).
+    """
+    started = time.monotonic()
+    split = Split.of(table, training)
+    standardisation = Standardisation.of(table.values[split.train])
+    targets = standardisation.standardised(table.values)
+    networks = []
+    for member in range(training.members):
+
+        def report(done: int, steps: int, member: int = member) -> None:
+            if progress is not None:
+                progress(member * steps + done, training.members * steps)
+
+        network = fit_member(table, split.train, targets, training, training.seed + member, report)
+        networks.append(network.half().float())
+    ensemble = assemble(networks, table, split, standardisation, training, {})
+    errors = held_out_errors(networks, ensemble, table, split, standardisation)
+    ensemble.config["training"] = {**training_record(training, table, started), "held_out": errors}
+    return ensemble, errors
