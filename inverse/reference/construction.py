@@ -1,4 +1,4 @@
-"""Real structures of carried signatures, where symmetry leaves the cell alone free, or with a decoder's help."""
+"""Structures of carried signatures: where symmetry leaves only the cell free, or with a decoder's help."""
 
 from collections.abc import Callable, Mapping
 

@@ -74,14 +74,15 @@ class Template:
         return parse_signature(self.text)[1]
 
 
+@lru_cache(maxsize=100_000)
 def n_atoms_of(text: str) -> int:
     """Return the atoms of the primitive cell of a signature.
 
     >>> n_atoms_of("225|4 -3mm Cl|4 -3mm Na")
     2
     """
-    space_group, orbits = parse_signature(text)
-    return sum(o.multiplicity for o in orbits) // _centring(space_group)
+    number, *parts = text.split("|")
+    return sum(int(part.split(" ", 1)[0]) for part in parts) // _centring(int(number))
 
 
 @lru_cache(maxsize=230)
@@ -148,11 +149,9 @@ def templates(
     """
     groups: dict[str, dict[str, float]] = {}
     for formula, text, volume in signatures:
-        number, *parts = text.split("|")
-        multiplicity = sum(int(part.split(" ", 1)[0]) for part in parts)
-        if multiplicity > max_atoms * _centring(int(number)):
+        if n_atoms_of(text) > max_atoms:
             continue
-        if len({part.rsplit(" ", 1)[1] for part in parts}) <= max_elements:
+        if len({part.rsplit(" ", 1)[1] for part in text.split("|")[1:]}) <= max_elements:
             groups.setdefault(anonymous(text)[0], {}).setdefault(formula, volume)
     for text, formulas in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         space_group, orbits = parse_signature(text)

@@ -1,0 +1,24 @@
+"""What a result is measured against: the look-up and the orderings, as manifest and report print them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inverse.config import CampaignConfig
+from inverse.proposers import lookup, orderings
+from inverse.reference.facts import Facts
+from inverse.reference.known import KnownMaterials
+
+
+def baselines(config: CampaignConfig) -> Mapping[str, Any]:
+    """Return both baselines of a config: look-up by DFT facts, orderings by mixing; no potential runs.
+
+    Raises:
+        DataError: package data is missing or damaged.
+    """
+    facts, known = Facts.packaged(), KnownMaterials.packaged()
+    found = lookup.lookup(config, facts, known)
+    mixed = orderings.orderings(config, facts, known)
+    return {
+        "lookup": lookup.baseline_record(found, n_considered=len(facts.bulk_modulus_vrh)),
+        "orderings": orderings.baseline_record(mixed),
+    }
