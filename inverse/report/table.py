@@ -3,9 +3,11 @@
 import csv
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -119,7 +121,22 @@ def best_structure(candidate: Candidate) -> Structure:
 
 
 def space_group(structure: Structure, symprec: float = 0.01) -> tuple[str, int] | None:
-    """Return the international symbol and number by spglib; None when it finds none."""
+    """Return the international symbol and number by spglib; None when it finds none. Remembered."""
+    lattice = np.round(structure.lattice.matrix, 8)
+    frac = np.round(structure.frac_coords, 8)
+    return _space_group(
+        lattice.tobytes(), frac.tobytes(), tuple(str(site.species_string) for site in structure), symprec
+    )
+
+
+@lru_cache(maxsize=50_000)
+def _space_group(
+    lattice: bytes, frac_coords: bytes, species: tuple[str, ...], symprec: float
+) -> tuple[str, int] | None:
+    """Tables are rewritten after every step: the same crystals are asked about again and again."""
+    structure = Structure(
+        np.frombuffer(lattice).reshape(3, 3), species, np.frombuffer(frac_coords).reshape(-1, 3)
+    )
     try:
         analyzer = SpacegroupAnalyzer(structure, symprec=symprec)
         return analyzer.get_space_group_symbol(), analyzer.get_space_group_number()
