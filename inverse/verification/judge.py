@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,9 @@ from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffne
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import EngineError, VerificationError
+
+NEARLY_SYMMETRIC = 0.05
+"""Å; a relaxed cell this close to a higher symmetry has it: forces of 0.02 eV/Å leave as much."""
 
 
 @dataclass(frozen=True)
@@ -173,11 +176,16 @@ class Judge:
         potential.check_elements(symbols)
         cell = SymmetricCell.from_structure(start)
         if self.prerelax_by and symbols <= load_potential(self.prerelax_by).elements:
-            cell = relax(cell, load_potential(self.prerelax_by), self.settings.prerelaxation, deadline).cell
+            rough = relax(cell, load_potential(self.prerelax_by), self.settings.prerelaxation, deadline)
+            cell = _resymmetrised(rough.cell)
         done = relax(cell, potential, self.settings.relaxation, deadline)
+        steps, cell = done.steps, _resymmetrised(done.cell)
+        if cell is not done.cell:
+            done = relax(cell, potential, self.settings.relaxation, deadline)
+            steps += done.steps
         relaxed = canonical_structure(done.cell.to_structure())
         energy = done.energy * len(relaxed) / done.cell.n_atoms
-        return {"structure": structure_to_record(relaxed), "energy": energy, "steps": done.steps}
+        return {"structure": structure_to_record(relaxed), "energy": energy, "steps": steps}
 
     def _tensor(self, structure: Structure, deadline: float, only_bulk: bool) -> dict[str, Any]:
         settings = bulk_only(self.settings.tensor) if only_bulk else self.settings.tensor
@@ -212,9 +220,11 @@ class Judge:
         self.store.put(key, row, formula, self.potential, task, digest)
 
 
-def with_repeat(settings: JudgeSettings, factor: float) -> JudgeSettings:
-    """Return settings whose strains are repeated at another multiple (0: not at all)."""
-    return replace(settings, tensor=replace(settings.tensor, repeat_factor=factor))
+def _resymmetrised(cell: SymmetricCell) -> SymmetricCell:
+    """Return the cell with the symmetry it nearly has, or the cell itself when it has it already."""
+    found = SymmetricCell.from_structure(cell.to_structure(), NEARLY_SYMMETRIC)
+    has_more = len(found.rotations) > len(cell.rotations) or found.n_atoms < cell.n_atoms
+    return found if has_more else cell
 
 
 def _number(value: Any) -> float:

@@ -67,8 +67,12 @@ class _Worker:
         self.position, self.since = position, time.monotonic()
 
     def stop(self) -> None:
+        """Let an idle process end by itself, end a busy or silent one."""
+        is_idle = self.is_ready and self.position is None
         with contextlib.suppress(OSError):
             self.connection.close()
+        if is_idle:
+            self.process.join(5.0)
         if self.process.is_alive():
             self.process.terminate()
             self.process.join(2.0)
@@ -122,6 +126,10 @@ class VerifierPool:
                     if not self._begun(worker, position, structures[position]):
                         yield position, self._failure("the worker ended before it began", 0.0)
             yield from self._collect()
+
+    def start(self) -> None:
+        """Start every worker now, so that potentials load while something else is done; optional."""
+        self._fill(self.n_workers)
 
     def close(self) -> None:
         """Stop every worker; safe to call twice."""
