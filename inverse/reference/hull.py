@@ -45,6 +45,7 @@ class ReferenceHull:
 
     phases: PhaseTable
     _systems: dict[tuple[str, ...], _System] = field(default_factory=dict, repr=False)
+    _planes: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, repr=False)
     _supported: frozenset[str] = frozenset()
 
     @classmethod
@@ -90,6 +91,25 @@ class ReferenceHull:
         shares = {str(names[i]): float(weights[i]) for i in np.argsort(-weights) if weights[i] > _TOLERANCE}
         return HullEnergy(float(formation_energy_per_atom - energy), shares)
 
+    def below(self, formula: str | Composition) -> float:
+        """Return the hull's formation energy at a composition, eV/atom; fast, for many compositions of a system.
+
+        The composition itself is left out of the hull when it is a known phase, as in `energy_above_hull`.
+
+        Raises:
+            UnsupportedElementError: an element has no reference phase; names it.
+        """
+        composition = to_composition(formula)
+        system = self._system(composition)
+        target = np.array([composition.get_atomic_fraction(e) for e in system.elements])
+        is_itself = np.abs(system.fractions - target).max(axis=1) <= _TOLERANCE
+        if len(target) == 1 or is_itself.any():
+            return -self.energy_above_hull(composition, 0.0).energy_above_hull
+        if system.elements not in self._planes:
+            self._planes[system.elements] = _lower_planes(system.fractions, system.energies)
+        planes = self._planes[system.elements]
+        return float((planes[:, :-1] @ target[:-1] + planes[:, -1]).max())
+
     def __call__(self, formula: str, formation_energy_per_atom: float) -> float:
         """Return the energy above the hull alone, eV/atom; what a verifier asks for."""
         return self.energy_above_hull(formula, formation_energy_per_atom).energy_above_hull
@@ -131,3 +151,21 @@ def _lowest_mixture(
     if solved.status != 0:
         raise UnsupportedElementError(f"no mixture of reference phases has the composition {target.tolist()}")
     return float(solved.fun), np.asarray(solved.x)
+
+
+def _lower_planes(fractions: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Return (F, E) coefficients of the hull's lower facets: energy = planes[:, :-1] @ x[:-1] + planes[:, -1].
+
+    The hull's energy at x is the largest of them, since it is convex.
+    """
+    from scipy.spatial import ConvexHull
+
+    corners = energies.copy()
+    points = np.column_stack([fractions[:, :-1], corners])
+    # a far lid closes the hull from above, so that every facet is either lower or lid
+    lid = np.column_stack(
+        [np.eye(fractions.shape[1])[:, :-1], np.full(fractions.shape[1], energies.max() + 10.0)]
+    )
+    normals = ConvexHull(np.vstack([points, lid])).equations
+    lower = normals[normals[:, -2] < -1e-9]
+    return np.column_stack([-lower[:, :-2] / lower[:, -2:-1], -lower[:, -1:] / lower[:, -2:-1]])
