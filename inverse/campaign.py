@@ -66,6 +66,7 @@ class Campaign:
         self._pending: Mapping[str, Candidate] = {}
         self._half_done: list[Candidate] = []
         self._steps: list[dict[str, Any]] = []
+        self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
         self._next_step = 0
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
@@ -167,6 +168,7 @@ class Campaign:
 
     def finish(self, status: str, reason: str) -> None:
         """Write tables, CIFs and manifest of what there is; the folder stays open."""
+        self._baselines = self._with_baselines()
         self._say("finish", reason)
         candidates = self.all_candidates()
         self.folder.update_candidates([c for c in candidates if c.verification is not None])
@@ -368,6 +370,18 @@ class Campaign:
 
     # -- written for others ----------------------------------------------------------------------------------
 
+    def _with_baselines(self) -> Mapping[str, Any]:
+        """Return look-up and orderings, worked out once a run; without them the report still stands."""
+        if self._baselines:
+            return self._baselines
+        try:
+            found = dict(self._parts.baselines())
+        except Exception:  # a baseline that cannot be told must not lose a finished run
+            LOGGER.exception("the baselines cannot be worked out")
+            return {}
+        self.folder.set_meta("baselines", found)
+        return found
+
     def _write_tables(self, status: str, reason: str) -> None:
         candidates = self.all_candidates()
         self.folder.write_candidates_db(candidates)
@@ -383,7 +397,7 @@ class Campaign:
             "config_hash": self.folder.meta("config_hash"),
         }
         self.folder.write_manifest(
-            manifest(self.config, steps, self._parts.description, self._parts.baselines(), run)
+            manifest(self.config, steps, self._parts.description, self._baselines, run)
         )
 
     def _say(self, stage: str, message: str, extra: int = 0) -> None:

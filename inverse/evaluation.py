@@ -48,6 +48,7 @@ class Evaluator:
         self._surrogate, self._hull_energy, self._chunk = surrogate, hull_energy, chunk
         self._hull_cache: dict[str, float] = {}
         self.n_evaluated = 0
+        self._members = 1
         has = set(surrogate.properties)
         possible = has | {p for p in DERIVED if set(DERIVED[p].inputs) <= has} | set(GEOMETRIC)
         if FORMATION_ENERGY in has:
@@ -75,9 +76,24 @@ class Evaluator:
         with torch.no_grad():
             for start in range(0, len(structures), self._chunk):
                 batch = structures[start : start + self._chunk]
-                hull = torch.tensor([self.hull_energy(s.composition.reduced_formula) for s in batch])
-                parts.append(self.predict_crystals(CrystalBatch.from_structures(batch), hull))
+                parts += self._predicted(batch)
         return {p: join([part[p] for part in parts]) for p in self.properties} if parts else {}
+
+    def _predicted(self, structures: Sequence[Structure]) -> list[Predictions]:
+        """Return predictions part by part; a crystal the surrogate refuses gets NaN, out of domain."""
+        hull = torch.tensor([self.hull_energy(s.composition.reduced_formula) for s in structures])
+        try:
+            return [self.predict_crystals(CrystalBatch.from_structures(structures), hull)]
+        except EngineError:
+            if len(structures) == 1:
+                return [self._unknown()]
+        half = len(structures) // 2
+        return [*self._predicted(structures[:half]), *self._predicted(structures[half:])]
+
+    def _unknown(self) -> Predictions:
+        nan, none = torch.full((1,), float("nan")), torch.zeros(1, dtype=torch.bool)
+        samples = nan.expand(self._members, 1)
+        return {p: Prediction(p, nan, nan, nan, nan, samples, none) for p in self.properties}
 
     def predict_crystals(self, crystals: CrystalBatch, hull_energies: Tensor) -> Predictions:
         """Return predictions of all `properties`; differentiable in lattice, coordinates and occupancy.
@@ -98,6 +114,7 @@ class Evaluator:
                     if prop in DERIVED
                     else _geometric(prop, crystals, next(iter(known.values())))
                 )
+        self._members = next(iter(known.values())).samples.shape[0]
         return {p: known[p] for p in self.properties}
 
     def _needed(self) -> set[Property]:

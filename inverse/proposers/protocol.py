@@ -52,7 +52,7 @@ class Proposer(Protocol):
         ...
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn from candidates in proposal order, whoever proposed them (verified, failed or screened out)."""
+        """Learn from candidates in proposal order, whoever proposed them and whatever became of them."""
         ...
 
 

@@ -1,0 +1,218 @@
+"""The composition root: names in a config -> objects; the one module that names concrete classes."""
+
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pymatgen.core import Structure
+
+from inverse.acquisition import STABLE_WITHIN, Standing
+from inverse.config import CampaignConfig
+from inverse.correction import CorrectedSurrogate
+from inverse.decoders import Condition, load_decoder
+from inverse.evaluation import Evaluator
+from inverse.objective import Objective
+from inverse.parts import Parts
+from inverse.proposers.baselines import baselines
+from inverse.proposers.decoder_draws import DecoderDraws
+from inverse.proposers.gradient import GradientSearch
+from inverse.proposers.protocol import Proposer
+from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.proposers.random_search import RandomSearch
+from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.substitution import Substitution
+from inverse.ranking import Kinship
+from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
+from inverse.reference.known import ORIGINS
+from inverse.screening import Screen
+from inverse.types import HitClass
+from inverse.verification.judges import load_verifier
+from surrogates.checkpoint import load_surrogate
+from surrogates.errors import ConfigError, EngineError
+from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.protocol import CompositionSurrogate, Surrogate
+
+LOGGER = logging.getLogger("inverse.assembly")
+
+SECONDS_PER_VERIFICATION = 120.0
+"""Wall time after which one verification is given up and recorded as such."""
+
+HOPELESS_ABOVE_HULL = 0.3
+"""eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
+
+MOST_ELEMENTS = 4
+"""Elements of the largest structure types that substitution fills."""
+
+PACKAGES = ("torch", "numpy", "pymatgen", "ase", "spglib", "optuna", "sevenn", "chgnet", "diep")
+"""Versions written to the manifest."""
+
+
+def assemble(config: CampaignConfig) -> Parts:
+    """Return what a campaign of this config is made of.
+
+    Raises:
+        ConfigError: a target that nothing predicts, or a judge that is not installed.
+        CheckpointError: weights that are missing or damaged.
+    """
+    objective = Objective(config.targets)
+    hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
+    classifier = HitClassifier(known)
+    screen = Screen(config.constraints, known, classifier)
+    shipped = load_structure_surrogate(config.device)
+    corrected = CorrectedSurrogate(shipped)
+    below = hull_below(hull)
+    space = SearchSpace(
+        objective=objective,
+        constraints=config.constraints,
+        base=Evaluator(shipped, below, objective.properties),
+        corrected=Evaluator(corrected, below, objective.properties),
+        compositions=_composition_surrogate(),
+        decoder=_decoder(),
+        condition=Condition,
+        composition_reason=screen.composition_reason,
+        screening=screen.reason,
+        is_known_formula=lambda formula: formula in known_formulas(),
+        is_new=lambda s: classifier.classify(s).hit_class is HitClass.NEW,
+    )
+    verifier = load_verifier(
+        config.verify.potential,
+        reuse=config.verify.reuse,
+        workers=n_workers(),
+        seconds_limit=SECONDS_PER_VERIFICATION,
+        stop_above_hull=_hopeless(objective),
+    )
+    return Parts(
+        surrogate=corrected,
+        evaluator=space.corrected,
+        proposer=proposer_named(config.search.method, space, config),
+        verifier=verifier,
+        screening=screen.reason,
+        rescreening=screen.relaxed_reason,
+        classify=lambda s: kinship(classifier, s),
+        preview=lambda s: _preview(classifier, s),
+        baselines=lambda: baselines(config),
+        description=description(config, shipped, space),
+    )
+
+
+def load_structure_surrogate(device: str = "auto") -> Surrogate:
+    """Return the shipped structure-level surrogate."""
+    surrogate = load_surrogate("structure")
+    if not isinstance(surrogate, Surrogate):
+        raise ConfigError("the packaged surrogate 'structure' does not take structures")
+    return surrogate
+
+
+PROPOSERS: Mapping[str, Callable[[SearchSpace], Proposer]] = {
+    "decoder": DecoderDraws,
+    "random": RandomSearch,
+    "gradient": GradientSearch,
+    "substitution": lambda space: Substitution(space, lambda: known_prototypes(space.constraints.n_atoms[1])),
+}
+"""search.method -> constructor."""
+
+
+@lru_cache(maxsize=4)
+def known_prototypes(max_atoms: int) -> list[Prototype]:
+    """Return the structure types of known materials up to this size, most frequent first; read once."""
+    known = KnownMaterials.packaged()
+    computed = ORIGINS.index("WBM (computed, by substitution)")
+    rows = zip(known.formulas.to_pylist(), known.texts.to_pylist(), known.origins.tolist())  # type: ignore[attr-defined]
+    return prototypes(((f, text) for f, text, origin in rows if origin != computed), max_atoms, MOST_ELEMENTS)
+
+
+@lru_cache(maxsize=1)
+def known_formulas() -> frozenset[str]:
+    """Return every formula of the carried tables and signatures."""
+    known = KnownMaterials.packaged()
+    return frozenset(known.phases.formulas.to_pylist()) | frozenset(known.formulas.to_pylist())  # type: ignore[attr-defined]
+
+
+def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> Proposer:
+    """Return the proposer of a search method.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    if method not in PROPOSERS:
+        raise ConfigError(f"search.method: {method!r} is not one of {', '.join(sorted(PROPOSERS))}")
+    return PROPOSERS[method](space)
+
+
+def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
+    """Return formula -> formation energy of the hull of the other known phases there, eV/atom."""
+    return hull.below
+
+
+def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
+    """Return where a relaxed structure stands among known materials."""
+    found = classifier.classify(structure)
+    return Kinship(found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype)
+
+
+def _preview(classifier: HitClassifier, structure: Structure) -> Standing:
+    found = classifier.classify(structure)
+    return Standing(found.parent_prototype, found.hit_class is HitClass.NEW)
+
+
+def _hopeless(objective: Objective) -> float | None:
+    limits = [t.upper for t in objective.hard if t.property == ENERGY_ABOVE_HULL] or [STABLE_WITHIN]
+    limit = max(limits)
+    return limit + HOPELESS_ABOVE_HULL if limit < 10 else None
+
+
+@lru_cache(maxsize=1)
+def _composition_surrogate() -> CompositionSurrogate | None:
+    try:
+        surrogate = load_surrogate("composition")
+    except EngineError as error:
+        LOGGER.warning("no composition surrogate: %s", error)
+        return None
+    return surrogate  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=1)
+def _decoder() -> Any:
+    try:
+        return load_decoder("default")
+    except EngineError as error:
+        LOGGER.warning("no decoder: %s", error)
+        return None
+
+
+def n_workers() -> int:
+    """Return how many verifications run side by side."""
+    from inverse.verification.workers import default_workers
+
+    return default_workers()
+
+
+def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace) -> dict[str, Any]:
+    """Return versions, weights, judges and settings for the manifest."""
+    from inverse.verification.judges import panel_named
+
+    panel = panel_named(config.verify.potential)
+    names = {"structure": surrogate.name}
+    names["composition"] = space.compositions.name if space.compositions is not None else "none"
+    names["decoder"] = space.decoder.name if space.decoder is not None else "none"
+    return {
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+        "weights": names,
+        "judges": {
+            "formation_energy_per_atom": panel.energy if panel.has_energy else None,
+            "energy_above_hull": panel.energy if panel.has_energy else None,
+            "bulk_modulus_vrh": panel.bulk,
+            "shear_modulus_vrh": panel.shear,
+        },
+        "settings": {"seconds_per_verification": SECONDS_PER_VERIFICATION, "workers": n_workers()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

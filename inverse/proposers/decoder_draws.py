@@ -1,0 +1,81 @@
+"""Conditional samples of the decoder, more than asked for, the most promising kept."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.search_space import SearchSpace
+from inverse.types import Candidate
+from surrogates.errors import EngineError, MissingExtraError
+
+LOGGER = logging.getLogger(__name__)
+
+OVERSAMPLING = 4
+"""Draws for every proposal."""
+
+
+class DecoderDraws:
+    """Decoder samples asked for the wanted values; those that the surrogate thinks least of are dropped."""
+
+    name = "decoder"
+
+    def __init__(self, space: SearchSpace, oversampling: int = OVERSAMPLING) -> None:
+        self._space, self._oversampling = space, oversampling
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return the n best of `oversampling` x n draws that pass the screen."""
+        condition = self._space.wanted_condition()
+        proposals = drawn(self._space, condition, n * self._oversampling, seed, step, 1, self.name)
+        return best_of(self._space, proposals, n)
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn nothing here: the corrected surrogate that ranks the draws has learned already."""
+
+
+def drawn(
+    space: SearchSpace, condition: Any, n: int, seed: int, step: int, index: int, name: str
+) -> list[Proposal]:
+    """Return at most n decoder samples as proposals; [] when no crystal meets the condition.
+
+    Args:
+        space: where the decoder comes from.
+        condition: the decoder's.
+        n: samples.
+        seed: of the run.
+        step: of the campaign.
+        index: which draw of this step.
+        name: of the proposer.
+
+    Raises:
+        MissingExtraError: there is no decoder.
+    """
+    if space.decoder is None:
+        raise MissingExtraError(
+            f"search method {name!r} needs a decoder and none is installed; use substitution"
+        )
+    own_seed = int(generator(seed, step, index).integers(2**31 - 1))
+    try:
+        crystals = space.decoder.sample(n, condition, own_seed)
+        likelihood = space.decoder.log_likelihood(crystals).detach().tolist()
+        structures = crystals.to_structures()
+    except EngineError as error:
+        LOGGER.warning("%s: the decoder drew nothing (%s)", name, error)
+        return []
+    groups = crystals.space_group.tolist()
+    return [
+        Proposal(s, name, own_seed, {"draw": k, "space_group": groups[k]}, likelihood[k])
+        for k, s in enumerate(structures)
+    ]
+
+
+def best_of(space: SearchSpace, proposals: Sequence[Proposal], n: int) -> list[Proposal]:
+    """Return the n proposals worth most by the corrected surrogate among those that pass the screen."""
+    alive = [p for p in proposals if not space.screening(p.structure)]
+    if not alive:
+        return []
+    values = space.scored([p.structure for p in alive])
+    order = np.argsort(-values, kind="stable")[:n]
+    return [alive[k] for k in order]

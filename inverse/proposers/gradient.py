@@ -1,0 +1,160 @@
+"""Soft-species gradient: many decoder starts in one batch, Adam through the surrogate, harden, re-score."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+
+from inverse.proposers.decoder_draws import drawn
+from inverse.proposers.descent import DescentSettings, allowed_mask, improved, relaxed, softened
+from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.search_space import SearchSpace
+from inverse.types import Candidate
+from surrogates.errors import EngineError
+from surrogates.symmetry import SymmetricCrystals
+
+LOGGER = logging.getLogger(__name__)
+
+SOFT_WEIGHT = 0.7
+"""Weight that a start keeps on its own elements; the rest is shared among the allowed ones."""
+
+STARTS_PER_PROPOSAL = 2
+"""Starts for every proposal asked for."""
+
+LIKELIHOOD_DROP = 3.0
+"""Nats per atom a result may fall below its start before it is held against it."""
+
+
+class GradientSearch:
+    """Descends from the decoder's draws; the draw is the prior that holds a start near known ground.
+
+    The log-likelihood is asked again after hardening: what fell far below its start ranks lower.
+    """
+
+    name = "gradient"
+
+    def __init__(
+        self, space: SearchSpace, settings: DescentSettings | None = None, most_starts: int = 256
+    ) -> None:
+        self._space = space
+        self._settings = settings or DescentSettings(steps=24, species_rate=0.15)
+        self._most_starts = most_starts
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return the n best results of at most `most_starts` descents from conditional draws."""
+        n_starts = min(self._most_starts, STARTS_PER_PROPOSAL * n)
+        starts = drawn(self._space, self._space.wanted_condition(), n_starts, seed, step, 2, self.name)
+        starts = [p for p in starts if not self._space.screening(p.structure)]
+        if not starts:
+            return []
+        return descended(self._space, starts, n, self._settings, generator(seed, step, 3), self.name)
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn nothing here: the corrected surrogate that is descended has learned already."""
+
+
+def descended(
+    space: SearchSpace,
+    starts: Sequence[Proposal],
+    n: int,
+    settings: DescentSettings,
+    rng: np.random.Generator,
+    name: str,
+) -> list[Proposal]:
+    """Return the n proposals worth most after soft descent, hardening and a short relaxation of the hardened.
+
+    A proposal's history tells its start, the worth while soft and after hardening, and what hardening lost.
+
+    Args:
+        space: models and wishes.
+        starts: proposals to start from.
+        n: results wanted.
+        settings: of the descent.
+        rng: chooses which elements a start may drift to.
+        name: of the proposer.
+    """
+    crystals, kept = symmetric(starts)
+    if not kept:
+        return []
+    allowed = allowed_mask(space.constraints.allowed_elements())
+    soft = softened(crystals, allowed, SOFT_WEIGHT, _hint(space, rng))
+    soft = improved(space.corrected, space.objective, soft, settings, allowed)
+    with torch.no_grad():
+        hull = torch.tensor([space.corrected.hull_energy(f) for f in soft.formulas()])
+        soft_worth = space.worth_of(space.corrected.predict_crystals(soft.to_crystals(), hull))
+    hard = relaxed(space.corrected, soft.harden(), DescentSettings(steps=10))
+    structures = hard.to_structures()
+    values = space.scored(structures)
+    likelihood = _likelihood(space, hard)
+    results = []
+    for k, (start, structure) in enumerate(zip(kept, structures)):
+        if space.screening(structure):
+            continue
+        history = {
+            "start": start.structure.composition.reduced_formula,
+            "start_history": dict(start.history),
+            "steps": settings.steps,
+            "worth_soft": float(soft_worth[k]),
+            "worth_hard": float(values[k]),
+            "lost_by_hardening": float(soft_worth[k] - values[k]),
+        }
+        drop = 0.0
+        if likelihood is not None and start.log_likelihood is not None:
+            drop = max(0.0, start.log_likelihood - likelihood[k] - LIKELIHOOD_DROP)
+        rank = float(values[k]) * float(np.exp(-drop))
+        own = None if likelihood is None else likelihood[k]
+        results.append((rank, Proposal(structure, name, start.seed, history, own)))
+    results.sort(key=lambda item: -item[0])
+    return distinct([proposal for _, proposal in results])[:n]
+
+
+def symmetric(proposals: Sequence[Proposal]) -> tuple[SymmetricCrystals, list[Proposal]]:
+    """Return the proposals as symmetric crystals, and those that could be read."""
+    parts, kept = [], []
+    for proposal in proposals:
+        try:
+            parts.append(SymmetricCrystals.from_structures([proposal.structure]))
+        except EngineError as error:
+            LOGGER.info("a start has no symmetric form (%s)", error)
+            continue
+        kept.append(proposal)
+    return SymmetricCrystals.concatenate(parts), kept
+
+
+def distinct(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the proposals without repeats of (formula, space group of the history, volume to 2 %)."""
+    seen: set[tuple[object, ...]] = set()
+    kept = []
+    for proposal in proposals:
+        key = fingerprint(proposal.structure)
+        if key not in seen:
+            seen.add(key)
+            kept.append(proposal)
+    return kept
+
+
+def fingerprint(structure: Structure) -> tuple[object, ...]:
+    """Return a cheap key that equal crystals share: formula, atoms, volume and sorted nearest distances."""
+    matrix = structure.distance_matrix + 1e3 * np.eye(len(structure))
+    nearest = tuple(np.round(np.sort(matrix.min(axis=1)), 1).tolist()) if len(structure) > 1 else ()
+    volume = round(float(np.log(structure.volume / len(structure))) / 0.03)
+    return structure.composition.reduced_formula, len(structure), volume, nearest
+
+
+def _hint(space: SearchSpace, rng: np.random.Generator) -> torch.Tensor:
+    """Return (Z,) random emphasis on elements, so that starts drift to different ones in different steps."""
+    allowed = allowed_mask(space.constraints.allowed_elements())
+    weights = torch.tensor(rng.gamma(0.5, size=len(allowed)), dtype=torch.float32)
+    return weights * allowed
+
+
+def _likelihood(space: SearchSpace, crystals: SymmetricCrystals) -> list[float] | None:
+    if space.decoder is None:
+        return None
+    try:
+        values: list[float] = space.decoder.log_likelihood(crystals).detach().tolist()
+    except EngineError:
+        return None
+    return values

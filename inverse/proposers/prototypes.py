@@ -1,0 +1,90 @@
+"""Structure types of known materials, with which kinds of elements sit where and how often."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from inverse.proposers.compositions import Stoichiometry, stoichiometry
+from inverse.reference.signatures import ALIKE_CLASSES, parse_signature
+from inverse.reference.skeletons import LABELS, Skeleton, anonymous, n_atoms_of, skeletons_of
+
+_CLASS_OF = {symbol: k for k, members in enumerate(ALIKE_CLASSES) for symbol in members}
+
+
+def alike_class(symbol: str) -> str:
+    """Return a name for the class of alike elements; an element in none of them is its own class."""
+    return str(_CLASS_OF.get(symbol, symbol))
+
+
+@dataclass(frozen=True)
+class Prototype:
+    """A structure type.
+
+    Attributes:
+        text: signature with labels A, B, C ... for elements.
+        counts: atoms of each label in the primitive cell, A first.
+        kinds: classes of alike elements on the labels -> known formulas with them.
+    """
+
+    text: str
+    counts: tuple[int, ...]
+    kinds: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+
+    @cached_property
+    def stoichiometry(self) -> Stoichiometry:
+        """Sorted amounts of the reduced formula."""
+        return stoichiometry(self.counts)
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of the primitive cell."""
+        return sum(self.counts)
+
+    @cached_property
+    def total(self) -> int:
+        """Known formulas in all."""
+        return sum(self.kinds.values())
+
+    @cached_property
+    def skeleton(self) -> Skeleton | None:
+        """The first Wyckoff skeleton of this type, elements still labels; None when none fits."""
+        found = skeletons_of(self.text, limit=1)
+        return found[0] if found else None
+
+    def familiarity(self, elements: Sequence[str]) -> float:
+        """Return how many known formulas put the same kinds of elements there, plus a little for others."""
+        own = self.kinds.get(tuple(alike_class(e) for e in elements), 0)
+        return own + 0.02 * self.total
+
+
+def prototypes(signatures: Iterable[tuple[str, str]], max_atoms: int, max_elements: int) -> list[Prototype]:
+    """Return the structure types of (formula, signature text), most frequent first.
+
+    Args:
+        signatures: of known materials.
+        max_atoms: of the primitive cell.
+        max_elements: distinct elements.
+    """
+    kinds: dict[str, Counter[tuple[str, ...]]] = {}
+    seen: set[tuple[str, str]] = set()
+    for formula, text in signatures:
+        if text.count("|") > max_atoms or (formula, text) in seen:
+            continue
+        seen.add((formula, text))
+        if n_atoms_of(text) > max_atoms:
+            continue
+        label, elements = anonymous(text)
+        if len(elements) <= max_elements:
+            kinds.setdefault(label, Counter())[tuple(alike_class(e) for e in elements)] += 1
+    ordered = sorted(kinds.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    return [Prototype(text, _counts(text), dict(counter)) for text, counter in ordered]
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    _, orbits = parse_signature(text)
+    centring = sum(o.multiplicity for o in orbits) // n_atoms_of(text)
+    amounts: Counter[str] = Counter()
+    for orbit in orbits:
+        amounts[orbit.element] += orbit.multiplicity // centring
+    return tuple(amounts[label] for label in LABELS[: len(amounts)])

@@ -1,0 +1,25 @@
+"""The honest zero line: the decoder's draws under the hard constraints alone, nothing wanted or ranked."""
+
+from collections.abc import Sequence
+
+from inverse.proposers.decoder_draws import drawn
+from inverse.proposers.protocol import Proposal
+from inverse.proposers.search_space import SearchSpace
+from inverse.types import Candidate
+
+
+class RandomSearch:
+    """Decoder samples without targets."""
+
+    name = "random"
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return n unconditioned draws."""
+        condition = self._space.wanted_condition(targets={})
+        return drawn(self._space, condition, n, seed, step, 0, self.name)
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn nothing."""

@@ -1,0 +1,118 @@
+"""What proposers search with: the campaign's wishes, its models and the shape of its answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pymatgen.core import Composition, Structure
+from torch import Tensor
+
+from inverse.acquisition import worth
+from inverse.constraints import Constraints
+from inverse.evaluation import Evaluator, Predictions
+from inverse.objective import Objective
+from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.protocol import CompositionSurrogate
+from surrogates.symmetry import SymmetricCrystals
+
+
+class Decodes(Protocol):
+    """The part of a decoder that proposers use (`inverse.decoders.protocol.Decoder`)."""
+
+    name: str
+    latent_size: int
+
+    def decode(self, latent: Tensor, condition: Any) -> SymmetricCrystals:
+        """Return one crystal per row of the latent."""
+        ...
+
+    def sample(self, n: int, condition: Any, seed: int) -> SymmetricCrystals:
+        """Return n checked crystals."""
+        ...
+
+    def complete(self, skeletons: SymmetricCrystals, seed: int) -> SymmetricCrystals:
+        """Return skeletons with lattices and free coordinates."""
+        ...
+
+    def log_likelihood(self, crystals: SymmetricCrystals, condition: Any = None) -> Tensor:
+        """Return (C,) nats per atom."""
+        ...
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Everything a proposer may ask.
+
+    Attributes:
+        objective: what is wanted.
+        constraints: the config's.
+        base: the surrogate as shipped; what is computed once rests on it alone, so a resumed run agrees.
+        corrected: with this campaign's verdicts.
+        compositions: composition-level surrogate; None when there is none.
+        decoder: None when there is none.
+        condition: keyword arguments of a decoder's condition -> the condition.
+        composition_reason: composition -> "" or why the config forbids it.
+        screening: structure -> "" or why it is out.
+        is_known_formula: reduced formula -> stands in a carried table.
+        is_new: structure -> class new, as far as it can be told before relaxation.
+    """
+
+    objective: Objective
+    constraints: Constraints
+    base: Evaluator
+    corrected: Evaluator
+    compositions: CompositionSurrogate | None
+    decoder: Decodes | None
+    condition: Callable[..., Any]
+    composition_reason: Callable[[Composition], str]
+    screening: Callable[[Structure], str]
+    is_known_formula: Callable[[str], bool]
+    is_new: Callable[[Structure], bool] = lambda structure: False
+
+    @property
+    def allowed_elements(self) -> tuple[str, ...]:
+        """Allowed elements in alphabetical order."""
+        return tuple(sorted(self.constraints.allowed_elements()))
+
+    def wanted_condition(self, **changes: Any) -> Any:
+        """Return the decoder's condition for this config: wanted values a little inside the hard bounds."""
+        elements = self.constraints.elements
+        arguments: dict[str, Any] = {
+            "targets": wanted_values(self.objective),
+            "allowed_elements": self.constraints.allowed_elements(),
+            "required_any": frozenset(elements.include_any) & self.constraints.allowed_elements(),
+            "required_all": frozenset(elements.include_all),
+            "n_elements": self.constraints.n_elements,
+            "n_atoms": self.constraints.n_atoms,
+        }
+        return self.condition(**(arguments | changes))
+
+    def worth_of(self, predictions: Predictions) -> np.ndarray:
+        """Return (C,) the expected share of a hit."""
+        met = self.objective.probability_met(predictions)
+        has_hull = ENERGY_ABOVE_HULL in self.objective.properties
+        with torch.no_grad():
+            value = worth(predictions, met, self.objective.loss(predictions), has_hull)
+        return np.asarray(value.detach().cpu().numpy())
+
+    def scored(self, structures: Sequence[Structure], corrected: bool = True) -> np.ndarray:
+        """Return (C,) the expected share of a hit of structures."""
+        if not structures:
+            return np.zeros(0)
+        return self.worth_of((self.corrected if corrected else self.base).predict(structures))
+
+
+def wanted_values(objective: Objective) -> Mapping[str, float]:
+    """Return a value to ask the decoder for, by property: 10 % inside a bound, the middle of a window."""
+    wanted: dict[str, float] = {}
+    for target in objective.targets:
+        low, high = target.lower, target.upper
+        if np.isfinite(low) and np.isfinite(high):
+            wanted[target.property.name] = 0.5 * (low + high)
+        elif np.isfinite(low):
+            wanted[target.property.name] = min(low + 0.1 * abs(low), target.property.maximum)
+        elif np.isfinite(high):
+            wanted[target.property.name] = max(high - 0.5 * abs(high), target.property.minimum)
+    return wanted

@@ -1,0 +1,253 @@
+"""Structure types of known materials x promising compositions, completed, scored, relaxed by the surrogate."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+
+from inverse.proposers.compositions import RankedComposition, ranked_compositions
+from inverse.proposers.descent import DescentSettings, relaxed
+from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.prototypes import Prototype
+from inverse.proposers.search_space import SearchSpace
+from inverse.types import Candidate
+from surrogates.errors import EngineError, MissingExtraError
+from surrogates.symmetry import SymmetricCrystals
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SubstitutionSettings:
+    """How wide the net is cast.
+
+    Attributes:
+        n_compositions: compositions that get structures.
+        per_composition: structure types tried for each.
+        n_structures: structures completed and scored in all.
+        n_relaxed: of these relaxed on the surrogate, the best ones.
+        steps: of that relaxation.
+    """
+
+    n_compositions: int = 1200
+    per_composition: int = 6
+    n_structures: int = 3600
+    n_relaxed: int = 240
+    steps: int = 16
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One structure of the pool."""
+
+    structure: Structure
+    history: dict[str, object]
+    log_likelihood: float | None
+    value: float
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A composition in a structure type."""
+
+    composition: RankedComposition
+    prototype: Prototype
+    elements: tuple[str, ...]
+    promise: float
+
+
+class Substitution:
+    """A pool made once from the shipped surrogate; every ask hands out the best not tried yet.
+
+    The pool rests on (config, seed) alone and the order on what was told, so a resumed run agrees.
+    """
+
+    name = "substitution"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        known: Callable[[], Sequence[Prototype]],
+        settings: SubstitutionSettings | None = None,
+    ) -> None:
+        """Remember where structure types come from; nothing is computed before the first ask."""
+        self._space, self._known = space, known
+        self._settings = settings or SubstitutionSettings()
+        self._pool: list[_Entry] | None = None
+        self._tried: set[int] = set()
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return the n entries of the pool worth most now, most of them in no table if there are such."""
+        pool = self._made(seed)
+        free = [k for k in range(len(pool)) if k not in self._tried]
+        if not free:
+            return []
+        values = self._space.scored([pool[k].structure for k in free])
+        ranked = [free[i] for i in np.argsort(-values, kind="stable")]
+        chosen = _mixed(ranked, [self._is_known(pool[k]) for k in ranked], n)
+        return [
+            Proposal(
+                pool[k].structure, self.name, seed, {**pool[k].history, "pool": k}, pool[k].log_likelihood
+            )
+            for k in chosen
+        ]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Cross out what was proposed from the pool, whatever became of it."""
+        self._tried |= {
+            int(c.history["pool"]) for c in candidates if c.proposer == self.name and "pool" in c.history
+        }
+
+    def _is_known(self, entry: _Entry) -> bool:
+        return bool(entry.history["is_known"])
+
+    def _made(self, seed: int) -> list[_Entry]:
+        if self._pool is None:
+            self._pool = self._build(seed)
+        return self._pool
+
+    def _build(self, seed: int) -> list[_Entry]:
+        space, settings = self._space, self._settings
+        if space.compositions is None or space.decoder is None:
+            raise MissingExtraError(
+                "search method 'substitution' needs the composition surrogate and a decoder"
+            )
+        prototypes = [p for p in self._known() if p.skeleton is not None]
+        frequency: Counter[tuple[int, ...]] = Counter()
+        for prototype in prototypes:
+            frequency[prototype.stoichiometry] += prototype.total
+        patterns = sorted(frequency, key=lambda p: (-frequency[p], p))
+        compositions = ranked_compositions(space, space.compositions, patterns, settings.n_compositions)
+        LOGGER.info("substitution: %d compositions in %d structure types", len(compositions), len(prototypes))
+        found = planned(compositions, prototypes, settings.per_composition, space.constraints.n_atoms)
+        plans = sorted(found, key=lambda p: (-p.promise, p.composition.formula, p.prototype.text, p.elements))
+        entries = self._completed(plans[: settings.n_structures], seed)
+        entries = sorted(entries, key=lambda e: -e.value)
+        LOGGER.info("substitution: %d of %d structures are sound", len(entries), len(plans))
+        return self._refined(entries)
+
+    def _completed(self, plans: Sequence[_Plan], seed: int) -> list[_Entry]:
+        """Return plans as sound structures with their worth."""
+        space = self._space
+        if not plans or space.decoder is None:
+            return []
+        own_seed = int(generator(seed, 0, 7).integers(2**31 - 1))
+        skeletons = SymmetricCrystals.concatenate([_skeleton(p) for p in plans])
+        crystals = space.decoder.complete(skeletons, own_seed)
+        crystals = _scaled(crystals, torch.tensor([p.composition.volume_per_atom for p in plans]))
+        structures = crystals.to_structures()
+        sound = [k for k, s in enumerate(structures) if not space.screening(s)]
+        values = space.scored([structures[k] for k in sound], corrected=False)
+        return [_Entry(structures[k], _history(plans[k]), None, float(v)) for k, v in zip(sound, values)]
+
+    def _refined(self, entries: Sequence[_Entry]) -> list[_Entry]:
+        """Return the pool with its best entries relaxed on the surrogate, as far as they stay sound."""
+        space, settings = self._space, self._settings
+        head = list(entries[: settings.n_relaxed])
+        crystals, kept = [], []
+        for k, entry in enumerate(head):
+            try:
+                crystals.append(SymmetricCrystals.from_structures([entry.structure]))
+            except EngineError:
+                continue
+            kept.append(k)
+        for start in range(0, len(kept), 64):
+            index = kept[start : start + 64]
+            batch = SymmetricCrystals.concatenate(crystals[start : start + 64])
+            result = relaxed(space.base, batch, DescentSettings(steps=settings.steps))
+            structures = result.to_structures()
+            values = space.scored(structures, corrected=False)
+            likelihood = (
+                space.decoder.log_likelihood(result).tolist() if space.decoder else [None] * len(index)
+            )
+            for k, structure, value, own in zip(index, structures, values, likelihood):
+                if not space.screening(structure):
+                    history = {
+                        **head[k].history,
+                        "relaxed_steps": settings.steps,
+                        "worth_before": head[k].value,
+                    }
+                    head[k] = _Entry(structure, history, own, float(value))
+        return sorted([*head, *entries[settings.n_relaxed :]], key=lambda e: -e.value)
+
+
+def planned(
+    compositions: Sequence[RankedComposition],
+    prototypes: Sequence[Prototype],
+    per_composition: int,
+    n_atoms: tuple[int, int],
+) -> Iterator[_Plan]:
+    """Yield the structure types tried for each composition, the most familiar ones for such elements."""
+    by_pattern: dict[tuple[int, ...], list[Prototype]] = {}
+    for prototype in prototypes:
+        if n_atoms[0] <= prototype.n_atoms <= n_atoms[1]:
+            by_pattern.setdefault(prototype.stoichiometry, []).append(prototype)
+    for composition in compositions:
+        pattern = tuple(sorted(composition.amounts.values()))
+        options = []
+        for prototype in by_pattern.get(pattern, []):
+            for elements in assignments(composition, prototype):
+                options.append((prototype.familiarity(elements), prototype.text, elements, prototype))
+        options.sort(key=lambda o: (-o[0], o[1], o[2]))
+        total = sum(o[0] for o in options) or 1.0
+        for familiarity, _, elements, prototype in options[:per_composition]:
+            promise = composition.worth * (0.2 + 0.8 * (familiarity / total) ** 0.5)
+            yield _Plan(composition, prototype, elements, promise)
+
+
+def assignments(composition: RankedComposition, prototype: Prototype) -> list[tuple[str, ...]]:
+    """Return every way of putting the composition's elements on the labels of a structure type."""
+    scale = sum(prototype.counts) / sum(composition.amounts.values())
+    wanted = {e: round(a * scale) for e, a in composition.amounts.items()}
+    return [
+        order
+        for order in permutations(sorted(wanted))
+        if all(wanted[e] == count for e, count in zip(order, prototype.counts))
+    ]
+
+
+def _skeleton(plan: _Plan) -> SymmetricCrystals:
+    from inverse.reference.skeletons import LABELS
+
+    skeleton = plan.prototype.skeleton
+    names = dict(zip(LABELS, plan.elements))
+    assert skeleton is not None
+    letters = [letter for letter, _ in skeleton.sites]
+    species = [names[label] for _, label in skeleton.sites]
+    volume = plan.composition.volume_per_atom
+    return SymmetricCrystals.from_skeleton(
+        skeleton.space_group, letters, species, volume if np.isfinite(volume) else 15.0
+    )
+
+
+def _scaled(crystals: SymmetricCrystals, volumes: torch.Tensor) -> SymmetricCrystals:
+    """Return crystals with the given volumes per atom (Å³); NaN keeps the decoder's."""
+    batch = crystals.to_crystals()
+    now = batch.volume / batch.n_atoms
+    log_scale = torch.where(torch.isfinite(volumes), (volumes / now).clamp(0.7, 1.4).log() / 3.0, 0.0)
+    lengths = torch.cat([log_scale[:, None].expand(-1, 3), torch.zeros(len(volumes), 3)], dim=1)
+    return crystals.replace(free_lattice=crystals.free_lattice + lengths.to(crystals.free_lattice))
+
+
+def _history(plan: _Plan) -> dict[str, object]:
+    return {
+        "template": plan.prototype.text,
+        "elements": list(plan.elements),
+        "template_count": plan.prototype.total,
+        "is_known": plan.composition.is_known,
+        "worth_of_composition": plan.composition.worth,
+    }
+
+
+def _mixed(ranked: Sequence[int], is_known: Sequence[bool], n: int) -> list[int]:
+    """Return n of the ranked, at least half of them not known as far as there are such, in rank order."""
+    unknown = [k for k, known in zip(ranked, is_known) if not known]
+    known = [k for k, known in zip(ranked, is_known) if known]
+    n_unknown = max(n - len(known), min(len(unknown), n - n // 3))
+    chosen = set(unknown[:n_unknown]) | set(known[: n - n_unknown])
+    return [k for k in ranked if k in chosen]
