@@ -46,7 +46,10 @@ def _number(element: Element, name: str) -> float:
 
 
 def element_order() -> list[str]:
-    """Return the symbols by rising electronegativity (noble gases without one first), the order of the composition model."""
+    """Return the symbols by falling electronegativity (noble gases without one last): the composition model's order.
+
+    Non-metals come first, so that a required one is settled before the model would like to end the formula.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return sorted(ELEMENT_SYMBOLS, key=lambda s: (np.nan_to_num(float(Element(s).X)), s))
+        return sorted(ELEMENT_SYMBOLS, key=lambda s: (-np.nan_to_num(float(Element(s).X)), s))

@@ -6,7 +6,8 @@ import torch
 from pymatgen.core import Composition
 from torch import Tensor
 
-from inverse.decoders.composition_model import MAX_ELEMENTS, ElementRules
+from inverse.decoders.composition_draw import ElementRules
+from inverse.decoders.composition_model import MAX_ELEMENTS
 from inverse.decoders.protocol import Condition
 from inverse.decoders.structure_model import MAX_UNITS
 from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, element_index

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from inverse.decoders.acceptance import Pool, is_sound, scaled_apart
-from inverse.decoders.composition_model import MAX_ELEMENTS, CompositionNetwork, Formulas, draw_formulas
+from inverse.decoders.composition_draw import FormulaDraw
+from inverse.decoders.composition_model import MAX_ELEMENTS, CompositionNetwork, Formulas
 from inverse.decoders.conditioning import wanted_vector
 from inverse.decoders.constraints import allowed_totals, element_rules, fixed_amounts
 from inverse.decoders.protocol import Condition
@@ -27,7 +28,7 @@ from surrogates.crystal import N_ELEMENTS
 from surrogates.errors import DecodingError
 from surrogates.symmetry import SymmetricCrystals
 
-_N_COMPOSITION = 2 * MAX_ELEMENTS + 1
+_N_COMPOSITION = 2 * MAX_ELEMENTS + 2
 _N_SKELETON = 2 + 2 * MAX_SITES
 _N_FREE = 6 + 3 * MAX_SITES
 _GOLDEN = 0.6180339887498949
@@ -39,7 +40,7 @@ _REDRAWS = 4
 class GenerativeDecoder:
     """Composition model and structure model behind the `Decoder` protocol.
 
-    The latent is uniform numbers: 17 for the composition, 50 for the skeleton, 78 for lattice and coordinates, in which the
+    The latent is uniform numbers: 18 for the composition, 50 for the skeleton, 78 for lattice and coordinates, in which the
     crystal is continuous.
 
     Attributes:
@@ -127,7 +128,7 @@ class GenerativeDecoder:
             return skeletons
         ordered, order = canonical(skeletons.harden())
         rng = np.random.default_rng([seed, 0])
-        completed, sound = self._made_sound(self._free_draw(ordered, rng), Condition(), rng, redraws=8)
+        completed, _ = self._made_sound(self._free_draw(ordered, rng), Condition(), rng, redraws=8)
         back = torch.argsort(order)
         return skeletons.replace(
             free_coords=completed.free_coords[back].to(skeletons.free_coords.dtype),
@@ -165,17 +166,18 @@ class GenerativeDecoder:
         if fixed is not None:
             unit_choices(fixed, condition)
             return fixed.expand(len(latent), -1)
-        rules = element_rules(condition, self.element_order)
-        totals = allowed_totals(condition)
-        vector = wanted_vector(condition.targets)
+        draw = FormulaDraw(
+            self.compositions,
+            wanted_vector(condition.targets),
+            element_rules(condition, self.element_order),
+            allowed_totals(condition),
+            self.temperature,
+            self.guidance if condition.targets else 1.0,
+        )
         amounts = torch.zeros(len(latent), N_ELEMENTS, dtype=torch.long)
         todo = torch.arange(len(latent))
-        guidance = self.guidance if condition.targets else 1.0
         for attempt in range(64):
-            uniforms = (latent[todo] + attempt * _GOLDEN) % 1.0
-            drawn = draw_formulas(
-                self.compositions, uniforms, vector, rules, totals, self.temperature, guidance
-            )
+            drawn = draw.formulas((latent[todo] + attempt * _GOLDEN) % 1.0)
             rows = self._by_element(drawn)
             amounts[todo] = rows
             if condition.space_group is None:

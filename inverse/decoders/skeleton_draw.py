@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inverse.decoders.composition_model import choose
+from inverse.decoders.composition_draw import choose
 from inverse.decoders.constraints import MAX_ATOMS, allowed_units
 from inverse.decoders.feasibility import feasible_groups, feasible_sites, is_feasible, next_start
 from inverse.decoders.protocol import Condition
