@@ -9,7 +9,7 @@ from pymatgen.core import Composition
 from inverse.config import CampaignConfig
 from inverse.derived import DERIVED
 from inverse.proposers.protocol import Proposal
-from inverse.reference.construction import Complete, structure_of
+from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
 from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature
@@ -21,8 +21,8 @@ from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 _MODULI = (BULK_MODULUS.name, SHEAR_MODULUS.name)
 _FROM_MODULI = frozenset([*_MODULI, *(p.name for p in DERIVED)])
-MAX_HULLS = 400
-"""Most formulas whose distance to the hull is worked out when nothing else narrows the table down."""
+MAX_HULLS = 1000
+"""Most formulas that are looked into when no target on moduli narrows the tables down."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,24 @@ def lookup(
     """Return known formulas whose DFT facts meet every hard target and the constraints, best margin first.
 
     A formula without a fact that a hard target asks for is left out; `novelty` does not apply. One row a
-    formula: its stiffest entry that qualifies.
+    formula: its stiffest entry that qualifies. Without a target on moduli only the first `MAX_HULLS` formulas
+    that may qualify are looked into.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
     hard = [t for t in config.targets if t.is_hard]
     screen = Screen(config.constraints)
     rows: dict[str, LookupRow] = {}
-    for entry, values in _pool(hard, facts):
+    n_looked_into = 0
+    for entry, values in _pool(hard, facts, screen):
         if entry.formula in rows or not _fits(entry, config, screen, known):
             continue
+        if n_looked_into == MAX_HULLS and not _asks_for_moduli(hard):
+            break
+        n_looked_into += 1
         complete = _with_slow_facts(entry.formula, values, hard, facts, known)
         if complete is not None:
             rows[entry.formula] = LookupRow(entry.formula, complete, entry.n_atoms, entry.source)
-        if len(rows) >= MAX_HULLS and not _asks_for_moduli(hard):
-            break
     return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), r.formula))
 
 
@@ -83,7 +86,9 @@ def _asks_for_moduli(targets: Sequence[Target]) -> bool:
     return any(t.property.name in _FROM_MODULI for t in targets)
 
 
-def _pool(targets: Sequence[Target], facts: Facts) -> Iterator[tuple[Moduli, dict[str, float]]]:
+def _pool(
+    targets: Sequence[Target], facts: Facts, screen: Screen
+) -> Iterator[tuple[Moduli, dict[str, float]]]:
     """Yield entries with the facts that cost nothing, those that already miss a target left out."""
     if _asks_for_moduli(targets):
         entries = facts.entries(range(len(facts.bulk_modulus_vrh)))
@@ -93,6 +98,8 @@ def _pool(targets: Sequence[Target], facts: Facts) -> Iterator[tuple[Moduli, dic
                 yield entry, values
         return
     for system in facts.hull.phases.rows:
+        if screen.composition_reason(Composition(dict.fromkeys(system.split("-"), 1))):
+            continue
         for phase in facts.hull.phases.phases_of(system):
             if phase.formation_energy_per_atom is None:
                 continue
@@ -187,7 +194,7 @@ class Lookup:
                 (row, s)
                 for row in lookup(self.config, self.facts, self.known)
                 for s in self.known.signatures_of(row.formula)
-                if self._right_size(s)
+                if self._usable(row, s)
             ]
         proposals = []
         for row, found in self._choices[step * n : (step + 1) * n]:
@@ -200,6 +207,9 @@ class Lookup:
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Learn nothing: a table does not change."""
 
-    def _right_size(self, found: Signature) -> bool:
+    def _usable(self, row: LookupRow, found: Signature) -> bool:
         least, most = self.config.constraints.n_atoms
-        return least <= n_atoms_of(found.text) <= most
+        n_atoms = n_atoms_of(found.text)
+        is_the_entry = row.n_atoms in (0, n_atoms)
+        can_build = self.complete is not None or fixed_by_symmetry(found.text)
+        return least <= n_atoms <= most and is_the_entry and can_build

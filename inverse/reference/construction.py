@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from pymatgen.core import Structure
 
@@ -34,14 +35,16 @@ def structure_of(
     """Return a crystal (primitive cell) with this signature and volume per atom; None when that fails.
 
     Sites without free coordinates in a cubic cell, or in one whose c/a is given or tabulated, need nothing;
-    others are handed to `complete` and scaled to the volume. What comes back has exactly this signature.
+    others are handed to `complete` and scaled to the volume. What comes back has exactly this signature; of
+    the Wyckoff assignments that have it, the one with the most room between atoms.
 
     Raises:
         StructureError: not a signature.
     """
     is_cubic = found.space_group >= 195
     ratio = axial_ratio if axial_ratio is not None else AXIAL_RATIO.get(anonymous(found.text)[0])
-    for skeleton in skeletons_of(found.text, limit=4 if complete is not None else 12):
+    best: tuple[float, Structure] | None = None
+    for skeleton in skeletons_of(found.text, limit=4 if complete is not None else 24):
         is_fixed = skeleton.n_free_coordinates == 0
         if is_fixed and is_cubic:
             structure = _built(skeleton, found.volume_per_atom, 1.0)
@@ -51,9 +54,22 @@ def structure_of(
             structure = _completed(skeleton, found.volume_per_atom, complete, seed)
         else:
             continue
-        if structure is not None and _has(structure, found.text):
-            return structure
-    return None
+        if structure is None or not _has(structure, found.text):
+            continue
+        room = closest_contact(structure)
+        if best is None or room > best[0] + 1e-6:
+            best = room, structure
+    return None if best is None else best[1]
+
+
+def closest_contact(structure: Structure) -> float:
+    """Return the smallest interatomic distance over the sum of covalent radii (Cordero 2008)."""
+    from ase.data import covalent_radii
+
+    radii = np.array([covalent_radii[site.specie.Z] for site in structure])
+    reduced = structure.lattice.get_lll_reduced_lattice()
+    distances = structure.distance_matrix + min(reduced.abc) * np.eye(len(structure))
+    return float((distances / (radii[:, None] + radii[None, :])).min())
 
 
 def _has(structure: Structure, text: str) -> bool:

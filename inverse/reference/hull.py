@@ -92,7 +92,7 @@ class ReferenceHull:
         return HullEnergy(float(formation_energy_per_atom - energy), shares)
 
     def below(self, formula: str | Composition) -> float:
-        """Return the hull's formation energy at a composition, eV/atom; fast, for many compositions of a system.
+        """Return the hull's formation energy at a composition, eV/atom; fast for many compositions.
 
         The composition itself is left out of the hull when it is a known phase, as in `energy_above_hull`.
 
@@ -154,7 +154,7 @@ def _lowest_mixture(
 
 
 def _lower_planes(fractions: np.ndarray, energies: np.ndarray) -> np.ndarray:
-    """Return (F, E) coefficients of the hull's lower facets: energy = planes[:, :-1] @ x[:-1] + planes[:, -1].
+    """Return (F, E) lower facets of the hull: energy = planes[:, :-1] @ x[:-1] + planes[:, -1].
 
     The hull's energy at x is the largest of them, since it is convex.
     """

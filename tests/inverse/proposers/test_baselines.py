@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+from pymatgen.core import Composition
+
+from inverse.config import CampaignConfig, load_config
+from inverse.proposers.baselines import baselines
+from inverse.proposers.lookup import Lookup, lookup
+from inverse.proposers.orderings import Orderings, ordered_structures, orderings
+from inverse.proposers.protocol import Proposer
+from inverse.reference import Facts, KnownMaterials
+from inverse.reference.skeletons import n_atoms_of
+
+
+@pytest.fixture(scope="module")
+def quick() -> CampaignConfig:
+    return load_config("superhard-quick")
+
+
+def config(targets: dict, **constraints: object) -> CampaignConfig:
+    return CampaignConfig.from_mapping({"targets": targets, "constraints": constraints})
+
+
+CARBIDES = config(
+    {"bulk_modulus_vrh": {"min": 330}, "shear_modulus_vrh": {"min": 200}, "energy_above_hull": {"max": 0.1}},
+    elements={"only": ["W", "Mo", "Ta", "C"]},
+    n_atoms={"max": 8},
+)
+
+
+def test_every_row_of_the_lookup_keeps_targets_and_constraints(quick):
+    rows = lookup(quick)
+    assert {"WC", "C", "BN", "MoC"} <= {r.formula for r in rows}
+    assert 20 <= len(rows) <= 60
+    assert len({r.formula for r in rows}) == len(rows)
+    forbidden = {"Os", "Re", "Ir", "Tc"}
+    for row in rows:
+        assert row.values["bulk_modulus_vrh"] >= 300
+        assert row.values["shear_modulus_vrh"] >= 150
+        assert row.values["energy_above_hull"] <= 0.1
+        assert row.n_atoms <= 8
+        assert not forbidden & {e.symbol for e in Composition(row.formula).elements}
+
+
+def test_lookup_uses_only_facts_that_exist():
+    rows = lookup(config({"band_gap": {"min": 5}, "bulk_modulus_vrh": {"min": 200}}))
+    assert "BeO" in {r.formula for r in rows}
+    assert all(r.values["band_gap"] >= 5 for r in rows)
+    light = lookup(config({"density": {"max": 4}, "bulk_modulus_vrh": {"min": 300}}))
+    assert "C" in {r.formula for r in light}
+    assert "WC" not in {r.formula for r in light}
+    hard = lookup(config({"vickers_hardness_chen": {"min": 60}}))
+    assert {r.formula for r in hard} >= {"C", "BN"}
+
+
+def test_lookup_without_moduli_stays_finite():
+    rows = lookup(
+        config({"formation_energy_per_atom": {"max": -2.9}}, elements={"only": ["Mg", "Al", "O", "Ca"]})
+    )
+    assert {"CaO", "Al2O3"} <= {r.formula for r in rows}
+
+
+def test_orderings_mix_their_end_members_linearly():
+    rows = {o.formula: o for o in orderings(CARBIDES)}
+    mixed = rows["MoW2C3"]
+    facts = Facts.packaged()
+    wanted = sum(s * facts.moduli_of(f)[0].bulk_modulus_vrh for f, s in mixed.end_members.items())
+    assert mixed.values["bulk_modulus_vrh"] == pytest.approx(wanted)
+    assert (mixed.n_cells, mixed.n_atoms, mixed.is_known) == (3, 6, False)
+    assert rows["MoWC2"].is_known
+    assert all(o.n_atoms <= 8 and o.values["energy_above_hull"] <= 0.1 for o in rows.values())
+
+
+def test_ordered_crystals_have_the_formula_and_are_distinct():
+    known = KnownMaterials.packaged()
+    mixed = next(o for o in orderings(CARBIDES) if o.formula == "MoW2C3")
+    crystals = ordered_structures(mixed, known)
+    assert len(crystals) >= 2
+    for crystal in crystals:
+        assert crystal.composition.reduced_formula == "MoW2C3"
+        assert len(crystal) == 6
+        assert crystal.volume / len(crystal) == pytest.approx(10.6, abs=0.5)
+        assert crystal.distance_matrix[~np.eye(6, dtype=bool)].min() > 1.9
+
+
+def test_no_target_on_moduli_means_no_orderings():
+    assert orderings(config({"band_gap": {"min": 3}})) == []
+
+
+@pytest.mark.parametrize("kind", [Lookup, Orderings])
+def test_as_proposers_they_are_deterministic_and_keep_the_elements(kind):
+    source = kind(CARBIDES)
+    assert isinstance(source, Proposer)
+    first, again = source.ask(4, 0, 7), kind(CARBIDES).ask(4, 0, 7)
+    assert first
+    assert [p.structure for p in first] == [p.structure for p in again]
+    for proposal in first:
+        assert {e.symbol for e in proposal.structure.composition.elements} <= {"W", "Mo", "Ta", "C"}
+        assert len(proposal.structure) <= 8
+        json.dumps(dict(proposal.history))
+    assert source.ask(4, 10_000, 7) == []
+    source.tell([])
+
+
+def test_the_records_are_what_the_report_prints(quick):
+    record = baselines(quick)
+    json.dumps(record)
+    assert record["lookup"]["basis"] == "dft"
+    assert record["orderings"]["basis"] == "predicted"
+    assert record["lookup"]["n_hits"] >= 20
+    assert record["orderings"]["n_hits"] >= 100
+    assert n_atoms_of("187|1 -26m C|1 -26m W") == 2
