@@ -125,7 +125,9 @@ def _why_not(run: Run) -> list[RenderableType]:
     lines.append(Text("funnel: " + " > ".join(f"{stage.name} {stage.count}" for stage in stages)))
     for stage in stages:
         if stage.lost:
-            lost = ", ".join(f"{name} {count}" for name, count in list(stage.lost.items())[:5])
+            lost = ", ".join(
+                f"{wording.reason_text(name)} {count}" for name, count in list(stage.lost.items())[:5]
+            )
             lines.append(Text(f"  lost before '{stage.name}': {lost}", style="dim"))
     binding = [miss for miss in misses_view(run.candidates, run.config.targets) if miss["binds"]]
     lines += [Text(f"binding target: {miss['target']}, missed by {miss['missed']}") for miss in binding]

@@ -46,7 +46,7 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Return round tick positions that cover [low, high].
 
     >>> nice_ticks(287.0, 401.0)
-    [280.0, 300.0, 320.0, 340.0, 360.0, 380.0, 400.0, 420.0]
+    [280, 300, 320, 340, 360, 380, 400, 420]
     """
     if not high > low:
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)

@@ -83,6 +83,7 @@ def page_data(run: Run) -> dict[str, Any]:
     shown = [c for c in candidates if c.status not in (Status.SCREENED_OUT, Status.PROPOSED)]
     properties = shown_properties(shown, run.config)
     rate = summary.hit_rate(candidates)
+    rows = views.rows(shown[:MAX_ROWS], properties, targets, decompositions(shown[:MAX_ROWS]))
     return {
         "name": run.config.name,
         "answer": answer(run),
@@ -94,7 +95,8 @@ def page_data(run: Run) -> dict[str, Any]:
         "baselines": baselines(run.manifest),
         "columns": views.column_heads(table_properties(properties, targets)),
         "table_properties": [properties.index(p) for p in table_properties(properties, targets)],
-        "rows": views.rows(shown[:MAX_ROWS], properties, targets, decompositions(shown[:MAX_ROWS])),
+        "rows": rows,
+        "best": [row for row in rows if row.status == Status.HIT][:8],
         "n_more": max(len(shown) - MAX_ROWS, 0),
         "n_candidates": len(candidates),
         "funnel": funnel_view(run),
@@ -225,7 +227,7 @@ def funnel_view(run: Run) -> list[dict[str, Any]]:
             "name": stage.name,
             "count": f"{stage.count:,}",
             "width": round(100 * math.log10(1 + stage.count) / widest, 1),
-            "lost": [(name.replace("_", " "), f"{n:,}") for name, n in stage.lost.items()],
+            "lost": [(wording.reason_text(name), f"{n:,}") for name, n in stage.lost.items()],
         }
         for stage in stages
     ]
@@ -351,7 +353,7 @@ def _parity(run: Run, name: str) -> tuple[str, str]:
             stds = predicted.std, candidate.verification.values[name].std
             points.append(_point(candidate, predicted.mean, verified, (name, name), stds))
     what = wording.label(name)
-    caption = f"{what[0].upper()}{what[1:]}: predicted before the verdict, verified after; bars are one std"
+    caption = f"{what[0].upper()}{what[1:]}: predicted before the verdict, verified after (± one std)"
     return figures.parity(points, f"predicted {_axis(name)}", f"verified {_axis(name)}", caption), caption
 
 
@@ -400,7 +402,10 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     ):
         if manifest.get(key):
             groups.append((title, dict(manifest[key])))
-    return [(title, [(str(k), wording.plain_text(v)) for k, v in _pairs(group)]) for title, group in groups]
+    return [
+        (title, [(wording.label(str(k)), wording.plain_text(v)) for k, v in _pairs(group)])
+        for title, group in groups
+    ]
 
 
 def asdict_budget(budget: Any) -> dict[str, Any]:

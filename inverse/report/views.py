@@ -8,7 +8,7 @@ from html import escape
 from markupsafe import Markup
 
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
-from inverse.report.wording import label, number, percent, symbol, unit
+from inverse.report.wording import label, number, percent, plain_text, symbol, unit
 from inverse.types import Candidate, Status, Target, VerifiedValue
 
 Decompose = Mapping[str, float]
@@ -238,7 +238,7 @@ def _stage(name: str, passed: bool | None, why: str, seconds: float) -> tuple[st
 
 
 def _short(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = plain_text(value)
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 

@@ -1,7 +1,7 @@
 """Targets, constraints, numbers and reasons as a reader would say them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inverse.config import CampaignConfig
@@ -146,6 +146,19 @@ def constraints_text(config: CampaignConfig) -> list[str]:
     return clauses
 
 
+def reason_text(reason: str) -> str:
+    """Return the name of a reason as a reader says it.
+
+    >>> reason_text("misses K_VRH and E_hull"), reason_text("charge_balance")
+    ('misses K and E_hull', 'charge balance')
+    """
+    if not reason.startswith("misses "):
+        return reason.replace("_", " ")
+    for name, record in PROPERTIES.items():
+        reason = reason.replace(record.symbol, symbol(name))
+    return reason
+
+
 def seconds_text(seconds: float | None) -> str:
     """Return a duration.
 
@@ -164,7 +177,7 @@ def seconds_text(seconds: float | None) -> str:
 
 def plain_text(value: Any) -> str:
     """Return a manifest value for a table of settings: nested mappings as `key value` pairs."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return ", ".join(f"{key} {plain_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(plain_text(item) for item in value)
