@@ -136,24 +136,44 @@ def verify(
     potential: str = "auto",
     *,
     reuse: bool = True,
+    workers: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return what the judges say, one record per structure, in order."""
-    return list(iterate_verifications(_as_list(structures), potential, reuse=reuse))
+    """Return what the judges say, one record per structure; arguments as `iterate_verifications`."""
+    return list(iterate_verifications(_as_list(structures), potential, reuse=reuse, workers=workers))
 
 
 def iterate_verifications(
-    structures: "Iterable[str | Path | Structure]", potential: str = "auto", *, reuse: bool = True
+    structures: "Iterable[str | Path | Structure]",
+    potential: str = "auto",
+    *,
+    reuse: bool = True,
+    workers: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield verification records in input order as they finish.
+    """Yield verification records in input order as they finish; closing the iterator stops the work.
+
+    Args:
+        structures: files, folders and pymatgen structures.
+        potential: auto, a built-in potential, or module:factory.
+        reuse: False asks the judges afresh, whatever the store holds.
+        workers: processes beside this one; None takes one per core where there is more than one structure.
 
     Raises:
         DataError: a path that does not exist.
         UnknownNameError: no such potential.
         MissingExtraError: a potential whose package is not installed.
     """
-    from inverse.verification import verify_structures
+    from inverse.prediction import read_inputs
+    from inverse.verification import load_verifier, verification_records
+    from inverse.verification.workers import default_workers
 
-    yield from verify_structures(structures, potential=potential, reuse=reuse)
+    read = list(read_inputs(structures))
+    if workers is None:
+        workers = min(default_workers(), len(read)) if len(read) > 1 else 0
+    verifier = load_verifier(potential, reuse=reuse, workers=workers)
+    try:
+        yield from verification_records(read, verifier)
+    finally:
+        verifier.close()
 
 
 def report(folder: str | Path) -> Path:

@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -283,11 +283,13 @@ def _counted(items: Iterator[Any], bar: Any) -> Iterator[Any]:
 
 def _write_all(lines: JsonLines, label: str, records: Iterator[dict[str, Any]]) -> None:
     """Write records as they come, closing their source (and its workers) whatever happens."""
-    source: Any = records
-    with progress(label, None) as bar, closing(source):
-        for record in source:
-            lines.write(record)
-            bar.advance(str(record.get("formula", "")))
+    try:
+        with progress(label, None) as bar:
+            for record in records:
+                lines.write(record)
+                bar.advance(str(record.get("formula", "")))
+    finally:
+        getattr(records, "close", lambda: None)()
 
 
 @contextmanager

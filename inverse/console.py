@@ -84,8 +84,8 @@ class JsonLines:
     """Records as JSON lines, to stdout or to a file that appears under its name when complete or stopped.
 
     Attributes:
-        n_good: records written without an error.
-        n_bad: error records written.
+        n_good: records written of what succeeded.
+        n_bad: records of errors, and of verifications that did not converge.
     """
 
     def __init__(self, output: Path | None, stdout: TextIO) -> None:
@@ -110,7 +110,7 @@ class JsonLines:
 
         self._stream.write(json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n")
         self._stream.flush()
-        if "error" in record:
+        if "error" in record or not record.get("converged", True):
             self.n_bad += 1
         else:
             self.n_good += 1
