@@ -27,12 +27,13 @@ class HullEnergy:
 
 @dataclass(frozen=True)
 class _System:
-    """Competing phases of one chemical system: (N, E) atomic fractions and (N,) energies."""
+    """Competing phases of one chemical system: (N, E) atomic fractions, (N,) energies, (N,) on the hull?"""
 
     elements: tuple[str, ...]
     formulas: tuple[str, ...]
     fractions: np.ndarray
     energies: np.ndarray
+    is_vertex: np.ndarray
 
 
 @dataclass
@@ -83,9 +84,10 @@ class ReferenceHull:
         composition = to_composition(formula)
         system = self._system(composition)
         target = np.array([composition.get_atomic_fraction(e) for e in system.elements])
-        keep = np.ones(len(system.formulas), dtype=bool)
+        keep = system.is_vertex
         if exclude_itself and len(system.elements) > 1:
-            keep &= np.abs(system.fractions - target).max(axis=1) > _TOLERANCE
+            is_itself = np.abs(system.fractions - target).max(axis=1) < _TOLERANCE
+            keep = ~is_itself if (is_itself & keep).any() else keep
         energy, weights = _lowest_mixture(system.fractions[keep], system.energies[keep], target)
         names = np.array(system.formulas)[keep]
         shares = {str(names[i]): float(weights[i]) for i in np.argsort(-weights) if weights[i] > _TOLERANCE}
@@ -127,11 +129,32 @@ class ReferenceHull:
                 f"element {', '.join(missing)} has no reference phase, so {'-'.join(elements)} has no hull; "
                 f"{len(self.supported_elements)} elements have one"
             )
-        phases = [p for p in self.phases.phases_within(elements) if p.formation_energy_per_atom is not None]
-        amounts = [Composition(p.formula) for p in phases]
+        elemental = {p.formula for e in elements for p in self.phases.phases_of(e)}
+        phases = [
+            (p.formula, energy)
+            for p in self.phases.phases_within(elements)
+            if (energy := p.formation_energy_per_atom) is not None and (energy < 0 or p.formula in elemental)
+        ]
+        amounts = [Composition(name) for name, _ in phases]
         fractions = np.array([[c.get_atomic_fraction(e) for e in elements] for c in amounts])
-        energies = np.array([p.formation_energy_per_atom for p in phases], dtype=float)
-        return _System(elements, tuple(p.formula for p in phases), fractions, energies)
+        energies = np.array([energy for _, energy in phases], dtype=float)
+        names = tuple(name for name, _ in phases)
+        return _System(elements, names, fractions, energies, _vertices(fractions, energies))
+
+
+def _vertices(fractions: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Return (N,) which phases span the hull; all of them where the hull cannot be built."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    everything = np.ones(len(energies), dtype=bool)
+    if fractions.shape[1] == 1 or len(energies) <= fractions.shape[1] + 1:
+        return everything
+    try:
+        hull = ConvexHull(np.column_stack([fractions[:, 1:], energies]))
+    except QhullError:
+        return everything
+    lower = hull.simplices[hull.equations[:, -2] < _TOLERANCE]
+    return np.isin(np.arange(len(energies)), lower)
 
 
 def _lowest_mixture(
