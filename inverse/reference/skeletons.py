@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import permutations, product
+from itertools import combinations, islice, permutations, product
 
-from inverse.reference.signatures import Orbit, format_signature, parse_signature
-from surrogates.symmetry import WyckoffPosition, wyckoff_positions
+import numpy as np
+
+from inverse.reference.signatures import Cell, Orbit, format_signature, parse_signature
+from inverse.reference.signatures import signature_text as signature_text_of
+from surrogates.symmetry import SymmetricCrystals, WyckoffPosition, wyckoff_positions
 
 MAX_ASSIGNMENTS = 64
 """Most Wyckoff assignments returned for one signature; many are equivalent by a shift of origin."""
@@ -101,25 +104,72 @@ def _positions_like(space_group: int, multiplicity: int, site_symmetry: str) -> 
 
 
 def skeletons_of(signature_text: str, limit: int = MAX_ASSIGNMENTS) -> list[Skeleton]:
-    """Return the Wyckoff skeletons that have this signature, lowest letters first; [] when no letter fits.
+    """Return the Wyckoff skeletons that have this signature, most roomy first; [] when no letter fits.
 
     Positions without free coordinate hold one orbit each. Assignments that differ by the names of equal
-    orbits are listed once; those that differ by a shift of the origin are not recognised as the same.
+    orbits are listed once; those that differ by a shift of the origin are not recognised as the same. Room is
+    the smallest distance between the fixed positions in a cell of equal axes; ties in the order of letters.
+    Where all positions are fixed, assignments of higher symmetry are left out (rock salt is no zincblende).
 
     Raises:
         StructureError: not a signature.
     """
     space_group, orbits = parse_signature(signature_text)
     choices = [_positions_like(space_group, o.multiplicity, o.site_symmetry) for o in orbits]
-    found: dict[tuple[tuple[str, str], ...], None] = {}
+    found: dict[tuple[tuple[str, str], ...], float] = {}
     for tried, letters in enumerate(product(*choices)):
-        if len(found) >= limit or tried > 200 * limit:
+        if len(found) >= MAX_ASSIGNMENTS or tried > 200 * MAX_ASSIGNMENTS:
             break
-        fixed = [p.letter for p in letters if p.n_free == 0]
+        fixed = tuple(sorted(p.letter for p in letters if p.n_free == 0))
         if len(set(fixed)) == len(fixed):
             sites = tuple(sorted((p.letter, o.element) for p, o in zip(letters, orbits)))
-            found.setdefault(sites)
-    return [Skeleton(space_group, sites) for sites in found]
+            found.setdefault(sites, _room(space_group, fixed))
+    ordered = sorted(found, key=lambda sites: -found[sites])
+    if all(p.n_free == 0 for positions in choices for p in positions):
+        exact = (s for s in ordered if _is_exact(space_group, s, signature_text))
+        kept = list(islice(exact, limit))
+        ordered = kept or ordered
+    return [Skeleton(space_group, sites) for sites in ordered[:limit]]
+
+
+@lru_cache(maxsize=20_000)
+def _is_exact(space_group: int, sites: tuple[tuple[str, str], ...], wanted: str) -> bool:
+    """Return whether fixed sites in a cell of general axes have this signature and not a higher symmetry."""
+    points = [_fixed_points(space_group, letter) for letter, _ in sites]
+    species = [element for (_, element), p in zip(sites, points) for _ in range(len(p))]
+    lattice = np.diag([5.0, 5.0 if space_group >= 75 else 5.65, 5.0 if space_group >= 195 else 6.45])
+    if 143 <= space_group <= 194:
+        lattice[1] = [-2.5, 2.5 * 3**0.5, 0.0]
+    if space_group < 16:
+        lattice[2, 0] = 1.1
+    if space_group < 3:
+        lattice[1, 0], lattice[2, 1] = 0.7, 0.9
+    return signature_text_of(Cell(lattice, np.concatenate(points), tuple(species))) == wanted
+
+
+@lru_cache(maxsize=20_000)
+def _room(space_group: int, fixed: tuple[str, ...]) -> float:
+    """Return the smallest distance between fixed positions, cell of equal axes; 9 for fewer than two."""
+    points = [(letter, _fixed_points(space_group, letter)) for letter in fixed]
+    gaps = [9.0]
+    metric = np.eye(3)
+    if 143 <= space_group <= 194:
+        metric[0, 1] = metric[1, 0] = -0.5
+    for (_, one), (_, other) in combinations(points, 2):
+        difference = one[:, None, :] - other[None, :, :]
+        steps = difference[:, :, None, :] - np.round(difference)[:, :, None, :] + _NEIGHBOURS
+        gaps.append(float(np.einsum("abni,ij,abnj->abn", steps, metric, steps).min()) ** 0.5)
+    return round(min(gaps), 6)
+
+
+_NEIGHBOURS = np.array(list(product((-1.0, 0.0, 1.0), repeat=3)))
+
+
+@lru_cache(maxsize=4000)
+def _fixed_points(space_group: int, letter: str) -> np.ndarray:
+    """Return (M, 3) fractional coordinates, conventional cell, of a position without free coordinate."""
+    skeleton = SymmetricCrystals.from_skeleton(space_group, [letter], ["H"])
+    return skeleton.to_crystals(primitive=False).frac_coords.numpy().astype(float)
 
 
 def anonymous(text: str) -> tuple[str, tuple[str, ...]]:

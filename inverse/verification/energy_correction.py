@@ -1,8 +1,9 @@
 """Formation energies on the reference's scale from a potential's total energies.
 
-Formation energy = energy per atom - sum of coefficient * fraction over the elements, plus terms for transition
-metals in oxides and fluorides (DFT+U and anion corrections of the Materials Project) and for anions. The
-coefficients were fitted robustly to static energies of DFT cells; cross-validated errors stand beside them.
+Formation energy = energy per atom - sum of coefficient * fraction over the elements, plus terms for
+transition metals in oxides and fluorides (DFT+U and anion corrections of the Materials Project) and for
+anions. The coefficients were fitted robustly to static energies of DFT cells; cross-validated errors stand
+beside them.
 """
 
 import json
@@ -24,8 +25,8 @@ _CORRECTED_METALS = frozenset(["V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W", "Ti
 def correction_features(composition: Mapping[str, float]) -> dict[str, float]:
     """Return the features of a composition: name -> atomic fraction.
 
-    An element's own name; "anion X" when X is the most electronegative element of a compound; "M with X" for a
-    transition metal in an oxide or fluoride.
+    An element's own name; "anion X" when X is the most electronegative element of a compound; "M with X"
+    for a transition metal in an oxide or fluoride.
 
     >>> correction_features({"Fe": 2, "O": 3})
     {'Fe': 0.4, 'O': 0.6, 'anion O': 0.6, 'Fe with O': 0.4}

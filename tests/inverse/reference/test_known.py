@@ -69,6 +69,14 @@ def test_a_signature_leads_back_to_letters_and_to_itself(known):
             assert {s.n_atoms for s in skeletons} == {n_atoms_of(found.text)}
 
 
+def test_the_most_roomy_assignment_comes_first():
+    tungsten_carbide = skeletons_of("187|1 -26m C|1 -26m W", limit=1)[0]
+    letters = {letter for letter, _ in tungsten_carbide.sites}
+    assert letters not in ({"a", "b"}, {"c", "d"}, {"e", "f"}), "one atom straight above the other"
+    zincblende = skeletons_of("216|4 -34m C|4 -34m Si", limit=1)[0]
+    assert {letter for letter, _ in zincblende.sites} in ({"a", "c"}, {"a", "d"}, {"b", "c"}, {"b", "d"})
+
+
 def test_fixed_crystals_are_built_with_signature_and_volume(known):
     for formula in ("TiC", "WC", "TiB2", "W", "Ti3AlC", "C"):
         built = [(s, structure_of(s)) for s in known.signatures_of(formula) if fixed_by_symmetry(s.text)]
