@@ -110,7 +110,7 @@ def _hits_line(run: Run) -> RenderableType:
         table.add_column(head, justify="left" if head == "" else "right")
     rate = summary.hit_rate(run.candidates)
     table.add_row("this run", str(rate.hits), *(str(n) for n in classes.values()), rate_text(rate))
-    for baseline in baselines(run.manifest):
+    for baseline in baselines(run):
         detail = ", ".join(part for part in (baseline.basis, baseline.considered, baseline.note) if part)
         table.add_row(f"baseline: {baseline.name.lower()}", baseline.n_hits, *("" for _ in classes), detail)
     return table

@@ -19,6 +19,9 @@ from surrogates.errors import EngineError, RunFolderError
 MAX_ROWS = 600
 """Candidates shown one by one; candidates.csv holds all of them."""
 
+MAX_DECOMPOSED = 80
+"""Best candidates whose decomposition is worked out (a new chemical system costs about 0.03 s)."""
+
 LIMITS = (
     "Everything is at 0 K and ordered: no temperature, no disorder, no defects, no surfaces.",
     "One magnetic order per crystal, as the potential implies it; other orders are not searched, and "
@@ -83,7 +86,7 @@ def page_data(run: Run) -> dict[str, Any]:
     shown = [c for c in candidates if c.status not in (Status.SCREENED_OUT, Status.PROPOSED)]
     properties = shown_properties(shown, run.config)
     rate = summary.hit_rate(candidates)
-    rows = views.rows(shown[:MAX_ROWS], properties, targets, decompositions(shown[:MAX_ROWS]))
+    rows = views.rows(shown[:MAX_ROWS], properties, targets, decompositions(shown[:MAX_DECOMPOSED]))
     return {
         "name": run.config.name,
         "answer": answer(run),
@@ -92,7 +95,7 @@ def page_data(run: Run) -> dict[str, Any]:
         "rate": rate,
         "rate_text": rate_text(rate),
         "hits_by_class": summary.hits_by_class(candidates),
-        "baselines": baselines(run.manifest),
+        "baselines": baselines(run),
         "columns": views.column_heads(table_properties(properties, targets)),
         "table_properties": [properties.index(p) for p in table_properties(properties, targets)],
         "rows": rows,
@@ -151,9 +154,10 @@ def table_properties(properties: Sequence[str], targets: Sequence[Target]) -> li
     return list(dict.fromkeys([p for p in properties if p in asked or p == "energy_above_hull"]))
 
 
-def baselines(manifest: Mapping[str, Any]) -> list[Baseline]:
+def baselines(run: Run) -> list[Baseline]:
     """Return the look-up and the orderings as the page shows them, also when a run did not compute them."""
-    given = dict(manifest.get("baselines") or {})
+    given = dict(run.manifest.get("baselines") or {})
+    asked = [target.property.name for target in summary.effective_targets(run.config.targets)]
     texts = {
         "lookup": (
             "Look-up",
@@ -164,10 +168,12 @@ def baselines(manifest: Mapping[str, Any]) -> list[Baseline]:
             "Alike elements ordered on the sites of known phases, ranked by mixing the end members.",
         ),
     }
-    return [_baseline(*texts[key], given.get(key)) for key in texts]
+    return [_baseline(*texts[key], given.get(key), asked) for key in texts]
 
 
-def _baseline(name: str, explanation: str, record: Mapping[str, Any] | None) -> Baseline:
+def _baseline(
+    name: str, explanation: str, record: Mapping[str, Any] | None, asked: Sequence[str]
+) -> Baseline:
     if not record:
         return Baseline(name, explanation, "–", "", "not computed in this run", (), "")
     basis = {"dft": "by tabulated DFT", "predicted": "predicted only", "verified": "verified by the judges"}
@@ -179,9 +185,10 @@ def _baseline(name: str, explanation: str, record: Mapping[str, Any] | None) -> 
             ", ".join(
                 f"{wording.symbol(key)} {wording.number(value, key)}"
                 for key, value in (item.get("values") or {}).items()
+                if key in asked
             ),
         )
-        for item in (record.get("best") or [])[:8]
+        for item in (record.get("best") or [])[:6]
     )
     return Baseline(
         name,
