@@ -106,15 +106,6 @@ def load_structure_surrogate(device: str = "auto") -> Surrogate:
     return surrogate
 
 
-PROPOSERS: Mapping[str, Callable[[SearchSpace], Proposer]] = {
-    "decoder": DecoderDraws,
-    "random": RandomSearch,
-    "gradient": GradientSearch,
-    "substitution": lambda space: Substitution(space, lambda: known_prototypes(space.constraints.n_atoms[1])),
-}
-"""search.method -> constructor."""
-
-
 @lru_cache(maxsize=4)
 def known_prototypes(max_atoms: int) -> list[Prototype]:
     """Return the structure types of known materials up to this size, most frequent first; read once."""
@@ -129,6 +120,15 @@ def known_formulas() -> frozenset[str]:
     """Return every formula of the carried tables and signatures."""
     known = KnownMaterials.packaged()
     return frozenset(known.phases.formulas.to_pylist()) | frozenset(known.formulas.to_pylist())  # type: ignore[attr-defined]
+
+
+PROPOSERS: Mapping[str, Callable[[SearchSpace], Proposer]] = {
+    "decoder": DecoderDraws,
+    "random": RandomSearch,
+    "gradient": GradientSearch,
+    "substitution": lambda space: Substitution(space, lambda: known_prototypes(space.constraints.n_atoms[1])),
+}
+"""search.method -> constructor."""
 
 
 def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> Proposer:
