@@ -27,6 +27,13 @@ LOADERS: dict[str, str] = {
 }
 """Kind of checkpoint -> 'module:class' with a `from_checkpoint(checkpoint)` constructor."""
 
+TRAINERS: dict[str, str] = {
+    "structure": "surrogates.training:train_from_settings",
+    "composition": "surrogates.models.composition_fit:train_from_settings",
+    "table": "surrogates.models.kernel_fit:fit_table",
+}
+"""Kind of checkpoint -> 'module:function' that fits it; what `inverse train` calls."""
+
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Old version -> function that turns its manifest into one of the next version."""
 
@@ -111,6 +118,19 @@ def load_surrogate(name_or_path: str | Path = "structure") -> Any:
         names = [path.name for path in packaged.iterdir() if (path / MANIFEST).is_file()]
         raise UnknownNameError.among("surrogate", str(name_or_path), names)
     return _load(str(folder.resolve()), (folder / MANIFEST).stat().st_mtime_ns)
+
+
+def load_trainer(kind: str) -> Callable[..., Any]:
+    """Return the function that fits checkpoints of a kind.
+
+    Raises:
+        UnknownNameError: no such kind.
+    """
+    if kind not in TRAINERS:
+        raise UnknownNameError.among("kind of training", kind, TRAINERS)
+    module, _, name = TRAINERS[kind].partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,12 +110,6 @@ def _number(text: str, formula: str) -> float:
         return float(text) if text else 1.0
     except ValueError:
         raise StructureError(f"formula {formula!r}: {text!r} is not an amount") from None
-
-
-def data_folder() -> Path | None:
-    """Return the folder of the shared data (INVERSE_DATA, else ../shared/data), None when absent."""
-    folder = Path(os.environ.get("INVERSE_DATA") or Path(__file__).parents[2] / "../shared/data")
-    return folder.resolve() if (folder / "tables").is_dir() else None
 
 
 def formula_table(columns: Iterable[tuple[str, str, Mapping[str, float]]]) -> FormulaTable:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import torch
 from torch import Tensor
 
 from surrogates.crystal import N_ELEMENTS
-from surrogates.datasets.tables import SOURCES, TABLE_PROPERTIES, FormulaTable
+from surrogates.datasets.shared import SETTING, data_folder
+from surrogates.datasets.tables import SOURCES, TABLE_PROPERTIES, FormulaTable, read_formula_tables
+from surrogates.errors import ConfigError, DataError, nearest
 from surrogates.models.composition import CompositionCalibration, CompositionEnsemble
 from surrogates.models.composition_features import ElementNodes, statistics
 from surrogates.models.composition_network import CompositionNetwork
@@ -194,3 +198,28 @@ def train_composition(
     errors = held_out_errors(networks, ensemble, table, split, standardisation)
     ensemble.config["training"] = {**training_record(training, table, started), "held_out": errors}
     return ensemble, errors
+
+
+def train_from_settings(
+    settings: Mapping[str, Any], data: Path | None = None, progress: Progress | None = None
+) -> tuple[CompositionEnsemble, dict[str, dict[str, Any]]]:
+    """Return the ensemble trained on the formula tables of a data folder, and its held-out errors.
+
+    Args:
+        settings: keys of CompositionTraining.
+        data: folder that holds tables/ and structures/; the shared data by default.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ConfigError: a setting that does not exist or is out of range.
+        DataError: the tables are missing or damaged.
+    """
+    names = [f.name for f in fields(CompositionTraining)]
+    for key in settings:
+        if key not in names:
+            raise ConfigError(f"composition training: unknown setting {key!r}; {nearest(key, names)}")
+    training = CompositionTraining(**settings)
+    folder = data_folder() if data is None else data
+    if not (folder / "tables").is_dir():
+        raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
+    return train_composition(read_formula_tables(folder), training, progress)

@@ -1,0 +1,108 @@
+"""What a training config may say: one record per kind, validated and frozen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inverse.config_reading import config_error, parse_yaml, read_text
+from surrogates.errors import ConfigError, nearest
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Stage(BaseModel):
+    """What every training config may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9 ._-]{0,80}$")
+    output: Path | None = None
+    data: Path | None = None
+
+
+class CompositionStage(Stage):
+    """The composition surrogate, from the formula tables under `data` (the shared data by default)."""
+
+    kind: Literal["composition"]
+    members: int = Field(default=3, ge=1, le=20)
+    steps: int = Field(default=3600, ge=1)
+    batch: int = Field(default=1024, ge=8)
+    learning_rate: float = Field(default=2e-3, gt=0, lt=1)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    elastic_share: Fraction = 0.15
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    width: int = Field(default=64, ge=4, multiple_of=4)
+    trunk: int = Field(default=224, ge=4)
+    seed: int = Field(default=7, ge=0)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the fit is told."""
+        return self.model_dump(exclude={"kind", "name", "output", "data"})
+
+
+class StructureStage(Stage):
+    """The structure surrogate; `settings` are those of surrogates.training."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: Literal["structure"]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the fit is told; it checks the keys itself."""
+        return dict(self.model_extra or {})
+
+
+class TableStage(Stage):
+    """A user's own table: a CSV of formulas, or a CSV beside a folder of structures.
+
+    `formula` names the column of formulas; with `structures`, `file` names the column of file names
+    or ids. `log: null` takes logarithms when all values are positive and span more than a decade.
+    """
+
+    kind: Literal["table"]
+    data: Path
+    value: str
+    property: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,60}$")
+    symbol: str = ""
+    unit: str = ""
+    formula: str = "formula"
+    structures: Path | None = None
+    file: str = "file"
+    log: bool | None = None
+    folds: int = Field(default=5, ge=2, le=20)
+    seed: int = Field(default=7, ge=0)
+
+
+TrainingStage = CompositionStage | StructureStage | TableStage
+
+STAGES: dict[str, type[TrainingStage]] = {
+    "composition": CompositionStage,
+    "structure": StructureStage,
+    "table": TableStage,
+}
+
+
+def read_stage(config: str | Path | Mapping[str, Any]) -> tuple[TrainingStage, str]:
+    """Return the validated stage of a training config, and where it came from.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown kind or key, or a value that is not valid.
+    """
+    if isinstance(config, Mapping):
+        raw, where, base = dict(config), "training config", Path()
+    else:
+        path = Path(config)
+        raw, where, base = parse_yaml(read_text(path), str(path)), str(path), path.parent
+    kind = raw.get("kind")
+    if kind not in STAGES:
+        raise ConfigError(f"{where}: kind: {kind!r} is not valid; {nearest(str(kind), STAGES)}")
+    model = STAGES[kind]
+    try:
+        stage = model.model_validate(raw)
+    except ValidationError as error:
+        raise config_error(error, model, where) from None
+    given = {key: getattr(stage, key, None) for key in ("data", "output", "structures")}
+    changes = {key: base / p for key, p in given.items() if isinstance(p, Path) and not p.is_absolute()}
+    return stage.model_copy(update=changes), where

@@ -1,0 +1,168 @@
+"""A user's CSV of values by formula, or by structure file, as what a surrogate is fitted to."""
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pymatgen.core import Structure
+
+from inverse.reading import read_structures
+from inverse.training_config import TableStage
+from surrogates.crystal import CrystalBatch
+from surrogates.errors import ConfigError, DataError, EngineError, nearest
+from surrogates.properties import PROPERTIES, Property
+from surrogates.protocol import CompositionBatch
+
+DECADE = 10.0
+"""Positive values that span more than this are fitted in log space unless told otherwise."""
+
+MAX_SKIPPED_SHARE = 0.5
+"""A table of which more rows cannot be used is refused."""
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """Rows that can be learned from, and those that cannot.
+
+    Attributes:
+        property: what the values are.
+        batch: C compositions or crystals.
+        values: C, natural units.
+        formulas: C reduced formulas, the split.
+        is_log: fit logarithms.
+        skipped: (line of the CSV, why).
+    """
+
+    property: Property
+    batch: CompositionBatch | CrystalBatch
+    values: list[float]
+    formulas: list[str]
+    is_log: bool
+    skipped: list[tuple[int, str]]
+
+
+def read_table(request: TableStage) -> UserTable:
+    """Return the table that a training config describes; rows that cannot be used are listed.
+
+    Raises:
+        DataError: a file that is missing or not a CSV, or mostly unusable.
+        ConfigError: a column that does not exist, a unit that contradicts a known property.
+    """
+    key = request.formula if request.structures is None else request.file
+    rows = list(_rows(request.data, key, request.value))
+    known = None if request.structures is None else structures_by_name(request.structures)
+    entries: list[str | Structure] = []
+    values: list[float] = []
+    formulas: list[str] = []
+    skipped: list[tuple[int, str]] = []
+    for line, name, text in rows:
+        try:
+            value = _number(text)
+            entry, formula = (name, _reduced(name)) if known is None else _structure(name, known)
+        except (EngineError, ValueError) as error:
+            skipped.append((line, str(error)))
+            continue
+        entries.append(entry)
+        values.append(value)
+        formulas.append(formula)
+    if not rows:
+        raise DataError(f"{request.data}: no rows below the header")
+    if len(skipped) > MAX_SKIPPED_SHARE * len(rows):
+        first = f"the first in line {skipped[0][0]}: {skipped[0][1]}"
+        raise DataError(f"{request.data}: {len(skipped)} of {len(rows)} rows cannot be used, {first}")
+    is_log = request.log
+    if is_log is None:
+        is_log = min(values) > 0 and max(values) > DECADE * min(values)
+    prop = user_property(request, is_log, values)
+    return UserTable(prop, _batch(entries), values, formulas, is_log, skipped)
+
+
+def user_property(request: TableStage, is_log: bool, values: list[float]) -> Property:
+    """Return the record of the table's property: a known one, or a new one named after the column.
+
+    Raises:
+        ConfigError: a known property in another unit.
+    """
+    name = request.property or "".join(c if c.isalnum() else "_" for c in request.value.lower()).strip("_")
+    if name in PROPERTIES:
+        known = PROPERTIES[name]
+        if request.unit not in ("", known.unit):
+            raise ConfigError(
+                f"unit: {request.unit!r}, but {name} is in {known.unit} everywhere; convert the table"
+            )
+        return known
+    bound = 1e3 * max(abs(v) for v in values)
+    minimum = 0.0 if min(values) >= 0 else -bound
+    where = f"table {request.data.name}"
+    return Property(name, request.symbol or name, request.unit, minimum, bound, where, is_log)
+
+
+def structures_by_name(folder: Path) -> dict[str, Structure | EngineError]:
+    """Return the structures of a folder or file by id, file name and file name without suffix."""
+    found: dict[str, Structure | EngineError] = {}
+    for record in read_structures([folder]):
+        result = record.structure if record.structure is not None else record.error
+        if result is None:
+            continue
+        for name in (record.id, Path(record.file).name, Path(record.file).stem):
+            found.setdefault(name, result)
+    return found
+
+
+def _rows(path: Path, key: str, value: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, key, value) of each row of a CSV with a header; comma, semicolon or tab."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            head = stream.readline()
+            stream.seek(0)
+            delimiter = max(",;\t", key=head.count)
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            columns = [c for c in reader.fieldnames or [] if c]
+            for wanted in (key, value):
+                if wanted not in columns:
+                    raise ConfigError(f"{path}: no column {wanted!r}; {nearest(wanted, columns)}")
+            for row in reader:
+                yield reader.line_num, (row[key] or "").strip(), (row[value] or "").strip()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
+
+
+def _number(text: str) -> float:
+    if not text:
+        raise ValueError("no value")
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a finite number")
+    return value
+
+
+def _reduced(formula: str) -> str:
+    """Return the formula with its atomic fractions rounded: rows that differ less are one formula."""
+    if not formula:
+        raise ValueError("no formula")
+    fractions = CompositionBatch.from_formulas([formula]).fractions[0]
+    return " ".join(f"{z}:{float(fractions[z]):.4f}" for z in fractions.nonzero().flatten().tolist())
+
+
+def _structure(name: str, known: dict[str, Structure | EngineError]) -> tuple[Structure, str]:
+    result = known.get(name)
+    if result is None:
+        raise ValueError(f"no structure called {name!r}; {nearest(name, known)}" if name else "no file name")
+    if isinstance(result, EngineError):
+        raise result
+    return result, result.composition.reduced_formula
+
+
+def _batch(entries: list[str | Structure]) -> CompositionBatch | CrystalBatch:
+    structures = [e for e in entries if isinstance(e, Structure)]
+    if structures:
+        return CrystalBatch.from_structures(structures, dtype=torch.float64)
+    return CompositionBatch.from_formulas([e for e in entries if isinstance(e, str)])
