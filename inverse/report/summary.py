@@ -1,6 +1,7 @@
 """What a run amounts to: hits by class, optimism gap, funnel, binding target, nearest wish. Pure."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from surrogates.properties import ENERGY_ABOVE_HULL
 
 DEFAULT_HULL_LIMIT = 0.1
 """eV/atom: what counts as a hit where the config names no hull target."""
+
+_NUMBER = re.compile(r"(?<!\S)[-−]?\d+(?:\.\d+)?(?:\s*(?:eV/atom|eV/Å|Å|GPa|s|%))?(?!\S)")
 
 STARTED = (Status.FAILED, Status.VERIFIED, Status.HIT)
 """Statuses of candidates whose verification was started: the denominator of every rate."""
@@ -66,13 +69,13 @@ class FunnelStage:
 
 @dataclass(frozen=True)
 class TargetMiss:
-    """How often a hard target was missed by converged candidates.
+    """How often a hard target was missed by candidates that the judges gave values for.
 
     Attributes:
         target: which.
-        missed: verified candidates beyond it.
+        missed: candidates whose verified value is beyond it, stopped ones included.
         missed_alone: of these, how many met all others.
-        unknown: verified candidates without a value.
+        unknown: candidates with other verified values but not this one.
     """
 
     target: Target
@@ -176,12 +179,16 @@ def verified_value(candidate: Candidate, property_name: str) -> float | None:
 
 
 def reason_name(reason: str) -> str:
-    """Return the constraint or stage that a reason starts with.
+    """Return the constraint or stage that a reason starts with; numbers go, so that it can be counted.
 
-    >>> reason_name("distances: W-W 1.2 Å")
-    'distances'
+    >>> reason_name("distances: W-W 1.2 Å"), reason_name("after relaxation: novelty: in mp")
+    ('distances', 'after relaxation: novelty')
+    >>> reason_name("energy above hull 0.45 eV/atom: the ladder stops")
+    'energy above hull'
     """
-    return reason.split(":", 1)[0].strip() or "no reason given"
+    parts = [part.strip() for part in reason.split(":")]
+    name = ": ".join(parts[:2]) if parts[0] == "after relaxation" else parts[0]
+    return " ".join(_NUMBER.sub(" ", name).split()) or "no reason given"
 
 
 def funnel(
@@ -225,24 +232,21 @@ def effective_targets(targets: Sequence[Target]) -> list[Target]:
 
 
 def target_misses(candidates: Iterable[Candidate], targets: Sequence[Target]) -> list[TargetMiss]:
-    """Return for each hard target how many converged candidates missed it; the binding one first.
+    """Return for each hard target how many judged candidates missed it; the binding one first.
 
     A target binds when it is the only one missed most often; ties are broken by all misses.
     """
     hard = effective_targets(targets)
     tallies = {target: [0, 0, 0] for target in hard}
     for candidate in candidates:
-        if candidate.status not in (Status.VERIFIED, Status.HIT):
+        values = {t: verified_value(candidate, t.property.name) for t in hard}
+        if candidate.status not in STARTED or not any(value is not None for value in values.values()):
             continue
-        missed = []
+        missed = [t for t, value in values.items() if value is not None and not t.is_met(value)]
         for target in hard:
-            value = verified_value(candidate, target.property.name)
-            if value is None:
-                tallies[target][2] += 1
-            elif not target.is_met(value):
-                tallies[target][0] += 1
-                missed.append(target)
-        if len(missed) == 1:
+            tallies[target][0] += target in missed
+            tallies[target][2] += values[target] is None
+        if len(missed) == 1 and candidate.status is not Status.FAILED:
             tallies[missed[0]][1] += 1
     misses = [TargetMiss(target, *tally) for target, tally in tallies.items()]
     return sorted(misses, key=lambda miss: (-miss.missed_alone, -miss.missed))
@@ -294,15 +298,12 @@ def _wish(candidate: Candidate, hard: Sequence[Target], basis: str) -> Wish | No
     distance = 0.0
     for target in hard:
         name = target.property.name
-        if basis == "verified":
-            value = verified_value(candidate, name)
-        else:
+        value = verified_value(candidate, name) if basis == "verified" else None
+        if value is None:
             predicted = candidate.predictions.get(name)
             value = predicted.mean if predicted is not None and math.isfinite(predicted.mean) else None
         if value is None:
-            if basis == "predicted":
-                continue
-            return None
+            continue
         if (miss := violation(target, value)) > 0:
             bounds[name] = (target.lower, target.upper, value)
             distance = max(distance, miss)
