@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from inverse.config_fields import Flag, Number, Part, Seconds, Text, Whole
 from inverse.config_reading import config_error, one_line, parse_yaml, read_text
 from inverse.constraints import Constraints, infeasibility
+from inverse.element_groups import element_groups
 from inverse.types import Target
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import PROPERTIES, property_named
@@ -246,4 +247,6 @@ def config_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file, for editors."""
     schema = CampaignConfig.model_json_schema(by_alias=True)
     schema["properties"]["targets"]["propertyNames"] = {"enum": sorted(PROPERTIES)}
+    groups = schema["$defs"]["Elements"]["properties"]["exclude_groups"]
+    groups["items"] = {"enum": sorted(element_groups())}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
