@@ -121,7 +121,7 @@ def plus_minus(mean: float, std: float, name: str) -> str:
     """
     digits = number(std, name)
     if unit(name) == "GPa" and abs(mean) >= 20:
-        digits = f"{std:.0f}"
+        digits = f"{std:.0f}" if std >= 1 else f"{std:.1g}"
     return f"{number(mean, name)} ± {digits}"
 
 
