@@ -156,7 +156,7 @@ def _families(config: CampaignConfig, facts: Facts, known: KnownMaterials) -> It
         amounts = Composition(entry.formula).get_el_amt_dict()
         if not allowed.issuperset(amounts) or sum(amounts.values()) > most:
             continue
-        signature = _smallest(known.signatures_of(entry.formula), entry.n_atoms)
+        signature = _smallest(known.signatures_of_reduced(entry.formula), entry.n_atoms)
         if signature is None or n_atoms_of(signature.text) > most:
             continue
         for element, count in amounts.items():

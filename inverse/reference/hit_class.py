@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pymatgen.core import Composition, Lattice, Structure
+from pymatgen.core import Lattice, Structure
 
 from inverse.reference.hull import ReferenceHull
 from inverse.reference.known import KnownMaterials
@@ -112,7 +112,7 @@ class HitClassifier:
         return n_elements, -round(member.unchanged, 6), 10.0 if energy is None else energy
 
     def _matches_carried(self, member: _EndMember) -> bool:
-        carried = self.known.signatures_of(member.formula)
+        carried = self.known.signatures_of_reduced(member.formula)
         volume = member.cell.volume_per_atom
         texts = {
             s.text for s in carried if abs(volume - s.volume_per_atom) <= VOLUME_TOLERANCE * s.volume_per_atom
@@ -153,4 +153,4 @@ def _end_members(cell: Cell) -> Iterator[_EndMember]:
         name = mapped.reduced_formula
         if name != formula:
             unchanged = sum(a == b for a, b in zip(cell.species, mapped.species)) / len(cell.species)
-            yield _EndMember(Composition(name).reduced_formula, mapping, mapped, unchanged)
+            yield _EndMember(name, mapping, mapped, unchanged)

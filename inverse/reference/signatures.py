@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -107,8 +108,8 @@ class Cell:
             name = structure.composition.reduced_formula or "empty structure"
             raise StructureError(f"{name}: only ordered crystals have a signature")
         species = tuple(getattr(site.specie, "element", site.specie).symbol for site in structure)
-        lattice = np.asarray(structure.lattice.matrix, dtype=float)
-        coords = np.asarray(structure.frac_coords, dtype=float)
+        lattice = np.ascontiguousarray(structure.lattice.matrix, dtype=float)
+        coords = np.ascontiguousarray(structure.frac_coords, dtype=float)
         if not (np.isfinite(lattice).all() and np.isfinite(coords).all()):
             raise StructureError(
                 f"{structure.composition.reduced_formula}: lattice or coordinates are not finite"
@@ -123,7 +124,7 @@ class Cell:
     @property
     def reduced_formula(self) -> str:
         """Reduced formula as pymatgen writes it."""
-        return Composition(Counter(self.species)).reduced_formula
+        return _reduced_formula(tuple(sorted(Counter(self.species).items())))
 
     def mapped(self, mapping: Mapping[str, str]) -> "Cell":
         """Return the cell with elements renamed; those not in `mapping` stay."""
@@ -145,35 +146,54 @@ def signature(structure: Structure, symprec: float = CARRIED_SYMPREC) -> Signatu
 
 def signature_text(cell: Cell, symprec: float = CARRIED_SYMPREC) -> str | None:
     """Return the signature's text, None where spglib finds no symmetry at this tolerance."""
+    found = _orbits(_bytes(cell.lattice), _bytes(cell.frac_coords), _numbers(cell.species), symprec)
+    if found is None:
+        return None
+    space_group, orbits = found
+    return format_signature(space_group, [Orbit(n, symbol, cell.species[atom]) for n, symbol, atom in orbits])
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    return np.ascontiguousarray(array, dtype=float).tobytes()
+
+
+@lru_cache(maxsize=8192)
+def _orbits(
+    lattice: bytes, frac_coords: bytes, numbers: tuple[int, ...], symprec: float
+) -> tuple[int, tuple[tuple[int, str, int], ...]] | None:
+    """Return the space group and per orbit (multiplicity, sorted site symmetry, an atom); None on failure.
+
+    Depends on which atoms are alike, not on what they are: maps of elements share it.
+    """
     import spglib
 
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # at loose tolerances spglib writes to the terminal
-    numbers = _numbers(cell.species)
-    arrays: Any = (cell.lattice, cell.frac_coords, numbers)
+    cell: Any = (np.frombuffer(lattice).reshape(3, 3), np.frombuffer(frac_coords).reshape(-1, 3), numbers)
     try:
-        dataset = spglib.get_symmetry_dataset(arrays, symprec=symprec)
+        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception:
         return None
     if dataset is None:
         return None
     ratio = len(dataset.std_types) / len(numbers)
-    orbits: dict[int, list[int]] = {}
+    atoms: dict[int, list[int]] = {}
     for atom, orbit in enumerate(dataset.crystallographic_orbits):
-        orbits.setdefault(int(orbit), []).append(atom)
-    described = [
-        Orbit(
-            round(len(atoms) * ratio),
-            "".join(sorted(dataset.site_symmetry_symbols[atoms[0]])),
-            cell.species[atoms[0]],
-        )
-        for atoms in orbits.values()
-    ]
-    return format_signature(int(dataset.number), described)
+        atoms.setdefault(int(orbit), []).append(atom)
+    described = (
+        (round(len(own) * ratio), "".join(sorted(dataset.site_symmetry_symbols[own[0]])), own[0])
+        for own in atoms.values()
+    )
+    return int(dataset.number), tuple(described)
 
 
-def _numbers(species: Sequence[str]) -> list[int]:
+def _numbers(species: Sequence[str]) -> tuple[int, ...]:
     order = {symbol: i + 1 for i, symbol in enumerate(dict.fromkeys(species))}
-    return [order[s] for s in species]
+    return tuple(order[s] for s in species)
+
+
+@lru_cache(maxsize=65536)
+def _reduced_formula(amounts: tuple[tuple[str, int], ...]) -> str:
+    return Composition(dict(amounts)).reduced_formula
 
 
 def format_signature(space_group: int, orbits: Sequence[Orbit]) -> str:

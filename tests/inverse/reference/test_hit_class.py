@@ -121,7 +121,7 @@ MAX_PHASE = Structure.from_spacegroup(
     "Pm-3m", Lattice.cubic(4.16), ["Ti", "Al", "C"], [[0.5, 0.5, 0], [0, 0, 0], [0.5, 0.5, 0.5]]
 )
 SPINEL = Structure.from_spacegroup(
-    "Fd-3m", Lattice.cubic(8.08), ["Mg", "Al", "O"], [[1 / 8] * 3, [0.5] * 3, [0.2624] * 3]
+    "Fd-3m", Lattice.cubic(8.08), ["Mg", "Al", "O"], [[0, 0, 0], [5 / 8] * 3, [0.3874] * 3]
 )
 HALF_HEUSLER = Structure.from_spacegroup(
     "F-43m", Lattice.cubic(5.93), ["Ti", "Ni", "Sn"], [[0, 0, 0], [0.25] * 3, [0.5] * 3]
@@ -133,6 +133,7 @@ def test_compounds_of_unlike_elements_derive_from_nothing(classifier, structure)
     result = classifier.classify(structure)
     assert result.derivative_of == ""
     assert result.hit_class is HitClass.KNOWN
+    assert result.new_structure is False
 
 
 def test_new_structure_needs_a_carried_signature(classifier):
