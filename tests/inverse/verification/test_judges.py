@@ -1,0 +1,130 @@
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from inverse.verification import judges, potentials
+from inverse.verification.judge import Judge, RelaxationVerdict
+from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
+from inverse.verification.potentials import available_potentials, load_potential
+from surrogates.errors import ConfigError, MissingExtraError, UnknownNameError, UnsupportedElementError
+from tests import crystals
+
+EMT = "ase.calculators.emt:EMT"
+MORSE = "tests.stand_in_potential:pairwise"
+
+
+def ladder(**arguments):
+    defaults = {"formation_energy": lambda *_: -0.2, "hull_energy": lambda *_: 0.03}
+    return LadderVerifier(panel_named(arguments.pop("potential", EMT)), **defaults | arguments)
+
+
+def test_energies_come_from_the_reference():
+    verdict = ladder().verify_one(crystals.l1_2())
+    assert verdict.values["formation_energy_per_atom"].mean == -0.2
+    assert verdict.values["energy_above_hull"].mean == 0.03
+    assert verdict.values["energy_above_hull"].potential == EMT
+    assert [s.name for s in verdict.ladder] == ["relaxed", "hull", "tensor"]
+
+
+def test_a_hopeless_energy_stops_the_ladder_with_its_reason():
+    verdict = ladder(hull_energy=lambda *_: 0.9, stop_above_hull=0.6).verify_one(crystals.fcc())
+    assert not verdict.converged
+    assert verdict.reason == "energy above hull 0.90 eV/atom: the ladder stops"
+    assert "shear_modulus_vrh" not in verdict.values
+    assert verdict.values["energy_above_hull"].mean == 0.9
+
+
+def test_an_element_outside_the_reference_is_noted_not_fatal():
+    def refuse(*_):
+        raise UnsupportedElementError("element Po has no reference phase")
+
+    verdict = ladder(hull_energy=refuse).verify_one(crystals.fcc())
+    assert verdict.converged
+    assert "no_hull" in verdict.flags
+    assert "energy_above_hull" not in verdict.values
+    assert any(stage.reason == "element Po has no reference phase" for stage in verdict.ladder)
+
+
+def test_a_surprise_is_a_failed_verification():
+    def surprise(*_):
+        raise RuntimeError("out of cheese")
+
+    verdict = ladder(hull_energy=surprise).verify_one(crystals.fcc())
+    assert verdict.reason == "RuntimeError: out of cheese"
+
+
+def test_an_element_the_potential_does_not_know_is_named(monkeypatch):
+    known = potentials.Potential(EMT, load_potential(EMT).calculator, frozenset(["Cu"]))
+    monkeypatch.setattr("inverse.verification.judge.load_potential", lambda name: known)
+    verdict = ladder().verify_one(crystals.l1_2("Cu", "Zr"))
+    assert verdict.reason == f"{EMT} does not know the element Zr"
+
+
+def test_judges_that_disagree_fail_the_candidate(monkeypatch):
+    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
+    expanded = crystals.fcc("Cu", 4.2)
+    original = Judge.relax
+
+    def relax(self, structure, deadline=float("inf")):
+        if self.potential == MORSE:
+            return RelaxationVerdict(MORSE, expanded, -1.0)
+        return original(self, structure, deadline)
+
+    monkeypatch.setattr(Judge, "relax", relax)
+    verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+    verdict = verifier.verify_one(crystals.fcc())
+    assert verdict.reason.startswith("judges disagree on the phase: volumes per atom")
+    assert not verdict.converged
+
+
+def test_phases_are_compared_by_cell_and_sites():
+    assert phase_disagreement(crystals.fcc("Cu", 3.6), crystals.fcc("Cu", 3.65)) == ""
+    bcc = Structure.from_spacegroup("Im-3m", Lattice.cubic(2.86), ["Cu"], [[0, 0, 0]])
+    assert phase_disagreement(crystals.fcc("Cu", 3.6), bcc) == "relaxed cells do not match"
+
+
+def test_two_judges_each_relax_for_themselves():
+    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
+    verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+    verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
+    stages = [stage.name for stage in verdict.ladder]
+    assert stages[:3] == ["relaxed", "hull", "bulk modulus"]
+    assert f"relaxed by {MORSE}" in stages
+
+
+def test_the_panel_of_record(monkeypatch):
+    monkeypatch.setattr(judges, "available_potentials", lambda: {"7net-l3i5": True})
+    panel = panel_named("auto")
+    assert (panel.energy, panel.bulk, panel.shear) == ("7net-l3i5", "7net-l3i5", "diep")
+    referee = panel_named("auto", referee=True)
+    assert (referee.bulk, referee.shear) == ("diep", "7net-l3i5")
+    monkeypatch.setattr(judges, "available_potentials", lambda: {"7net-l3i5": False})
+    panel = panel_named("auto")
+    assert (panel.energy, panel.bulk, panel.shear) == ("chgnet", "diep", "diep")
+    with pytest.raises(MissingExtraError, match=r"inverse-crystals\[sevenn\]"):
+        panel_named("auto", referee=True)
+    assert not panel_named("diep").has_energy
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("7net-l3i", "did you mean '7net-l3i5'"),
+        ("no.such.module:factory", r"no module 'no\.such\.module'"),
+        ("ase.calculators.emt:EMTT", "did you mean 'EMT'"),
+    ],
+)
+def test_unknown_potentials_are_named(name, message):
+    with pytest.raises(UnknownNameError, match=message):
+        load_verifier(name, store="", workers=0)
+
+
+def test_a_factory_must_make_a_calculator():
+    with pytest.raises(ConfigError, match="returned a int, not an ASE calculator"):
+        load_potential("tests.stand_in_potential:not_a_calculator")
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not any(available_potentials().values())
+    with pytest.raises(MissingExtraError, match=r"needs the package 'sevenn': .*inverse-crystals\[sevenn\]"):
+        potentials.check_potential("7net-0")

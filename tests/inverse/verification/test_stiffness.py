@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import torch
+
+from inverse.verification.potentials import Potential, SinglePoint, load_potential
+from inverse.verification.relaxation import RelaxationSettings, relax
+from inverse.verification.stiffness import StiffnessSettings, bulk_only, coupled_modes, stiffness
+from inverse.verification.symmetric_cell import SymmetricCell
+from surrogates import elasticity
+from surrogates.errors import VerificationError
+from tests import crystals
+from tests.inverse.verification.brute_force import brute_force_stiffness
+
+EMT = "ase.calculators.emt:EMT"
+MORSE = "tests.stand_in_potential:pairwise"
+TIGHT = RelaxationSettings(force=1e-4, stress=1e-3)
+
+
+def relaxed(structure, potential):
+    cell = relax(SymmetricCell.from_structure(structure), potential, TIGHT).cell
+    return SymmetricCell.from_structure(cell.to_structure())
+
+
+def moduli(tensor):
+    tensor = torch.as_tensor(np.array(tensor))[None]
+    return float(elasticity.hill_bulk_modulus(tensor)), float(elasticity.hill_shear_modulus(tensor))
+
+
+@pytest.mark.parametrize(
+    ("name", "structure"),
+    [
+        (EMT, crystals.fcc("Cu")),
+        (EMT, crystals.hcp("Cu")),
+        (EMT, crystals.l1_2("Cu", "Au")),
+        (MORSE, crystals.hcp("Ti", 2.9, 4.7)),
+        (MORSE, crystals.low_symmetry()),
+    ],
+)
+def test_the_formula_agrees_with_relaxing_every_strained_cell(name, structure):
+    potential = load_potential(name)
+    cell = relaxed(structure, potential)
+    ours = stiffness(cell, potential)
+    theirs = brute_force_stiffness(cell.to_structure(), potential.calculator, relax_ions=True)
+    clamped = brute_force_stiffness(cell.to_structure(), potential.calculator, relax_ions=False)
+    scale = np.abs(theirs).max()
+    np.testing.assert_allclose(ours.clamped, clamped, atol=0.005 * scale)
+    np.testing.assert_allclose(ours.relaxed, theirs, atol=0.01 * scale)
+    assert ours.is_stable
+    assert (ours.bulk_modulus, ours.shear_modulus) == pytest.approx(moduli(theirs), rel=0.01)
+
+
+def test_internal_strain_softens_what_it_should():
+    potential = load_potential(MORSE)
+    result = stiffness(relaxed(crystals.low_symmetry(), potential), potential)
+    softening = np.linalg.eigvalsh(result.clamped - result.relaxed)
+    assert softening.min() > -1e-2
+    assert softening.max() > 1.0
+
+
+def test_bulk_alone_is_the_bulk_modulus_of_the_whole_tensor():
+    potential = load_potential(MORSE)
+    for structure in (crystals.low_symmetry(), crystals.hcp("Ti", 2.9, 4.7), crystals.fcc("Al", 3.5)):
+        cell = relaxed(structure, potential)
+        whole, alone = (
+            stiffness(cell, potential, settings)
+            for settings in (StiffnessSettings(), bulk_only(StiffnessSettings()))
+        )
+        assert alone.bulk_modulus == pytest.approx(whole.bulk_modulus, rel=0.01)
+        assert np.isnan(alone.shear_modulus)
+        assert alone.n_evaluations < whole.n_evaluations
+
+
+def test_the_frame_does_not_matter_to_the_moduli():
+    potential = load_potential(MORSE)
+    structure = crystals.low_symmetry()
+    turned = structure.copy()
+    turned.make_supercell([[1, 1, 0], [0, 1, 0], [0, 0, 1]], to_unit_cell=False)
+    results = [stiffness(relaxed(s, potential), potential) for s in (structure, turned)]
+    assert results[0].bulk_modulus == pytest.approx(results[1].bulk_modulus, rel=1e-3)
+    assert results[0].shear_modulus == pytest.approx(results[1].shear_modulus, rel=1e-3)
+
+
+def test_symmetry_keeps_the_number_of_cells_small():
+    potential = load_potential(EMT)
+    once = StiffnessSettings(repeat_factor=0.0)
+    assert stiffness(relaxed(crystals.fcc(), potential), potential, once).n_evaluations == 3
+    assert stiffness(relaxed(crystals.hcp(), potential), potential, once).n_evaluations <= 8
+
+
+def test_rock_salt_has_no_mode_that_couples_to_strain():
+    cell = SymmetricCell.from_structure(rock_salt())
+    assert len(coupled_modes(cell, np.eye(6))) == 0
+    assert len(coupled_modes(SymmetricCell.from_structure(crystals.diamond()), np.eye(6))) == 3
+
+
+def rock_salt():
+    from pymatgen.core import Lattice, Structure
+
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+class Harmonic:
+    """A potential with a stiffness and an optical spring of our choice; stress and force are linear."""
+
+    name = "harmonic"
+    elements = frozenset(["C"])
+
+    def __init__(self, tensor, spring, cell, quadratic=0.0):
+        self.tensor, self.spring, self.start, self.quadratic = tensor, spring, cell, quadratic
+
+    def evaluate(self, numbers, lattice, frac_coords):
+        strain = np.linalg.solve(self.start.lattice, lattice) - np.eye(3)
+        trace = np.trace(strain)
+        stress = self.tensor * (1 + self.quadratic * trace**2) * strain
+        shift = (frac_coords - self.start.frac_coords) @ self.start.lattice
+        return SinglePoint(0.0, -self.spring * (shift - shift.mean(axis=0)), stress)
+
+
+def test_a_negative_coupled_mode_is_unstable_not_a_number():
+    cell = SymmetricCell.from_structure(crystals.diamond())
+    result = stiffness(cell, Harmonic(1.0, -1.0, cell))
+    assert not result.is_stable
+    assert "unstable_mode" in result.flags
+    assert np.isnan(result.bulk_modulus)
+    assert result.lowest_mode == pytest.approx(-1.0, rel=0.01)
+
+
+def test_a_soft_mode_is_dropped_and_reported():
+    cell = SymmetricCell.from_structure(crystals.diamond())
+    result = stiffness(cell, Harmonic(1.0, 0.01, cell))
+    assert result.is_stable
+    assert result.flags == ("soft_mode_dropped",)
+
+
+def test_a_tensor_that_is_not_positive_definite_is_unstable():
+    cell = SymmetricCell.from_structure(crystals.fcc())
+    result = stiffness(cell, Harmonic(-0.5, 1.0, cell))
+    assert not result.is_stable
+    assert "unstable_tensor" in result.flags
+    assert result.lowest_eigenvalue < 0
+
+
+def test_a_stiffness_that_depends_on_the_amplitude_is_flagged():
+    cell = SymmetricCell.from_structure(crystals.fcc())
+    result = stiffness(cell, Harmonic(1.0, 1.0, cell, quadratic=400.0))
+    assert "amplitude_dependent" in result.flags
+    assert result.bulk_amplitude > 0.05 * result.bulk_modulus
+
+
+def test_the_deadline_ends_a_tensor():
+    cell = SymmetricCell.from_structure(crystals.fcc())
+    with pytest.raises(VerificationError, match="time limit during the elastic tensor by harmonic"):
+        stiffness(cell, Harmonic(1.0, 1.0, cell), deadline=0.0)
+
+
+@pytest.mark.potential
+def test_tungsten_by_diep():
+    """diep's own W: K 321, G 155 (experiments/LOG.md); MP PBE: K 304, G 147."""
+    potential = load_potential("diep")
+    assert isinstance(potential, Potential)
+    from pymatgen.core import Lattice, Structure
+
+    structure = Structure.from_spacegroup("Im-3m", Lattice.cubic(3.17), ["W"], [[0, 0, 0]])
+    cell = relax(SymmetricCell.from_structure(structure), potential).cell
+    result = stiffness(cell, potential)
+    assert result.bulk_modulus == pytest.approx(321, abs=4)
+    assert result.shear_modulus == pytest.approx(155, abs=5)
+    assert result.n_evaluations == 6

@@ -1,0 +1,126 @@
+import sqlite3
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from inverse.verification.judge import Judge, JudgeSettings
+from inverse.verification.relaxation import RelaxationSettings
+from inverse.verification.store import (
+    VerificationStore,
+    canonical_structure,
+    default_store_path,
+    verification_key,
+)
+from surrogates.errors import DataError
+from tests import crystals
+
+EMT = "ase.calculators.emt:EMT"
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = VerificationStore(tmp_path / "deep" / "store.db")
+    yield opened
+    opened.close()
+
+
+def test_what_is_put_comes_back(store):
+    store.put("key", {"energy": -1.25, "nan": float("nan")}, "Cu", EMT, "relax", "abc")
+    assert store.get("key") == {"energy": -1.25, "nan": None}
+    assert store.get("other") is None
+    assert len(store) == 1
+
+
+def test_the_key_is_the_crystal_not_its_description():
+    primitive = crystals.l1_2()
+    supercell = primitive * (2, 1, 1)
+    shuffled = Structure.from_sites(list(reversed(primitive.sites)))
+    keys = {
+        verification_key(canonical_structure(s), EMT, "relax", "abc")
+        for s in (primitive, supercell, shuffled)
+    }
+    assert len(keys) == 1
+    other = canonical_structure(crystals.l1_2("Au", "Cu"))
+    assert verification_key(other, EMT, "relax", "abc") not in keys
+    same = canonical_structure(primitive)
+    assert verification_key(same, EMT, "tensor", "abc") not in keys
+    assert verification_key(same, EMT, "relax", "abd") not in keys
+    assert verification_key(same, "diep", "relax", "abc") not in keys
+
+
+def test_canonical_structures_are_fixed_points():
+    once = canonical_structure(crystals.low_symmetry())
+    twice = canonical_structure(once)
+    np.testing.assert_allclose(once.lattice.matrix, twice.lattice.matrix, atol=2e-5)
+
+
+def test_nothing_is_computed_twice_unless_asked(store, monkeypatch):
+    structure = crystals.hcp()
+    first = Judge(EMT, store=store).relax(structure)
+    tensor = Judge(EMT, store=store).tensor(first.structure)
+    rows = len(store)
+    monkeypatch.setattr("inverse.verification.judge.load_potential", lambda name: pytest.fail("asked again"))
+    again = Judge(EMT, store=store).relax(structure)
+    assert again.energy == first.energy
+    assert again.structure == first.structure
+    assert Judge(EMT, store=store).tensor(again.structure) == tensor
+    assert len(store) == rows
+
+
+def test_reuse_false_asks_afresh_and_still_writes(store):
+    Judge(EMT, store=store).relax(crystals.fcc())
+    key = verification_key(canonical_structure(crystals.fcc()), EMT, "relax", JudgeSettings().digest)
+    store.put(key, {"energy": 99.0, "reason": "planted"}, "Cu", EMT, "relax", "")
+    assert Judge(EMT, store=store).relax(crystals.fcc()).reason == "planted"
+    fresh = Judge(EMT, store=store, reuse=False).relax(crystals.fcc())
+    assert fresh.reason == ""
+    assert store.get(key)["energy"] == pytest.approx(fresh.energy)
+
+
+def test_other_settings_are_other_rows(store):
+    Judge(EMT, store=store).relax(crystals.fcc())
+    loose = JudgeSettings(relaxation=RelaxationSettings(force=0.1))
+    assert loose.digest != JudgeSettings().digest
+    Judge(EMT, loose, store=store).relax(crystals.fcc())
+    assert len(store) == 2
+
+
+def test_failures_are_remembered_but_not_time_limits(store):
+    colliding = Structure(Lattice.cubic(4.0), ["Cu", "Cu"], [[0, 0, 0], [0.05, 0.02, 0]])
+    assert "colliding" in Judge(EMT, store=store).relax(colliding).reason
+    assert len(store) == 1
+    assert "time limit" in Judge(EMT, store=store).relax(crystals.fcc(), deadline=0.0).reason
+    assert len(store) == 1
+
+
+def test_a_damaged_store_is_named(tmp_path):
+    path = tmp_path / "store.db"
+    path.write_bytes(b"this is no database, and long enough to be read as one" * 40)
+    with pytest.raises(DataError, match=r"store\.db cannot be opened .*INVERSE_STORE"):
+        VerificationStore(path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be opened"):
+        VerificationStore(tmp_path / "file" / "store.db")
+
+
+def test_a_row_that_cannot_be_written_is_not_the_end(store, caplog):
+    store._connection.execute("PRAGMA query_only = ON")
+    store.put("key", {}, "Cu", EMT, "relax", "abc")
+    assert "was not written" in caplog.text
+
+
+def test_several_processes_may_hold_it(store):
+    other = sqlite3.connect(store.path)
+    assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    other.close()
+
+
+def test_the_environment_names_the_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("INVERSE_STORE", str(tmp_path / "mine.db"))
+    assert default_store_path() == tmp_path / "mine.db"
+    monkeypatch.delenv("INVERSE_STORE")
+    assert default_store_path().name == "verifications.db"

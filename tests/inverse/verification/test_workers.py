@@ -1,0 +1,80 @@
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from inverse.verification import workers
+from inverse.verification.judges import load_verifier
+from inverse.verification.workers import default_workers
+from surrogates.errors import VerificationError
+from tests import crystals
+
+HANGS = "tests.stand_in_potential:hangs_on_gold"
+DIES = "tests.stand_in_potential:dies_on_gold"
+
+
+def test_a_worker_that_dies_costs_one_candidate():
+    with load_verifier(DIES, store="", workers=1) as pool:
+        verdicts = pool.verify([crystals.fcc("Cu"), crystals.fcc("Au", 4.0), crystals.fcc("Ni", 3.5)])
+    assert [v.converged for v in verdicts] == [True, False, True]
+    assert "the worker ended" in verdicts[1].reason
+
+
+def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
+    monkeypatch.setattr(workers, "GRACE", 0.0)
+    with load_verifier(HANGS, store="", workers=1, seconds_limit=6.0) as pool:
+        pool.start()
+        verdicts = pool.verify([crystals.fcc("Au", 4.0), crystals.fcc("Cu")])
+    assert verdicts[0].reason == "time limit of 6 s"
+    assert not verdicts[0].converged
+    assert verdicts[1].converged, verdicts[1].reason
+
+
+def test_results_come_as_they_finish_and_nothing_new_begins_after_a_stop():
+    with load_verifier("ase.calculators.emt:EMT", store="", workers=1) as pool:
+        seen = []
+        for position, verdict in pool.verify_each([crystals.fcc()] * 5, lambda: len(seen) >= 2):
+            seen.append((position, verdict.converged))
+        assert 2 <= len(seen) <= 3
+        assert [position for position, _ in seen] == list(range(len(seen)))
+        assert pool.verify([crystals.fcc()])[0].converged
+    assert not multiprocessing.active_children()
+
+
+def test_workers_that_cannot_start_end_the_run_with_the_reason(monkeypatch):
+    pool = workers.VerifierPool(workers.WorkerPlan("no.such:potential", store=""), 1)
+    with pytest.raises(VerificationError, match=r"workers do not start: .*no\.such"):
+        pool.verify([crystals.fcc()])
+    pool.close()
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    script = (
+        "from inverse.verification.judges import load_verifier\n"
+        "if __name__ == '__main__':\n"
+        "    pool = load_verifier('ase.calculators.emt:EMT', store='', workers=1)\n"
+        "    pool.start()\n"
+        "    print(pool._workers[0].process.pid, flush=True)\n"
+        "    import time; time.sleep(600)\n"
+    )
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.5)
+    pytest.fail("the worker outlived its parent")
+
+
+def test_there_is_always_a_worker():
+    assert default_workers() >= 1

@@ -1,0 +1,83 @@
+"""A fast analytic potential for any element, and badly behaved ones: `tests.stand_in_potential:pairwise`."""
+
+import os
+import time
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+CUTOFF = 6.0
+STEEPNESS = 1.5
+DEPTH = 0.6
+
+
+class Pairwise(Calculator):
+    """Morse pairs between all elements, smooth to zero at the cutoff; minimum at the sum of covalent radii."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        i, j, d, vectors = neighbor_list("ijdD", self.atoms, CUTOFF)
+        radii = covalent_radii[self.atoms.numbers]
+        rest = 1.05 * (radii[i] + radii[j])
+        decay = np.exp(-STEEPNESS * (d - rest))
+        pair, slope = DEPTH * (decay**2 - 2 * decay), 2 * STEEPNESS * DEPTH * (decay - decay**2)
+        x = d / CUTOFF
+        smooth, smooth_slope = (1 - x**2) ** 3, -6 * x * (1 - x**2) ** 2 / CUTOFF
+        energy = 0.5 * float((pair * smooth).sum())
+        along = (slope * smooth + pair * smooth_slope)[:, None] * vectors / d[:, None]
+        forces = np.zeros((len(self.atoms), 3))
+        np.add.at(forces, i, along)
+        virial = 0.5 * along.T @ vectors
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": forces,
+            "stress": virial / self.atoms.get_volume(),
+        }
+
+
+def pairwise():
+    return Pairwise()
+
+
+class _Slow(Pairwise):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        if 79 in atoms.numbers:
+            time.sleep(3600)
+        super().calculate(atoms, properties, system_changes)
+
+
+def hangs_on_gold():
+    """Never answers for crystals with gold."""
+    return _Slow()
+
+
+class _Crashing(Pairwise):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        if 79 in atoms.numbers:
+            os._exit(3)
+        super().calculate(atoms, properties, system_changes)
+
+
+def dies_on_gold():
+    """Takes the whole process down for crystals with gold."""
+    return _Crashing()
+
+
+class _Nan(Pairwise):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results["energy"] = float("nan")
+
+
+def says_nan():
+    """Returns an energy that is not a number."""
+    return _Nan()
+
+
+def not_a_calculator():
+    return 7
