@@ -39,20 +39,23 @@ def needed_for(prop: Property) -> set[Property]:
 
 
 def derived_predictions(
-    crystals: CrystalBatch, learned: Mapping[Property, Prediction], wanted: Sequence[Property]
+    crystals: CrystalBatch,
+    learned: Mapping[Property, Prediction],
+    wanted: Sequence[Property],
+    n_samples: int,
 ) -> dict[Property, Prediction]:
     """Return the derived ones among the wanted properties; differentiable like what they are made of."""
     found = {}
     for prop in wanted:
         if prop in FROM_MODULI:
-            found[prop] = _from_moduli(prop, learned[BULK_MODULUS], learned[SHEAR_MODULUS])
+            found[prop] = from_moduli(prop, learned[BULK_MODULUS], learned[SHEAR_MODULUS])
         elif prop in (DENSITY, VOLUME):
-            n_samples = next((p.samples.shape[0] for p in learned.values()), 1)
             found[prop] = _exact(prop, crystals, n_samples)
     return found
 
 
-def _from_moduli(prop: Property, bulk: Prediction, shear: Prediction) -> Prediction:
+def from_moduli(prop: Property, bulk: Prediction, shear: Prediction) -> Prediction:
+    """Return one of FROM_MODULI from K and G, draw by draw."""
     function = FROM_MODULI[prop]
     mean = function(bulk.mean, shear.mean)
     samples = function(bulk.samples, shear.samples)
@@ -70,7 +73,7 @@ def _exact(prop: Property, crystals: CrystalBatch, n_samples: int) -> Prediction
         value = crystals.composition @ atomic_masses().to(value) / value * G_PER_CM3_PER_AMU_PER_A3
     zero = torch.zeros_like(value)
     known = torch.ones_like(value, dtype=torch.bool)
-    return Prediction(prop, value, zero, value, value, value.unsqueeze(0).expand(n_samples, -1), known)
+    return Prediction(prop, value, zero, value, value, value.unsqueeze(0).repeat(n_samples, 1), known)
 
 
 def atomic_masses() -> Tensor:

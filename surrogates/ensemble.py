@@ -153,7 +153,8 @@ class StructureSurrogate:
             for group in self.groups:
                 if needed & set(group.properties):
                     learned |= self._predict_group(group, graph, covered)
-        derived = derived_predictions(crystals, learned, [p for p in wanted if p not in learned])
+        others = [p for p in wanted if p not in learned]
+        derived = derived_predictions(crystals, learned, others, N_SAMPLES)
         return {prop: derived[prop] if prop in derived else learned[prop] for prop in wanted}
 
     def fast(self, n_members: int = 1) -> "StructureSurrogate":
