@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,6 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.reading import ReadStructure, checked, read_structures
-from inverse.records import finite_or_none
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.errors import EngineError, StructureError
@@ -232,12 +232,18 @@ def _record(
         "in_domain": all(bool(p.in_domain[row]) for p in predictions.values()),
         "predictions": {
             prop.name: {
-                "mean": finite_or_none(float(p.mean[row])),
-                "std": finite_or_none(float(p.std[row])),
-                "lower": finite_or_none(float(p.lower[row])),
-                "upper": finite_or_none(float(p.upper[row])),
+                "mean": _rounded(p.mean[row]),
+                "std": _rounded(p.std[row]),
+                "lower": _rounded(p.lower[row]),
+                "upper": _rounded(p.upper[row]),
                 "unit": prop.unit,
             }
             for prop, p in predictions.items()
         },
     }
+
+
+def _rounded(value: torch.Tensor) -> float | None:
+    """Return six significant digits, None when the value is not finite."""
+    number = float(value)
+    return float(f"{number:.6g}") if math.isfinite(number) else None

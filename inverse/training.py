@@ -76,7 +76,7 @@ def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, An
         "unit": table.property.unit,
         "level": surrogate.level,
         "log": table.is_log,
-        "held_out": {k: round(float(v), 6) for k, v in vars(errors).items()},
+        "held_out": {k: v if k == "n" else round(float(v), 6) for k, v in vars(errors).items()},
         "skipped": [f"line {line}: {reason}" for line, reason in table.skipped],
     }
     surrogate.record.update(report)

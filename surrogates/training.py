@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from surrogates.calibration import Calibration, coverage, fit_calibration, rank_correlation
-from surrogates.checkpoint import save_checkpoint
+from surrogates.checkpoint import load_checkpoint, save_checkpoint
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
 from surrogates.datasets.orbits import PairStore, Perturbation, cached_graphs, pair_store
+from surrogates.datasets.shared import SETTING
 from surrogates.ensemble import Domain, MemberGroup, StructureSurrogate, density_measures
-from surrogates.errors import ConfigError, DataError
+from surrogates.errors import CheckpointError, ConfigError, DataError, nearest
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.models.invariant import InvariantConfig
 from surrogates.properties import FORMATION_ENERGY, PROPERTIES, Property
@@ -312,3 +313,45 @@ def _outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor,
 
 def _rounded(value: Tensor | float) -> float:
     return round(float(value), 4)
+
+
+def train_from_settings(
+    settings: Mapping[str, Any],
+    data: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[StructureSurrogate, Mapping[str, Any]]:
+    """Return the trained surrogate and its errors; what `inverse train` calls for `kind: structure`.
+
+    Args:
+        settings: keys of TrainingConfig.
+        data: must be None: the folder is the one that INVERSE_DATA names.
+        progress: called with (epochs done, epochs in all).
+
+    Raises:
+        ConfigError: a key or value that does not fit.
+        DataError: the shared structures are missing.
+    """
+    names = [f.name for f in fields(TrainingConfig)]
+    for key in settings:
+        if key not in names:
+            raise ConfigError(f"structure training: unknown setting {key!r}; {nearest(key, names)}")
+    if data is not None:
+        raise ConfigError(f"data: set {SETTING} to {str(data)!r} instead; structures are read from there")
+    try:
+        config = TrainingConfig(**settings)
+        config = replace(config, output=str(Path(config.work) / "weights"))
+        epochs = FitConfig(**config.fit).epochs * config.n_folds
+    except TypeError as error:
+        raise ConfigError(f"structure training: {error}") from None
+    done = 0
+
+    def count(_: str, __: dict[str, float]) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, epochs)
+
+    report = train(config, progress=count)
+    if report.output is None:
+        raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
+    return StructureSurrogate.from_checkpoint(load_checkpoint(report.output)), report.metrics

@@ -98,9 +98,10 @@ def parse_formula(formula: str) -> dict[int, float]:
             for z, inner in stack.pop().items():
                 stack[-1][z] = stack[-1].get(z, 0.0) + inner * _number(multiplier, formula)
         else:
+            stack.clear()
             break
-    amounts = {z: amount for z, amount in stack[0].items() if amount > 0}
-    if end != len(formula) or len(stack) != 1 or not amounts:
+    amounts = {z: amount for z, amount in stack[0].items() if amount > 0} if len(stack) == 1 else {}
+    if end != len(formula) or not amounts:
         raise StructureError(f"formula {formula!r} cannot be read")
     return amounts
 

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from surrogates.checkpoint import Checkpoint
 from surrogates.crystal import ELEMENT_SYMBOLS, SCALES
+from surrogates.derived import FROM_MODULI, atomic_masses, from_moduli
 from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
 from surrogates.models.composition_network import CompositionNetwork
-from surrogates.properties import Property
+from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property
 from surrogates.protocol import Z90, CompositionBatch, Prediction
+from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 N_SAMPLES = 64
 """Joint draws of each prediction."""
@@ -61,7 +63,8 @@ class CompositionEnsemble:
 
     Attributes:
         name: with the number of members.
-        properties: what it answers.
+        properties: what it answers: the learned ones, and what follows from them.
+        learned: the outputs of the networks.
     """
 
     def __init__(
@@ -84,7 +87,8 @@ class CompositionEnsemble:
             config: the rest of the checkpoint: architecture and training record.
         """
         self.name = f"composition-attention-x{len(networks)}"
-        self.properties = tuple(properties)
+        self.learned = tuple(properties)
+        self.properties = (*self.learned, *_derived_from(self.learned))
         self.sources = tuple(sources)
         self.calibration = calibration
         self.config = dict(config)
@@ -113,9 +117,9 @@ class CompositionEnsemble:
                 )
         self._refuse_unknown_elements(compositions.fractions)
         latent: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
-        result = {}
-        for prop in properties:
-            column = self.properties.index(prop)
+        result: dict[Property, Prediction] = {}
+        for prop in self._needed(properties):
+            column = self.learned.index(prop)
             table = tuple(self._source_of_scale(column))
             source = torch.tensor(table, device=compositions.scale.device)[compositions.scale]
             key = tuple(source.tolist())
@@ -125,7 +129,21 @@ class CompositionEnsemble:
             limit = std.new_tensor(self.calibration.std_limit)[source, column]
             in_domain = self._is_known(compositions.fractions, source, column) & (std[:, column] <= limit)
             result[prop] = self._prediction(prop, mean[:, column], std[:, column], in_domain)
-        return result
+        for prop in properties:
+            if prop in FROM_MODULI:
+                result[prop] = from_moduli(prop, result[BULK_MODULUS], result[SHEAR_MODULUS])
+            elif prop == DENSITY:
+                result[prop] = _density(result[VOLUME], compositions.fractions)
+        return {prop: result[prop] for prop in properties}
+
+    def _needed(self, properties: Sequence[Property]) -> list[Property]:
+        """Return the learned properties behind the wanted ones."""
+        wanted = set(properties)
+        if wanted & set(FROM_MODULI):
+            wanted |= {BULK_MODULUS, SHEAR_MODULUS}
+        if DENSITY in wanted:
+            wanted.add(VOLUME)
+        return [p for p in self.learned if p in wanted]
 
     def _source_of_scale(self, column: int) -> list[int]:
         """Return the source index of each scale for one property."""
@@ -154,7 +172,7 @@ class CompositionEnsemble:
         return mean, variance.sqrt() * spread * fractions.new_tensor(self.calibration.std_factor)[source]
 
     def _prediction(self, prop: Property, mean: Tensor, std: Tensor, in_domain: Tensor) -> Prediction:
-        column = self.properties.index(prop)
+        column = self.learned.index(prop)
         draws = self._draws[:, column].to(mean)
 
         def natural(latent: Tensor) -> Tensor:
@@ -195,7 +213,7 @@ class CompositionEnsemble:
         config = {
             **self.config,
             "members": len(networks),
-            "properties": [asdict(p) for p in self.properties],
+            "properties": [asdict(p) for p in self.learned],
             "sources": list(self.sources),
             "calibration": asdict(self.calibration),
         }
@@ -226,6 +244,27 @@ class CompositionEnsemble:
             raise CheckpointError(
                 f"composition checkpoint does not fit together: {str(error).splitlines()[0]}"
             ) from None
+
+
+def _derived_from(learned: Sequence[Property]) -> tuple[Property, ...]:
+    """Return the properties that follow from the learned ones."""
+    moduli = tuple(FROM_MODULI) if {BULK_MODULUS, SHEAR_MODULUS} <= set(learned) else ()
+    return (*moduli, DENSITY) if VOLUME in learned else moduli
+
+
+def _density(volume: Prediction, fractions: Tensor) -> Prediction:
+    """Return the density from the volume per atom; differentiable in the fractions."""
+    mass = fractions @ atomic_masses().to(fractions) * G_PER_CM3_PER_AMU_PER_A3
+    mean = mass / volume.mean
+    return Prediction(
+        property=DENSITY,
+        mean=mean,
+        std=mean * volume.std / volume.mean,
+        lower=mass / volume.upper,
+        upper=mass / volume.lower,
+        samples=mass / volume.samples,
+        in_domain=volume.in_domain,
+    )
 
 
 def joint_normals(correlation: Tensor, n: int) -> Tensor:

@@ -5,10 +5,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
+import inverse
 from inverse import prediction
 from inverse.prediction import iterate_predictions, predict, to_line
 from surrogates.crystal import SCALES, CrystalBatch, element_index
@@ -96,6 +98,10 @@ def test_one_record_per_structure_in_input_order(tmp_path: Path) -> None:
     assert records[6]["predictions"]["bulk_modulus_vrh"]["mean"] == pytest.approx(0.5)
     assert records[7]["error"]["type"] == "UnsupportedElementError"
     assert all(json.loads(to_line(r)) == r for r in records)
+    schemas = Path(inverse.__file__).parent / "schemas"
+    for record in records:
+        name = "error" if "error" in record else "predict"
+        jsonschema.validate(record, json.loads((schemas / f"{name}.schema.json").read_text()))
 
 
 def test_rows_are_answered_on_the_scale_of_their_source(tmp_path: Path) -> None:

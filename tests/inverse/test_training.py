@@ -149,3 +149,11 @@ def test_composition_kind_needs_the_tables(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("kind: composition\nmembers: 1\nsteps: 2\ndata: nothing\n")
     with pytest.raises(DataError, match="no tables/"):
         train(tmp_path / "c.yaml", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"n_fold": 2}, "did you mean 'n_folds'"), ({"fit": {"epoch": 1}}, "epoch")]
+)
+def test_structure_kind_checks_its_settings(tmp_path: Path, settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train({"kind": "structure", **settings}, tmp_path / "out")
