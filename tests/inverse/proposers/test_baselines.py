@@ -7,7 +7,8 @@ from pymatgen.core import Composition
 from inverse.config import CampaignConfig, load_config
 from inverse.proposers.baselines import baselines
 from inverse.proposers.lookup import Lookup, lookup
-from inverse.proposers.orderings import Orderings, ordered_structures, orderings
+from inverse.proposers.ordered_cells import ordered_structures
+from inverse.proposers.orderings import Orderings, orderings
 from inverse.proposers.protocol import Proposer
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.skeletons import n_atoms_of
