@@ -39,6 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
+
 Files = Annotated[
     list[Path] | None, typer.Argument(help="CIF, POSCAR, extxyz, pymatgen JSON, .jsonl.gz, folders.")
 ]
@@ -288,13 +290,15 @@ def _write_all(lines: JsonLines, label: str, records: Iterator[dict[str, Any]]) 
             for record in records:
                 lines.write(record)
                 bar.advance(str(record.get("formula", "")))
+    except Stopped as signal_name:
+        note(f"stopped by {signal_name}; {lines.n_good + lines.n_bad} records are written")
     finally:
         getattr(records, "close", lambda: None)()
 
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Turn SIGTERM and SIGUSR1 into Stopped, as Ctrl-C is into KeyboardInterrupt; main thread only."""
+    """Turn Ctrl-C, SIGTERM and SIGUSR1 into Stopped; main thread only. A campaign listens by itself."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -302,7 +306,7 @@ def _signals_stop() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(signal.Signals(number).name)
 
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    wanted = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
     previous = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield
@@ -328,14 +332,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None  # type: ignore[assignment]  # the reader is gone; nothing is left to say
         return 0
     except (Stopped, KeyboardInterrupt) as error:
-        show_error(f"stopped by {error or 'Ctrl-C'}")
+        show_error(f"stopped by {str(error) or 'Ctrl-C'}")
         return FAILED
     except (OSError, sqlite3.Error) as error:
         show_error(system_error(error) if isinstance(error, OSError) else f"database: {error}")
         return BAD_USAGE
     except Exception as error:
         if hasattr(error, "format_message"):
-            show_error(usage_error(error))
+            show_error(usage_error(error, asked))
             return BAD_USAGE
         if type(error).__name__ == "Abort":
             show_error("stopped by Ctrl-C")

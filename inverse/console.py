@@ -6,8 +6,9 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -66,8 +67,8 @@ def system_error(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
-def usage_error(error: Exception) -> str:
-    """Return a command-line parser's complaint as one line with the nearest valid name."""
+def usage_error(error: Exception, arguments: Sequence[str] = ()) -> str:
+    """Return a command-line parser's complaint as one line with the value and the nearest valid name."""
     message = str(getattr(error, "format_message", lambda: error)()).rstrip(".")
     context = getattr(error, "ctx", None)
     command = getattr(context, "command", None)
@@ -77,6 +78,11 @@ def usage_error(error: Exception) -> str:
         return f"no such option {option}; {nearest(option, options)}"
     if found := re.match(r"No such command '?([^'.]*)'?", message):
         return f"no such command {found[1]!r}; {nearest(found[1], getattr(command, 'commands', {}))}"
+    if message.startswith("Invalid value for"):
+        names = re.findall(r"'(-[^']*)'", message)
+        value = next((after for name, after in pairwise(arguments) if name in names), None)
+        detail = message.partition(": ")[2].replace("Input should be", "should be").partition(",")[0]
+        return f"{' / '.join(names)}: {value!r} {detail}" if value is not None else message
     return message
 
 

@@ -1,6 +1,7 @@
 """The config's rules once more, written from the config's text alone; shares no code with the screen."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -42,10 +43,9 @@ def broken_rules(
     """Return the names of the rules of a config's `constraints` that a generated structure breaks."""
     asked = rules.get("elements") or {}
     has = {str(site.specie.symbol) for site in structure}
-    groups = yaml.safe_load(files("inverse").joinpath("element_groups.yaml").read_text(encoding="utf-8"))
     excluded = set(asked.get("exclude") or ())
     for name in asked.get("exclude_groups") or ():
-        excluded.update(groups[name])
+        excluded.update(_groups()[name])
     n_low, n_high = _limits(rules.get("n_elements"), 1, 5)
     a_low, a_high = _limits(rules.get("n_atoms"), 1, 20)
     verdicts = {
@@ -60,6 +60,13 @@ def broken_rules(
         "novelty": _is_novel(structure, rules.get("novelty", "any"), known),
     }
     return [name for name, kept in verdicts.items() if not kept]
+
+
+@cache
+def _groups() -> dict[str, list[str]]:
+    """Return the file's groups."""
+    text = files("inverse").joinpath("element_groups.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
 
 
 def _limits(value: Any, low: int, high: int) -> tuple[int, int]:

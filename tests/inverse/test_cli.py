@@ -1,0 +1,280 @@
+"""The command line: exit status, one line on stderr, results on stdout, no traceback."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inverse.cli import main
+from tests import fakes
+
+WC = """data_WC
+_cell_length_a 2.92
+_cell_length_b 2.92
+_cell_length_c 2.85
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+_symmetry_space_group_name_H-M 'P 1'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+W1 W 0 0 0
+C1 C 0.333333333 0.666666667 0.5
+"""
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A config file whose campaign runs on stand-ins."""
+    monkeypatch.setattr("inverse.assembly.assemble", lambda config: fakes.parts(config))
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "planted.yaml"
+    path.write_text(yaml.safe_dump(fakes.CONFIG))
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Return the one error line of a command that must end with status 2 and no result."""
+    assert main([str(a) for a in arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = shown.err.strip().splitlines()
+    assert len(lines) == 1, shown.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prdict"], "no such command 'prdict'; did you mean 'predict'?"),
+        (["run", "x", "--bugdet", "3"], "no such option --bugdet; did you mean '--budget'?"),
+        (["run"], "Missing argument 'config'"),
+        (["run", "superhard-quik"], "did you mean 'superhard-quick'?"),
+        (["run", "gone.yaml"], "gone.yaml: no such file"),
+        (["run", "superhard-quick", "--budget", "-3"], "budget.verifications: -3"),
+        (["run", "superhard-quick", "--budget", "many"], "--budget: 'many' should be a valid integer"),
+        (["run", "superhard-quick", "--time-limit", "soon"], "'soon' is not a time"),
+        (["run", "superhard-quick", "--device", "gpu"], "device: 'gpu'"),
+        (["run", "superhard-quick", "--seed", "-1"], "seed: -1"),
+        (["predict"], "name at least one file"),
+        (["predict", "gone.cif"], "gone.cif: no such file"),
+        (["verify"], "name at least one file"),
+        (["verify", "gone.cif"], "gone.cif: no such file"),
+        (["sample", "--output", "s", "--target", "bulk_modulus_vrh"], "write name=value"),
+        (["sample", "--output", "s", "--target", "bulk_modulus=3"], "did you mean 'bulk_modulus_vrh'?"),
+        (["sample", "--output", "s", "--target", "bulk_modulus_vrh=x"], "'x' is not a number"),
+        (["sample", "--output", "s", "--target", "bulk_modulus_vrh=1e9"], "outside the physical range"),
+        (["sample", "--output", "s", "--elements", "W,Bb"], "'Bb' is not an element"),
+        (["sample", "--output", "s", "-n", "0"], "0 is not more than zero"),
+        (["report", "gone"], "gone"),
+        (["export", "gone"], "gone"),
+        (["export", "gone", "--format", "lammps"], "lammps"),
+        (["compare", "gone", "gone"], "gone"),
+        (["train", "gone.yaml"], "gone.yaml"),
+        (["bench", "contraints"], "did you mean 'constraints'?"),
+    ],
+)
+def test_bad_usage(arguments: list[str], words: str, capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(capsys, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_properties(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    for command in ("run", "predict", "sample", "verify", "report", "compare", "export", "train", "doctor"):
+        assert command in capsys.readouterr().out or main([command, "--help"]) == 0
+    capsys.readouterr()
+    assert main(["properties", "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    by_name = {record["name"]: record for record in records}
+    assert by_name["bulk_modulus_vrh"]["unit"] == "GPa"
+    assert by_name["band_gap"]["predicted_only"]
+    assert main(["properties"]) == 0
+    assert "energy_above_hull" in capsys.readouterr().out
+    assert main(["bench"]) == 0
+    assert "constraints" in capsys.readouterr().out
+
+
+def test_a_run_prints_the_table_and_resumes(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(planted), "--budget", "6"]) == 0
+    shown = capsys.readouterr()
+    assert "report.html" in shown.out
+    assert "WC" in shown.out
+    assert "6/6 verified" in shown.err
+    folder = planted.parent / "runs" / "planted"
+    assert (folder / "report.html").exists()
+    before = (folder / "candidates.csv").read_text().splitlines()[1].split(",")[1]
+    assert main(["run", str(planted), "--output", str(folder), "--resume", "--budget", "10"]) == 0
+    rows = list(csv.DictReader((folder / "candidates.csv").open()))
+    assert sum(row["status"] in ("hit", "verified", "failed") for row in rows) == 10
+    assert before in {row["id"] for row in rows}
+    capsys.readouterr()
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.strip().endswith("report.html")
+    assert main(["compare", str(folder), str(folder)]) == 0
+    assert "verifications started" in capsys.readouterr().out
+    assert main(["export", str(folder), "--format", "cif"]) == 0
+    assert ".cif" in capsys.readouterr().out
+
+
+def test_runs_are_not_overwritten(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(planted), "--budget", "2", "--output", "a"]) == 0
+    capsys.readouterr()
+    stamp = Path("a/candidates.csv").read_bytes()
+    assert "--resume" in refused(capsys, "run", planted, "--budget", "2", "--output", "a")
+    assert Path("a/candidates.csv").read_bytes() == stamp
+    other = planted.with_name("other.yaml")
+    other.write_text(yaml.safe_dump({**fakes.CONFIG, "seed": 4}))
+    assert "another config" in refused(capsys, "run", other, "--output", "a", "--resume")
+    for name in ("planted", "planted-2"):
+        assert main(["run", str(planted), "--budget", "1"]) == 0
+        assert Path("runs", name, "report.html").exists()
+
+
+def test_a_damaged_database_and_a_read_only_folder(
+    planted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["run", str(planted), "--budget", "1", "--output", "a"]) == 0
+    capsys.readouterr()
+    csv_before = Path("a/candidates.csv").read_bytes()
+    Path("a/campaign.db").write_bytes(b"not a database at all" * 500)
+    assert "campaign.db" in refused(capsys, "run", planted, "--output", "a", "--resume")
+    assert "a" in refused(capsys, "report", "a")
+    assert Path("a/candidates.csv").read_bytes() == csv_before
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "locked/run")
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    assert "ermission denied" in refused(capsys, "run", planted, "--output", "locked/run")
+
+
+def test_a_full_disk_is_one_line(
+    planted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a/candidates.csv")
+
+    monkeypatch.setattr("inverse.campaign.write_candidates_csv", full)
+    assert main(["run", str(planted), "--output", "a"]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "No space left on device" in last
+
+
+def test_unexpected_errors_leave_a_log(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("inverse.api.properties", broken)
+    assert main(["properties"]) == 1
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("error: unexpected ZeroDivisionError: planted (details in ")
+    log = Path(line.rsplit(" ", 1)[1].rstrip(")"))
+    assert "Traceback" in log.read_text()
+    log.unlink()
+
+
+def answers(*_: object, **__: object) -> Iterator[dict[str, Any]]:
+    yield {"id": "a", "formula": "WC", "value": float("nan")}
+    yield {"id": "b", "error": {"type": "StructureError", "message": "no atoms"}}
+
+
+def test_json_lines_to_stdout_or_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inverse.prediction.iterate_predictions", answers)
+    assert main(["predict", "--formula", "WC"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0]["value"] is None
+    assert lines[1]["error"]["type"] == "StructureError"
+    output = tmp_path / "new" / "out.jsonl"
+    assert main(["predict", "--formula", "WC", "--output", str(output)]) == 0
+    assert capsys.readouterr().out == ""
+    assert [json.loads(line) for line in output.read_text().splitlines()] == lines
+    assert [p.name for p in output.parent.iterdir()] == ["out.jsonl"]
+    assert "is a folder" in refused(capsys, "predict", "--formula", "WC", "--output", tmp_path)
+
+
+def test_status_one_when_nothing_succeeded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad.cif"
+    bad.write_text("data_x\nnothing here\n")
+    assert main(["predict", str(bad)]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["id"] == "bad.cif"
+    assert record["error"]["type"] == "StructureError"
+
+
+def test_what_libraries_print_does_not_reach_stdout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(*_: object, **__: object) -> Iterator[dict[str, Any]]:
+        print("CHGNet initialized")
+        yield {"id": "a"}
+
+    monkeypatch.setattr("inverse.prediction.iterate_predictions", noisy)
+    assert main(["predict", "--formula", "WC"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"id": "a"}
+    assert "CHGNet initialized" in shown.err
+
+
+def test_help_is_quick() -> None:
+    began = os.times()
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from inverse.cli import main; sys.exit(main(['--help']))"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    used = os.times()
+    assert done.returncode == 0
+    seconds = used.children_user + used.children_system - began.children_user - began.children_system
+    assert seconds < 1.0, f"{seconds:.2f} s of processor time"
+
+
+SLOW = """
+import sys, time
+import inverse.prediction
+def slow(*_, **__):
+    yield {"id": "a"}
+    sys.stderr.write("ready\\n"); sys.stderr.flush()
+    time.sleep(60)
+inverse.prediction.iterate_predictions = slow
+from inverse.cli import main
+sys.exit(main(["predict", "--formula", "WC", "--output", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_signals_keep_what_there_is(number: int, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(output)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = ""
+    while "ready" not in line:
+        line = process.stderr.readline()
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert json.loads(output.read_text()) == {"id": "a"}
