@@ -61,9 +61,12 @@ def parse_file(path: Path) -> Parser:
         return
     try:
         yield from _PARSERS[kind](path)
-    except (OSError, EOFError) as error:
-        detail = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot be opened: {detail}") from None
+    except EOFError:
+        raise DataError("the compressed file is cut off") from None
+    except OSError as error:
+        if error.strerror is None:  # a parser's own complaint, not the operating system's
+            raise
+        raise DataError(f"cannot be opened: {error.strerror}") from None
 
 
 def open_text(path: Path) -> IO[str]:
