@@ -10,6 +10,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from inverse.acquisition import STABLE_WITHIN, Standing
+from inverse.completion import CompletedSurrogate
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
 from inverse.decoders import Condition, load_decoder
@@ -17,8 +18,11 @@ from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.parts import Parts
 from inverse.proposers.baselines import baselines
+from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.decoder_draws import DecoderDraws
+from inverse.proposers.genetic import GeneticSearch
 from inverse.proposers.gradient import GradientSearch
+from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.protocol import Proposer
 from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.random_search import RandomSearch
@@ -27,6 +31,7 @@ from inverse.proposers.substitution import Substitution
 from inverse.ranking import Kinship
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.reference.known import ORIGINS
+from inverse.reference.skeletons import anonymous
 from inverse.screening import Screen
 from inverse.types import HitClass
 from inverse.verification.judges import load_verifier
@@ -42,6 +47,9 @@ SECONDS_PER_VERIFICATION = 120.0
 
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
+
+FIRST_SHARES = {"substitution": 0.5, "tpe": 0.1, "gradient": 0.12, "decoder": 0.12}
+"""Success expected of each source of the hybrid before any verdict."""
 
 MOST_ELEMENTS = 4
 """Elements of the largest structure types that substitution fills."""
@@ -61,7 +69,10 @@ def assemble(config: CampaignConfig) -> Parts:
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
+    compositions = _composition_surrogate()
     shipped = load_structure_surrogate(config.device)
+    if compositions is not None:
+        shipped = CompletedSurrogate(shipped, compositions)
     corrected = CorrectedSurrogate(shipped)
     below = hull_below(hull)
     space = SearchSpace(
@@ -69,7 +80,7 @@ def assemble(config: CampaignConfig) -> Parts:
         constraints=config.constraints,
         base=Evaluator(shipped, below, objective.properties),
         corrected=Evaluator(corrected, below, objective.properties),
-        compositions=_composition_surrogate(),
+        compositions=compositions,
         decoder=_decoder(),
         condition=Condition,
         composition_reason=screen.composition_reason,
@@ -126,9 +137,33 @@ PROPOSERS: Mapping[str, Callable[[SearchSpace], Proposer]] = {
     "decoder": DecoderDraws,
     "random": RandomSearch,
     "gradient": GradientSearch,
-    "substitution": lambda space: Substitution(space, lambda: known_prototypes(space.constraints.n_atoms[1])),
+    "substitution": lambda space: _substitution(space),
+    "tpe": lambda space: OuterSearch(space, _types_within(space)),
+    "genetic": lambda space: GeneticSearch(space, _types_within(space)),
+    "hybrid": lambda space: _hybrid(space),
 }
 """search.method -> constructor."""
+
+
+def _types_within(space: SearchSpace) -> Callable[[], list[Prototype]]:
+    return lambda: known_prototypes(space.constraints.n_atoms[1])
+
+
+def _substitution(space: SearchSpace) -> Substitution:
+    return Substitution(space, _types_within(space), types_of)
+
+
+def _hybrid(space: SearchSpace) -> Hybrid:
+    sources: list[Proposer] = [_substitution(space), OuterSearch(space, _types_within(space))]
+    if space.decoder is not None:
+        sources += [GradientSearch(space, most_starts=48), DecoderDraws(space)]
+    return Hybrid(sources, FIRST_SHARES)
+
+
+def types_of(formula: str) -> frozenset[str]:
+    """Return the structure types that the carried signatures of a known formula have."""
+    found = KnownMaterials.packaged().signatures_of(formula)
+    return frozenset(anonymous(s.text)[0] for s in found if s.text.count("|") <= 2 * MOST_ELEMENTS)
 
 
 def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> Proposer:

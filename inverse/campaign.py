@@ -16,6 +16,7 @@ from inverse.evaluation import predicted_values
 from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
+from inverse.proposers.bayesian import Storing
 from inverse.proposers.protocol import Proposal
 from inverse.ranking import judged, with_duplicates
 from inverse.records import (
@@ -71,6 +72,9 @@ class Campaign:
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
         self._replay()
+        if isinstance(parts.proposer, Storing):
+            is_half_done = bool(folder.step_candidates(self._next_step)[0])
+            parts.proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
 
     # -- making one ------------------------------------------------------------------------------------------
 
@@ -218,6 +222,8 @@ class Campaign:
         chosen = self._choice.select(options, n, self._n_new(n))
         candidates = [self._noted(c) for c in candidates]
         evaluated = self._parts.evaluator.n_evaluated - before
+        if isinstance(self._parts.proposer, Storing):
+            self._parts.proposer.save_trials()
         self.folder.write_step(number, candidates, chosen, {"evaluated": evaluated})
         return candidates, chosen
 

@@ -191,6 +191,19 @@ def _promising(
     return sorted(sorted(elements, key=lambda e: (-worth[e], e))[:n])
 
 
+def predicted_volume(space: SearchSpace, amounts: dict[str, int], rough: float) -> float:
+    """Return the volume per atom, Å³, that the composition surrogate expects; `rough` where it cannot say."""
+    surrogate = space.compositions
+    if surrogate is None or VOLUME not in surrogate.properties:
+        return rough
+    try:
+        with torch.no_grad():
+            batch = CompositionBatch(fractions([amounts]), _zeros(1))
+            return float(surrogate.predict(batch, [VOLUME])[VOLUME].mean[0])
+    except UnsupportedElementError:
+        return rough
+
+
 def supported_elements(surrogate: CompositionSurrogate, elements: Sequence[str]) -> list[str]:
     """Return the elements that a surrogate was trained on."""
     try:

@@ -1,4 +1,4 @@
-"""Structure types of known materials x promising compositions, completed, scored, relaxed by the surrogate."""
+"""Structure types of known materials x promising compositions: built, scored, relaxed by the surrogate."""
 
 import logging
 from collections import Counter
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
+from inverse.proposers.building import built, scaled, shapes_of, skeleton
 from inverse.proposers.compositions import RankedComposition, ranked_compositions
 from inverse.proposers.descent import DescentSettings, relaxed
 from inverse.proposers.protocol import Proposal, generator
@@ -22,6 +23,10 @@ from surrogates.symmetry import SymmetricCrystals
 LOGGER = logging.getLogger(__name__)
 
 
+OWN_TYPE = 200.0
+"""Familiarity of a structure type that is carried for the very formula."""
+
+
 @dataclass(frozen=True)
 class SubstitutionSettings:
     """How wide the net is cast.
@@ -29,14 +34,18 @@ class SubstitutionSettings:
     Attributes:
         n_compositions: compositions that get structures.
         per_composition: structure types tried for each.
-        n_structures: structures completed and scored in all.
+        n_structures: plans (composition in a structure type) built and scored in all.
+        shapes: learned shapes tried for each plan.
+        n_decoded: plans without a learned shape that the decoder completes.
         n_relaxed: of these relaxed on the surrogate, the best ones.
         steps: of that relaxation.
     """
 
     n_compositions: int = 1200
     per_composition: int = 6
-    n_structures: int = 3600
+    n_structures: int = 2400
+    shapes: int = 2
+    n_decoded: int = 160
     n_relaxed: int = 240
     steps: int = 16
 
@@ -73,10 +82,18 @@ class Substitution:
         self,
         space: SearchSpace,
         known: Callable[[], Sequence[Prototype]],
+        types_of: Callable[[str], frozenset[str]] = lambda formula: frozenset(),
         settings: SubstitutionSettings | None = None,
     ) -> None:
-        """Remember where structure types come from; nothing is computed before the first ask."""
-        self._space, self._known = space, known
+        """Remember where structure types come from; nothing is computed before the first ask.
+
+        Args:
+            space: models and wishes.
+            known: structure types of known materials.
+            types_of: known formula -> the types that its carried signatures have.
+            settings: how wide the net is cast.
+        """
+        self._space, self._known, self._types_of = space, known, types_of
         self._settings = settings or SubstitutionSettings()
         self._pool: list[_Entry] | None = None
         self._tried: set[int] = set()
@@ -124,7 +141,9 @@ class Substitution:
         patterns = sorted(frequency, key=lambda p: (-frequency[p], p))
         compositions = ranked_compositions(space, space.compositions, patterns, settings.n_compositions)
         LOGGER.info("substitution: %d compositions in %d structure types", len(compositions), len(prototypes))
-        found = planned(compositions, prototypes, settings.per_composition, space.constraints.n_atoms)
+        found = planned(
+            compositions, prototypes, settings.per_composition, space.constraints.n_atoms, self._types_of
+        )
         plans = sorted(found, key=lambda p: (-p.promise, p.composition.formula, p.prototype.text, p.elements))
         entries = self._completed(plans[: settings.n_structures], seed)
         entries = sorted(entries, key=lambda e: -e.value)
@@ -132,18 +151,44 @@ class Substitution:
         return self._refined(entries)
 
     def _completed(self, plans: Sequence[_Plan], seed: int) -> list[_Entry]:
-        """Return plans as sound structures with their worth."""
+        """Return plans as sound structures with their worth; the best shape of each plan is kept."""
         space = self._space
-        if not plans or space.decoder is None:
-            return []
-        own_seed = int(generator(seed, 0, 7).integers(2**31 - 1))
-        skeletons = SymmetricCrystals.concatenate([_skeleton(p) for p in plans])
-        crystals = space.decoder.complete(skeletons, own_seed)
-        crystals = _scaled(crystals, torch.tensor([p.composition.volume_per_atom for p in plans]))
-        structures = crystals.to_structures()
+        crystals = [part for plan in plans for part in self._shapes(plan)]
+        owners = [k for k, plan in enumerate(plans) for _ in self._shapes(plan)]
+        structures = SymmetricCrystals.concatenate(crystals).to_structures() if crystals else []
+        structures, owners = self._with_decoded(plans, structures, owners, seed)
         sound = [k for k, s in enumerate(structures) if not space.screening(s)]
         values = space.scored([structures[k] for k in sound], corrected=False)
-        return [_Entry(structures[k], _history(plans[k]), None, float(v)) for k, v in zip(sound, values)]
+        best: dict[int, _Entry] = {}
+        for k, value in zip(sound, values):
+            owner = owners[k]
+            if owner not in best or value > best[owner].value:
+                best[owner] = _Entry(structures[k], _history(plans[owner]), None, float(value))
+        return list(best.values())
+
+    def _shapes(self, plan: _Plan) -> list[SymmetricCrystals]:
+        shapes = shapes_of(plan.prototype, plan.elements, self._settings.shapes)
+        volume = plan.composition.volume_per_atom
+        volume = volume if np.isfinite(volume) else 15.0
+        return [built(shape, plan.elements, volume) for shape in shapes]
+
+    def _with_decoded(
+        self, plans: Sequence[_Plan], structures: list[Structure], owners: list[int], seed: int
+    ) -> tuple[list[Structure], list[int]]:
+        """Add what the decoder makes of types without a learned shape, the most promising plans first."""
+        decoder = self._space.decoder
+        missing = [k for k, plan in enumerate(plans) if not shapes_of(plan.prototype, plan.elements, 1)]
+        missing = missing[: self._settings.n_decoded]
+        if decoder is None or not missing:
+            return structures, owners
+        volumes = torch.tensor([plans[k].composition.volume_per_atom for k in missing])
+        parts = [
+            skeleton(plans[k].prototype, plans[k].elements, plans[k].composition.volume_per_atom)
+            for k in missing
+        ]
+        own_seed = int(generator(seed, 0, 7).integers(2**31 - 1))
+        crystals = scaled(decoder.complete(SymmetricCrystals.concatenate(parts), own_seed), volumes)
+        return [*structures, *crystals.to_structures()], [*owners, *missing]
 
     def _refined(self, entries: Sequence[_Entry]) -> list[_Entry]:
         """Return the pool with its best entries relaxed on the surrogate, as far as they stay sound."""
@@ -181,8 +226,9 @@ def planned(
     prototypes: Sequence[Prototype],
     per_composition: int,
     n_atoms: tuple[int, int],
+    types_of: Callable[[str], frozenset[str]],
 ) -> Iterator[_Plan]:
-    """Yield the structure types tried for each composition, the most familiar ones for such elements."""
+    """Yield the structure types tried for each composition: its own known ones, then the most familiar."""
     by_pattern: dict[tuple[int, ...], list[Prototype]] = {}
     for prototype in prototypes:
         if n_atoms[0] <= prototype.n_atoms <= n_atoms[1]:
@@ -190,9 +236,11 @@ def planned(
     for composition in compositions:
         pattern = tuple(sorted(composition.amounts.values()))
         options = []
+        own = types_of(composition.formula) if composition.is_known else frozenset()
         for prototype in by_pattern.get(pattern, []):
             for elements in assignments(composition, prototype):
-                options.append((prototype.familiarity(elements), prototype.text, elements, prototype))
+                familiarity = prototype.familiarity(elements) + (OWN_TYPE if prototype.text in own else 0.0)
+                options.append((familiarity, prototype.text, elements, prototype))
         options.sort(key=lambda o: (-o[0], o[1], o[2]))
         total = sum(o[0] for o in options) or 1.0
         for familiarity, _, elements, prototype in options[:per_composition]:
@@ -209,29 +257,6 @@ def assignments(composition: RankedComposition, prototype: Prototype) -> list[tu
         for order in permutations(sorted(wanted))
         if all(wanted[e] == count for e, count in zip(order, prototype.counts))
     ]
-
-
-def _skeleton(plan: _Plan) -> SymmetricCrystals:
-    from inverse.reference.skeletons import LABELS
-
-    skeleton = plan.prototype.skeleton
-    names = dict(zip(LABELS, plan.elements))
-    assert skeleton is not None
-    letters = [letter for letter, _ in skeleton.sites]
-    species = [names[label] for _, label in skeleton.sites]
-    volume = plan.composition.volume_per_atom
-    return SymmetricCrystals.from_skeleton(
-        skeleton.space_group, letters, species, volume if np.isfinite(volume) else 15.0
-    )
-
-
-def _scaled(crystals: SymmetricCrystals, volumes: torch.Tensor) -> SymmetricCrystals:
-    """Return crystals with the given volumes per atom (Å³); NaN keeps the decoder's."""
-    batch = crystals.to_crystals()
-    now = batch.volume / batch.n_atoms
-    log_scale = torch.where(torch.isfinite(volumes), (volumes / now).clamp(0.7, 1.4).log() / 3.0, 0.0)
-    lengths = torch.cat([log_scale[:, None].expand(-1, 3), torch.zeros(len(volumes), 3)], dim=1)
-    return crystals.replace(free_lattice=crystals.free_lattice + lengths.to(crystals.free_lattice))
 
 
 def _history(plan: _Plan) -> dict[str, object]:

@@ -1,0 +1,266 @@
+"""Outer search by Optuna over few numbers: which elements, which stoichiometry, which type, how dense.
+
+A trial is one structure; its value is the surrogate's. The sampler is re-seeded from (seed, trial number), so
+a resumed run draws the same trials; finished trials lie in the run folder's trials.db.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from pymatgen.core import Composition, Element
+
+from inverse.proposers.building import built, shapes_of
+from inverse.proposers.compositions import predicted_volume
+from inverse.proposers.gradient import distinct
+from inverse.proposers.protocol import Proposal
+from inverse.proposers.prototypes import Prototype
+from inverse.proposers.search_space import SearchSpace
+from inverse.types import Candidate
+from surrogates.errors import RunFolderError
+
+LOGGER = logging.getLogger(__name__)
+
+STUDY = "outer"
+TRIALS_PER_PROPOSAL = 3
+ROUND = 32
+"""Trials drawn before their values come back: a batch of the surrogate, a generation of the genetic search."""
+
+MOST_TRIALS = 2000
+"""Trials of one study; then a new one begins, warm-started from the best: TPE slows down as they grow."""
+
+WARM_START = 200
+"""Best trials that a new study begins with."""
+
+WORST = -20.0
+"""Value of a trial that makes no sound structure."""
+
+NUMBERS = (
+    "n_elements",
+    "element_1",
+    "element_2",
+    "element_3",
+    "element_4",
+    "stoichiometry",
+    "type",
+    "density",
+)
+"""What a trial is: eight numbers between 0 and 1."""
+
+
+@runtime_checkable
+class Storing(Protocol):
+    """A proposer that keeps trials in the run folder."""
+
+    def open_trials(self, path: Path, before_step: int) -> None:
+        """Read the trials of steps before `before_step`; later ones belong to a step that is repeated."""
+        ...
+
+    def save_trials(self) -> None:
+        """Write what the last ask tried."""
+        ...
+
+
+class OuterSearch:
+    """Optuna over `NUMBERS`: TPE, or blind draws from the same space."""
+
+    def __init__(
+        self, space: SearchSpace, known: Callable[[], Sequence[Prototype]], name: str = "tpe"
+    ) -> None:
+        """Choose the sampler.
+
+        Args:
+            space: models and wishes.
+            known: structure types of known materials.
+            name: tpe, or blind.
+        """
+        self.name, self._space, self._known = name, space, known
+        self._trials: list[dict[str, Any]] = []
+        self._saved = 0
+        self._path: Path | None = None
+        self._tried: set[str] = set()
+        self._elements = _by_chemistry(space.allowed_elements)
+        self._types: dict[int, list[tuple[tuple[int, ...], list[Prototype]]]] | None = None
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return the n best distinct structures of this step's trials."""
+        found: list[tuple[float, Proposal]] = []
+        for _ in range(max(1, -(-TRIALS_PER_PROPOSAL * n // ROUND))):
+            found += self._round(step, seed)
+        found.sort(key=lambda item: -item[0])
+        fresh = [p for _, p in found if str(p.history["key"]) not in self._tried]
+        return distinct(fresh)[:n]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Cross out what was proposed; the corrected surrogate that values new trials has learned already."""
+        self._tried |= {str(c.history["key"]) for c in candidates if "key" in c.history}
+
+    # -- trials on disk --------------------------------------------------------------------------------------
+
+    def open_trials(self, path: Path, before_step: int) -> None:
+        """Read the trials of earlier steps.
+
+        Raises:
+            RunFolderError: trials.db is damaged.
+        """
+        self._path = path
+        if not path.exists():
+            return
+        try:
+            study = _stored_study(path)
+            rows = [{**t.params, **t.user_attrs, "value": t.value} for t in study.get_trials(deepcopy=False)]
+        except Exception as error:  # SQLAlchemy wraps SQLite's errors in many classes
+            raise RunFolderError(
+                f"{path}: cannot be read ({type(error).__name__}); delete it to go on"
+            ) from None
+        self._trials = [r for r in rows if r["step"] < before_step and r["source"] == self.name]
+        self._saved = len(rows) if len(rows) == len(self._trials) else -1
+
+    def save_trials(self) -> None:
+        """Add this session's trials to trials.db; rewrites it when it holds trials of a repeated step."""
+        if self._path is None:
+            return
+        import optuna
+
+        if self._saved < 0:
+            optuna.delete_study(study_name=STUDY, storage=f"sqlite:///{self._path}")
+            self._saved = 0
+        study = _stored_study(self._path)
+        study.add_trials([_frozen(row) for row in self._trials[self._saved :]])
+        self._saved = len(self._trials)
+
+    # -- one round -------------------------------------------------------------------------------------------
+
+    def _round(self, step: int, seed: int) -> list[tuple[float, Proposal]]:
+        drawn = self._drawn(seed)
+        proposals = [self._structure(numbers, seed, len(self._trials) + k) for k, numbers in enumerate(drawn)]
+        sound = [
+            k for k, p in enumerate(proposals) if p is not None and not self._space.screening(p.structure)
+        ]
+        values = self._space.scored([p.structure for k, p in enumerate(proposals) if k in set(sound) and p])
+        worth = dict(zip(sound, values.tolist()))
+        for k, numbers in enumerate(drawn):
+            value = max(WORST, float(np.log(max(worth[k], 1e-9)))) if k in worth else WORST
+            self._trials.append({**numbers, "step": step, "source": self.name, "value": value})
+        return [(value, p) for k, value in worth.items() if (p := proposals[k]) is not None]
+
+    def _drawn(self, seed: int) -> list[dict[str, float]]:
+        """Return the numbers of the next round."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        told = self._recent()
+        study = optuna.create_study(direction="maximize")
+        study.add_trials([_frozen(row) for row in told])
+        distributions = _distributions()
+        numbers = []
+        for k in range(ROUND):
+            study.sampler = _sampler(self.name, (seed * 1_000_003 + len(self._trials) + k) % 2**31)
+            trial = study.ask(distributions)
+            numbers.append({name: float(trial.params[name]) for name in NUMBERS})
+        return numbers
+
+    def _recent(self) -> list[dict[str, Any]]:
+        n_old = len(self._trials) // MOST_TRIALS * MOST_TRIALS
+        best = sorted(self._trials[:n_old], key=lambda row: -row["value"])[: WARM_START if n_old else 0]
+        return [*best, *self._trials[n_old:]]
+
+    def _structure(self, numbers: Mapping[str, float], seed: int, number: int) -> Proposal | None:
+        elements, prototype = self._choice(numbers)
+        if prototype is None:
+            return None
+        shapes = shapes_of(prototype, elements, 1)
+        if not shapes:
+            return None
+        volume = self._volume_of(elements, prototype) * (0.85 + 0.3 * numbers["density"])
+        structure = built(shapes[0], elements, volume).to_structures()[0]
+        key = f"{prototype.text} {' '.join(elements)}"
+        history = {"trial": number, "template": prototype.text, "elements": list(elements), "key": key}
+        return Proposal(structure, self.name, seed, history)
+
+    def _choice(self, numbers: Mapping[str, float]) -> tuple[tuple[str, ...], Prototype | None]:
+        types = self._grouped()
+        low, high = self._space.constraints.n_elements
+        sizes = [size for size in sorted(types) if low <= size <= high]
+        if not sizes:
+            return (), None
+        groups = types[_pick(sizes, numbers["n_elements"])]
+        elements = []
+        left = list(self._elements)
+        for k in range(len(groups[0][0])):
+            elements.append(_pick(left, numbers[f"element_{k + 1}"]))
+            left.remove(elements[-1])
+            if not left:
+                break
+        _, listed = groups[min(len(groups) - 1, int(len(groups) * numbers["stoichiometry"] ** 2))]
+        prototype = listed[min(len(listed) - 1, int(len(listed) * numbers["type"] ** 2))]
+        is_full = len(elements) == len(prototype.counts)
+        allowed = is_full and not self._space.composition_reason(
+            Composition(dict(zip(elements, prototype.counts)))
+        )
+        return tuple(elements), prototype if allowed else None
+
+    def _grouped(self) -> dict[int, list[tuple[tuple[int, ...], list[Prototype]]]]:
+        """Return, by number of elements, the stoichiometries and their types, most frequent first."""
+        if self._types is None:
+            low, high = self._space.constraints.n_atoms
+            groups: dict[int, dict[tuple[int, ...], list[Prototype]]] = {}
+            for p in self._known():
+                if low <= p.n_atoms <= high and shapes_of(p, ["X"] * len(p.counts), 1):
+                    groups.setdefault(len(p.counts), {}).setdefault(p.counts, []).append(p)
+            self._types = {
+                size: sorted(own.items(), key=lambda item: (-sum(p.total for p in item[1]), item[0]))
+                for size, own in groups.items()
+            }
+        return self._types
+
+    def _volume_of(self, elements: Sequence[str], prototype: Prototype) -> float:
+        radii = [float(Element(e).atomic_radius or 1.5) for e in elements]
+        total = sum(c * max(5.0, 4.6 * r**3) for c, r in zip(prototype.counts, radii))
+        rough = total / prototype.n_atoms
+        return predicted_volume(self._space, dict(zip(elements, prototype.counts)), rough)
+
+
+def _by_chemistry(symbols: Sequence[str]) -> list[str]:
+    """Return elements in Pettifor's order, so that neighbours behave alike."""
+    return sorted(symbols, key=lambda s: (float(Element(s).mendeleev_no or 200), s))
+
+
+def _pick(options: Sequence[Any], number: float) -> Any:
+    return options[min(len(options) - 1, int(len(options) * number))]
+
+
+def _sampler(name: str, seed: int) -> Any:
+    import optuna
+
+    if name == "blind":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=2 * ROUND)
+
+
+def _distributions() -> dict[str, Any]:
+    import optuna
+
+    return {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in NUMBERS}
+
+
+def _frozen(row: Mapping[str, Any]) -> Any:
+    import optuna
+
+    return optuna.trial.create_trial(
+        params={name: row[name] for name in NUMBERS},
+        distributions=_distributions(),
+        value=row["value"],
+        user_attrs={"step": row["step"], "source": row["source"]},
+    )
+
+
+def _stored_study(path: Path) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=STUDY, storage=f"sqlite:///{path}", direction="maximize", load_if_exists=True
+    )

@@ -1,0 +1,128 @@
+"""Structure type + elements + volume -> a crystal: learned shapes and coordinates, else the decoder's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+
+from inverse.proposers.prototypes import Prototype, alike_class
+from inverse.reference.skeletons import LABELS
+from surrogates.crystal import N_ELEMENTS, element_index
+from surrogates.errors import DataError
+from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals
+from surrogates.wyckoff import LETTERS
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A usual shape of a structure type, learned as the mean over the known structures that share it.
+
+    Attributes:
+        text: the type, a signature with labels for elements.
+        letters: Wyckoff letter of each site.
+        labels: element label of each site.
+        lattice: (6,) free lattice numbers; lengths in units of the cube root of the volume per atom.
+        coords: (sites, 3) of the first representatives.
+        count: formulas it was learned from.
+        kinds: classes of alike elements on the labels -> structures.
+    """
+
+    text: str
+    letters: tuple[str, ...]
+    labels: tuple[str, ...]
+    lattice: tuple[float, ...]
+    coords: tuple[tuple[float, ...], ...]
+    count: int
+    kinds: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+
+    @property
+    def space_group(self) -> int:
+        """International number."""
+        return int(self.text.partition("|")[0])
+
+
+@lru_cache(maxsize=1)
+def packaged_geometries() -> Mapping[str, tuple[Geometry, ...]]:
+    """Return the learned shapes by structure type, most frequent first; read once.
+
+    Raises:
+        DataError: the packaged file is missing or damaged.
+    """
+    try:
+        text = files("inverse").joinpath("proposers", "prototype_geometries.json").read_text(encoding="utf-8")
+        found: dict[str, list[Geometry]] = {}
+        for row in json.loads(text):
+            found.setdefault(row["type"], []).append(_geometry(row))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"prototype_geometries.json cannot be read: {error}") from None
+    return {key: tuple(sorted(value, key=lambda g: -g.count)) for key, value in found.items()}
+
+
+def shapes_of(prototype: Prototype, elements: Sequence[str], most: int) -> tuple[Geometry, ...]:
+    """Return the shapes of a type, those seen with such kinds of elements first; () when none was learned."""
+    kinds = tuple(alike_class(e) for e in elements)
+    shapes = packaged_geometries().get(prototype.text, ())
+    return tuple(sorted(shapes, key=lambda g: (-g.kinds.get(kinds, 0), -g.count))[:most])
+
+
+def built(geometry: Geometry, elements: Sequence[str], volume_per_atom: float) -> SymmetricCrystals:
+    """Return one crystal: elements on the labels A, B, C ... of a shape at a volume per atom (Å³)."""
+    names = dict(zip(LABELS, elements))
+    logits = torch.zeros(len(geometry.labels), N_ELEMENTS)
+    columns = [element_index(names[label]) for label in geometry.labels]
+    logits[torch.arange(len(columns)), torch.tensor(columns)] = HARD_LOGIT
+    crystal = SymmetricCrystals(
+        space_group=torch.tensor([geometry.space_group]),
+        wyckoff=torch.tensor([LETTERS.index(letter) for letter in geometry.letters]),
+        site_index=torch.zeros(len(columns), dtype=torch.long),
+        species_logits=logits,
+        free_coords=torch.tensor(geometry.coords, dtype=torch.float32),
+        free_lattice=torch.tensor([geometry.lattice], dtype=torch.float32),
+        scale=torch.zeros(1, dtype=torch.long),
+    )
+    return scaled(crystal, torch.tensor([volume_per_atom]))
+
+
+def skeleton(prototype: Prototype, elements: Sequence[str], volume_per_atom: float) -> SymmetricCrystals:
+    """Return a crystal whose free numbers are still a decoder's to complete.
+
+    Raises:
+        DataError: the type has no Wyckoff skeleton.
+    """
+    found = prototype.skeleton
+    if found is None:
+        raise DataError(f"structure type {prototype.text} has no Wyckoff skeleton")
+    names = dict(zip(LABELS, elements))
+    letters = [letter for letter, _ in found.sites]
+    species = [names[label] for _, label in found.sites]
+    volume = volume_per_atom if np.isfinite(volume_per_atom) else 15.0
+    return SymmetricCrystals.from_skeleton(found.space_group, letters, species, volume)
+
+
+def scaled(crystals: SymmetricCrystals, volumes: torch.Tensor) -> SymmetricCrystals:
+    """Return crystals with the given volumes per atom (Å³); NaN keeps their own."""
+    batch = crystals.to_crystals()
+    now = batch.volume / batch.n_atoms
+    shift = torch.where(torch.isfinite(volumes), (volumes / now).log() / 3.0, torch.zeros_like(now))
+    lengths = torch.cat([shift[:, None].expand(-1, 3), torch.zeros(len(volumes), 3)], dim=1)
+    free = crystals.free_lattice + lengths.to(crystals.free_lattice)
+    return crystals.replace(
+        free_lattice=torch.where(crystals.is_lattice_free.bool(), free, crystals.free_lattice)
+    )
+
+
+def _geometry(row: Mapping[str, Any]) -> Geometry:
+    return Geometry(
+        text=row["type"],
+        letters=tuple(site[:-1] for site in row["sites"]),
+        labels=tuple(site[-1] for site in row["sites"]),
+        lattice=tuple(row["lattice"]),
+        coords=tuple(tuple(c) for c in row["coords"]),
+        count=int(row["count"]),
+        kinds={tuple(key.split("|")): int(n) for key, n in row["kinds"].items()},
+    )

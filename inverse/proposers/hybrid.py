@@ -1,0 +1,98 @@
+"""All sources behind one ask: known types, decoder, gradients, TPE; shares follow verified success."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from inverse.proposers.bayesian import Storing
+from inverse.proposers.gradient import distinct
+from inverse.proposers.protocol import Proposal, Proposer
+from inverse.types import Candidate, Status
+from surrogates.errors import EngineError
+
+LOGGER = logging.getLogger(__name__)
+
+PRIOR_TRIES = 6.0
+"""Verifications that a source's first share counts for."""
+
+LEAST_SHARE = 0.08
+"""Share that every source keeps, so that a late bloomer can show itself."""
+
+
+class Hybrid:
+    """Shares every ask among sources in proportion to their verified success so far.
+
+    Success is hits per verification started, near misses (verified, no hit) counting a quarter, smoothed by
+    the first shares. Deterministic: it depends on what was told alone.
+    """
+
+    name = "hybrid"
+
+    def __init__(self, sources: Sequence[Proposer], first_shares: Mapping[str, float]) -> None:
+        """Join sources.
+
+        Args:
+            sources: asked in this order; the first fills what the others leave.
+            first_shares: source's name -> expected success before any verdict.
+        """
+        self._sources, self._first = list(sources), dict(first_shares)
+        self._started: Counter[str] = Counter()
+        self._success: Counter[str] = Counter()
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return at most n proposals of all sources; what one cannot deliver the first one does."""
+        wanted = self.shares(n)
+        found: dict[str, list[Proposal]] = {}
+        for source in reversed(self._sources):
+            missing = n - sum(len(v) for v in found.values())
+            count = missing if source is self._sources[0] else min(wanted[source.name], missing)
+            found[source.name] = self._asked(source, count, step, seed)
+        proposals = [p for source in self._sources for p in found[source.name]]
+        shares = {name: round(count / max(n, 1), 3) for name, count in wanted.items()}
+        return [
+            replace(p, history={**p.history, "share": shares.get(p.proposer)}) for p in distinct(proposals)
+        ]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Count successes by source and let every source learn."""
+        for candidate in candidates:
+            if candidate.verification is not None:
+                self._started[candidate.proposer] += 1
+                near = candidate.status is Status.VERIFIED and not candidate.duplicate_of
+                self._success[candidate.proposer] += (4 if candidate.status is Status.HIT else 0) + int(near)
+        for source in self._sources:
+            source.tell(candidates)
+
+    def shares(self, n: int) -> dict[str, int]:
+        """Return how many of n proposals each source is asked for."""
+        rates = {}
+        for source in self._sources:
+            prior = self._first.get(source.name, 0.1)
+            good = 0.25 * self._success[source.name] + PRIOR_TRIES * prior
+            rates[source.name] = good / (self._started[source.name] + PRIOR_TRIES)
+        total = sum(rates.values())
+        free = 1.0 - LEAST_SHARE * len(rates)
+        return {name: round(n * (LEAST_SHARE + free * rate / total)) for name, rate in rates.items()}
+
+    def open_trials(self, path: Path, before_step: int) -> None:
+        """Hand the run folder's trials to the source that keeps them."""
+        for source in self._sources:
+            if isinstance(source, Storing):
+                source.open_trials(path, before_step)
+
+    def save_trials(self) -> None:
+        """Let the source that keeps trials write them."""
+        for source in self._sources:
+            if isinstance(source, Storing):
+                source.save_trials()
+
+    def _asked(self, source: Proposer, n: int, step: int, seed: int) -> list[Proposal]:
+        if n <= 0:
+            return []
+        try:
+            return source.ask(n, step, seed)
+        except EngineError as error:
+            LOGGER.warning("%s proposes nothing: %s", source.name, error)
+            return []
