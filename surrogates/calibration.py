@@ -17,19 +17,18 @@ N_LEVELS = 33
 class Calibration:
     """Error bar of one property from the log-width a network predicts.
 
-    The error bar is exp(offset + slope x log-width); residuals divided by it have the kept quantiles.
+    The error bar is exp(offset + slope x log-width); 90 % of residuals lie within 1.645 of it, and residuals
+    divided by it have the kept quantiles, whose tails are heavier than a normal distribution's.
 
     Attributes:
         offset: see above.
         slope: see above.
-        interval: half-width of the 90 % interval in error bars.
         quantiles: (N_LEVELS,) of |residual| / error bar, made symmetric.
         largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
     """
 
     offset: float
     slope: float
-    interval: float
     quantiles: tuple[float, ...]
     largest_disagreement: float = 1.0
 
@@ -58,9 +57,8 @@ class Calibration:
 def fit_calibration(residual: Tensor, log_width: Tensor, spread_ratio: float = 1.0) -> Calibration:
     """Return the calibration of residuals (R,) made on rows that the network did not see.
 
-    The slope is fitted to log |residual| (robust to tails), the offset makes the standardised residuals of
-    unit size (largest 0.5 % clipped), and the interval holds 90 % of them (split conformal,
-    doi:10.1007/3-540-36755-1_29).
+    The slope is fitted to log |residual| (robust to tails), the offset so that 1.645 error bars hold 90 % of
+    the residuals (split conformal, doi:10.1007/3-540-36755-1_29).
     """
     size = residual.double().abs().clamp(min=1e-6)
     width = log_width.double()
@@ -68,17 +66,14 @@ def fit_calibration(residual: Tensor, log_width: Tensor, spread_ratio: float = 1
     slope = (centred * (size.log() - size.log().mean())).sum() / centred.square().sum().clamp(min=1e-9)
     slope = slope.clamp(0.2, 1.5)
     scaled = size / torch.exp(slope * width)
-    clipped = scaled.clamp(max=torch.quantile(scaled, 0.995))
-    unit = clipped.square().mean().sqrt()
+    n = len(size)
+    unit = torch.quantile(scaled, min(1.0, 0.9 * (n + 1) / n)) / Z90
     levels = torch.linspace(0, 1, N_LEVELS, dtype=torch.float64)
     levels[-1] = 0.995
     quantiles = torch.quantile(scaled / unit, levels)
-    n = len(size)
-    interval = torch.quantile(scaled / unit, min(1.0, 0.9 * (n + 1) / n))
     return Calibration(
         offset=float(unit.log()),
         slope=float(slope),
-        interval=float(interval),
         quantiles=tuple(round(float(q), 5) for q in quantiles),
         largest_disagreement=spread_ratio,
     )

@@ -18,7 +18,7 @@ from surrogates.properties import (
     YOUNG_MODULUS,
     Property,
 )
-from surrogates.protocol import Prediction
+from surrogates.protocol import Z90, Prediction
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 FROM_MODULI: dict[Property, Callable[[Tensor, Tensor], Tensor]] = {
@@ -59,10 +59,10 @@ def from_moduli(prop: Property, bulk: Prediction, shear: Prediction) -> Predicti
     function = FROM_MODULI[prop]
     mean = function(bulk.mean, shear.mean)
     samples = function(bulk.samples, shear.samples)
-    std = ((samples - mean).square().mean(dim=0) + 1e-12).sqrt()
     level = torch.tensor([0.05, 0.95], dtype=samples.dtype, device=samples.device)
     low, high = torch.quantile(samples, level, dim=0)
     lower, upper = torch.minimum(low, mean), torch.maximum(high, mean)
+    std = (upper - lower) / (2.0 * Z90)
     return Prediction(prop, mean, std, lower, upper, samples, bulk.in_domain & shear.in_domain)
 
 

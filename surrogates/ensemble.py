@@ -15,7 +15,7 @@ from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElem
 from surrogates.models.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.properties import PROPERTIES, Property
-from surrogates.protocol import Prediction
+from surrogates.protocol import Z90, Prediction
 
 N_SAMPLES = 80
 """Joint draws of a prediction."""
@@ -271,7 +271,7 @@ def _prediction(
     sign = torch.where(torch.arange(len(levels), device=values.device) < len(levels) // 2, 1.0, -1.0)
     member = torch.cat([member[: len(levels) // 2]] * 2)
     draws = mean + sign.unsqueeze(1) * deviation[member] + calibration.noise(levels).unsqueeze(1) * noise
-    lower, upper = mean - calibration.interval * std, mean + calibration.interval * std
+    lower, upper = mean - Z90 * std, mean + Z90 * std
     in_domain = covered & (spread.detach() <= calibration.largest_disagreement * residual.detach())
     if not prop.is_positive:
         return Prediction(prop, mean, std, lower, upper, draws, in_domain)

@@ -268,10 +268,8 @@ def moduli_metrics(
             "n": len(y),
             "log10_mae": _rounded((y - p).abs().mean()),
             "mae_gpa": _rounded((10**y - 10**p).abs().mean()),
-            "coverage_90": _rounded(coverage(y - p, std, calibrations[t].interval)),
-            "coverage_90_stiffest_tenth": _rounded(
-                coverage((y - p)[stiff], std[stiff], calibrations[t].interval)
-            ),
+            "coverage_90": _rounded(coverage(y - p, std)),
+            "coverage_90_stiffest_tenth": _rounded(coverage((y - p)[stiff], std[stiff])),
             "stiff_limit": limit,
             "stiff_n": int(truly.sum()),
             "stiff_recall": _rounded(n_both / max(int(truly.sum()), 1)),

@@ -78,10 +78,10 @@ def test_one_site_per_orbit_gives_the_result_of_the_whole_crystal():
 def test_smooth_when_neighbours_cross_the_cutoff():
     s = crystals()[3]
     steps = np.linspace(0.97, 1.03, 601)
-    path = CrystalBatch.from_structures(
-        [Structure(s.lattice, s.species, s.frac_coords + [[0, 0, 0], [0.1 * k, 0, 0], [0, 0, 0]]) for k in steps],
-        dtype=torch.float64,
-    )
+    coords = np.repeat(s.frac_coords[None], len(steps), axis=0)
+    coords[:, 1, 0] += 0.1 * steps
+    moved = [Structure(s.lattice, s.species, c) for c in coords]
+    path = CrystalBatch.from_structures(moved, dtype=torch.float64)
     from surrogates.models.graph import cutoff_radius
 
     edges = periodic_edges(path, cutoff_radius(path.volume / 3, SURROGATE.reach))
