@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -14,9 +15,9 @@ DEPTH = 0.6
 
 
 class Pairwise(Calculator):
-    """Morse pairs between all elements, smooth to zero at the cutoff; minimum at the sum of covalent radii."""
+    """Morse pairs between all elements, smooth to zero at the cutoff; rest at the sum of covalent radii."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar = ["energy", "free_energy", "forces", "stress"]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)

@@ -156,6 +156,18 @@ class LadderVerifier:
     def close(self) -> None:
         """Nothing runs beside this process."""
 
+    def load_reference(self) -> tuple[FormationEnergy, HullEnergy]:
+        """Return what turns energies into formation energies and hull distances; read once."""
+        if self._formation_energy is None:
+            from inverse.verification.energy_correction import formation_energy
+
+            self._formation_energy = formation_energy
+        if self._hull_energy is None:
+            from inverse.reference import ReferenceHull
+
+            self._hull_energy = ReferenceHull.packaged()
+        return self._formation_energy, self._hull_energy
+
     def relax_energy(self, structure: Structure) -> tuple[Structure, float] | None:
         """Return what the energy judge relaxed and its formation energy, eV/atom; None on failure."""
         relaxed = self._energy_judge.relax(structure, time.monotonic() + self.seconds_limit)
@@ -249,15 +261,10 @@ class LadderVerifier:
         """Return formation energy, energy above hull and their standard error, eV/atom."""
         from inverse.verification import energy_correction
 
-        if self._formation_energy is None:
-            self._formation_energy = energy_correction.formation_energy
-        if self._hull_energy is None:
-            from inverse.reference import ReferenceHull
-
-            self._hull_energy = ReferenceHull.packaged()
+        formation_energy, hull_energy = self.load_reference()
         potential = self.panel.energy
-        formation = self._formation_energy(structure, energy, potential)
-        hull = self._hull_energy(structure.composition.reduced_formula, formation)
+        formation = formation_energy(structure, energy, potential)
+        hull = hull_energy(structure.composition.reduced_formula, formation)
         known = potential in energy_correction.corrected_potentials()
         error = energy_correction.formation_energy_error(potential) if known else 0.1
         return formation, hull, error

@@ -196,7 +196,7 @@ class VerifierPool:
         self._remove(worker)
         self._failed_starts += 1
         LOGGER.warning("a verification worker did not start: %s", reason)
-        if self._failed_starts > 2 * self.n_workers:
+        if self._failed_starts > self.n_workers:
             raise VerificationError(f"verification workers do not start: {reason}")
 
     def _is_overdue(self, worker: _Worker) -> bool:
@@ -242,7 +242,7 @@ def _serve(connection: Connection, plan: WorkerPlan, parent: int) -> None:
 
 
 def _verifier(plan: WorkerPlan) -> Any:
-    """Return the plan's verifier with its potentials loaded, so that no structure pays for loading."""
+    """Return the plan's verifier with potentials and hull loaded, so that no structure pays for loading."""
     from inverse.verification.judges import load_verifier
     from inverse.verification.potentials import load_potential
 
@@ -257,6 +257,7 @@ def _verifier(plan: WorkerPlan) -> Any:
     )
     for name in verifier.panel.potentials:
         load_potential(name)
+    verifier.load_reference()
     return verifier
 
 

@@ -43,7 +43,6 @@ def test_symmetry_is_kept_exactly():
 def test_a_rotated_supercell_relaxes_to_the_same_crystal():
     structure = crystals.low_symmetry()
     supercell = structure * (2, 1, 1)
-    supercell.lattice  # noqa: B018
     turned = Structure(
         Lattice(supercell.lattice.matrix @ rotation()), supercell.species, supercell.frac_coords
     )
