@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from inverse.report import summary, wording
-from inverse.report.page import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.run import Run, read_run
+from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.report.views import plus_minus
 from inverse.types import Candidate, Status, Target

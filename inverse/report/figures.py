@@ -62,15 +62,14 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str, region: Region,
     points = _finite(points)
     if not points:
         return ""
-    xs = [p.x for p in points] + [v for v in (region.x_low, region.x_high) if math.isfinite(v)]
-    ys = [p.y for p in points] + [v for v in (region.y_low, region.y_high) if math.isfinite(v)]
-    x_ticks, y_ticks = nice_ticks(min(xs), max(xs)), nice_ticks(min(ys), max(ys))
+    x_ticks = _ticks_with([p.x for p in points], region.x_low, region.x_high)
+    y_ticks = _ticks_with([p.y for p in points], region.y_low, region.y_high)
     to_x, to_y = _scales(x_ticks, y_ticks)
-    x0, x1 = _clip(region.x_low, x_ticks), _clip(region.x_high, x_ticks)
-    y0, y1 = _clip(region.y_low, y_ticks), _clip(region.y_high, y_ticks)
+    left, right = to_x(region.x_low), to_x(region.x_high)
+    top, bottom = to_y(region.y_high), to_y(region.y_low)
     parts = [
-        f'<rect class="wanted" x="{to_x(x0):.1f}" y="{to_y(y1):.1f}" '
-        f'width="{max(to_x(x1) - to_x(x0), 0):.1f}" height="{max(to_y(y0) - to_y(y1), 0):.1f}"/>'
+        f'<rect class="wanted" x="{left:.1f}" y="{top:.1f}" '
+        f'width="{right - left:.1f}" height="{bottom - top:.1f}"/>'
     ]
     parts += _marks(points, to_x, to_y)
     return _figure(parts, x_ticks, y_ticks, to_x, to_y, x_label, y_label, caption)
@@ -113,6 +112,15 @@ def _finite(points: Sequence[Point]) -> list[Point]:
     return [p for p in points if math.isfinite(p.x) and math.isfinite(p.y)]
 
 
+def _ticks_with(values: Sequence[float], low: float, high: float) -> list[float]:
+    """Return ticks that cover the values and show some of the wanted window inside its finite ends."""
+    bounds = [v for v in (low, high) if math.isfinite(v)]
+    span = max([*values, *bounds]) - min([*values, *bounds])
+    inside = [low + 0.15 * span] if math.isfinite(low) else []
+    inside += [high - 0.15 * span] if math.isfinite(high) else []
+    return nice_ticks(min([*values, *bounds, *inside]), max([*values, *bounds, *inside]))
+
+
 def _clip(value: float, ticks: Sequence[float]) -> float:
     return min(max(value, ticks[0]), ticks[-1])
 
@@ -120,13 +128,14 @@ def _clip(value: float, ticks: Sequence[float]) -> float:
 def _scales(
     x_ticks: Sequence[float], y_ticks: Sequence[float]
 ) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """Return data -> drawing of both axes; what lies beyond the last tick is drawn on it."""
     x_span, y_span = x_ticks[-1] - x_ticks[0], y_ticks[-1] - y_ticks[0]
 
     def to_x(value: float) -> float:
-        return LEFT + (value - x_ticks[0]) / x_span * (WIDTH - LEFT - RIGHT)
+        return LEFT + (_clip(value, x_ticks) - x_ticks[0]) / x_span * (WIDTH - LEFT - RIGHT)
 
     def to_y(value: float) -> float:
-        return HEIGHT - BOTTOM - (value - y_ticks[0]) / y_span * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - (_clip(value, y_ticks) - y_ticks[0]) / y_span * (HEIGHT - TOP - BOTTOM)
 
     return to_x, to_y
 

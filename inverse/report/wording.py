@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inverse.config import CampaignConfig
-from inverse.report.summary import DEFAULT_HULL_LIMIT
+from inverse.report.wishes import DEFAULT_HULL_LIMIT
 from inverse.types import Target
 from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from inverse.report import summary
+from inverse.report import summary, wishes
 from inverse.types import Candidate, Status, Target, Verification
 from surrogates.properties import BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 from tests.report.fake_run import candidate, candidates, predicted, verified
@@ -120,16 +120,16 @@ def test_the_binding_target_is_the_one_missed_alone() -> None:
         judged(3, 200, 90),
         judged(4, 310, 155),
     ]
-    binding = summary.binding_target(made, TARGETS)
+    binding = wishes.binding_target(made, TARGETS)
     assert binding is not None
     assert binding.target.property == SHEAR_MODULUS
     assert (binding.missed, binding.missed_alone) == (3, 2)
-    assert summary.binding_target([judged(0, 320, 160)], TARGETS) is None
+    assert wishes.binding_target([judged(0, 320, 160)], TARGETS) is None
 
 
 def test_nearest_wish_is_the_smallest_violation() -> None:
     made = [judged(0, 320, 100), judged(1, 285, 160), judged(2, 320, 160, hull=0.4)]
-    wish = summary.nearest_wish(made, TARGETS)
+    wish = wishes.nearest_wish(made, TARGETS)
     assert wish is not None
     assert wish.candidate.id == "c000001"
     assert wish.bounds == {"bulk_modulus_vrh": (300.0, math.inf, 285.0)}
@@ -140,16 +140,16 @@ def test_nearest_wish_is_the_smallest_violation() -> None:
 def test_nearest_wish_falls_back_on_predictions() -> None:
     guess = {"bulk_modulus_vrh": predicted(270.0, 10.0), "shear_modulus_vrh": predicted(160.0, 10.0)}
     waiting = replace(candidate(0, "predicted"), predictions=guess)
-    wish = summary.nearest_wish([waiting], TARGETS)
+    wish = wishes.nearest_wish([waiting], TARGETS)
     assert wish is not None
     assert wish.basis == "predicted"
     assert list(wish.bounds) == ["bulk_modulus_vrh"]
-    assert summary.nearest_wish([], TARGETS) is None
+    assert wishes.nearest_wish([], TARGETS) is None
 
 
 def test_a_default_hull_limit_holds_where_none_is_named() -> None:
-    hard = summary.effective_targets(TARGETS[:2])
+    hard = wishes.effective_targets(TARGETS[:2])
     assert hard[-1] == Target(ENERGY_ABOVE_HULL, maximum=0.1)
-    assert summary.effective_targets(TARGETS)[-1].maximum == 0.1
-    loose = summary.effective_targets([Target(ENERGY_ABOVE_HULL, maximum=0.3)])
+    assert wishes.effective_targets(TARGETS)[-1].maximum == 0.1
+    loose = wishes.effective_targets([Target(ENERGY_ABOVE_HULL, maximum=0.3)])
     assert [target.maximum for target in loose] == [0.3]

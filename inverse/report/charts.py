@@ -1,0 +1,80 @@
+"""Which figures a run is shown with: the targets' plane, predicted against verified, hits over budget."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from inverse.report import figures, wishes, wording
+from inverse.report.run import Run
+from inverse.report.table import best_structure
+from inverse.types import Candidate, Status, Target
+from surrogates.properties import ENERGY_ABOVE_HULL
+
+
+def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | str]]:
+    """Return the figures that the run has data for: targets' plane, predicted against verified, progress."""
+    made = []
+    hard = [t for t in run.config.targets if t.is_hard and t.property.name != "energy_above_hull"]
+    if hard:
+        second = hard[1] if len(hard) > 1 else Target(ENERGY_ABOVE_HULL, maximum=_hull_limit(run))
+        made.append(_plane(run, hard[0], second))
+    for target in hard[:2]:
+        made.append(_parity(run, target.property.name))
+    in_order = sorted((c for c in run.candidates if c.status in wishes.STARTED), key=lambda c: c.id)
+    caption = "Hits found as verifications were spent"
+    found = [c.status is Status.HIT for c in in_order]
+    if any(found):
+        made.append((figures.progress(found, caption), caption))
+    return [{"svg": Markup(svg), "caption": caption} for svg, caption in made if svg]
+
+
+def _hull_limit(run: Run) -> float:
+    return next(
+        (t.upper for t in wishes.effective_targets(run.config.targets) if t.property == ENERGY_ABOVE_HULL),
+        wishes.DEFAULT_HULL_LIMIT,
+    )
+
+
+def _plane(run: Run, first: Target, second: Target) -> tuple[str, str]:
+    x, y = first.property.name, second.property.name
+    points = []
+    for candidate in run.candidates:
+        at_x, at_y = wishes.verified_value(candidate, x), wishes.verified_value(candidate, y)
+        if at_x is not None and at_y is not None:
+            points.append(_point(candidate, at_x, at_y, (x, y)))
+    caption = f"Verified {wording.label(x)} and {wording.label(y)}; the wanted window is shaded"
+    region = figures.Region(first.lower, first.upper, second.lower, second.upper)
+    return figures.scatter(points, _axis(x), _axis(y), region, caption), caption
+
+
+def _parity(run: Run, name: str) -> tuple[str, str]:
+    points = []
+    for candidate in run.candidates:
+        predicted, verified = candidate.predictions.get(name), wishes.verified_value(candidate, name)
+        if predicted is not None and verified is not None and candidate.verification is not None:
+            stds = predicted.std, candidate.verification.values[name].std
+            points.append(_point(candidate, predicted.mean, verified, (name, name), stds))
+    what = wording.label(name)
+    caption = f"{what[0].upper()}{what[1:]}: predicted before the verdict, verified after (± one std)"
+    return figures.parity(points, f"predicted {_axis(name)}", f"verified {_axis(name)}", caption), caption
+
+
+def _point(
+    candidate: Candidate,
+    x: float,
+    y: float,
+    names: tuple[str, str],
+    errors: tuple[float, float] = (0.0, 0.0),
+) -> figures.Point:
+    formula = best_structure(candidate).composition.reduced_formula
+    is_hit = candidate.status is Status.HIT and candidate.hit_class is not None
+    kind = str(candidate.hit_class) if is_hit else "verified"
+    values = ", ".join(wording.number(v, name) for v, name in zip((x, y), names, strict=True))
+    title = f"{formula} ({'hit, ' + kind if is_hit else 'no hit'}): {values}"
+    safe = tuple(e if e == e and e < float("inf") else 0.0 for e in errors)
+    return figures.Point(x, y, kind, title, safe[0], safe[1], candidate.id)
+
+
+def _axis(name: str) -> str:
+    of = wording.unit(name)
+    return f"{wording.label(name)} ({of})" if of else wording.label(name)
