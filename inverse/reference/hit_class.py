@@ -8,6 +8,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.reference.hull import ReferenceHull
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import SYMPRECS, Cell, alike_maps, parent_prototype, signature_text
+from inverse.reference.vacancies import vacancy_of
 from inverse.types import HitClass
 from surrogates.errors import UnsupportedElementError
 
@@ -33,7 +34,7 @@ class Classification:
         is_known: formula in a carried table or among the carried signatures.
         new_structure: known formula and no carried signature matches; None where nobody can say.
         by_energy: the end member is known by formula only and was relaxed in this skeleton.
-        vacancy_of: the known phase this is an ordered-vacancy variant of, "" when none or not asked.
+        vacancy_of: the known phase whose ordered vacancies this is, "" when none; asked for new ones only.
     """
 
     hit_class: HitClass
@@ -89,7 +90,7 @@ class HitClassifier:
             is_known=is_known,
             new_structure=not self.known.has_structure(structure) if can_say else None,
             by_energy=by_energy,
-            vacancy_of="",
+            vacancy_of="" if is_known or derivative_of else vacancy_of(cell, self.known),
         )
 
     def derivative_of(self, structure: Structure) -> tuple[str, bool]:

@@ -9,6 +9,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.reference import HitClassifier, KnownMaterials
+from inverse.reference.signatures import Cell
+from inverse.reference.vacancies import vacancy_of
 from inverse.types import HitClass
 from surrogates.errors import StructureError
 
@@ -167,6 +169,19 @@ def test_by_energy_asks_the_judge_where_the_end_member_is_known_by_formula_only(
     assert len(asked) == n_asked, "relaxed once per (end member, skeleton)"
     assert HitClassifier(without_signatures, partial(relax, 5.0)).derivative_of(crystal) == ("", False)
     assert HitClassifier(without_signatures).derivative_of(crystal) == ("", False)
+
+
+def test_ordered_vacancies_are_told_apart():
+    rock_salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.33), ["Ti", "C"], [[0, 0, 0], [0.5] * 3])
+    missing = rock_salt.copy()
+    missing.remove_sites([next(i for i, s in enumerate(missing) if s.specie.symbol == "C")])
+    known = KnownMaterials.packaged()
+    for crystal in (missing, rattled(missing)):
+        assert vacancy_of(Cell.from_structure(crystal), known) == "TiC"
+    half = missing.copy()
+    half.remove_sites([next(i for i, s in enumerate(half) if s.specie.symbol == "C")])
+    assert vacancy_of(Cell.from_structure(half), known) == ""
+    assert vacancy_of(Cell.from_structure(rock_salt), known) == ""
 
 
 def test_a_disordered_crystal_is_refused():
