@@ -1,14 +1,14 @@
 """One run as the report reads it: config, candidates in rank order, manifest; from the folder alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from inverse.config import CampaignConfig, load_config
 from inverse.report.table import ranked
 from inverse.storage import RunFolder
-from inverse.types import Candidate
+from inverse.types import Candidate, Status, Verification
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,21 @@ def read_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     with RunFolder.read(folder) as stored:
-        candidates = stored.candidates()
+        verdicts = stored.verifications()
+        candidates = [with_verdict(c, verdicts.get(c.id)) for c in stored.candidates()]
         manifest = stored.manifest()
     return Run(folder, load_config(folder / "config.yaml"), tuple(ranked(candidates)), manifest)
+
+
+def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:
+    """Return the candidate with a verdict that a killed step left behind, neither ranked nor called a hit.
+
+    A step's verdicts are written one by one, its candidates when it ends; a resumed run takes them up.
+    """
+    if verdict is None or candidate.verification is not None:
+        return candidate
+    waiting = "verdict of an unfinished step; resume the run to rank it"
+    if not verdict.converged or verdict.is_stable is False:
+        reason = verdict.reason or "mechanically unstable"
+        return replace(candidate, verification=verdict, status=Status.FAILED, reason=reason)
+    return replace(candidate, verification=verdict, status=Status.VERIFIED, reason=waiting)

@@ -17,6 +17,7 @@ from inverse.report import build_report
 from inverse.report.console import print_summary
 from inverse.report.figures import nice_ticks
 from inverse.report.run import read_run
+from inverse.storage import RunFolder
 from inverse.types import Status
 from surrogates.errors import RunFolderError
 from tests.report.fake_run import candidates, manifest, write_fake_run
@@ -139,6 +140,21 @@ def test_page_of_a_run_that_got_nowhere(tmp_path: Path, kept: str) -> None:
 
 def test_page_is_the_same_twice(folder: Path) -> None:
     assert build_report(folder).read_bytes() == build_report(folder).read_bytes()
+
+
+def test_verdicts_of_a_killed_step_are_shown_unranked(tmp_path: Path) -> None:
+    made = candidates(3, 2, 0)
+    folder = write_fake_run(tmp_path / "run", made)
+    verdict = made[0].verification
+    assert verdict is not None
+    with RunFolder.open(folder) as stored:
+        stored.write_verification(made[3].id, verdict)
+    by_id = {c.id: c for c in read_run(folder).candidates}
+    assert by_id[made[3].id].status is Status.VERIFIED
+    assert "unfinished step" in by_id[made[3].id].reason
+    assert by_id[made[4].id].status is Status.PREDICTED
+    assert by_id[made[0].id] == made[0]
+    assert "unfinished step" in build_report(folder).read_text()
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
