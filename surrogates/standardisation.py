@@ -1,4 +1,4 @@
-"""One structure -> space group, Wyckoff positions and free numbers, by spglib; used by `surrogates.symmetry` only."""
+"""One structure -> space group, Wyckoff positions, free numbers; used by `surrogates.symmetry` only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +97,7 @@ def _fit_position(
 
 
 def _fit_representative(position: int, points: np.ndarray) -> tuple[float, float, float] | None:
-    """Return the smallest (x, y, z) whose first representative is a point of the orbit; None when there is none."""
+    """Return the smallest (x, y, z) whose first representative is in the orbit; None when there is none."""
     tables = wyckoff_tables()
     start = int(tables.operation_start[position])
     rotation = tables.rotations[start].numpy()

@@ -40,9 +40,12 @@ HARD_LOGIT = 30.0
 class SymmetricCrystals:
     """C crystals with S symmetric sites (orbits) in all, flat.
 
-    `free_lattice` holds log a, log b, log c (Å) and three angle parameters u, v, w of the conventional cell: cos alpha = tanh u,
-    cos beta = tanh v, cos gamma = cos alpha cos beta + sin alpha sin beta tanh w, so that every real vector is a lattice. Slots
-    that the crystal system fixes (see `is_lattice_free`) are ignored; so are the slots of `free_coords` outside
+    `free_lattice` holds log a, log b, log c (Å) and three angle parameters u, v, w of the conventional
+    cell: cos alpha = tanh u,
+    cos beta = tanh v, cos gamma = cos alpha cos beta + sin alpha sin beta tanh w, so that every real
+    vector is a lattice. Slots
+    that the crystal system fixes (see `is_lattice_free`) are ignored; so are the slots of `free_coords`
+    outside
     `is_coordinate_free`. Setting: see `surrogates.wyckoff`.
 
     Attributes:
@@ -86,7 +89,8 @@ class SymmetricCrystals:
                 raise ShapeError(f"SymmetricCrystals.{name} is {tuple(tensor.shape)}, not {shape}")
             if tensor.device != self.free_lattice.device:
                 raise ShapeError(
-                    f"SymmetricCrystals.{name} is on {tensor.device}, free_lattice on {self.free_lattice.device}"
+                    f"SymmetricCrystals.{name} is on {tensor.device}, "
+                    f"free_lattice on {self.free_lattice.device}"
                 )
         if bool(((self.space_group < 1) | (self.space_group > 230)).any()):
             raise StructureError("a space group that does not exist; valid: 1 to 230")
@@ -174,7 +178,7 @@ class SymmetricCrystals:
         ]
 
     def lattice(self) -> Tensor:
-        """Return the (C, 3, 3) conventional lattices in Å, rows are vectors; differentiable in `free_lattice`."""
+        """Return the (C, 3, 3) conventional lattices in Å, rows are vectors; differentiable."""
         tables = self._tables()
         group = self.space_group - 1
         free = self.free_lattice * tables.is_lattice_free[group].to(self.free_lattice.dtype)
@@ -193,7 +197,8 @@ class SymmetricCrystals:
     def to_crystals(self, primitive: bool = True) -> CrystalBatch:
         """Return all atoms of each crystal.
 
-        Differentiable in `species_logits` (soft occupancy), `free_coords` and `free_lattice`. Atoms stand in the order of
+        Differentiable in `species_logits` (soft occupancy), `free_coords` and `free_lattice`. Atoms stand in
+        the order of
         their sites.
 
         Args:
@@ -278,7 +283,8 @@ class SymmetricCrystals:
     def from_skeleton(
         cls, space_group: int, wyckoffs: Sequence[str], species: Sequence[str], volume_per_atom: float = 15.0
     ) -> "SymmetricCrystals":
-        """Return one crystal of given orbits and elements; its free numbers are placeholders for a decoder's `complete`.
+        """Return one crystal of given orbits and elements; its free numbers are placeholders for a decoder's
+        `complete`.
 
         Args:
             space_group: International number.
@@ -293,7 +299,8 @@ class SymmetricCrystals:
         for letter in wyckoffs:
             if letter not in letters:
                 raise StructureError(
-                    f"space group {space_group} has no Wyckoff position {letter!r}; valid: {letters[0]} to {letters[-1]}"
+                    f"space group {space_group} has no Wyckoff position {letter!r}; "
+                    f"valid: {letters[0]} to {letters[-1]}"
                 )
         logits = torch.zeros(len(species), N_ELEMENTS)
         logits[torch.arange(len(species)), torch.tensor([element_index(s) for s in species])] = HARD_LOGIT

@@ -46,7 +46,7 @@ class FormulaTable:
 
 
 def read_formulas() -> FormulaTable:
-    """Return all formulas of the tables with the lowest formation energy and their moduli; cached in .work."""
+    """Return all formulas of the tables with lowest formation energy and moduli; cached in .work."""
     path = WORK / "formulas.npz"
     if not path.exists():
         table = _read_tables()

@@ -46,7 +46,8 @@ def _number(element: Element, name: str) -> float:
 
 
 def element_order() -> list[str]:
-    """Return the symbols by falling electronegativity (noble gases without one last): the composition model's order.
+    """Return the symbols by falling electronegativity (noble gases without one last): the composition model's
+    order.
 
     Non-metals come first, so that a required one is settled before the model would like to end the formula.
     """

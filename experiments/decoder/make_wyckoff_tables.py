@@ -1,7 +1,9 @@
 """Write surrogates/wyckoff_tables.safetensors: affine representatives of all 1,731 Wyckoff positions.
 
-The positions come from pyxtal's table (MIT; International Tables A, origin choice 2, monoclinic unique axis b,
-rhombohedral groups in hexagonal axes); site-symmetry symbols are asked of spglib, crystal by crystal, which proves the table
+The positions come from pyxtal's table (MIT; International Tables A, origin choice 2, monoclinic unique axis
+b,
+rhombohedral groups in hexagonal axes); site-symmetry symbols are asked of spglib, crystal by crystal, which
+proves the table
 against spglib at the same time.
 
 Run: python -m experiments.decoder.make_wyckoff_tables
@@ -109,7 +111,7 @@ def lattice_of(group: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def symbol_by_spglib(group: int, hall: int, positions: list[np.ndarray], w: int, centering: list) -> str:
-    """Return spglib's site-symmetry symbol of position w; stops when spglib does not find the group and the letter."""
+    """Return spglib's site-symmetry symbol of position w; stop when it finds another group or letter."""
     rng = np.random.default_rng([group, w])
     for _ in range(40):
         coords, numbers = [], []

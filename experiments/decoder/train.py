@@ -2,7 +2,8 @@
 
 Run: python -m experiments.decoder.train [compositions|structures|package] [--minutes 8]
 
-Moduli of formulas without any are filled by gradient-boosted trees on element statistics, so that the condition is seen on
+Moduli of formulas without any are filled by gradient-boosted trees on element statistics, so that the
+condition is seen on
 all formulas; they steer, they judge nothing.
 """
 
@@ -10,7 +11,6 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,8 +57,12 @@ def statistics(amounts: np.ndarray) -> np.ndarray:
 
 
 def filled_moduli(table: FormulaTable) -> np.ndarray:
-    """Return the values with missing moduli filled by boosted trees (natural units)."""
+    """Return the values with missing moduli filled by boosted trees (natural units); cached in .work."""
     import lightgbm
+
+    path = WORK / "filled_moduli.npy"
+    if path.exists():
+        return np.load(path)
 
     features, values = statistics(table.amounts), table.values.copy()
     for column in (0, 1):
@@ -70,6 +74,7 @@ def filled_moduli(table: FormulaTable) -> np.ndarray:
         predicted = np.exp(model.predict(features))
         values[:, column] = np.where(known, values[:, column], predicted)
         say(f"filled {(~known).sum()} of column {column} from {known.sum()}")
+    np.save(path, values)
     return values
 
 
@@ -85,7 +90,19 @@ def learning_rate(share: float, peak: float) -> float:
     return peak * min(1.0, share / 0.03 + 0.02) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1.0, share))))
 
 
-def train_compositions(minutes: float) -> None:
+class Clock:
+    """Share of the allowed time that is gone: of processor or wall minutes, whichever is scarcer."""
+
+    def __init__(self, minutes: float, wall_minutes: float) -> None:
+        self._limits = 60 * minutes, 60 * wall_minutes
+        self._start = time.process_time(), time.time()
+
+    def share(self) -> float:
+        used = time.process_time() - self._start[0], time.time() - self._start[1]
+        return max(u / limit for u, limit in zip(used, self._limits))
+
+
+def train_compositions(minutes: float, wall_minutes: float) -> None:
     """Train the composition model on all formulas; those with moduli count more."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -104,9 +121,9 @@ def train_compositions(minutes: float) -> None:
     network = CompositionNetwork()
     say(f"{sum(p.numel() for p in network.parameters())} parameters")
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-3)
-    start, step, running = time.process_time(), 0, 0.0
+    clock, step, running = Clock(minutes, wall_minutes), 0, 0.0
     rows = np.zeros(0, dtype=int)
-    while (share := (time.process_time() - start) / (60 * minutes)) < 1.0:
+    while (share := clock.share()) < 1.0:
         if len(rows) < 512:
             rows = rng.choice(len(weight), size=512 * 200, p=weight)
             rows = rows[np.argsort(formulas.n_elements[rows].numpy(), kind="stable")].reshape(-1, 512)
@@ -125,6 +142,7 @@ def train_compositions(minutes: float) -> None:
         step, running = step + 1, running + loss.item()
         if step % 200 == 0:
             say(f"step {step} share {share:.2f} loss {running / 200:.3f}")
+            torch.save(network.state_dict(), WORK / "compositions_partial.pt")
             running = 0.0
     facts = held_out_composition(network, formulas, values, is_test)
     facts |= {"steps": step, "minutes": minutes, "formulas": len(table.names)}
@@ -203,7 +221,7 @@ def structure_loss(
     return discrete, network.free_log_likelihood(skeletons, tokens, state, context, smoothing)
 
 
-def train_structures(minutes: float) -> None:
+def train_structures(minutes: float, wall_minutes: float) -> None:
     """Train the structure model on all standardised structures."""
     torch.manual_seed(0)
     rng = np.random.default_rng(1)
@@ -220,9 +238,9 @@ def train_structures(minutes: float) -> None:
     weight /= weight.sum()
     length = (skeletons.is_site.sum(dim=1) + tokens.is_token.sum(dim=1)).numpy()
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
-    start, step, running, size = time.process_time(), 0, np.zeros(2), 192
+    clock, step, running, size = Clock(minutes, wall_minutes), 0, np.zeros(2), 192
     rows = np.zeros(0, dtype=int)
-    while (share := (time.process_time() - start) / (60 * minutes)) < 1.0:
+    while (share := clock.share()) < 1.0:
         if len(rows) < size:
             rows = rng.choice(len(weight), size=size * 100, p=weight)
             rows = rows[np.argsort(length[rows] + rng.random(len(rows)), kind="stable")].reshape(-1, size)
@@ -239,9 +257,10 @@ def train_structures(minutes: float) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        step, running = step + 1, running + [discrete.mean().item(), free.mean().item()]
+        step, running = step + 1, running + np.array([discrete.mean().item(), free.mean().item()])
         if step % 100 == 0:
             say(f"step {step} share {share:.2f} discrete {running[0] / 100:.3f} free {running[1] / 100:.3f}")
+            torch.save(network.state_dict(), WORK / "structures_partial.pt")
             running = np.zeros(2)
     test = np.nonzero(is_test)[0]
     none = condition_vectors(np.full((len(test), 4), np.nan))
@@ -257,28 +276,33 @@ def train_structures(minutes: float) -> None:
     say(str(facts))
 
 
-def package(folder: Path | None = None) -> None:
-    """Write the packaged weights from the last trained networks."""
+def package(is_partial: bool = False) -> None:
+    """Write the packaged weights from the last trained networks, or from those still in training."""
     compositions, structures = CompositionNetwork(), StructureNetwork()
-    compositions.load_state_dict(torch.load(WORK / "compositions.pt", weights_only=True))
-    structures.load_state_dict(torch.load(WORK / "structures.pt", weights_only=True))
-    facts = {part: json.loads((WORK / f"{part}.json").read_text()) for part in ("compositions", "structures")}
-    save_networks(compositions, structures, element_order(), facts, folder=folder)
+    ending = "_partial.pt" if is_partial else ".pt"
+    compositions.load_state_dict(torch.load(WORK / f"compositions{ending}", weights_only=True))
+    structures.load_state_dict(torch.load(WORK / f"structures{ending}", weights_only=True))
+    facts: dict[str, object] = {"is_partial": True}
+    if not is_partial:
+        parts = ("compositions", "structures")
+        facts = {part: json.loads((WORK / f"{part}.json").read_text()) for part in parts}
+    save_networks(compositions, structures, element_order(), facts)
 
 
 def main() -> None:
     """Run one part of the training."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["compositions", "structures", "package"])
-    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("part", choices=["compositions", "structures", "package", "package-partial"])
+    parser.add_argument("--minutes", type=float, default=8.0, help="of processor time")
+    parser.add_argument("--wall-minutes", type=float, default=60.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "compositions":
-        train_compositions(options.minutes)
+        train_compositions(options.minutes, options.wall_minutes)
     elif options.part == "structures":
-        train_structures(options.minutes)
+        train_structures(options.minutes, options.wall_minutes)
     else:
-        package()
+        package(is_partial=options.part == "package-partial")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ def covalent_radii() -> np.ndarray:
 
 
 def distance_ratios(crystals: CrystalBatch) -> np.ndarray:
-    """Return the (C,) smallest distance over the sum of covalent radii, periodic images included; at most 1.2.
+    """Return the (C,) smallest distance over the sum of covalent radii, periodic images included; at most
+    1.2.
 
     Args:
         crystals: every atom at one element.
@@ -69,7 +70,7 @@ def is_sound(crystals: SymmetricCrystals) -> Tensor:
 
 
 def scaled_apart(crystals: SymmetricCrystals) -> SymmetricCrystals:
-    """Return the crystals with every cell stretched until its atoms are just far enough apart, by a quarter at most."""
+    """Return the crystals, cells stretched until atoms are just far enough apart, by a quarter at most."""
     ratios = torch.as_tensor(distance_ratios(crystals.to_crystals()), dtype=crystals.free_lattice.dtype)
     stretch = (1.01 * MIN_DISTANCE_RATIO / ratios.clamp(min=0.05)).clamp(1.0, _MAX_STRETCH)
     longer = torch.cat([stretch.log().unsqueeze(1).expand(-1, 3), torch.zeros(len(ratios), 3)], dim=1)
@@ -77,7 +78,7 @@ def scaled_apart(crystals: SymmetricCrystals) -> SymmetricCrystals:
 
 
 def skeleton_keys(crystals: SymmetricCrystals) -> list[tuple]:
-    """Return one hashable key per crystal: space group and the multiset of (multiplicity, site symmetry, element)."""
+    """Return a key per crystal: space group, multiset of (multiplicity, site symmetry, element)."""
     sites: list[list[tuple]] = [[] for _ in range(crystals.n_crystals)]
     columns = zip(
         crystals.site_index.tolist(),

@@ -105,8 +105,10 @@ class FormulaDraw:
     def formulas(self, latent: Tensor) -> Formulas:
         """Return C formulas that obey the rules; the amounts may have a common factor.
 
-        Masks alone would favour formulas that wander until a rule is met. So several are drawn for each row and one is
-        chosen by the probability that the masks left at each of its steps (sampling importance resampling): the result
+        Masks alone would favour formulas that wander until a rule is met. So several are drawn for each row
+        and one is
+        chosen by the probability that the masks left at each of its steps (sampling importance resampling):
+        the result
         follows the model given that the rules hold.
 
         Args:

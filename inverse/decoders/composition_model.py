@@ -1,4 +1,4 @@
-"""Composition model: elements in a fixed order, then their amounts, given wanted properties; constraints are masks."""
+"""Composition model: elements in a fixed order, then their amounts, given wanted properties."""
 
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ class CompositionNetwork(nn.Module):
         return self.amount_head(torch.cat([output, self.element(query)], dim=-1))
 
     def log_likelihood(self, formulas: Formulas, condition: Tensor) -> Tensor:
-        """Return the (C,) log-probability of formulas, constraints left out (the order of elements is kept)."""
+        """Return the (C,) log-probability of formulas, no constraints but the order of elements."""
         ranks, amounts = formulas.ranks, formulas.amounts.clamp(max=MAX_AMOUNT)
         c, m = ranks.shape
         none = ranks.new_full((c, 1), END + 1)

@@ -1,4 +1,4 @@
-"""Can these atoms still be placed on these Wyckoff positions? Exact, so that a decoder never runs into a dead end."""
+"""Can these atoms still be placed on these Wyckoff positions? Exact: a decoder meets no dead end."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ _LIMIT = 256
 
 @lru_cache(maxsize=4096)
 def _offers(space_group: int, start: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return (sorted fixed multiplicities, distinct free multiplicities) of the positions from `start` on, primitive."""
+    """Return the (sorted fixed, distinct free) primitive multiplicities of the positions from `start` on."""
     positions = wyckoff_positions(space_group)[start:]
     fixed = sorted(p.primitive_multiplicity for p in positions if p.n_free == 0)
     free = sorted({p.primitive_multiplicity for p in positions if p.n_free > 0})
@@ -74,7 +74,7 @@ def is_feasible(space_group: int, start: int, remaining: tuple[int, ...]) -> boo
 
 
 def next_start(space_group: int, wyckoff: int) -> int:
-    """Return the first Wyckoff index allowed after `wyckoff`: itself when it has free coordinates, else the next."""
+    """Return the first Wyckoff index allowed after `wyckoff`: itself when it is free, else the next."""
     return wyckoff if wyckoff_positions(space_group)[wyckoff].n_free else wyckoff + 1
 
 

@@ -40,7 +40,8 @@ _REDRAWS = 4
 class GenerativeDecoder:
     """Composition model and structure model behind the `Decoder` protocol.
 
-    The latent is uniform numbers: 18 for the composition, 50 for the skeleton, 78 for lattice and coordinates, in which the
+    The latent is uniform numbers: 18 for the composition, 50 for the skeleton, 78 for lattice and
+    coordinates, in which the
     crystal is continuous.
 
     Attributes:
@@ -96,9 +97,11 @@ class GenerativeDecoder:
         return self._with_free(crystals, skeletons, state, context, latent[:, _N_COMPOSITION + _N_SKELETON :])
 
     def sample(self, n: int, condition: Condition, seed: int) -> SymmetricCrystals:
-        """Return n sound crystals (0.7 of the covalent radii apart, spglib finds the space group), distinct skeletons first.
+        """Return n sound crystals (0.7 of the covalent radii apart, spglib finds the space group), distinct
+        skeletons first.
 
-        Generators: `default_rng([seed, round])` per round of draws. When a narrow condition has fewer than n skeletons, the
+        Generators: `default_rng([seed, round])` per round of draws. When a narrow condition has fewer than n
+        skeletons, the
         same skeleton comes back with other free numbers.
 
         Raises:
@@ -139,7 +142,8 @@ class GenerativeDecoder:
     def log_likelihood(self, crystals: SymmetricCrystals, condition: Condition | None = None) -> Tensor:
         """Return (C,) nats per atom of the primitive cell, teacher-forced, constraints not counted.
 
-        Free numbers enter as densities per unit of their range (`inverse.decoders.tokens.RANGES`), so values may be positive.
+        Free numbers enter as densities per unit of their range (`inverse.decoders.tokens.RANGES`), so values
+        may be positive.
         """
         if crystals.n_crystals == 0:
             return torch.zeros(0)
@@ -245,7 +249,7 @@ class GenerativeDecoder:
         rng: np.random.Generator,
         redraws: int = _REDRAWS,
     ) -> tuple[SymmetricCrystals, Tensor]:
-        """Return the crystals, free numbers redrawn where atoms clash or symmetry rose, and which are sound at last."""
+        """Return the crystals, redrawn where atoms clash or symmetry rose, and which are sound at last."""
         sound = is_sound(crystals)
         for _ in range(redraws):
             bad = (~sound).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""What every decoder promises: a latent and a condition become symmetric crystals, with a likelihood of its own."""
+"""What every decoder promises: latent and condition -> symmetric crystals, with its own likelihood."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

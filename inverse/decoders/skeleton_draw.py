@@ -1,4 +1,4 @@
-"""Drawing the discrete part of crystals: formula units, space group, then sites until every atom is placed."""
+"""Drawing the discrete part of crystals: formula units, space group, sites until all is placed."""
 
 from collections.abc import Sequence
 

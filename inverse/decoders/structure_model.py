@@ -1,4 +1,4 @@
-"""Structure model: formula units, space group, sites, then lattice and coordinates, each given what came before."""
+"""Structure model: formula units, space group, sites, lattice and coordinates, one after another."""
 
 from dataclasses import dataclass
 
@@ -134,7 +134,7 @@ class StructureNetwork(nn.Module):
         return self.site_input(torch.cat(parts, dim=-1))
 
     def letter_logits(self, output: Tensor, group: Tensor) -> Tensor:
-        """Return logits over the 27 letters, -1e9 where the group has no such letter; `output` is (..., H)."""
+        """Return logits over the 27 letters, -1e9 where the group has none; `output` is (..., H)."""
         tables = wyckoff_tables()
         letters = torch.arange(N_LETTERS)
         start = tables.position_start[group - 1].unsqueeze(-1)
@@ -200,7 +200,7 @@ class StructureNetwork(nn.Module):
     def skeleton_log_likelihood(
         self, skeletons: Skeletons, condition: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (C,) log-probability of the discrete choices, the (C, H) state after them and the (C, 64) context."""
+        """Return (C,) log-probability of the discrete choices, (C, H) state after them, (C, 64) context."""
         none = self.position.num_embeddings - 1
         context = self.encode(skeletons.amounts.float(), condition)
         c, s = skeletons.wyckoff.shape
@@ -281,7 +281,7 @@ def sites_of_tokens(skeletons: Skeletons, tokens: FreeTokens, none: int) -> tupl
 
 
 def _position_features() -> Tensor:
-    """Return (P + 1, 30) fixed features of the Wyckoff positions: multiplicity, free axes, site symmetry; last row 0."""
+    """Return (P + 1, 30) features of the Wyckoff positions (multiplicity, freedom, symmetry); last row 0."""
     tables = wyckoff_tables()
     count = tables.n_representatives.float()
     group = torch.repeat_interleave(torch.arange(N_GROUPS), tables.n_positions)
