@@ -16,7 +16,7 @@ from tests.fakes import campaign
 
 def test_report_of_a_campaign(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with campaign(folder) as run:
+    with campaign(folder, budget={"verifications": 4}) as run:
         run.run()
     schema = json.loads(files("inverse").joinpath("schemas/manifest.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(json.loads((folder / "manifest.json").read_text()))
