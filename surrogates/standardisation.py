@@ -49,7 +49,7 @@ def standardise(structure: Structure, symprec: float) -> StandardCrystal:
             f"{structure.composition.reduced_formula}: spglib finds no symmetry at symprec {symprec}"
         )
     sites = []
-    orbit_of_primitive = {}
+    orbit_of_primitive: dict[int, int] = {}
     for atom, primitive in enumerate(dataset.mapping_to_primitive.tolist()):
         orbit_of_primitive.setdefault(primitive, atom)
     atoms = [orbit_of_primitive[p] for p in dataset.std_mapping_to_primitive.tolist()]
@@ -69,7 +69,7 @@ def standardise(structure: Structure, symprec: float) -> StandardCrystal:
 
 
 def _dataset(structure: Structure, elements: np.ndarray, symprec: float) -> Any:
-    cell = (structure.lattice.matrix, structure.frac_coords, elements + 1)
+    cell: Any = (structure.lattice.matrix, structure.frac_coords, elements + 1)
     try:
         dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
         hall = 0 if dataset is None else int(wyckoff_tables().hall_number[dataset.number - 1])

@@ -387,7 +387,7 @@ def find_space_groups(crystals: CrystalBatch, symprec: float = 0.01) -> list[int
     ends = crystals.n_atoms.cumsum(0).tolist()
     groups = []
     for c, (start, end) in enumerate(zip([0, *ends[:-1]], ends)):
-        cell = (lattice[c], coords[start:end], species[start:end] + 1)
+        cell: Any = (lattice[c], coords[start:end], species[start:end] + 1)
         try:
             found = spglib.get_symmetry_dataset(cell, symprec=symprec)
         except Exception:  # spglib 2.7 and later can be told to raise instead of returning None

@@ -23,7 +23,7 @@ N_SPACE_GROUPS = 230
 
 _DENOMINATOR = 24
 _THIRD = 1.0 / 3.0
-_PRIMITIVE_ROWS = {
+_PRIMITIVE_ROWS: dict[str, list[list[float]]] = {
     "P": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "A": [[1, 0, 0], [0, 0.5, 0.5], [0, -0.5, 0.5]],
     "C": [[0.5, -0.5, 0], [0.5, 0.5, 0], [0, 0, 1]],
@@ -31,7 +31,7 @@ _PRIMITIVE_ROWS = {
     "F": [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
     "R": [[2 * _THIRD, _THIRD, _THIRD], [-_THIRD, _THIRD, _THIRD], [-_THIRD, -2 * _THIRD, _THIRD]],
 }
-_CENTRING_VECTORS = {
+_CENTRING_VECTORS: dict[str, list[list[float]]] = {
     "P": [[0, 0, 0]],
     "A": [[0, 0, 0], [0, 0.5, 0.5]],
     "C": [[0, 0, 0], [0.5, 0.5, 0]],

@@ -102,10 +102,9 @@ class Clock:
         return max(u / limit for u, limit in zip(used, self._limits))
 
 
-def train_compositions(minutes: float, wall_minutes: float) -> None:
+def train_compositions(minutes: float, wall_minutes: float, peak: float, is_resumed: bool) -> None:
     """Train the composition model on all formulas; those with moduli count more."""
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
     table = read_formulas()
     say(f"{len(table.names)} formulas, {(~np.isnan(table.values)).sum(axis=0)} values")
     is_test = is_held_out(table.names)
@@ -120,7 +119,10 @@ def train_compositions(minutes: float, wall_minutes: float) -> None:
     weight /= weight.sum()
     network = CompositionNetwork()
     say(f"{sum(p.numel() for p in network.parameters())} parameters")
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-3)
+    if is_resumed:
+        network.load_state_dict(torch.load(WORK / "compositions.pt", weights_only=True))
+    rng = np.random.default_rng(int(peak * 1e6))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=1e-3)
     clock, step, running = Clock(minutes, wall_minutes), 0, 0.0
     rows = np.zeros(0, dtype=int)
     while (share := clock.share()) < 1.0:
@@ -130,7 +132,7 @@ def train_compositions(minutes: float, wall_minutes: float) -> None:
             rows = rng.permutation(rows).reshape(-1)
         batch, rows = rows[:512], rows[512:]
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(share, 3e-3)
+            group["lr"] = learning_rate(share, peak)
         wanted = condition_vectors(masked(values[batch], rng))
         width = int(formulas.n_elements[batch].max())
         part = Formulas(formulas.ranks[batch][:, :width], formulas.amounts[batch][:, :width])
@@ -221,10 +223,9 @@ def structure_loss(
     return discrete, network.free_log_likelihood(skeletons, tokens, state, context, smoothing)
 
 
-def train_structures(minutes: float, wall_minutes: float) -> None:
+def train_structures(minutes: float, wall_minutes: float, peak: float, is_resumed: bool) -> None:
     """Train the structure model on all standardised structures."""
     torch.manual_seed(0)
-    rng = np.random.default_rng(1)
     table = read_structures()
     network = StructureNetwork()
     say(f"{sum(p.numel() for p in network.parameters())} parameters, {table.crystals.n_crystals} crystals")
@@ -237,7 +238,10 @@ def train_structures(minutes: float, wall_minutes: float) -> None:
     weight[is_test] = 0.0
     weight /= weight.sum()
     length = (skeletons.is_site.sum(dim=1) + tokens.is_token.sum(dim=1)).numpy()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    if is_resumed:
+        network.load_state_dict(torch.load(WORK / "structures.pt", weights_only=True))
+    rng = np.random.default_rng(int(peak * 1e6))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=1e-2)
     clock, step, running, size = Clock(minutes, wall_minutes), 0, np.zeros(2), 192
     rows = np.zeros(0, dtype=int)
     while (share := clock.share()) < 1.0:
@@ -247,7 +251,7 @@ def train_structures(minutes: float, wall_minutes: float) -> None:
             rows = rng.permutation(rows).reshape(-1)
         batch, rows = rows[:size], rows[size:]
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(share, 3e-3)
+            group["lr"] = learning_rate(share, peak)
         wanted = condition_vectors(masked(table.values[batch], rng))
         discrete, free = structure_loss(network, *rows_of(skeletons, tokens, batch), wanted, 0.3)
         # A long cell has many coordinates; it shall not count more than a short one by as much.
@@ -295,12 +299,14 @@ def main() -> None:
     parser.add_argument("part", choices=["compositions", "structures", "package", "package-partial"])
     parser.add_argument("--minutes", type=float, default=8.0, help="of processor time")
     parser.add_argument("--wall-minutes", type=float, default=60.0)
+    parser.add_argument("--peak", type=float, default=3e-3, help="learning rate")
+    parser.add_argument("--resume", action="store_true", help="go on from the last trained network")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "compositions":
-        train_compositions(options.minutes, options.wall_minutes)
+        train_compositions(options.minutes, options.wall_minutes, options.peak, options.resume)
     elif options.part == "structures":
-        train_structures(options.minutes, options.wall_minutes)
+        train_structures(options.minutes, options.wall_minutes, options.peak, options.resume)
     else:
         package(is_partial=options.part == "package-partial")
 

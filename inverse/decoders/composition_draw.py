@@ -134,8 +134,9 @@ class FormulaDraw:
         if self.guidance != 1.0:
             parts = torch.cat([parts, torch.zeros_like(parts)])
         n = len(parts)
-        columns = [tensor.repeat(n)[:, None] for tensor in (previous, query, amount)]
-        return self.network.advance(*columns, parts.repeat_interleave(len(previous), dim=0), state)
+        before, asked, count = (tensor.repeat(n)[:, None] for tensor in (previous, query, amount))
+        wanted = parts.repeat_interleave(len(previous), dim=0)
+        return self.network.advance(before, asked, count, wanted, state)
 
     def _guided(self, logits: Tensor) -> Tensor:
         if self.guidance == 1.0:

@@ -1,6 +1,8 @@
 """The trained decoder: composition model, then structure model, then checks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -112,7 +114,7 @@ class GenerativeDecoder:
             rng = np.random.default_rng([seed, step])
             size = max(16, int(1.25 * (n - pool.n_distinct)) + 4)
             crystals = self.decode(torch.as_tensor(rng.random((size, self.latent_size))), condition)
-            crystals, sound = self._made_sound(crystals, condition, rng)
+            crystals, sound = self._made_sound(crystals, rng, condition.targets)
             pool.add(crystals.select(sound))
             if pool.is_full or (step >= 3 and pool.n_added_last == 0 and pool.n_all >= n):
                 break
@@ -131,7 +133,7 @@ class GenerativeDecoder:
             return skeletons
         ordered, order = canonical(skeletons.harden())
         rng = np.random.default_rng([seed, 0])
-        completed, _ = self._made_sound(self._free_draw(ordered, rng), Condition(), rng, redraws=8)
+        completed, _ = self._made_sound(self._free_draw(ordered, rng), rng, redraws=8)
         back = torch.argsort(order)
         return skeletons.replace(
             free_coords=completed.free_coords[back].to(skeletons.free_coords.dtype),
@@ -201,12 +203,17 @@ class GenerativeDecoder:
         amounts = amounts[:, :N_ELEMENTS]
         return amounts // common_factor(amounts).unsqueeze(1)
 
-    def _free_draw(self, crystals: SymmetricCrystals, rng: np.random.Generator) -> SymmetricCrystals:
+    def _free_draw(
+        self,
+        crystals: SymmetricCrystals,
+        rng: np.random.Generator,
+        targets: Mapping[str, float] = MappingProxyType({}),
+    ) -> SymmetricCrystals:
         """Return crystals (canonical order) with new free numbers."""
         skeletons = skeletons_of(crystals)
         width = 6 + 3 * int(skeletons.is_site.shape[1])
         uniforms = torch.as_tensor(rng.random((crystals.n_crystals, width)), dtype=torch.float32)
-        vector = wanted_vector({}).expand(crystals.n_crystals, -1)
+        vector = wanted_vector(targets).expand(crystals.n_crystals, -1)
         with torch.no_grad():
             _, state, context = self.structures.skeleton_log_likelihood(skeletons, vector)
             return self._with_free(crystals, skeletons, state, context, uniforms)
@@ -245,8 +252,8 @@ class GenerativeDecoder:
     def _made_sound(
         self,
         crystals: SymmetricCrystals,
-        condition: Condition,
         rng: np.random.Generator,
+        targets: Mapping[str, float] = MappingProxyType({}),
         redraws: int = _REDRAWS,
     ) -> tuple[SymmetricCrystals, Tensor]:
         """Return the crystals, redrawn where atoms clash or symmetry rose, and which are sound at last."""
@@ -255,7 +262,9 @@ class GenerativeDecoder:
             bad = (~sound).nonzero().squeeze(1)
             if len(bad) == 0:
                 return crystals, sound
-            crystals, sound = _merged(crystals, sound, bad, self._free_draw(crystals.select(bad), rng))
+            crystals, sound = _merged(
+                crystals, sound, bad, self._free_draw(crystals.select(bad), rng, targets)
+            )
         bad = (~sound).nonzero().squeeze(1)
         if len(bad):
             crystals, sound = _merged(crystals, sound, bad, scaled_apart(crystals.select(bad)))

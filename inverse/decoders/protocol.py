@@ -127,8 +127,15 @@ class Condition:
 class Decoder(Protocol):
     """Latent and condition -> crystals that are symmetric by construction."""
 
-    name: str
-    latent_size: int
+    @property
+    def name(self) -> str:
+        """Name of the decoder, as in `inverse.decoders.DECODER_NAMES`."""
+        ...
+
+    @property
+    def latent_size(self) -> int:
+        """Width of the latent."""
+        ...
 
     def decode(self, latent: Tensor, condition: Condition) -> SymmetricCrystals:
         """Return one crystal per row of the latent; deterministic.
