@@ -14,15 +14,18 @@ from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
+from inverse.decoders.protocol import Condition
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.parts import Parts
 from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.search_space import SearchSpace
 from inverse.ranking import Kinship
+from inverse.screening import Screen
 from inverse.types import Candidate, HitClass, Verification, VerifiedValue
 from surrogates.crystal import CrystalBatch, element_index
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, Property
-from surrogates.protocol import Z90, Prediction
+from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
+from surrogates.protocol import Z90, CompositionBatch, Prediction
 
 BEST_METAL, BEST_LIGHT, BEST_VOLUME = "W", "C", 10.0
 """Where the planted optimum of `AnalyticSurrogate` lies."""
@@ -163,3 +166,41 @@ def campaign(folder: Path, seconds: float = 0.0, **changes: Any) -> Campaign:
     if (folder / "campaign.db").exists():
         return Campaign.resume(folder, parts(config, seconds=seconds), config)
     return Campaign.create(config, folder, parts(config, seconds=seconds))
+
+
+class AnalyticCompositions:
+    """The composition half of `AnalyticSurrogate`, at the best volume."""
+
+    name = "analytic compositions"
+    properties: tuple[Property, ...] = (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, VOLUME)
+
+    def predict(
+        self, compositions: CompositionBatch, properties: Sequence[Property]
+    ) -> dict[Property, Prediction]:
+        x = compositions.fractions
+        goodness = 4 * x[:, element_index(BEST_METAL)] * x[:, element_index(BEST_LIGHT)]
+        values = {
+            BULK_MODULUS: 60 + 320 * goodness,
+            SHEAR_MODULUS: 30 + 200 * goodness,
+            FORMATION_ENERGY: 0.3 - 0.5 * goodness,
+            VOLUME: torch.full_like(goodness, BEST_VOLUME),
+        }
+        return {p: prediction(p, values[p]) for p in properties}
+
+
+def search_space(config: CampaignConfig, decoder: Any = None) -> SearchSpace:
+    objective = Objective(config.targets)
+    screen = Screen(config.constraints)
+    evaluator = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, objective.properties)
+    return SearchSpace(
+        objective=objective,
+        constraints=config.constraints,
+        base=evaluator,
+        corrected=evaluator,
+        compositions=AnalyticCompositions(),
+        decoder=decoder,
+        condition=Condition,
+        composition_reason=screen.composition_reason,
+        screening=screen.reason,
+        is_known_formula=lambda formula: formula in ("WC", "TiC", "TiN"),
+    )

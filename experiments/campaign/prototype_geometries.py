@@ -1,8 +1,8 @@
 """Learn the usual cell shape and coordinates of every structure type from the shared structures.
 
-For each (structure type, Wyckoff letters) the free numbers of all structures of at most twelve atoms are grouped;
-the mean of each group that at least two formulas share is written to inverse/proposers/prototype_geometries.json.
-No structure of a single formula enters. Lengths are relative: in units of the cube root of the volume per atom.
+For each (structure type, Wyckoff letters) the free numbers of the structures of at most twelve atoms are
+grouped; the mean of each group that at least two formulas share goes to prototype_geometries.json.
+No structure of a single formula enters. Lengths are in units of the cube root of the volume per atom.
 
     python -m experiments.campaign.prototype_geometries
 """

@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 STUDY = "outer"
 TRIALS_PER_PROPOSAL = 3
 ROUND = 32
-"""Trials drawn before their values come back: a batch of the surrogate, a generation of the genetic search."""
+"""Trials drawn before their values come back: one batch of the surrogate, one generation of the genetic."""
 
 MOST_TRIALS = 2000
 """Trials of one study; then a new one begins, warm-started from the best: TPE slows down as they grow."""

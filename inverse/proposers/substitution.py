@@ -130,10 +130,8 @@ class Substitution:
 
     def _build(self, seed: int) -> list[_Entry]:
         space, settings = self._space, self._settings
-        if space.compositions is None or space.decoder is None:
-            raise MissingExtraError(
-                "search method 'substitution' needs the composition surrogate and a decoder"
-            )
+        if space.compositions is None:
+            raise MissingExtraError("search method 'substitution' needs the composition surrogate")
         prototypes = [p for p in self._known() if p.skeleton is not None]
         frequency: Counter[tuple[int, ...]] = Counter()
         for prototype in prototypes:
@@ -153,8 +151,8 @@ class Substitution:
     def _completed(self, plans: Sequence[_Plan], seed: int) -> list[_Entry]:
         """Return plans as sound structures with their worth; the best shape of each plan is kept."""
         space = self._space
-        crystals = [part for plan in plans for part in self._shapes(plan)]
-        owners = [k for k, plan in enumerate(plans) for _ in self._shapes(plan)]
+        pairs = [(part, k) for k, plan in enumerate(plans) for part in self._shapes(plan)]
+        crystals, owners = [part for part, _ in pairs], [k for _, k in pairs]
         structures = SymmetricCrystals.concatenate(crystals).to_structures() if crystals else []
         structures, owners = self._with_decoded(plans, structures, owners, seed)
         sound = [k for k, s in enumerate(structures) if not space.screening(s)]

@@ -1,0 +1,158 @@
+"""What every proposer promises, on a planted problem; a new proposer costs one line in `NAMES`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from inverse.config import CampaignConfig
+from inverse.decoders import load_decoder
+from inverse.proposers.bayesian import OuterSearch
+from inverse.proposers.decoder_draws import DecoderDraws
+from inverse.proposers.descent import DescentSettings
+from inverse.proposers.genetic import GeneticSearch
+from inverse.proposers.gradient import GradientSearch
+from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.protocol import Proposal, Proposer
+from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.proposers.random_search import RandomSearch
+from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.substitution import Substitution, SubstitutionSettings
+from inverse.types import Candidate, Status
+from surrogates.errors import EngineError
+from tests.fakes import CONFIG, search_space
+
+SIGNATURES = [
+    ("WC", "187|1 -26m C|1 -26m W"),
+    ("TiC", "225|4 -3mm C|4 -3mm Ti"),
+    ("NaCl", "221|1 -3mm Cl|1 -3mm Na"),
+    ("TiB2", "191|1 /6mmm Ti|2 -26m B"),
+    ("Fe3Al", "221|1 -3mm Al|3 ./4mmm Fe"),
+    ("CaTiO3", "221|1 -3mm Ca|1 -3mm Ti|3 ./4mmm O"),
+]
+
+SMALL = SubstitutionSettings(n_compositions=40, n_structures=80, n_relaxed=8, steps=3)
+
+
+@lru_cache(maxsize=1)
+def decoder() -> Any:
+    try:
+        return load_decoder("default")
+    except EngineError as error:
+        pytest.skip(f"no packaged decoder: {error}")
+
+
+def known() -> list[Prototype]:
+    return prototypes(SIGNATURES, 8, 4)
+
+
+def make(name: str, space: SearchSpace) -> Proposer:
+    makers: dict[str, Callable[[], Proposer]] = {
+        "random": lambda: RandomSearch(space),
+        "decoder": lambda: DecoderDraws(space, oversampling=2),
+        "gradient": lambda: GradientSearch(
+            space, DescentSettings(steps=10, species_rate=0.2), most_starts=12
+        ),
+        "substitution": lambda: Substitution(space, known, settings=SMALL),
+        "tpe": lambda: OuterSearch(space, known),
+        "genetic": lambda: GeneticSearch(space, known),
+        "hybrid": lambda: Hybrid(
+            [Substitution(space, known, settings=SMALL), OuterSearch(space, known)], {"substitution": 0.5}
+        ),
+    }
+    return makers[name]()
+
+
+NAMES = ["random", "decoder", "gradient", "substitution", "tpe", "genetic", "hybrid"]
+NEED_DECODER = {"random", "decoder", "gradient"}
+
+
+def space_for(name: str) -> SearchSpace:
+    config = CampaignConfig.from_mapping(CONFIG)
+    return search_space(config, decoder() if name in NEED_DECODER else None)
+
+
+def candidate(k: int, proposal: Proposal) -> Candidate:
+    return Candidate(
+        f"c{k:06d}",
+        proposal.structure,
+        proposal.proposer,
+        proposal.seed,
+        proposal.history,
+        status=Status.PREDICTED,
+    )
+
+
+def described(proposals: list[Proposal]) -> list[tuple[str, float]]:
+    return [(p.structure.formula, round(p.structure.volume, 4)) for p in proposals]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name: str) -> None:
+    space = space_for(name)
+    proposer = make(name, space)
+    assert proposer.name == name
+    first = proposer.ask(6, 0, 5)
+    assert 0 < len(first) <= 6
+    allowed = set(space.allowed_elements)
+    for proposal in first:
+        assert {e.symbol for e in proposal.structure.composition.elements} <= allowed
+        assert proposal.structure.is_ordered
+        assert proposal.structure.volume > 1
+    assert described(make(name, space).ask(6, 0, 5)) == described(first), "same seed, same proposals"
+    proposer.tell([candidate(k, p) for k, p in enumerate(first)])
+    second = proposer.ask(6, 1, 5)
+    assert described(second) != described(first)
+    again = make(name, space)
+    again.ask(6, 0, 5)
+    again.tell([candidate(k, p) for k, p in enumerate(first)])
+    assert described(again.ask(6, 1, 5)) == described(second), "a resumed proposer agrees"
+
+
+def best_worth(name: str, steps: int = 4, n: int = 12) -> float:
+    space = space_for(name)
+    proposer = OuterSearch(space, known, "blind") if name == "blind" else make(name, space)
+    best = 0.0
+    for step in range(steps):
+        proposals = proposer.ask(n, step, 5)
+        best = max(best, *space.scored([p.structure for p in proposals])) if proposals else best
+        proposer.tell([candidate(100 * step + k, p) for k, p in enumerate(proposals)])
+    return best
+
+
+@pytest.mark.parametrize("name", ["substitution", "tpe", "genetic", "hybrid"])
+def test_planted_optimum_is_found(name: str) -> None:
+    assert best_worth(name) > 0.9
+
+
+def test_gradient_improves_on_its_own_starts() -> None:
+    space = space_for("gradient")
+    draws = DecoderDraws(space, oversampling=1).ask(24, 0, 5)
+    found = GradientSearch(space, DescentSettings(steps=25, species_rate=0.3), most_starts=24).ask(8, 0, 5)
+    assert found
+    assert max(space.scored([p.structure for p in found])) > max(space.scored([p.structure for p in draws]))
+    assert {"worth_soft", "worth_hard", "lost_by_hardening"} <= set(found[0].history)
+
+
+def test_random_draws_do_worse() -> None:
+    space = space_for("random")
+    drawn = [p.structure for step in range(4) for p in RandomSearch(space).ask(12, step, 5)]
+    assert max(space.scored(drawn), default=0.0) < best_worth("substitution")
+
+
+def test_shares_follow_success() -> None:
+    space = space_for("tpe")
+    hybrid = make("hybrid", space)
+    assert isinstance(hybrid, Hybrid)
+    before = hybrid.shares(100)
+    proposals = hybrid.ask(12, 0, 5)
+    tpe = [candidate(k, p) for k, p in enumerate(proposals) if p.proposer == "tpe"]
+    from inverse.types import Verification
+
+    hits = [replace(c, status=Status.HIT, verification=Verification("x", True)) for c in tpe]
+    hybrid.tell(hits)
+    after = hybrid.shares(100)
+    assert sum(before.values()) == pytest.approx(100, abs=2)
+    assert not hits or after["tpe"] > before["tpe"]
