@@ -142,7 +142,12 @@ def parse_xyz(path: Path) -> Parser:
     import ase.io
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    stream = io.StringIO(read_text(path))
+    text = read_text(path)
+    announced = [int(line) for line in re.findall(r"(?m)^\s*\+?(\d{1,300})\s*$", text)]
+    n_lines = text.count("\n") + 1
+    if max(announced, default=0) > n_lines:  # ase would look for them for hours
+        raise StructureError(f"broken XYZ: {max(announced)} atoms announced in {n_lines} lines")
+    stream = io.StringIO(text)
     for atoms in ase.io.iread(stream, index=":", format="extxyz"):
         if atoms.cell.rank < 3:
             yield RawStructure(error=StructureError("no Lattice in the comment line: not a crystal"))
