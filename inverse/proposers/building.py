@@ -14,8 +14,7 @@ from inverse.proposers.prototypes import Prototype, alike_class
 from inverse.reference.skeletons import LABELS
 from surrogates.crystal import N_ELEMENTS, element_index
 from surrogates.errors import DataError
-from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals
-from surrogates.wyckoff import LETTERS
+from surrogates.symmetry import HARD_LOGIT, LETTERS, SymmetricCrystals
 
 
 @dataclass(frozen=True)
