@@ -1,5 +1,6 @@
 """Records of the design loop: Target, Candidate, Verification. Frozen; the campaign is what changes."""
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -72,19 +73,19 @@ class Target:
         if (self.near is None) != (self.tolerance is None):
             raise ConfigError(f"target {self.property.name}: near and tolerance go together")
 
-    @property
+    @builtins.property  # the field `property` hides the name
     def is_hard(self) -> bool:
         """True when the target bounds the property (it decides hits); False when it only ranks."""
         return not (self.minimise or self.maximise)
 
-    @property
+    @builtins.property  # the field `property` hides the name
     def lower(self) -> float:
         """Lower end of what is accepted; -inf when open."""
         if self.near is not None and self.tolerance is not None:
             return self.near - self.tolerance
         return float("-inf") if self.minimum is None else self.minimum
 
-    @property
+    @builtins.property  # the field `property` hides the name
     def upper(self) -> float:
         """Upper end of what is accepted; inf when open."""
         if self.near is not None and self.tolerance is not None:
