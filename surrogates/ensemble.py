@@ -68,6 +68,12 @@ class Domain:
     packing: tuple[float, float]
     crowding: float
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Domain":
+        """Return the domain of a record."""
+        low, high = record["packing"]
+        return cls(tuple(record["n_rows"]), record["few_rows"], (low, high), record["crowding"])
+
     def check(self, occupancy: Tensor) -> None:
         """Raise UnsupportedElementError when an element was in no training row."""
         known = torch.tensor(self.n_rows, device=occupancy.device) > 0
@@ -201,10 +207,8 @@ class StructureSurrogate:
         """
         config = checkpoint.config
         try:
-            groups = [_group(record, checkpoint.tensors) for record in config["groups"]]
-            domain = Domain(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in config["domain"].items()}
-            )
+            groups = [group_from_record(record, checkpoint.tensors) for record in config["groups"]]
+            domain = Domain.from_json(config["domain"])
             correlation = torch.tensor(config["correlation"])
             return cls(groups, domain, correlation, config["reach"], config["name"], config.get("record"))
         except (KeyError, TypeError, RuntimeError) as error:
@@ -215,18 +219,9 @@ class StructureSurrogate:
         tensors: dict[str, Tensor] = {}
         records = []
         for g, group in enumerate(self.groups):
-            for k, network in enumerate(group.networks):
-                tensors |= {f"{g}.{k}.{name}": p.detach() for name, p in network.named_parameters()}
-            records.append(
-                {
-                    "index": g,
-                    "properties": [p.name for p in group.properties],
-                    "network": asdict(group.networks[0].config),
-                    "shifts": [s.tolist() for s in group.shifts],
-                    "spreads": [s.tolist() for s in group.spreads],
-                    "calibrations": [c.to_json() for c in group.calibrations],
-                }
-            )
+            record, named = group_to_record(group, g)
+            records.append(record)
+            tensors |= named
         config = {
             "name": self.name,
             "reach": self.reach,
@@ -238,7 +233,26 @@ class StructureSurrogate:
         return Checkpoint("structure", config, tensors)
 
 
-def _group(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemberGroup:
+def group_to_record(group: MemberGroup, index: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the JSON-able record and the tensors, named `index.member.parameter`, of a group."""
+    record = {
+        "index": index,
+        "properties": [p.name for p in group.properties],
+        "network": asdict(group.networks[0].config),
+        "shifts": [s.tolist() for s in group.shifts],
+        "spreads": [s.tolist() for s in group.spreads],
+        "calibrations": [c.to_json() for c in group.calibrations],
+    }
+    tensors = {
+        f"{index}.{k}.{name}": p.detach()
+        for k, network in enumerate(group.networks)
+        for name, p in network.named_parameters()
+    }
+    return record, tensors
+
+
+def group_from_record(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemberGroup:
+    """Return the group that `group_to_record` wrote."""
     shape = InvariantConfig(**record["network"])
     networks = []
     for k in range(len(record["shifts"])):

@@ -74,6 +74,7 @@ def fit(
     watch: Tensor,
     state: Path | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
+    offsets: Sequence[Tensor] | None = None,
 ) -> FitReport:
     """Return a network fitted to some rows.
 
@@ -86,6 +87,7 @@ def fit(
         watch: (W,) long, only looked at (and for `patience`).
         state: file written after each epoch and resumed from.
         progress: called with each record of the curve.
+        offsets: one (C, T) per store, what its disturbance adds to the targets; nothing by default.
 
     Raises:
         CheckpointError: the state belongs to another fit.
@@ -98,7 +100,7 @@ def fit(
         if config.seconds and time.monotonic() - start > config.seconds:
             return run.report(finished=False)
         begun = time.monotonic()
-        loss = run.train_epoch(stores, labels)
+        loss = run.train_epoch(stores, labels, offsets)
         errors = run.watched(stores[0], labels, watch)
         record = {"epoch": run.epoch, "loss": loss, **errors, "seconds": time.monotonic() - begun}
         run.curve.append(record)
@@ -139,7 +141,9 @@ class _Run:
         squared = torch.where(valid, known - self.shift, 0.0).square().sum(dim=0) / count
         self.spread = squared.sqrt().clamp(min=1e-3)
 
-    def train_epoch(self, stores: Sequence[PairStore], labels: Labels) -> float:
+    def train_epoch(
+        self, stores: Sequence[PairStore], labels: Labels, offsets: Sequence[Tensor] | None = None
+    ) -> float:
         """Return the mean loss of one pass; order, disturbance and dropout follow from seed and epoch."""
         generator = torch.Generator().manual_seed(self.config.seed * 100_003 + self.epoch)
         order = self.rows[torch.randperm(len(self.rows), generator=generator)]
@@ -154,13 +158,14 @@ class _Run:
                     torch.rand(1, generator=generator) < self.config.perturbed
                 )
                 pick = int(torch.randint(1, len(stores), (1,), generator=generator)) if disturbed else 0
-                total += self._step(stores[pick], labels, batch)
+                wanted = labels.targets[batch] + (0.0 if offsets is None else offsets[pick][batch])
+                total += self._step(stores[pick], labels, wanted, batch)
         self.epoch += 1
         return total / max(len(batches), 1)
 
-    def _step(self, store: PairStore, labels: Labels, batch: Tensor) -> float:
+    def _step(self, store: PairStore, labels: Labels, targets: Tensor, batch: Tensor) -> float:
         out = self.network(store.batch(batch, labels.scale[batch]))
-        loss = self._loss(out, labels.targets[batch], labels.weight[batch])
+        loss = self._loss(out, targets, labels.weight[batch])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)

@@ -11,16 +11,21 @@ import torch
 from torch import Tensor
 
 from surrogates.calibration import Calibration, coverage, fit_calibration, rank_correlation
-from surrogates.checkpoint import load_checkpoint, save_checkpoint
+from surrogates.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
 from surrogates.datasets.orbits import PairStore, Perturbation, cached_graphs, pair_store
 from surrogates.datasets.shared import SETTING
-from surrogates.ensemble import Domain, MemberGroup, StructureSurrogate, density_measures
+from surrogates.ensemble import (
+    Domain,
+    MemberGroup,
+    StructureSurrogate,
+    density_measures,
+    group_from_record,
+)
 from surrogates.errors import CheckpointError, ConfigError, DataError, nearest
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.models.invariant import InvariantConfig
-from surrogates.properties import FORMATION_ENERGY, PROPERTIES, Property
 
 GRAPH_REACH = 2.1
 """Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""
@@ -44,7 +49,7 @@ class TrainingConfig:
         rough_eos_weight: of rough ones.
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
-        energy: keys of EnergyConfig; left out, no formation energy is trained.
+        energy: keys of EnergyConfig; see `surrogates.energy_training`.
     """
 
     name: str = "structure"
@@ -58,7 +63,7 @@ class TrainingConfig:
     rough_eos_weight: float = 0.05
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
-    energy: Mapping[str, Any] | None = None
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "TrainingConfig":
@@ -288,19 +293,13 @@ def moduli_metrics(
 
 def load_energy_group(config: TrainingConfig) -> tuple[MemberGroup, dict[str, Any]] | None:
     """Return the formation-energy members saved by `train_energy`, with their held-out errors, or None."""
-    from surrogates.checkpoint import MANIFEST, load_checkpoint
-    from surrogates.ensemble import _group
-
     folder = Path(config.work) / "energy-members"
     if not (folder / MANIFEST).is_file():
         return None
     checkpoint = load_checkpoint(folder)
-    return _group(checkpoint.config["group"], checkpoint.tensors), dict(checkpoint.config["metrics"])
-
-
-def energy_property() -> Property:
-    """Return the property that the energy members predict."""
-    return PROPERTIES[FORMATION_ENERGY.name]
+    return group_from_record(checkpoint.config["group"], checkpoint.tensors), dict(
+        checkpoint.config["metrics"]
+    )
 
 
 def _outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor, Tensor]:

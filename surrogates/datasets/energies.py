@@ -1,7 +1,6 @@
 """Formation energies of crystals on the scale of `mp_structures`, and what strain and shaking add to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,19 +15,6 @@ ANIONS: frozenset[str] = frozenset(("H", "N", "O", "F", "P", "S", "Cl", "Se", "B
 
 SOURCES: Mapping[str, float] = {"mp_structures": 1.0, "wbm": 0.5, "elasticity": 0.7}
 """Files used and their weights in the loss."""
-
-
-@dataclass(frozen=True)
-class Deformation:
-    """How much a disturbed copy was strained and shaken, and what that costs.
-
-    Attributes:
-        strain: (C, 3, 3) symmetric.
-        displacement: (C,) Å, standard deviation of each coordinate.
-    """
-
-    strain: Tensor
-    displacement: Tensor
 
 
 def energy_rows(max_atoms: int = 24) -> list[dict[str, Any]]:

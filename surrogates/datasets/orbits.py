@@ -63,6 +63,31 @@ class Perturbation:
     displacement: float = 0.06
     seed: int = 0
 
+    def deformation(self, crystals: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return strains (C', 3, 3) and displacements (C',) of some crystals."""
+        noise = torch.randn(len(crystals), 3, 3, generator=generator) * self.strain
+        strain = (noise + noise.transpose(1, 2)) / 2**0.5
+        return strain, torch.full((len(crystals),), self.displacement)
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """Strains and displacements chosen for each crystal, where labels change with them.
+
+    Attributes:
+        strain: (C, 3, 3) symmetric.
+        displacement: (C,) Å, standard deviation of each coordinate.
+        seed: of the generator that shakes.
+    """
+
+    strain: Tensor
+    displacement: Tensor
+    seed: int = 0
+
+    def deformation(self, crystals: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return strains (C', 3, 3) and displacements (C',) of some crystals."""
+        return self.strain[crystals], self.displacement[crystals]
+
 
 @dataclass(frozen=True)
 class PairStore:
@@ -114,7 +139,10 @@ class PairStore:
 
 
 def pair_store(
-    graphs: GraphStore, reach: float, perturbation: Perturbation | None = None, half: bool = False
+    graphs: GraphStore,
+    reach: float,
+    perturbation: Perturbation | Deformation | None = None,
+    half: bool = False,
 ) -> PairStore:
     """Return the pair features of graphs, as they are or disturbed; `half` keeps them as float16."""
     n = len(graphs.volume_per_atom)
@@ -136,7 +164,7 @@ def pair_store(
 
 
 def _pairs(
-    graphs: GraphStore, crystals: Tensor, reach: float, perturbation: Perturbation | None
+    graphs: GraphStore, crystals: Tensor, reach: float, perturbation: Perturbation | Deformation | None
 ) -> tuple[Tensor, ...]:
     sites, n_sites = _ranges(graphs.site_start, crystals)
     edges, n_edges = _ranges(graphs.edge_start, crystals)
@@ -146,7 +174,8 @@ def _pairs(
     vector, volume = graphs.vector[edges], graphs.volume_per_atom[crystals]
     if perturbation is not None:
         generator = torch.Generator().manual_seed(perturbation.seed * 1_000_003 + int(crystals[0]))
-        vector, volume = _disturb(vector, volume, source, index, perturbation, generator)
+        strain, size = perturbation.deformation(crystals, generator)
+        vector, volume = _disturb(vector, volume, source, index, torch.eye(3) + strain, size, generator)
     occupancy = _one_hot(graphs.element[sites])
     a, b, radial, angular = pair_features(source, target, vector, occupancy, index, volume, reach)
     count = torch.bincount(index[a], minlength=len(crystals))
@@ -159,15 +188,13 @@ def _disturb(
     volume: Tensor,
     source: Tensor,
     index: Tensor,
-    perturbation: Perturbation,
+    deform: Tensor,
+    size: Tensor,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Return strained and shaken edges and the strained volumes; the site that looks moves as one."""
-    noise = torch.randn(len(volume), 3, 3, generator=generator) * perturbation.strain
-    deform = torch.eye(3) + (noise + noise.transpose(1, 2)) / 2**0.5
-    size = perturbation.displacement
-    own = torch.randn(len(index), 3, generator=generator) * size
-    seen = torch.randn(len(vector), 3, generator=generator) * size
+    own = torch.randn(len(index), 3, generator=generator) * size[index].unsqueeze(1)
+    seen = torch.randn(len(vector), 3, generator=generator) * size[index[source]].unsqueeze(1)
     strained = torch.einsum("ei,eij->ej", vector, deform[index[source]])
     return strained + seen - own[source], volume * torch.linalg.det(deform)
 
@@ -259,7 +286,7 @@ def orbit_representatives(lattice: Any, frac_coords: Any, numbers: np.ndarray, s
     """Return (A,) the first atom of each atom's orbit; each atom its own where spglib finds no symmetry."""
     import spglib
 
-    cell = (np.asarray(lattice), np.asarray(frac_coords), numbers + 1)
+    cell: Any = (np.asarray(lattice), np.asarray(frac_coords), numbers + 1)
     try:
         found = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception:

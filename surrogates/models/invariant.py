@@ -42,14 +42,18 @@ class InvariantConfig:
 class InvariantNetwork(nn.Module):
     """Graph -> (C, 2 x n_outputs): standardised values, then log-widths of their errors."""
 
+    elements: Tensor
+    radii: Tensor
+    valence: Tensor
+
     def __init__(self, config: InvariantConfig) -> None:
         """Build the layers with torch's global generator; seed by `torch.random.fork_rng` outside."""
         super().__init__()
         self.config = config
         self.register_buffer("elements", element_properties(), persistent=False)
         self.register_buffer("radii", element_property("covalent_radius"), persistent=False)
-        valence = sum(element_property(f"{letter}_electrons") for letter in "spd")
-        self.register_buffer("valence", torch.as_tensor(valence), persistent=False)
+        electrons = torch.stack([element_property(f"{letter}_electrons") for letter in "spd"])
+        self.register_buffer("valence", electrons.sum(dim=0), persistent=False)
         self.embedding = nn.Parameter(0.3 * torch.randn(self.elements.shape[0], config.n_embedding))
         n_element = self.elements.shape[1] + config.n_embedding
         n_global = 2 * n_element + 2 * self.elements.shape[1] + 3 + len(SCALES)
@@ -133,6 +137,8 @@ class AngularBlock(nn.Module):
 
     Linear in the pair features before the power is taken, like the messages.
     """
+
+    degree: Tensor
 
     def __init__(self, width: int, channels: int) -> None:
         """Build the layers."""

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from surrogates.errors import ShapeError, StructureError
 from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals, find_space_groups, wyckoff_positions
 
 
+@cache
 def known_structures() -> list[Structure]:
     make = Structure.from_spacegroup
     cubic, hexagonal = Lattice.cubic, Lattice.hexagonal

@@ -1,0 +1,42 @@
+import torch
+
+from surrogates.calibration import Calibration, coverage, fit_calibration, joint_uniforms, rank_correlation
+
+
+def residuals(n=4000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    width = torch.randn(n, generator=generator)
+    return torch.exp(0.8 * width - 3) * torch.randn(n, generator=generator), width
+
+
+def test_error_bars_hold_ninety_percent_on_other_residuals():
+    calibration = fit_calibration(*residuals(seed=0))
+    residual, width = residuals(seed=1)
+    assert abs(coverage(residual, calibration.std(width)) - 0.9) < 0.02
+    assert abs(calibration.slope - 0.8) < 0.1
+    wide = width > 1
+    assert abs(coverage(residual[wide], calibration.std(width)[wide]) - 0.9) < 0.05
+
+
+def test_noise_has_the_quantiles_of_the_residuals():
+    residual, width = residuals()
+    calibration = fit_calibration(residual, width)
+    levels = (torch.arange(2000) + 0.5) / 2000
+    noise = calibration.noise(levels)
+    assert (noise.diff() >= -1e-6).all()
+    assert abs(float((noise.abs() <= 1.645).float().mean()) - 0.9) < 0.01
+    torch.testing.assert_close(noise, -noise.flip(0), rtol=0, atol=1e-4)
+
+
+def test_joint_levels_are_antithetic_correlated_and_fixed():
+    correlation = torch.tensor([[1.0, 0.7], [0.7, 1.0]])
+    levels = joint_uniforms(80, correlation)
+    assert torch.equal(levels, joint_uniforms(80, correlation))
+    torch.testing.assert_close(levels[:40], 1 - levels[40:], rtol=0, atol=1e-5)
+    assert abs(rank_correlation(levels[:, 0], levels[:, 1]) - 0.7) < 0.1
+    assert ((levels > 0) & (levels < 1)).all()
+
+
+def test_json_round_trip():
+    calibration = fit_calibration(*residuals())
+    assert Calibration.from_json(calibration.to_json()) == calibration
