@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Composition, Lattice, Structure
 from torch import Tensor
 
 from inverse.derived import DERIVED, GEOMETRIC
@@ -69,6 +69,22 @@ class Evaluator:
             except EngineError:
                 self._hull_cache[reduced] = float("nan")
         return self._hull_cache[reduced]
+
+    def supported(self, elements: Sequence[str]) -> frozenset[str]:
+        """Return those elements that the surrogate was trained on and the hull has a reference for."""
+        if elements and not self._accepts(elements):
+            half = len(elements) // 2
+            return self.supported(elements[:half]) | self.supported(elements[half:]) if half else frozenset()
+        return frozenset(e for e in elements if self.hull_energy(e) == self.hull_energy(e))
+
+    def _accepts(self, elements: Sequence[str]) -> bool:
+        cells = [Structure(Lattice.cubic(3.0), [e], [[0.0, 0.0, 0.0]]) for e in elements]
+        try:
+            with torch.no_grad():
+                self._surrogate.predict(CrystalBatch.from_structures(cells), self._surrogate.properties[:1])
+        except EngineError:
+            return False
+        return True
 
     def predict(self, structures: Sequence[Structure]) -> Predictions:
         """Return detached predictions of all `properties` for structures, evaluated in chunks by size."""

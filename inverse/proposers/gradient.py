@@ -78,7 +78,7 @@ def descended(
     crystals, kept = symmetric(starts)
     if not kept:
         return []
-    allowed = allowed_mask(space.constraints.allowed_elements())
+    allowed = allowed_mask(frozenset(space.allowed_elements))
     soft = softened(crystals, allowed, SOFT_WEIGHT, _hint(space, rng))
     soft = improved(space.corrected, space.objective, soft, settings, allowed)
     with torch.no_grad():
@@ -145,7 +145,7 @@ def fingerprint(structure: Structure) -> tuple[object, ...]:
 
 def _hint(space: SearchSpace, rng: np.random.Generator) -> torch.Tensor:
     """Return (Z,) random emphasis on elements, so that starts drift to different ones in different steps."""
-    allowed = allowed_mask(space.constraints.allowed_elements())
+    allowed = allowed_mask(frozenset(space.allowed_elements))
     weights = torch.tensor(rng.gamma(0.5, size=len(allowed)), dtype=torch.float32)
     return weights * allowed
 

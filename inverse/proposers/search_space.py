@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,18 +72,18 @@ class SearchSpace:
     is_known_formula: Callable[[str], bool]
     is_new: Callable[[Structure], bool] = lambda structure: False
 
-    @property
+    @cached_property
     def allowed_elements(self) -> tuple[str, ...]:
-        """Allowed elements in alphabetical order."""
-        return tuple(sorted(self.constraints.allowed_elements()))
+        """Allowed elements that the surrogate and the hull know, in alphabetical order."""
+        return tuple(sorted(self.base.supported(sorted(self.constraints.allowed_elements()))))
 
     def wanted_condition(self, **changes: Any) -> Any:
         """Return the decoder's condition for this config: wanted values a little inside the hard bounds."""
         elements = self.constraints.elements
         arguments: dict[str, Any] = {
             "targets": wanted_values(self.objective),
-            "allowed_elements": self.constraints.allowed_elements(),
-            "required_any": frozenset(elements.include_any) & self.constraints.allowed_elements(),
+            "allowed_elements": frozenset(self.allowed_elements),
+            "required_any": frozenset(elements.include_any) & frozenset(self.allowed_elements),
             "required_all": frozenset(elements.include_all),
             "n_elements": self.constraints.n_elements,
             "n_atoms": self.constraints.n_atoms,
