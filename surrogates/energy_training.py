@@ -12,7 +12,8 @@ from surrogates.calibration import coverage, fit_calibration
 from surrogates.checkpoint import Checkpoint, load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.energies import elastic_energy, energy_labels, energy_rows, shaking_energy
-from surrogates.datasets.orbits import Deformation, PairStore, cached_graphs, pair_store
+from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.pairs import Deformation, PairStore, pair_store
 from surrogates.ensemble import MemberGroup, group_to_record
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.models.invariant import InvariantConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from surrogates.datasets.elasticity import Labels
-from surrogates.datasets.orbits import PairStore
+from surrogates.datasets.pairs import PairStore
 from surrogates.errors import CheckpointError
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 

@@ -10,21 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.calibration import Calibration, coverage, fit_calibration, rank_correlation
+from surrogates.calibration import fit_calibration, rank_correlation
 from surrogates.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
-from surrogates.datasets.orbits import PairStore, Perturbation, cached_graphs, pair_store
+from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
 from surrogates.datasets.shared import SETTING
-from surrogates.ensemble import (
-    Domain,
-    MemberGroup,
-    StructureSurrogate,
-    density_measures,
-    group_from_record,
-)
+from surrogates.domain import Domain, density_measures
+from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
 from surrogates.errors import CheckpointError, ConfigError, DataError, nearest
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
+from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig
 
 GRAPH_REACH = 2.1
@@ -256,41 +253,6 @@ def training_domain(data: ModuliData) -> Domain:
     )
 
 
-def moduli_metrics(
-    labels: Labels, values: Tensor, widths: Tensor, calibrations: Sequence[Calibration]
-) -> dict[str, Any]:
-    """Return errors, coverage of the 90 % interval and stiff-tail recall on rows out of fold."""
-    out: dict[str, Any] = {}
-    for t, (prop, limit) in enumerate(zip(TARGETS, (300.0, 150.0))):
-        known = labels.is_scored & torch.isfinite(values[:, t]) & torch.isfinite(labels.targets[:, t])
-        y, p = labels.targets[known, t], values[known, t]
-        std = calibrations[t].std(widths[known, t])
-        sources = [s for s, k in zip(labels.sources, known.tolist()) if k]
-        stiff = p >= torch.quantile(p, 0.9)
-        truly, said = y > torch.log10(torch.tensor(limit)), p > torch.log10(torch.tensor(limit))
-        n_both = int((truly & said).sum())
-        record: dict[str, Any] = {
-            "n": len(y),
-            "log10_mae": _rounded((y - p).abs().mean()),
-            "mae_gpa": _rounded((10**y - 10**p).abs().mean()),
-            "coverage_90": _rounded(coverage(y - p, std)),
-            "coverage_90_stiffest_tenth": _rounded(coverage((y - p)[stiff], std[stiff])),
-            "stiff_limit": limit,
-            "stiff_n": int(truly.sum()),
-            "stiff_recall": _rounded(n_both / max(int(truly.sum()), 1)),
-            "stiff_precision": _rounded(n_both / max(int(said.sum()), 1)),
-        }
-        record["by_source"] = {
-            source: {
-                "n": sources.count(source),
-                "log10_mae": _rounded((y - p).abs()[torch.tensor([s == source for s in sources])].mean()),
-            }
-            for source in sorted(set(sources))
-        }
-        out[prop.name] = record
-    return out
-
-
 def load_energy_group(config: TrainingConfig) -> tuple[MemberGroup, dict[str, Any]] | None:
     """Return the formation-energy members saved by `train_energy`, with their held-out errors, or None."""
     folder = Path(config.work) / "energy-members"
@@ -306,10 +268,6 @@ def _outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor,
     out = predict_rows(report.network, data.stores[0], data.labels.scale, rows)
     n = len(report.shift)
     return out[:, :n] * report.spread + report.shift, out[:, n:].clamp(-6, 3) + report.spread.log()
-
-
-def _rounded(value: Tensor | float) -> float:
-    return round(float(value), 4)
 
 
 def train_from_settings(
@@ -349,6 +307,11 @@ def train_from_settings(
             progress(done, epochs)
 
     report = train(config, progress=count)
+    if config.energy and report.output is not None:
+        from surrogates.energy_training import train_energy
+
+        train_energy(config)
+        report = train(config, members=[])
     if report.output is None:
         raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
     return StructureSurrogate.from_checkpoint(load_checkpoint(report.output)), report.metrics

@@ -23,7 +23,7 @@ def random_crystals(seed: int) -> list[Structure]:
     return out
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.floats(1.0, 6.0))
 def test_same_edges_as_pymatgen_in_skewed_and_tiny_cells(seed, cutoff):
     structures = random_crystals(seed)

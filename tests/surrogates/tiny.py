@@ -4,7 +4,8 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from surrogates.calibration import Calibration
-from surrogates.ensemble import Domain, MemberGroup, StructureSurrogate
+from surrogates.domain import Domain
+from surrogates.ensemble import MemberGroup, StructureSurrogate
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
 
