@@ -20,6 +20,8 @@ from surrogates.errors import EngineError, VerificationError
 NEARLY_SYMMETRIC = 0.05
 """Å; a relaxed cell this close to a higher symmetry has it: forces of 0.02 eV/Å leave as much."""
 
+_TENSORS = ("relaxed", "clamped", "repeated")
+
 
 @dataclass(frozen=True)
 class JudgeSettings:
@@ -80,6 +82,7 @@ class TensorVerdict:
         flags: named warnings.
         relaxed: (6, 6) GPa.
         clamped: (6, 6) GPa.
+        repeated: (6, 6) GPa, as `relaxed` but at twice the strain; empty when it was not computed.
         reason: why it failed, "" otherwise.
         seconds: wall time when it was computed.
     """
@@ -95,6 +98,7 @@ class TensorVerdict:
     flags: tuple[str, ...] = ()
     relaxed: tuple[tuple[float, ...], ...] = ()
     clamped: tuple[tuple[float, ...], ...] = ()
+    repeated: tuple[tuple[float, ...], ...] = ()
     reason: str = ""
     seconds: float = 0.0
 
@@ -162,7 +166,7 @@ class Judge:
             row = self._timed(lambda: self._tensor(structure, deadline, only_bulk))
             self._remember(structure, task, row)
         row = dict(row)
-        for name in ("relaxed", "clamped"):
+        for name in _TENSORS:
             row[name] = tuple(tuple(line) for line in row.get(name) or ())
         row["flags"] = tuple(row.get("flags") or ())
         for name, value in TensorVerdict(self.potential).__dict__.items():
@@ -191,7 +195,8 @@ class Judge:
         settings = bulk_only(self.settings.tensor) if only_bulk else self.settings.tensor
         cell = SymmetricCell.from_structure(structure)
         row = asdict(stiffness(cell, load_potential(self.potential), settings, deadline))
-        row["relaxed"], row["clamped"] = (np.round(row[n], 3).tolist() for n in ("relaxed", "clamped"))
+        for name in _TENSORS:
+            row[name] = np.round(row[name], 3).tolist()
         del row["n_evaluations"]
         return row
 

@@ -50,6 +50,7 @@ class Stiffness:
     Attributes:
         relaxed: (6, 6) GPa, relaxed-ion, Voigt, engineering shear, in the cell's own frame.
         clamped: (6, 6) GPa, ions held at fixed fractional coordinates.
+        repeated: (6, 6) GPa, as `relaxed` but at the larger strain; NaN without repetition.
         bulk_modulus: Hill, GPa; NaN when unstable.
         shear_modulus: Hill, GPa; NaN when unstable, or when only the bulk modulus was asked for.
         bulk_amplitude: difference to the repetition at larger strain, GPa; NaN without repetition.
@@ -63,6 +64,7 @@ class Stiffness:
 
     relaxed: np.ndarray
     clamped: np.ndarray
+    repeated: np.ndarray
     bulk_modulus: float
     shear_modulus: float
     bulk_amplitude: float
@@ -118,9 +120,11 @@ class _Tensor:
         relaxed, lowest_mode, flags = self._relax_ions(clamped, coupling, constants)
         bulk, shear, lowest = self._moduli(relaxed)
         change = (float("nan"), float("nan"))
-        if self.settings.repeat_factor and np.isfinite(bulk):
+        repeated = np.full((6, 6), np.nan)
+        if self.settings.repeat_factor:
             again = self._strained(self.settings.strain * self.settings.repeat_factor)
-            bulk2, shear2, _ = self._moduli(self._relax_ions(*again, constants)[0])
+            repeated = self._relax_ions(*again, constants)[0]
+            bulk2, shear2, _ = self._moduli(repeated)
             change = (abs(bulk2 - bulk), abs(shear2 - shear))
         limit = self.settings.amplitude_limit
         if not np.isfinite(bulk):
@@ -133,6 +137,7 @@ class _Tensor:
         return Stiffness(
             relaxed=relaxed / VOIGT_OF_MANDEL,
             clamped=clamped / VOIGT_OF_MANDEL,
+            repeated=repeated / VOIGT_OF_MANDEL,
             bulk_modulus=bulk if stable else float("nan"),
             shear_modulus=shear if stable else float("nan"),
             bulk_amplitude=change[0],
