@@ -1,0 +1,55 @@
+"""The choice of verifications: worth, diversity, quota of class new, determinism."""
+
+from collections import Counter
+
+import torch
+
+from inverse.acquisition import Choice, Option, Standing, worth
+from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL
+from tests.fakes import prediction
+
+
+def choice(is_new: dict[str, bool] | None = None, prototypes: dict[str, str] | None = None) -> Choice:
+    new, types = is_new or {}, prototypes or {}
+    return Choice(lambda i: Standing(types.get(i, i), new.get(i, False)), set(), Counter(), Counter())
+
+
+def option(identity: str, value: float, system: str = "") -> Option:
+    return Option(identity, value, system or identity, identity)
+
+
+def test_best_first_and_nothing_worthless() -> None:
+    options = [option("a", 0.2), option("b", 0.9), option("c", 0.0)]
+    assert choice().select(options, 3, 0) == ["b", "a"]
+
+
+def test_same_system_and_prototype_once() -> None:
+    options = [option("a", 0.9, "C-W"), option("b", 0.8, "C-W"), option("c", 0.1, "B-W")]
+    chooser = choice(prototypes={"a": "t", "b": "t", "c": "t"})
+    assert chooser.select(options, 3, 0) == ["a", "c"]
+    assert chooser.select([option("d", 0.9, "C-W")], 1, 0) == ["d"]
+
+
+def test_repeats_of_a_system_are_discounted() -> None:
+    options = [option("a", 0.9, "C-W"), option("b", 0.8, "C-W"), option("c", 0.7, "B-W")]
+    assert choice().select(options, 2, 0) == ["a", "c"]
+
+
+def test_quota_of_new_ones() -> None:
+    options = [option(f"k{k}", 0.9 - 0.01 * k) for k in range(6)] + [option(f"n{k}", 0.3) for k in range(6)]
+    new = {f"n{k}": True for k in range(6)}
+    chosen = choice(new).select(options, 6, 4)
+    assert sum(i.startswith("n") for i in chosen) == 4
+
+
+def test_quota_is_given_up_when_there_are_none() -> None:
+    options = [option(f"k{k:02d}", 0.9) for k in range(40)]
+    assert len(choice().select(options, 2, 1, patience=3)) == 2
+
+
+def test_worth_of_what_is_not_finite_or_out_of_domain() -> None:
+    bulk = prediction(BULK_MODULUS, torch.tensor([300.0, float("nan")]))
+    hull = prediction(ENERGY_ABOVE_HULL, torch.tensor([0.0, 0.0]))
+    value = worth({BULK_MODULUS: bulk, ENERGY_ABOVE_HULL: hull}, torch.ones(2), torch.zeros(2), False)
+    assert value[0] > 0.5
+    assert value[1] == 0

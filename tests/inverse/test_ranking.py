@@ -1,0 +1,109 @@
+"""Verdicts -> status, score, duplicates."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from inverse.objective import Objective
+from inverse.ranking import Kinship, judged, pareto_front, with_duplicates
+from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
+from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
+
+WC = Structure(Lattice.hexagonal(2.92, 2.84), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
+WANTED = Objective([Target(BULK_MODULUS, minimum=300), Target(SHEAR_MODULUS, minimum=150)])
+
+
+def verdict(bulk: float = 380, shear: float = 270, hull: float = 0.0, **changes: Any) -> Verification:
+    means = {BULK_MODULUS: bulk, SHEAR_MODULUS: shear, ENERGY_ABOVE_HULL: hull}
+    values = {
+        p.name: VerifiedValue(m, s, m - s, m + s, m, "judge", p.unit)
+        for (p, m), s in zip(means.items(), (10.0, 15.0, 0.05))
+    }
+    return replace(Verification("judge", True, values=values, is_stable=True, structure=WC), **changes)
+
+
+def decide(verification: Verification, objective: Objective = WANTED, screening: str = "") -> Candidate:
+    start = Candidate(
+        "c000001", WC, "test", 0, predictions={BULK_MODULUS.name: PredictedValue(360, 20, 330, 390)}
+    )
+    kin = Kinship(HitClass.KNOWN, "", "WC", "187")
+    return judged(start, verification, objective, lambda s: screening, lambda s: kin)
+
+
+def test_a_hit() -> None:
+    found = decide(verdict())
+    assert found.status is Status.HIT
+    assert found.reason == ""
+    assert found.hit_class is HitClass.KNOWN
+    assert found.probability_after is not None
+    assert found.probability_after > 0.9
+    assert found.verification is not None
+    assert found.verification.values["vickers_hardness_chen"].mean == pytest.approx(32.5, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("verification", "status", "word"),
+    [
+        (verdict(bulk=299.9), Status.VERIFIED, "bulk_modulus_vrh"),
+        (verdict(hull=0.11), Status.VERIFIED, "energy_above_hull"),
+        (verdict(is_stable=False), Status.FAILED, "unstable"),
+        (verdict(converged=False, reason="judges disagree on the phase"), Status.FAILED, "disagree"),
+        (verdict(values={}), Status.VERIFIED, "no judge gave a value"),
+        (verdict(bulk=float("nan")), Status.VERIFIED, "no judge gave a value"),
+    ],
+)
+def test_not_a_hit(verification: Verification, status: Status, word: str) -> None:
+    found = decide(verification)
+    assert found.status is status
+    assert word in found.reason
+
+
+def test_constraints_are_asked_again_after_relaxation() -> None:
+    found = decide(verdict(), screening="n_atoms: 9 in the primitive cell")
+    assert found.status is Status.FAILED
+    assert found.reason.startswith("after relaxation: n_atoms")
+
+
+def test_predicted_only_properties_need_eight_in_ten() -> None:
+    objective = Objective([Target(BAND_GAP, minimum=1.0)])
+    sure = replace(decide(verdict()), predictions={BAND_GAP.name: PredictedValue(2.0, 0.5, 1, 3)})
+    for mean, status in ((2.0, Status.HIT), (1.1, Status.VERIFIED)):
+        start = replace(sure, predictions={BAND_GAP.name: PredictedValue(mean, 0.5, 0, 3)})
+        found = judged(start, verdict(), objective, lambda s: "", lambda s: Kinship(HitClass.NEW))
+        assert found.status is status
+
+
+def test_soft_targets_decide_among_equals() -> None:
+    light = Objective([*WANTED.targets, Target(DENSITY, minimise=True)])
+    heavy = Objective([*WANTED.targets, Target(DENSITY, maximise=True)])
+    assert (decide(verdict(), light).score or 0) < (decide(verdict(), heavy).score or 0)
+
+
+def test_one_hit_per_system_and_prototype() -> None:
+    best = replace(decide(verdict()), id="c000002", score=0.9)
+    worse = replace(decide(verdict()), id="c000001", score=0.8)
+    other = replace(decide(verdict()), id="c000003", score=0.1, parent_prototype="225")
+    found = {c.id: c for c in with_duplicates([worse, best, other])}
+    assert found["c000001"].status is Status.VERIFIED
+    assert found["c000001"].duplicate_of == "c000002"
+    assert found["c000002"].status is found["c000003"].status is Status.HIT
+    assert with_duplicates(list(found.values())) == list(found.values())
+    # a better one found later takes over
+    later = replace(worse, id="c000009", score=0.99)
+    again = {c.id: c for c in with_duplicates([*found.values(), later])}
+    assert again["c000009"].status is Status.HIT
+    assert again["c000002"].duplicate_of == "c000009"
+
+
+def test_pareto_front_against_a_plain_loop() -> None:
+    values = np.random.default_rng(3).normal(size=(40, 3))
+    values[5] = np.nan
+    front = pareto_front(values)
+    for k in range(40):
+        beaten = any(
+            (values[j] >= values[k]).all() and (values[j] > values[k]).any() for j in range(40) if j != 5
+        )
+        assert front[k] == (not beaten and k != 5)
