@@ -18,7 +18,7 @@ _FUNCTIONS: dict[str, str] = {
     "diagnose": "doctor",
 }
 
-__all__ = [  # noqa: F822  # resolved by __getattr__
+__all__ = [  # resolved by __getattr__
     "build_report",
     "diagnose",
     "export_run",
