@@ -15,26 +15,31 @@ N_LEVELS = 33
 
 @dataclass(frozen=True)
 class Calibration:
-    """Error bar of one property from the log-width a network predicts.
+    """Error bar of one property from the log-width a network predicts and the value itself.
 
-    The error bar is exp(offset + slope x log-width); 90 % of residuals lie within 1.645 of it, and residuals
-    divided by it have the kept quantiles, whose tails are heavier than a normal distribution's.
+    log error bar = offset + slope x log-width + bend . (value, value²); 90 % of residuals lie within 1.645 of
+    it, and residuals divided by it have the kept quantiles, whose tails are heavier than a normal's.
 
     Attributes:
         offset: see above.
         slope: see above.
+        bend: see above.
+        value_range: values are clamped to it first: no extrapolation.
         quantiles: (N_LEVELS,) of |residual| / error bar, made symmetric.
         largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
     """
 
     offset: float
     slope: float
+    bend: tuple[float, float]
+    value_range: tuple[float, float]
     quantiles: tuple[float, ...]
     largest_disagreement: float = 1.0
 
-    def std(self, log_width: Tensor) -> Tensor:
+    def std(self, log_width: Tensor, value: Tensor) -> Tensor:
         """Return error bars, in the units the residuals had; differentiable."""
-        return torch.exp(self.offset + self.slope * log_width)
+        v = value.clamp(*self.value_range)
+        return torch.exp(self.offset + self.slope * log_width + self.bend[0] * v + self.bend[1] * v.square())
 
     def noise(self, uniform: Tensor) -> Tensor:
         """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""
@@ -51,31 +56,48 @@ class Calibration:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Calibration":
         """Return the calibration of a record."""
-        return cls(**{**record, "quantiles": tuple(record["quantiles"])})
+        first, second = record.get("bend", (0.0, 0.0))
+        low, high = record.get("value_range", (-99.0, 99.0))
+        return cls(
+            offset=record["offset"],
+            slope=record["slope"],
+            bend=(first, second),
+            value_range=(low, high),
+            quantiles=tuple(record["quantiles"]),
+            largest_disagreement=record["largest_disagreement"],
+        )
 
 
-def fit_calibration(residual: Tensor, log_width: Tensor, spread_ratio: float = 1.0) -> Calibration:
+def fit_calibration(
+    residual: Tensor, log_width: Tensor, value: Tensor, largest_disagreement: float = 1.0
+) -> Calibration:
     """Return the calibration of residuals (R,) made on rows that the network did not see.
 
-    The slope is fitted to log |residual| (robust to tails), the offset so that 1.645 error bars hold 90 % of
-    the residuals (split conformal, doi:10.1007/3-540-36755-1_29).
+    Slope and bend are a least-squares fit to log |residual| (robust to tails), the offset makes 1.645 error
+    bars hold 90 % of the residuals (split conformal, doi:10.1007/3-540-36755-1_29).
     """
     size = residual.double().abs().clamp(min=1e-6)
-    width = log_width.double()
-    centred = width - width.mean()
-    slope = (centred * (size.log() - size.log().mean())).sum() / centred.square().sum().clamp(min=1e-9)
-    slope = slope.clamp(0.2, 1.5)
-    scaled = size / torch.exp(slope * width)
+    width, plain = log_width.double(), value.double()
+    levels = torch.tensor([0.005, 0.999], dtype=torch.float64)
+    low, high = torch.quantile(plain, levels).tolist()
+    clamped = plain.clamp(low, high)
+    columns = torch.stack([torch.ones_like(width), width, clamped, clamped.square()], dim=1)
+    ridge = torch.diag(torch.tensor([0.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+    moments = columns.T @ columns + ridge
+    _, slope, first, second = torch.linalg.solve(moments, columns.T @ size.clamp(min=1e-4).log()).tolist()
+    scaled = size / torch.exp(slope * width + first * clamped + second * clamped.square())
     n = len(size)
     unit = torch.quantile(scaled, min(1.0, 0.9 * (n + 1) / n)) / Z90
-    levels = torch.linspace(0, 1, N_LEVELS, dtype=torch.float64)
-    levels[-1] = 0.995
-    quantiles = torch.quantile(scaled / unit, levels)
+    grid = torch.linspace(0, 1, N_LEVELS, dtype=torch.float64)
+    grid[-1] = 0.995
+    quantiles = torch.quantile(scaled / unit, grid)
     return Calibration(
         offset=float(unit.log()),
-        slope=float(slope),
+        slope=slope,
+        bend=(first, second),
+        value_range=(low, high),
         quantiles=tuple(round(float(q), 5) for q in quantiles),
-        largest_disagreement=spread_ratio,
+        largest_disagreement=largest_disagreement,
     )
 
 

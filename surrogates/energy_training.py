@@ -141,23 +141,24 @@ def _fit_member(
 
 def _assemble(data: EnergyData, fits: Sequence[FitReport]) -> tuple[MemberGroup, dict[str, Any]]:
     """Return the group and its errors on formulas that the predicting member did not see."""
-    residuals, widths, shifted = [], [], []
+    residuals, widths, values, shifted = [], [], [], []
     for member, report in enumerate(fits):
         rows = ((data.fold == member) & data.labels.is_scored).nonzero().flatten()
         value, width = _outputs(report, data, rows, store=0)
         residuals.append(value - data.labels.targets[rows, 0])
         widths.append(width)
+        values.append(value)
         for k in range(1, len(data.stores)):
             disturbed, _ = _outputs(report, data, rows, store=k)
             wanted = data.labels.targets[rows, 0] + data.offsets[k][rows, 0]
             shifted.append((disturbed - wanted).abs().mean())
-    residual, width = torch.cat(residuals), torch.cat(widths)
-    calibration = replace(fit_calibration(residual, width), largest_disagreement=3.0)
+    residual, width, predicted = torch.cat(residuals), torch.cat(widths), torch.cat(values)
+    calibration = fit_calibration(residual, width, predicted, largest_disagreement=3.0)
     metrics = {
         "n": len(residual),
         "mae": round(float(residual.abs().mean()), 4),
         "median_absolute_error": round(float(residual.abs().median()), 4),
-        "coverage_90": round(coverage(residual, calibration.std(width)), 4),
+        "coverage_90": round(coverage(residual, calibration.std(width, predicted)), 4),
         "mae_deformed": round(float(torch.stack(shifted).mean()), 4) if shifted else None,
         "members": len(fits),
         "held_out": "one tenth of the formulas per member",

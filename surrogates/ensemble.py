@@ -216,7 +216,7 @@ def _prediction(
 ) -> Prediction:
     """Return the prediction of one property from member values and log-widths (K, C)."""
     mean = values.mean(dim=0)
-    residual = calibration.std(widths.mean(dim=0))
+    residual = calibration.std(widths.mean(dim=0), mean)
     deviation = values - mean
     spread = (deviation.square().mean(dim=0) + 1e-12).sqrt()
     # residuals already hold the disagreement that is usual; only an unusual one widens the error bar

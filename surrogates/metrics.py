@@ -18,7 +18,7 @@ def moduli_metrics(
     for t, (prop, limit) in enumerate(zip(TARGETS, (300.0, 150.0))):
         known = labels.is_scored & torch.isfinite(values[:, t]) & torch.isfinite(labels.targets[:, t])
         y, p = labels.targets[known, t], values[known, t]
-        std = calibrations[t].std(widths[known, t])
+        std = calibrations[t].std(widths[known, t], p)
         sources = [s for s, k in zip(labels.sources, known.tolist()) if k]
         stiff = p >= torch.quantile(p, 0.9)
         truly, said = y > torch.log10(torch.tensor(limit)), p > torch.log10(torch.tensor(limit))

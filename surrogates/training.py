@@ -189,8 +189,8 @@ def assemble(
     calibrations = []
     for t in range(len(TARGETS)):
         known = torch.isfinite(residual[:, t])
-        calibration = fit_calibration(residual[known, t], widths[known, t])
-        ratio = spreads[known, t] / calibration.std(widths[known, t])
+        calibration = fit_calibration(residual[known, t], widths[known, t], values[known, t])
+        ratio = spreads[known, t] / calibration.std(widths[known, t], values[known, t])
         limit = max(1.0, 1.5 * float(torch.quantile(ratio, 0.99)))
         calibrations.append(replace(calibration, largest_disagreement=round(limit, 3)))
     metrics = moduli_metrics(data.labels, values, widths, calibrations)

@@ -6,21 +6,22 @@ from surrogates.calibration import Calibration, coverage, fit_calibration, joint
 def residuals(n=4000, seed=0):
     generator = torch.Generator().manual_seed(seed)
     width = torch.randn(n, generator=generator)
-    return torch.exp(0.8 * width - 3) * torch.randn(n, generator=generator), width
+    value = torch.randn(n, generator=generator)
+    return torch.exp(0.8 * width - 3 + 0.3 * value) * torch.randn(n, generator=generator), width, value
 
 
 def test_error_bars_hold_ninety_percent_on_other_residuals():
     calibration = fit_calibration(*residuals(seed=0))
-    residual, width = residuals(seed=1)
-    assert abs(coverage(residual, calibration.std(width)) - 0.9) < 0.02
+    residual, width, value = residuals(seed=1)
+    assert abs(coverage(residual, calibration.std(width, value)) - 0.9) < 0.02
     assert abs(calibration.slope - 0.8) < 0.1
+    assert abs(calibration.bend[0] - 0.3) < 0.1
     wide = width > 1
-    assert abs(coverage(residual[wide], calibration.std(width)[wide]) - 0.9) < 0.05
+    assert abs(coverage(residual[wide], calibration.std(width, value)[wide]) - 0.9) < 0.05
 
 
 def test_noise_has_the_quantiles_of_the_residuals():
-    residual, width = residuals()
-    calibration = fit_calibration(residual, width)
+    calibration = fit_calibration(*residuals())
     levels = (torch.arange(2000) + 0.5) / 2000
     noise = calibration.noise(levels)
     assert (noise.diff() >= -1e-6).all()

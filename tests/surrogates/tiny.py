@@ -31,7 +31,7 @@ def tiny_surrogate(n_members: int = 2, dtype: torch.dtype = torch.float64) -> St
                 tuple(networks),
                 (one * 1.5,) * n,
                 (one * 0.5,) * n,
-                (Calibration(-1.0, 0.8, LEVELS, 5.0),) * len(properties),
+                (Calibration(-1.0, 0.8, (0.1, -0.05), (-9.0, 9.0), LEVELS, 5.0),) * len(properties),
             )
         )
     n_rows = tuple(0 if z == 93 else 3 if z == 91 else 50 for z in range(103))
