@@ -75,11 +75,12 @@ def assemble(config: CampaignConfig) -> Parts:
         shipped = CompletedSurrogate(shipped, compositions)
     corrected = CorrectedSurrogate(shipped)
     below = hull_below(hull)
+    base = Evaluator(shipped, below, objective.properties)
     space = SearchSpace(
         objective=objective,
         constraints=config.constraints,
-        base=Evaluator(shipped, below, objective.properties),
-        corrected=Evaluator(corrected, below, objective.properties),
+        base=base,
+        corrected=Evaluator(corrected, below, objective.properties, beside=base),
         compositions=compositions,
         decoder=_decoder(),
         condition=Condition,

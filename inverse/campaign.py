@@ -58,6 +58,9 @@ class Campaign:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.config, self.folder, self._parts = config, folder, parts
+        self._log = folder.log_handler()
+        logging.getLogger("inverse").addHandler(self._log)
+        logging.getLogger("inverse").setLevel(logging.INFO)
         self._on_progress = on_progress or (lambda progress: None)
         self.objective = Objective(config.targets)
         self.candidates: dict[str, Candidate] = {}
@@ -183,6 +186,8 @@ class Campaign:
     def close(self) -> None:
         """Give up workers, files and lock."""
         self._parts.verifier.close()
+        logging.getLogger("inverse").removeHandler(self._log)
+        self._log.close()
         self.folder.close()
 
     def __enter__(self) -> "Campaign":

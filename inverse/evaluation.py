@@ -34,20 +34,31 @@ class Evaluator:
 
     Attributes:
         properties: everything it answers, in a fixed order.
-        n_evaluated: crystals evaluated so far, for the funnel.
     """
 
     def __init__(
-        self, surrogate: Surrogate, hull_energy: HullEnergy, wanted: Sequence[Property], chunk: int = 128
+        self,
+        surrogate: Surrogate,
+        hull_energy: HullEnergy,
+        wanted: Sequence[Property],
+        chunk: int = 128,
+        beside: "Evaluator | None" = None,
     ) -> None:
         """Check that everything wanted can be predicted.
+
+        Args:
+            surrogate: who answers.
+            hull_energy: the hull below a formula.
+            wanted: properties of the targets.
+            chunk: crystals asked about at once.
+            beside: an evaluator with which to share the count and the hull energies already looked up.
 
         Raises:
             ConfigError: a wanted property that neither the surrogate nor a formula gives.
         """
         self._surrogate, self._hull_energy, self._chunk = surrogate, hull_energy, chunk
-        self._hull_cache: dict[str, float] = {}
-        self.n_evaluated = 0
+        self._hull_cache: dict[str, float] = {} if beside is None else beside._hull_cache
+        self._count: list[int] = [0] if beside is None else beside._count
         self._members = 1
         has = set(surrogate.properties)
         possible = has | {p for p in DERIVED if set(DERIVED[p].inputs) <= has} | set(GEOMETRIC)
@@ -59,6 +70,11 @@ class Evaluator:
                 raise ConfigError(f"targets.{prop.name}: no surrogate predicts it; {hint}")
         always = [p for p in (*surrogate.properties, ENERGY_ABOVE_HULL) if p in possible]
         self.properties = tuple(dict.fromkeys([*wanted, *always]))
+
+    @property
+    def n_evaluated(self) -> int:
+        """Crystals evaluated so far, for the funnel."""
+        return self._count[0]
 
     def hull_energy(self, formula: str) -> float:
         """Return the hull's formation energy at a formula, eV/atom; NaN where the hull knows no answer."""
@@ -118,7 +134,7 @@ class Evaluator:
             crystals: C crystals.
             hull_energies: (C,) eV/atom, the hull below each composition; NaN where unknown.
         """
-        self.n_evaluated += crystals.n_crystals
+        self._count[0] += crystals.n_crystals
         asked = [p for p in self._surrogate.properties if p in self._needed()]
         known = dict(self._surrogate.predict(crystals, asked))
         if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:

@@ -5,6 +5,7 @@ are written from it and replaced as a whole, so that a kill leaves the old file 
 """
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -218,6 +219,14 @@ class RunFolder:
         """Replace manifest.json."""
         with self._named_errors("write"):
             write_atomically(self.path / "manifest.json", json.dumps(plain(manifest), indent=2) + "\n")
+
+    def log_handler(self) -> logging.Handler:
+        """Return a handler that appends to log.txt."""
+        with self._named_errors("write"):
+            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setLevel(logging.INFO)
+        return handler
 
     def write_candidates_db(self, candidates: Sequence[Candidate]) -> None:
         """Replace candidates.db, the ASE database of the shortlisted and verified candidates."""

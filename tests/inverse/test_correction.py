@@ -1,4 +1,4 @@
-"""The campaign's own correction: neutral before verdicts, towards them after, the shipped weights untouched."""
+"""The campaign's own correction: neutral before verdicts, towards them after; shipped weights untouched."""
 
 from dataclasses import replace
 
