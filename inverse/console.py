@@ -114,8 +114,14 @@ class JsonLines:
         """Write one record at once, so that nothing is lost."""
         from inverse.records import plain
 
-        self._stream.write(json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        line = json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n"
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except OSError as error:
+            if self._final is None:
+                raise
+            raise ConfigError(f"--output {self._final}: cannot be written ({error.strerror})") from None
         if "error" in record or not record.get("converged", True):
             self.n_bad += 1
         else:
@@ -134,7 +140,12 @@ class JsonLines:
     ) -> None:
         if self._final is None or self._part is None:
             return
-        self._stream.close()
+        try:
+            self._stream.close()
+        except OSError as problem:
+            if kind is None:
+                reason = f"cannot be written ({problem.strerror})"
+                raise ConfigError(f"--output {self._final}: {reason}") from None
         failed = kind is not None and not issubclass(kind, Stopped | KeyboardInterrupt)
         if failed or (kind is not None and not self.n_good + self.n_bad):
             if not self.n_good + self.n_bad:

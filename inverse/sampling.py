@@ -92,11 +92,14 @@ def write_samples(samples: Iterable[Sample], folder: Path) -> int:
         raise ConfigError(f"--output {folder}: holds samples.csv already; name a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / "samples.csv").open("w", newline="", encoding="utf-8")
+        return _write_all(samples, folder)
     except OSError as error:
         raise ConfigError(f"--output {folder}: cannot be written ({error.strerror})") from None
+
+
+def _write_all(samples: Iterable[Sample], folder: Path) -> int:
     count = 0
-    with stream:
+    with (folder / "samples.csv").open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(COLUMNS)
         for count, one in enumerate(samples, start=1):
