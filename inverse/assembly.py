@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +35,10 @@ from inverse.reference.known import ORIGINS
 from inverse.reference.skeletons import anonymous
 from inverse.screening import Screen
 from inverse.types import HitClass
-from inverse.verification.judges import load_verifier
+from inverse.verification.energy_correction import corrected_potentials, formation_energy
+from inverse.verification.judge import Judge
+from inverse.verification.judges import load_verifier, panel_named
+from inverse.verification.store import VerificationStore
 from surrogates.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
 from surrogates.properties import ENERGY_ABOVE_HULL
@@ -104,6 +108,7 @@ def assemble(config: CampaignConfig) -> Parts:
         screening=screen.reason,
         rescreening=screen.relaxed_reason,
         classify=lambda s: kinship(classifier, s),
+        confirm=lambda s: kinship(_with_energy(known, hull, config), s),
         preview=lambda s: _preview(classifier, s),
         baselines=lambda: baselines(config),
         description=description(config, shipped, space),
@@ -189,6 +194,29 @@ def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
     return Kinship(found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype)
 
 
+_BY_ENERGY: dict[str, HitClassifier] = {}
+
+
+def _with_energy(known: KnownMaterials, hull: ReferenceHull, config: CampaignConfig) -> HitClassifier:
+    """Return the classifier that relaxes end members known by formula only, with the energy judge."""
+    name = config.verify.potential
+    if name not in _BY_ENERGY:
+        panel = panel_named(name)
+        judge = Judge(panel.energy, store=VerificationStore(None), prerelax_by=panel.prerelax_by)
+        _BY_ENERGY[name] = HitClassifier(known, lambda s: _relaxed_energy(judge, s), hull)
+    return _BY_ENERGY[name]
+
+
+def _relaxed_energy(judge: Judge, structure: Structure) -> tuple[Structure, float] | None:
+    found = judge.relax(structure, time.monotonic() + SECONDS_PER_VERIFICATION)
+    if found.structure is None or judge.potential not in corrected_potentials():
+        return None
+    try:
+        return found.structure, formation_energy(found.structure, found.energy, judge.potential)
+    except EngineError:
+        return None
+
+
 def _preview(classifier: HitClassifier, structure: Structure) -> Standing:
     found = classifier.classify(structure)
     return Standing(found.parent_prototype, found.hit_class is HitClass.NEW)
@@ -228,8 +256,6 @@ def n_workers() -> int:
 
 def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace) -> dict[str, Any]:
     """Return versions, weights, judges and settings for the manifest."""
-    from inverse.verification.judges import panel_named
-
     panel = panel_named(config.verify.potential)
     names = {"structure": surrogate.name}
     names["composition"] = space.compositions.name if space.compositions is not None else "none"

@@ -18,7 +18,7 @@ from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.proposers.bayesian import Storing
 from inverse.proposers.protocol import Proposal
-from inverse.ranking import judged, with_duplicates
+from inverse.ranking import confirmed, judged, with_duplicates
 from inverse.records import (
     structure_from_record,
     structure_to_record,
@@ -317,9 +317,9 @@ class Campaign:
 
     def _judged(self, candidate: Candidate, verification: Verification) -> Candidate:
         try:
-            return judged(
-                candidate, verification, self.objective, self._parts.rescreening, self._parts.classify
-            )
+            rescreening, classify = self._parts.rescreening, self._parts.classify
+            found = judged(candidate, verification, self.objective, rescreening, classify)
+            return confirmed(found, self._parts.confirm)
         except Exception as error:  # one verdict that cannot be read must not end the run
             LOGGER.exception("%s: cannot be judged", candidate.id)
             reason = f"cannot be judged: {type(error).__name__}: {error}"

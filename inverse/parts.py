@@ -42,6 +42,7 @@ class Parts:
         screening: structure -> "" or why it is out.
         rescreening: the same for a relaxed structure.
         classify: relaxed structure -> kinship among known materials.
+        confirm: the same for a hit that looks new: end members known by formula only are relaxed.
         preview: structure before relaxation -> standing, for diversity and the share of new ones.
         baselines: look-up and orderings, as the manifest wants them.
         description: versions, weights, judges, settings for the manifest.
@@ -54,6 +55,7 @@ class Parts:
     screening: Screening
     rescreening: Screening
     classify: Classify
+    confirm: Classify
     preview: Callable[[Structure], Standing]
     baselines: Callable[[], Mapping[str, Any]]
     description: Mapping[str, Any]

@@ -59,6 +59,14 @@ def judged(
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
 
 
+def confirmed(candidate: Candidate, confirm: Classify) -> Candidate:
+    """Return a hit of class new after asking whether it derives from something known by formula only."""
+    relaxed = candidate.verification.structure if candidate.verification is not None else None
+    if candidate.status is not Status.HIT or candidate.hit_class is not HitClass.NEW or relaxed is None:
+        return candidate
+    return _with_kinship(candidate, relaxed, confirm)
+
+
 def missed_target(candidate: Candidate, objective: Objective) -> str:
     """Return the first hard target that the verdict does not meet, "" when all are met.
 

@@ -155,6 +155,7 @@ def parts(config: CampaignConfig, proposer: Any = None, seconds: float = 0.0) ->
         screening=lambda s: "volume: too small" if s.volume / len(s) < 6 else "",
         rescreening=lambda s: "",
         classify=kinship,
+        confirm=kinship,
         preview=lambda s: Standing(kinship(s).parent_prototype, True),
         baselines=dict,
         description={"versions": {"python": "3"}, "judges": {"bulk_modulus_vrh": "analytic"}},
