@@ -4,12 +4,13 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 import numpy as np
-from ase.data import covalent_radii
+from ase.data import atomic_masses, covalent_radii
 from pymatgen.core import Composition, Structure
 
 from inverse.constraints import Constraints
 from inverse.types import HitClass
 from surrogates.errors import EngineError
+from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 MIN_DISTANCE = 0.7
 """Smallest allowed distance, as a part of the sum of covalent radii (Cordero 2008)."""
@@ -236,8 +237,9 @@ def _bad_geometry(structure: Structure) -> str:
     packing = float(structure.volume) / spheres
     if not PACKING[0] <= packing <= PACKING[1]:
         return f"volume: {packing:.2f} of the covalent spheres' is not within {PACKING[0]} to {PACKING[1]}"
-    if float(structure.density) > MAX_DENSITY:
-        return f"density: {float(structure.density):.1f} g/cm³"
+    mass = sum(float(atomic_masses[site.specie.Z]) for site in structure)
+    if (density := mass / float(structure.volume) * G_PER_CM3_PER_AMU_PER_A3) > MAX_DENSITY:
+        return f"density: {density:.1f} g/cm³"
     centre, other, _, distance = structure.get_neighbor_list(MAX_NEAREST * 2 * float(radii.max()))
     ratio = distance / (radii[centre] + radii[other])
     nearest = np.full(len(structure), np.inf)
