@@ -17,8 +17,11 @@ STABLE_WITHIN = 0.1
 OUT_OF_DOMAIN = 0.5
 """Factor on the worth of a candidate whose predictions lie outside the surrogate's domain."""
 
-SYSTEM_REPEAT, PROTOTYPE_REPEAT = 0.6, 0.85
-"""Factor on the worth for every candidate already chosen of the same chemical system, or parent prototype."""
+SYSTEM_REPEAT = 0.6
+"""Factor on the worth for every candidate already chosen of the same chemical system."""
+
+USUAL_TRUST = 0.7
+"""Trust in predictions of a candidate whose source does not say how familiar its kind is."""
 
 EXPLORE_SHARE = 0.5
 """Share of the verifications reserved for candidates of class new where known ones are allowed too."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import EXPLORE_SHARE, Choice, Option, Standing, worth
+from inverse.acquisition import EXPLORE_SHARE, USUAL_TRUST, Choice, Option, Standing, worth
 from inverse.config import CampaignConfig, load_config
 from inverse.evaluation import predicted_values
 from inverse.manifest import config_hash, manifest, now, step_notes
@@ -265,7 +265,10 @@ class Campaign:
             composition = candidate.structure.composition
             options.append(
                 Option(
-                    candidate.id, float(values[row]), composition.chemical_system, composition.reduced_formula
+                    candidate.id,
+                    float(values[row]) * float(candidate.history.get("trust", USUAL_TRUST)),
+                    composition.chemical_system,
+                    composition.reduced_formula,
                 )
             )
         return [done.get(c.id, c) for c in candidates], options

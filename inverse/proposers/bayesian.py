@@ -175,9 +175,15 @@ class OuterSearch:
         if not shapes:
             return None
         volume = self._volume_of(elements, prototype) * (0.85 + 0.3 * numbers["density"])
-        structure = built(shapes[0], elements, volume).to_structures()[0]
+        structure = built(shapes, [elements], [volume]).to_structures()[0]
         key = f"{prototype.text} {' '.join(elements)}"
-        history = {"trial": number, "template": prototype.text, "elements": list(elements), "key": key}
+        history: dict[str, Any] = {
+            "trial": number,
+            "template": prototype.text,
+            "elements": list(elements),
+            "key": key,
+        }
+        history["trust"] = prototype.trust(elements)
         return Proposal(structure, self.name, seed, history)
 
     def _choice(self, numbers: Mapping[str, float]) -> tuple[tuple[str, ...], Prototype | None]:

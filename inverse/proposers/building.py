@@ -69,22 +69,30 @@ def shapes_of(prototype: Prototype, elements: Sequence[str], most: int) -> tuple
     return tuple(sorted(shapes, key=lambda g: (-g.kinds.get(kinds, 0), -g.count))[:most])
 
 
-def built(geometry: Geometry, elements: Sequence[str], volume_per_atom: float) -> SymmetricCrystals:
-    """Return one crystal: elements on the labels A, B, C ... of a shape at a volume per atom (Å³)."""
-    names = dict(zip(LABELS, elements))
-    logits = torch.zeros(len(geometry.labels), N_ELEMENTS)
-    columns = [element_index(names[label]) for label in geometry.labels]
-    logits[torch.arange(len(columns)), torch.tensor(columns)] = HARD_LOGIT
-    crystal = SymmetricCrystals(
-        space_group=torch.tensor([geometry.space_group]),
-        wyckoff=torch.tensor([LETTERS.index(letter) for letter in geometry.letters]),
-        site_index=torch.zeros(len(columns), dtype=torch.long),
+def built(
+    shapes: Sequence[Geometry], elements: Sequence[Sequence[str]], volumes: Sequence[float]
+) -> SymmetricCrystals:
+    """Return crystals: elements on the labels A, B, C ... of shapes, at volumes per atom (Å³)."""
+    sites = [len(shape.labels) for shape in shapes]
+    logits = torch.zeros(sum(sites), N_ELEMENTS)
+    columns = [
+        element_index(dict(zip(LABELS, own))[label])
+        for shape, own in zip(shapes, elements)
+        for label in shape.labels
+    ]
+    logits[torch.arange(len(columns)), torch.tensor(columns, dtype=torch.long)] = HARD_LOGIT
+    crystals = SymmetricCrystals(
+        space_group=torch.tensor([shape.space_group for shape in shapes], dtype=torch.long),
+        wyckoff=torch.tensor(
+            [LETTERS.index(letter) for shape in shapes for letter in shape.letters], dtype=torch.long
+        ),
+        site_index=torch.repeat_interleave(torch.arange(len(shapes)), torch.tensor(sites, dtype=torch.long)),
         species_logits=logits,
-        free_coords=torch.tensor(geometry.coords, dtype=torch.float32),
-        free_lattice=torch.tensor([geometry.lattice], dtype=torch.float32),
-        scale=torch.zeros(1, dtype=torch.long),
+        free_coords=torch.tensor([c for shape in shapes for c in shape.coords]).reshape(-1, 3),
+        free_lattice=torch.tensor([shape.lattice for shape in shapes]).reshape(-1, 6),
+        scale=torch.zeros(len(shapes), dtype=torch.long),
     )
-    return scaled(crystal, torch.tensor([volume_per_atom]))
+    return scaled(crystals, torch.tensor(volumes))
 
 
 def skeleton(prototype: Prototype, elements: Sequence[str], volume_per_atom: float) -> SymmetricCrystals:

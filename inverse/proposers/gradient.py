@@ -8,7 +8,7 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.proposers.decoder_draws import drawn
-from inverse.proposers.descent import DescentSettings, allowed_mask, improved, relaxed, softened
+from inverse.proposers.descent import DescentSettings, allowed_mask, improved, softened
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate
@@ -63,7 +63,7 @@ def descended(
     rng: np.random.Generator,
     name: str,
 ) -> list[Proposal]:
-    """Return the n proposals worth most after soft descent, hardening and a short relaxation of the hardened.
+    """Return the n proposals worth most after soft descent and hardening.
 
     A proposal's history tells its start, the worth while soft and after hardening, and what hardening lost.
 
@@ -84,7 +84,7 @@ def descended(
     with torch.no_grad():
         hull = torch.tensor([space.corrected.hull_energy(f) for f in soft.formulas()])
         soft_worth = space.worth_of(space.corrected.predict_crystals(soft.to_crystals(), hull))
-    hard = relaxed(space.corrected, soft.harden(), DescentSettings(steps=10))
+    hard = soft.harden()
     structures = hard.to_structures()
     values = space.scored(structures)
     likelihood = _likelihood(space, hard)

@@ -37,7 +37,8 @@ class SubstitutionSettings:
         n_structures: plans (composition in a structure type) built and scored in all.
         shapes: learned shapes tried for each plan.
         n_decoded: plans without a learned shape that the decoder completes.
-        n_relaxed: of these relaxed on the surrogate, the best ones.
+        n_relaxed: of these relaxed on the surrogate, the best ones. None by default: predictions of
+            structures moved to please the surrogate agree less with the judges (experiments/LOG.md).
         steps: of that relaxation.
     """
 
@@ -46,7 +47,7 @@ class SubstitutionSettings:
     n_structures: int = 2400
     shapes: int = 2
     n_decoded: int = 160
-    n_relaxed: int = 240
+    n_relaxed: int = 0
     steps: int = 16
 
 
@@ -151,9 +152,14 @@ class Substitution:
     def _completed(self, plans: Sequence[_Plan], seed: int) -> list[_Entry]:
         """Return plans as sound structures with their worth; the best shape of each plan is kept."""
         space = self._space
-        pairs = [(part, k) for k, plan in enumerate(plans) for part in self._shapes(plan)]
-        crystals, owners = [part for part, _ in pairs], [k for _, k in pairs]
-        structures = SymmetricCrystals.concatenate(crystals).to_structures() if crystals else []
+        shapes = [shapes_of(p.prototype, p.elements, self._settings.shapes) for p in plans]
+        owners = [k for k, own in enumerate(shapes) for _ in own]
+        crystals = built(
+            [shape for own in shapes for shape in own],
+            [plans[k].elements for k in owners],
+            [_volume(plans[k]) for k in owners],
+        )
+        structures = crystals.to_structures() if owners else []
         structures, owners = self._with_decoded(plans, structures, owners, seed)
         sound = [k for k, s in enumerate(structures) if not space.screening(s)]
         values = space.scored([structures[k] for k in sound], corrected=False)
@@ -163,12 +169,6 @@ class Substitution:
             if owner not in best or value > best[owner].value:
                 best[owner] = _Entry(structures[k], _history(plans[owner]), None, float(value))
         return list(best.values())
-
-    def _shapes(self, plan: _Plan) -> list[SymmetricCrystals]:
-        shapes = shapes_of(plan.prototype, plan.elements, self._settings.shapes)
-        volume = plan.composition.volume_per_atom
-        volume = volume if np.isfinite(volume) else 15.0
-        return [built(shape, plan.elements, volume) for shape in shapes]
 
     def _with_decoded(
         self, plans: Sequence[_Plan], structures: list[Structure], owners: list[int], seed: int
@@ -257,6 +257,11 @@ def assignments(composition: RankedComposition, prototype: Prototype) -> list[tu
     ]
 
 
+def _volume(plan: _Plan) -> float:
+    volume = plan.composition.volume_per_atom
+    return volume if np.isfinite(volume) else 15.0
+
+
 def _history(plan: _Plan) -> dict[str, object]:
     return {
         "template": plan.prototype.text,
@@ -264,6 +269,7 @@ def _history(plan: _Plan) -> dict[str, object]:
         "template_count": plan.prototype.total,
         "is_known": plan.composition.is_known,
         "worth_of_composition": plan.composition.worth,
+        "trust": plan.prototype.trust(plan.elements),
     }
 
 
