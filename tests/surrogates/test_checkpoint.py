@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,3 +107,10 @@ def test_packaged_weights_know_hard_and_soft():
     assert 340 < float(bulk.mean[1]) < 430
     size = sum(f.stat().st_size for f in packaged_folder("structure").iterdir())
     assert size < 4_000_000
+
+
+def test_weights_of_format_1_stay_readable():
+    """Written by tests.surrogates.tiny.tiny_surrogate(1, torch.float32), torch 2.13, 2026-11-23."""
+    surrogate = load_surrogate(Path(__file__).parent / "checkpoint_v1")
+    bulk = surrogate.predict(CrystalBatch.from_structures(crystals()), [BULK_MODULUS])[BULK_MODULUS]
+    assert bulk.mean.tolist() == pytest.approx([42.7625, 42.9501, 41.3486, 43.9867], rel=1e-4)

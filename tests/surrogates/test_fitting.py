@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from surrogates.datasets.elasticity import Labels
+from surrogates.datasets.orbits import cached_graphs, reduced_graphs
+from surrogates.datasets.pairs import Deformation, Perturbation, pair_store
+from surrogates.errors import CheckpointError
+from surrogates.fitting import FitConfig, fit, predict_rows
+from surrogates.models.invariant import InvariantConfig
+
+SHAPE = InvariantConfig(n_outputs=1, channels=8, n_blocks=1, messages=8, n_angular=2, hidden=8)
+CONFIG = FitConfig(epochs=4, batch_size=8, target_weights=(1.0,), perturbed=0.3, seed=3)
+
+
+def rows(n=24):
+    """Rock-salt and caesium-chloride cells of several sizes; the target follows from size and type."""
+    rng = np.random.default_rng(0)
+    out = []
+    for k in range(n):
+        a, salt = rng.uniform(2.6, 4.0), k % 2
+        lattice = (np.ones((3, 3)) - np.eye(3)) * a / 1.6 if salt else np.eye(3) * a
+        out.append(
+            {
+                "id": f"r{k}",
+                "formula": f"X{k // 2}",
+                "lattice": lattice.tolist(),
+                "species": [["Na", "Cl"], ["Ti", "N"], ["Mg", "O"]][k % 3],
+                "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]],
+                "target": 3.0 - 0.5 * a + 0.3 * salt,
+            }
+        )
+    return out
+
+
+@pytest.fixture(scope="module")
+def data():
+    made = rows()
+    labels = Labels(
+        ids=tuple(r["id"] for r in made),
+        formulas=tuple(r["formula"] for r in made),
+        sources=("made",) * len(made),
+        scale=torch.zeros(len(made), dtype=torch.long),
+        targets=torch.tensor([[r["target"]] for r in made]),
+        weight=torch.ones(len(made)),
+        is_scored=torch.ones(len(made), dtype=torch.bool),
+    )
+    graphs = reduced_graphs(made, 2.1)
+    return labels, (pair_store(graphs, 2.0), pair_store(graphs, 2.0, Perturbation(seed=1)))
+
+
+def fitted(data, config, state=None):
+    labels, stores = data
+    order = torch.arange(len(labels.formulas))
+    return fit(SHAPE, config, stores, labels, order[:18], order[18:], state)
+
+
+def test_fit_learns(data):
+    report = fitted(data, replace(CONFIG, epochs=12, learning_rate=0.02, averaging=0.9))
+    assert report.finished
+    assert len(report.curve) == 12
+    assert report.curve[-1]["mae_0"] < 0.5 * report.curve[0]["mae_0"]
+
+
+def test_a_fit_that_was_stopped_and_resumed_ends_the_same(data, tmp_path):
+    whole = fitted(data, CONFIG)
+    state = tmp_path / "state.safetensors"
+    paused = fitted(data, replace(CONFIG, seconds=1e-9), state)
+    assert not paused.finished
+    while not paused.finished:
+        paused = fitted(data, replace(CONFIG, seconds=1e-3), state)
+    labels, stores = data
+    every = torch.arange(len(labels.formulas))
+    first, second = (predict_rows(r.network, stores[0], labels.scale, every) for r in (whole, paused))
+    torch.testing.assert_close(first, second)
+    assert [r["epoch"] for r in paused.curve] == [1, 2, 3, 4]
+
+
+def test_state_of_another_fit_is_refused(data, tmp_path):
+    state = tmp_path / "state.safetensors"
+    fitted(data, replace(CONFIG, epochs=1), state)
+    with pytest.raises(CheckpointError, match="another fit"):
+        fitted(data, replace(CONFIG, epochs=1, seed=4), state)
+
+
+def test_graphs_are_made_once(tmp_path):
+    made = rows(4)
+    first = cached_graphs(made, 2.1, tmp_path)
+    (path,) = tmp_path.iterdir()
+    stamp = path.stat().st_mtime_ns
+    second = cached_graphs(made, 2.1, tmp_path)
+    assert path.stat().st_mtime_ns == stamp
+    assert torch.equal(first.vector, second.vector)
+
+
+def test_deformed_copies_have_the_deformed_volume():
+    graphs = reduced_graphs(rows(6), 2.1)
+    strain = 0.05 * torch.eye(3).expand(6, 3, 3)
+    store = pair_store(graphs, 2.0, Deformation(strain, torch.zeros(6)))
+    torch.testing.assert_close(store.volume_per_atom, graphs.volume_per_atom * 1.05**3)
