@@ -58,8 +58,11 @@ def run(
     from inverse.campaign import Campaign
     from inverse.report import build_report
     from inverse.report.run import read_run
+    from inverse.storage import RunFolder
 
     parts = assemble(settings)
+    if resume:
+        RunFolder.forget_unfinished_creation(folder, settings.to_yaml())
     if resume and (folder / "campaign.db").exists():
         campaign = Campaign.resume(folder, parts, settings, on_progress)
     else:

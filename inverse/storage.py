@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,6 +74,20 @@ class RunFolder:
             folder.set_meta("format", FORMAT)
             folder.set_meta("config_hash", config_hash)
         return folder
+
+    @classmethod
+    def forget_unfinished_creation(cls, path: Path, config_yaml: str) -> None:
+        """Remove what a kill within `create` left behind; touches nothing of a run that began."""
+        journal, config = Path(path) / "campaign.db", Path(path) / "config.yaml"
+        if journal.exists():
+            if _has_begun(journal):
+                return
+            for name in ("campaign.db", "campaign.db-wal", "campaign.db-shm"):
+                (Path(path) / name).unlink(missing_ok=True)
+        if config.is_file() and config.read_text(encoding="utf-8", errors="replace") == config_yaml:
+            config.unlink()
+        with suppress(OSError):
+            (Path(path) / "cifs").rmdir()
 
     @classmethod
     def open(cls, path: Path, config_hash: str | None = None) -> "RunFolder":
@@ -300,6 +314,15 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: is closed")
         with self._named_errors("read"):
             return self._journal.execute(sql, arguments).fetchall()
+
+
+def _has_begun(journal: Path) -> bool:
+    """Return whether a journal belongs to a run; one that cannot be read may."""
+    try:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=20)) as connection:
+            return bool(connection.execute("SELECT 1 FROM meta WHERE key = 'config_hash'").fetchall())
+    except sqlite3.DatabaseError as error:
+        return "no such table" not in str(error)
 
 
 def read_candidates(run_folder: Path) -> list[Candidate]:

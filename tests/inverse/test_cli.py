@@ -147,6 +147,25 @@ def test_runs_are_not_overwritten(planted: Path, capsys: pytest.CaptureFixture[s
         assert Path("runs", name, "report.html").exists()
 
 
+def test_resume_starts_over_what_a_kill_left_of_the_creation(planted: Path, capsys: Any) -> None:
+    from inverse.api import run
+    from inverse.config import load_config
+    from inverse.storage import RunFolder
+
+    config_yaml = load_config(planted).with_overrides(verifications=2).to_yaml()
+    for name, has_journal in (("a", False), ("b", True)):
+        folder = Path(name)
+        (folder / "cifs").mkdir(parents=True)
+        (folder / "config.yaml").write_text(config_yaml)
+        if has_journal:
+            (folder / "campaign.db").write_bytes(b"")
+        assert "not empty" in refused(capsys, "run", planted, "--output", name) or has_journal
+        assert run(planted, folder, resume=True, budget=2).candidates
+        RunFolder.forget_unfinished_creation(folder, config_yaml)
+        assert (folder / "campaign.db").exists()
+        assert (folder / "config.yaml").exists()
+
+
 def test_a_damaged_database_and_a_read_only_folder(
     planted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
