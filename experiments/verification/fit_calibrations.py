@@ -80,7 +80,7 @@ def main() -> None:
     fits = fit_all(VerificationStore(), calibration_rows()[: options.rows])
     for fit in fits:
         print(fit.potential, fit.property, f"n {fit.n} slope {fit.slope:.3f} intercept {fit.intercept:.3f}")
-        print("   std of ln", fit.log_std, fit.metrics)
+        print("   std of ln, soft", fit.log_std, "stiff", fit.log_std_stiff, fit.metrics)
     if options.write:
         write_calibrations(fits)
 

@@ -20,6 +20,12 @@ CALIBRATION_FILE = Path(__file__).resolve().parent / "calibrations" / "moduli.js
 UNCALIBRATED_ERROR = 0.25
 """Relative standard deviation of a modulus by a potential that nobody compared with DFT."""
 
+STIFF_FROM = {"bulk_modulus_vrh": 200.0, "shear_modulus_vrh": 80.0}
+"""GPa; above it the errors of the potentials are about half as large, relative to the value."""
+
+BLEND = 1.5
+"""The error changes from soft to stiff between `stiff_from` divided and multiplied by this."""
+
 HUBER = 1.5
 """Residuals beyond this many standard deviations pull the fit linearly, not quadratically."""
 
@@ -34,7 +40,9 @@ class Calibration:
         settings: digest of the settings it was fitted at; others are refused.
         intercept: of the fit.
         slope: of the fit.
-        log_std: standard deviation of ln(DFT / calibrated) on rows left out (its 90 % quantile / 1.645).
+        log_std: standard deviation of ln(DFT / calibrated) on rows left out, soft crystals.
+        log_std_stiff: the same of stiff ones, which potentials know better.
+        stiff_from: GPa; around this calibrated value the error goes over from one to the other.
         n: rows fitted.
         metrics: left-one-out errors, median ratio, recall and precision at a threshold.
     """
@@ -45,12 +53,19 @@ class Calibration:
     intercept: float
     slope: float
     log_std: float
+    log_std_stiff: float
+    stiff_from: float
     n: int
     metrics: dict[str, Any]
 
     def on_dft_scale(self, raw: float) -> float:
         """Return the calibrated value of a positive raw modulus, GPa."""
         return math.exp(self.intercept + self.slope * math.log(raw))
+
+    def log_std_at(self, mean: float) -> float:
+        """Return the standard deviation of ln(DFT / calibrated) at a calibrated value, GPa."""
+        share = 0.5 + math.log(mean / self.stiff_from) / (2 * math.log(BLEND))
+        return self.log_std + min(max(share, 0.0), 1.0) * (self.log_std_stiff - self.log_std)
 
 
 @lru_cache(maxsize=4)
@@ -92,7 +107,7 @@ def calibrated(
             f"{potential}'s {prop.name} is calibrated at the settings {known.settings}, not at {settings}"
         )
     mean = raw if known is None else known.on_dft_scale(raw)
-    log_std = UNCALIBRATED_ERROR if known is None else known.log_std
+    log_std = UNCALIBRATED_ERROR if known is None else known.log_std_at(mean)
     slope = 1.0 if known is None else known.slope
     change = slope * amplitude / raw if math.isfinite(amplitude) else 0.0
     log_std = math.hypot(log_std, change)
@@ -136,7 +151,8 @@ def fit_calibration(
     keep = ~np.eye(len(x), dtype=bool)
     lines = [_robust_line(x[mask], y[mask]) for mask in keep]
     left_out = np.array([a + b * value for (a, b), value in zip(lines, x, strict=True)])
-    log_std = float(np.quantile(np.abs(y - left_out), 0.9)) / Z90
+    stiff_from = STIFF_FROM[prop.name]
+    soft, stiff = left_out < math.log(stiff_from), left_out >= math.log(stiff_from)
     metrics = _metrics(np.exp(x), np.exp(left_out), np.exp(y), threshold)
     return Calibration(
         prop.name,
@@ -144,7 +160,9 @@ def fit_calibration(
         settings,
         round(intercept, 6),
         round(slope, 6),
-        round(log_std, 6),
+        _spread(y - left_out, soft),
+        _spread(y - left_out, stiff),
+        stiff_from,
         len(x),
         metrics,
     )
@@ -183,6 +201,12 @@ def _robust_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         spread = max(1.4826 * float(np.median(residual)), 1e-6)
         weights = np.minimum(1.0, HUBER * spread / np.maximum(residual, 1e-12))
     return float(line[0]), float(line[1])
+
+
+def _spread(residual: np.ndarray, where: np.ndarray) -> float:
+    """Return the larger of root mean square and 90 % quantile / 1.645; of all rows if these are few."""
+    size = np.abs(residual[where] if where.sum() >= 12 else residual)
+    return round(float(max(np.sqrt((size**2).mean()), np.quantile(size, 0.9) / Z90)), 6)
 
 
 def _metrics(raw: np.ndarray, mean: np.ndarray, truth: np.ndarray, threshold: float) -> dict[str, Any]:
