@@ -35,13 +35,11 @@ class Option:
         id: of the candidate; ties are broken by it.
         worth: expected share of a hit, in (0, 1).
         chemical_system: "B-C-W".
-        formula: reduced; the same formula is not verified twice in the same prototype.
     """
 
     id: str
     worth: float
     chemical_system: str
-    formula: str
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,11 @@ class Choice:
         standing: id -> Standing; asked only for options that are about to be chosen, since it costs.
         taken_keys: (chemical system, parent prototype) verified in earlier steps.
         taken_systems: how often each chemical system was verified.
-        taken_prototypes: how often each parent prototype was verified.
     """
 
     standing: Callable[[str], Standing]
     taken_keys: set[tuple[str, str]]
     taken_systems: Counter[str]
-    taken_prototypes: Counter[str]
 
     def select(self, options: Sequence[Option], n: int, n_new: int, patience: int = 12) -> list[str]:
         """Return at most n ids, at least `n_new` of class new as far as there are such options.
@@ -122,7 +118,6 @@ class Choice:
         """Remember something that is being verified."""
         self.taken_keys.add((chemical_system, parent_prototype))
         self.taken_systems[chemical_system] += 1
-        self.taken_prototypes[parent_prototype] += 1
 
     def _discounted(self, option: Option) -> float:
         return option.worth * SYSTEM_REPEAT ** self.taken_systems[option.chemical_system]

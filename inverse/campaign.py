@@ -2,35 +2,28 @@
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pymatgen.core import Structure
-
-from inverse.acquisition import EXPLORE_SHARE, USUAL_TRUST, Choice, Option, Standing, worth
+from inverse.acquisition import EXPLORE_SHARE
 from inverse.config import CampaignConfig, load_config
-from inverse.evaluation import predicted_values
 from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.proposers.bayesian import Storing
-from inverse.proposers.protocol import Proposal
 from inverse.ranking import confirmed, judged, with_duplicates
 from inverse.records import (
-    structure_from_record,
-    structure_to_record,
     verification_from_record,
     verification_to_record,
 )
 from inverse.report.table import write_candidates_csv, write_cifs
+from inverse.selection import Selection
 from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
 from inverse.types import Candidate, Status, Verification
 from surrogates.errors import EngineError, RunFolderError
-from surrogates.properties import ENERGY_ABOVE_HULL
 
 LOGGER = logging.getLogger("inverse.campaign")
 
@@ -65,9 +58,7 @@ class Campaign:
         self.objective = Objective(config.targets)
         self.candidates: dict[str, Candidate] = {}
         self.stop = StopFlag()
-        self._standings: dict[str, Standing] = {}
-        self._choice = Choice(self._standing, set(), Counter(), Counter())
-        self._pending: Mapping[str, Candidate] = {}
+        self._selection = Selection(self.objective, parts.evaluator, parts.screening, parts.preview)
         self._half_done: list[Candidate] = []
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
@@ -221,82 +212,12 @@ class Campaign:
         before = self._parts.evaluator.n_evaluated
         proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
         first = len(self.candidates)
-        candidates = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
-        candidates, options = self._predicted(candidates)
-        self._standings, self._pending = {}, {c.id: c for c in candidates}
-        chosen = self._choice.select(options, n, self._n_new(n))
-        candidates = [self._noted(c) for c in candidates]
+        candidates, chosen = self._selection.select(proposals, first, n, self._n_new(n))
         evaluated = self._parts.evaluator.n_evaluated - before
         if isinstance(self._parts.proposer, Storing):
             self._parts.proposer.save_trials()
         self.folder.write_step(number, candidates, chosen, {"evaluated": evaluated})
         return candidates, chosen
-
-    def _screened(self, identity: str, proposal: Proposal) -> Candidate:
-        structure = structure_from_record(structure_to_record(proposal.structure))
-        candidate = Candidate(
-            id=identity,
-            structure=structure,
-            proposer=proposal.proposer,
-            seed=proposal.seed,
-            history=proposal.history,
-            log_likelihood=proposal.log_likelihood,
-        )
-        reason = self._reason_out(structure)
-        return replace(candidate, status=Status.SCREENED_OUT, reason=reason) if reason else candidate
-
-    def _predicted(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Option]]:
-        alive = [c for c in candidates if c.status is Status.PROPOSED]
-        if not alive:
-            return list(candidates), []
-        predictions = self._parts.evaluator.predict([c.structure for c in alive])
-        met = self.objective.probability_met(predictions)
-        has_hull = ENERGY_ABOVE_HULL in self.objective.properties
-        values = worth(predictions, met, self.objective.loss(predictions), has_hull)
-        done: dict[str, Candidate] = {}
-        options = []
-        for row, candidate in enumerate(alive):
-            done[candidate.id] = replace(
-                candidate,
-                status=Status.PREDICTED,
-                predictions=predicted_values(predictions, row),
-                probability_target_met=float(met[row]),
-            )
-            composition = candidate.structure.composition
-            options.append(
-                Option(
-                    candidate.id,
-                    float(values[row]) * float(candidate.history.get("trust", USUAL_TRUST)),
-                    composition.chemical_system,
-                    composition.reduced_formula,
-                )
-            )
-        return [done.get(c.id, c) for c in candidates], options
-
-    def _standing(self, identity: str) -> Standing:
-        if identity not in self._standings:
-            try:
-                standing = self._parts.preview(self._pending[identity].structure)
-            except Exception as error:  # an odd crystal must not end the run; it stands alone
-                LOGGER.warning("%s: no standing (%s)", identity, error)
-                standing = Standing(f"unknown {identity}", is_new=False)
-            self._standings[identity] = standing
-        return self._standings[identity]
-
-    def _noted(self, candidate: Candidate) -> Candidate:
-        standing = self._standings.get(candidate.id)
-        if standing is None:
-            return candidate
-        expected = {"expected_new": standing.is_new, "expected_prototype": standing.parent_prototype}
-        history = {**candidate.history, **expected}
-        return replace(candidate, history=history, parent_prototype=standing.parent_prototype)
-
-    def _reason_out(self, structure: Structure) -> str:
-        try:
-            return self._parts.screening(structure)
-        except Exception as error:  # an odd crystal must not end the run
-            LOGGER.warning("%s: cannot be screened (%s)", structure.composition.reduced_formula, error)
-            return f"unscreenable: {error}"
 
     # -- verify ----------------------------------------------------------------------------------------------
 
@@ -345,11 +266,7 @@ class Campaign:
         self.candidates.update((c.id, c) for c in candidates)
         self._steps.append(dict(notes))
         self._next_step = int(notes["step"]) + 1
-        for candidate in verified:
-            system = candidate.structure.composition.chemical_system
-            if replayed:
-                self._choice.take(system, candidate.history["expected_prototype"])
-            self._choice.taken_keys.add((system, candidate.parent_prototype))
+        self._selection.remember(verified, replayed)
         self._parts.surrogate.tell(verified)
         self._parts.proposer.tell(candidates)
         ranked = with_duplicates(list(self.candidates.values()))

@@ -11,11 +11,11 @@ from tests.fakes import prediction
 
 def choice(is_new: dict[str, bool] | None = None, prototypes: dict[str, str] | None = None) -> Choice:
     new, types = is_new or {}, prototypes or {}
-    return Choice(lambda i: Standing(types.get(i, i), new.get(i, False)), set(), Counter(), Counter())
+    return Choice(lambda i: Standing(types.get(i, i), new.get(i, False)), set(), Counter())
 
 
 def option(identity: str, value: float, system: str = "") -> Option:
-    return Option(identity, value, system or identity, identity)
+    return Option(identity, value, system or identity)
 
 
 def test_best_first_and_nothing_worthless() -> None:

@@ -1,0 +1,123 @@
+"""Proposals -> screened and predicted candidates -> those worth a verification."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pymatgen.core import Structure
+
+from inverse.acquisition import USUAL_TRUST, Choice, Option, Standing, worth
+from inverse.evaluation import Evaluator, predicted_values
+from inverse.objective import Objective
+from inverse.proposers.protocol import Proposal
+from inverse.ranking import Screening
+from inverse.records import structure_from_record, structure_to_record
+from inverse.types import Candidate, Status
+from surrogates.properties import ENERGY_ABOVE_HULL
+
+LOGGER = logging.getLogger("inverse.campaign")
+
+
+class Selection:
+    """Chooses what is verified; what it remembers follows from the finished steps alone."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        evaluator: Evaluator,
+        screening: Screening,
+        preview: Callable[[Structure], Standing],
+    ) -> None:
+        self._objective, self._evaluator = objective, evaluator
+        self._screening, self._preview = screening, preview
+        self._pending: Mapping[str, Candidate] = {}
+        self._standings: dict[str, Standing] = {}
+        self._choice = Choice(self._standing, set(), Counter())
+
+    def select(
+        self, proposals: Sequence[Proposal], first: int, n: int, n_new: int
+    ) -> tuple[list[Candidate], list[str]]:
+        """Return all proposals as candidates, and the ids to verify in order of choice.
+
+        Args:
+            proposals: in the order that numbers them.
+            first: number of the first.
+            n: verifications to spend.
+            n_new: of these kept for class new.
+        """
+        candidates = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
+        candidates, options = self._predicted(candidates)
+        self._standings, self._pending = {}, {c.id: c for c in candidates}
+        chosen = self._choice.select(options, n, n_new)
+        return [self._noted(c) for c in candidates], chosen
+
+    def remember(self, verified: Sequence[Candidate], replayed: bool) -> None:
+        """Remember verified candidates: what they were expected to be, and what they became."""
+        for candidate in verified:
+            system = candidate.structure.composition.chemical_system
+            if replayed:
+                self._choice.take(system, candidate.history["expected_prototype"])
+            self._choice.taken_keys.add((system, candidate.parent_prototype))
+
+    def reason_out(self, structure: Structure) -> str:
+        """Return why a structure is screened out; one that breaks the screen is out, too."""
+        try:
+            return self._screening(structure)
+        except Exception as error:  # an odd crystal must not end the run
+            LOGGER.warning("%s: cannot be screened (%s)", structure.composition.reduced_formula, error)
+            return f"unscreenable: {error}"
+
+    def _screened(self, identity: str, proposal: Proposal) -> Candidate:
+        # through the record, so that a resumed run verifies the very same numbers
+        structure = structure_from_record(structure_to_record(proposal.structure))
+        candidate = Candidate(
+            id=identity,
+            structure=structure,
+            proposer=proposal.proposer,
+            seed=proposal.seed,
+            history=proposal.history,
+            log_likelihood=proposal.log_likelihood,
+        )
+        reason = self.reason_out(structure)
+        return replace(candidate, status=Status.SCREENED_OUT, reason=reason) if reason else candidate
+
+    def _predicted(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Option]]:
+        alive = [c for c in candidates if c.status is Status.PROPOSED]
+        if not alive:
+            return list(candidates), []
+        predictions = self._evaluator.predict([c.structure for c in alive])
+        met = self._objective.probability_met(predictions)
+        has_hull = ENERGY_ABOVE_HULL in self._objective.properties
+        values = worth(predictions, met, self._objective.loss(predictions), has_hull)
+        done: dict[str, Candidate] = {}
+        options = []
+        for row, candidate in enumerate(alive):
+            done[candidate.id] = replace(
+                candidate,
+                status=Status.PREDICTED,
+                predictions=predicted_values(predictions, row),
+                probability_target_met=float(met[row]),
+            )
+            trust = float(candidate.history.get("trust", USUAL_TRUST))
+            system = candidate.structure.composition.chemical_system
+            options.append(Option(candidate.id, float(values[row]) * trust, system))
+        return [done.get(c.id, c) for c in candidates], options
+
+    def _standing(self, identity: str) -> Standing:
+        if identity not in self._standings:
+            try:
+                standing = self._preview(self._pending[identity].structure)
+            except Exception as error:  # an odd crystal must not end the run; it stands alone
+                LOGGER.warning("%s: no standing (%s)", identity, error)
+                standing = Standing(f"unknown {identity}", is_new=False)
+            self._standings[identity] = standing
+        return self._standings[identity]
+
+    def _noted(self, candidate: Candidate) -> Candidate:
+        standing = self._standings.get(candidate.id)
+        if standing is None:
+            return candidate
+        expected = {"expected_new": standing.is_new, "expected_prototype": standing.parent_prototype}
+        history = {**candidate.history, **expected}
+        return replace(candidate, history=history, parent_prototype=standing.parent_prototype)
