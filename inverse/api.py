@@ -58,6 +58,7 @@ def run(
     from inverse.campaign import Campaign
     from inverse.report import build_report
     from inverse.report.run import read_run
+    from inverse.stopping import writing_up
     from inverse.storage import RunFolder
 
     parts = assemble(settings)
@@ -67,10 +68,11 @@ def run(
         campaign = Campaign.resume(folder, parts, settings, on_progress)
     else:
         campaign = Campaign.create(settings, folder, parts, on_progress)
-    with campaign:
-        limit = settings.budget.seconds
-        campaign.run(None if started_at is None or limit is None else started_at + limit)
-    build_report(folder)
+    limit = settings.budget.seconds
+    with writing_up():
+        with campaign:
+            campaign.run(None if started_at is None or limit is None else started_at + limit)
+        build_report(folder)
     return read_run(folder)
 
 

@@ -62,3 +62,21 @@ class StopFlag:
         finally:
             for name, handler in previous.items():
                 signal.signal(getattr(signal, name), handler)
+
+
+@contextmanager
+def writing_up() -> Iterator[None]:
+    """Let SIGTERM and SIGUSR1 pass unheard, so that a second one does not cost the report; Ctrl-C still ends.
+
+    A `StopFlag.listening` inside hears them all the same. Outside the main thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in SIGNALS if name != "SIGINT" and hasattr(signal, name)]
+    previous = {name: signal.signal(getattr(signal, name), lambda number, frame: None) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in previous.items():
+            signal.signal(getattr(signal, name), handler)
