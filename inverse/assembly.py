@@ -38,6 +38,7 @@ from inverse.types import HitClass
 from inverse.verification.energy_correction import corrected_potentials, formation_energy
 from inverse.verification.judge import Judge
 from inverse.verification.judges import load_verifier, panel_named
+from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
 from surrogates.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
@@ -69,6 +70,7 @@ def assemble(config: CampaignConfig) -> Parts:
         ConfigError: a target that nothing predicts, or a judge that is not installed.
         CheckpointError: weights that are missing or damaged.
     """
+    limit_threads()  # small networks beside busy workers: a second thread only waits for its turn
     objective = Objective(config.targets)
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)
