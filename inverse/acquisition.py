@@ -20,8 +20,8 @@ OUT_OF_DOMAIN = 0.5
 SYSTEM_REPEAT = 0.6
 """Factor on the worth for every candidate already chosen of the same chemical system."""
 
-USUAL_TRUST = 0.7
-"""Trust in predictions of a candidate whose source does not say how familiar its kind is."""
+LEAST_TRUST = 0.35
+"""Trust in predictions of a candidate of a structure type that no known material has."""
 
 EXPLORE_SHARE = 0.5
 """Share of the verifications reserved for candidates of class new where known ones are allowed too."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import STABLE_WITHIN, Standing
+from inverse.acquisition import LEAST_TRUST, STABLE_WITHIN, Standing
 from inverse.completion import CompletedSurrogate
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
@@ -24,6 +24,8 @@ from inverse.proposers.decoder_draws import DecoderDraws
 from inverse.proposers.genetic import GeneticSearch
 from inverse.proposers.gradient import GradientSearch
 from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.lookup import Lookup
+from inverse.proposers.orderings import Orderings
 from inverse.proposers.protocol import Proposer
 from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.random_search import RandomSearch
@@ -32,6 +34,7 @@ from inverse.proposers.substitution import Substitution
 from inverse.ranking import Kinship
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.reference.known import ORIGINS
+from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
 from inverse.screening import Screen
 from inverse.types import HitClass
@@ -41,7 +44,7 @@ from inverse.verification.judges import load_verifier, panel_named
 from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
 from surrogates.checkpoint import load_surrogate
-from surrogates.errors import ConfigError, EngineError
+from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import ENERGY_ABOVE_HULL
 from surrogates.protocol import CompositionSurrogate, Surrogate
 
@@ -52,6 +55,9 @@ SECONDS_PER_VERIFICATION = 120.0
 
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
+
+TRUST_SYMPREC = 0.1
+"""Å, at which a proposed structure is compared with known types."""
 
 FIRST_SHARES = {"substitution": 0.5, "tpe": 0.1, "gradient": 0.12, "decoder": 0.12}
 """Success expected of each source of the hybrid before any verdict."""
@@ -112,6 +118,7 @@ def assemble(config: CampaignConfig) -> Parts:
         classify=lambda s: kinship(classifier, s),
         confirm=lambda s: kinship(_with_energy(known, hull, config), s),
         preview=lambda s: _preview(classifier, s),
+        trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
         description=description(config, shipped, space),
     )
@@ -150,7 +157,10 @@ PROPOSERS: Mapping[str, Callable[[SearchSpace], Proposer]] = {
     "genetic": lambda space: GeneticSearch(space, _types_within(space)),
     "hybrid": lambda space: _hybrid(space),
 }
-"""search.method -> constructor."""
+"""search.method -> constructor from the search space."""
+
+BASELINES: Mapping[str, Callable[..., Proposer]] = {"lookup": Lookup, "orderings": Orderings}
+"""search.method -> constructor from (config, the decoder's `complete`): what every search has to beat."""
 
 
 def _types_within(space: SearchSpace) -> Callable[[], list[Prototype]]:
@@ -180,8 +190,10 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
     Raises:
         ConfigError: no such method.
     """
+    if method in BASELINES:
+        return BASELINES[method](config, None if space.decoder is None else space.decoder.complete)
     if method not in PROPOSERS:
-        raise ConfigError(f"search.method: {method!r} is not one of {', '.join(sorted(PROPOSERS))}")
+        raise ConfigError(f"search.method: {method!r}; {nearest(method, [*PROPOSERS, *BASELINES])}")
     return PROPOSERS[method](space)
 
 
@@ -217,6 +229,21 @@ def _relaxed_energy(judge: Judge, structure: Structure) -> tuple[Structure, floa
         return found.structure, formation_energy(found.structure, found.energy, judge.potential)
     except EngineError:
         return None
+
+
+def trust(structure: Structure, max_atoms: int) -> float:
+    """Return how far predictions are believed: by the known formulas of this type with such elements."""
+    text = signature_text(Cell.from_structure(structure), TRUST_SYMPREC)
+    if text is None:
+        return LEAST_TRUST
+    label, elements = anonymous(text)
+    found = _types_by_text(max_atoms).get(label)
+    return LEAST_TRUST if found is None else found.trust(elements)
+
+
+@lru_cache(maxsize=4)
+def _types_by_text(max_atoms: int) -> Mapping[str, Prototype]:
+    return {p.text: p for p in known_prototypes(max_atoms)}
 
 
 def _preview(classifier: HitClassifier, structure: Structure) -> Standing:

@@ -58,7 +58,9 @@ class Campaign:
         self.objective = Objective(config.targets)
         self.candidates: dict[str, Candidate] = {}
         self.stop = StopFlag()
-        self._selection = Selection(self.objective, parts.evaluator, parts.screening, parts.preview)
+        self._selection = Selection(
+            self.objective, parts.evaluator, parts.screening, parts.preview, parts.trust
+        )
         self._half_done: list[Candidate] = []
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})

@@ -44,6 +44,7 @@ class Parts:
         classify: relaxed structure -> kinship among known materials.
         confirm: the same for a hit that looks new: end members known by formula only are relaxed.
         preview: structure before relaxation -> standing, for diversity and the share of new ones.
+        trust: structure -> how far predictions of its kind are believed, in (0, 1].
         baselines: look-up and orderings, as the manifest wants them.
         description: versions, weights, judges, settings for the manifest.
     """
@@ -57,6 +58,7 @@ class Parts:
     classify: Classify
     confirm: Classify
     preview: Callable[[Structure], Standing]
+    trust: Callable[[Structure], float]
     baselines: Callable[[], Mapping[str, Any]]
     description: Mapping[str, Any]
 

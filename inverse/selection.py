@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import USUAL_TRUST, Choice, Option, Standing, worth
+from inverse.acquisition import LEAST_TRUST, Choice, Option, Standing, worth
 from inverse.evaluation import Evaluator, predicted_values
 from inverse.objective import Objective
 from inverse.proposers.protocol import Proposal
@@ -28,9 +28,10 @@ class Selection:
         evaluator: Evaluator,
         screening: Screening,
         preview: Callable[[Structure], Standing],
+        trust: Callable[[Structure], float],
     ) -> None:
         self._objective, self._evaluator = objective, evaluator
-        self._screening, self._preview = screening, preview
+        self._screening, self._preview, self._trust = screening, preview, trust
         self._pending: Mapping[str, Candidate] = {}
         self._standings: dict[str, Standing] = {}
         self._choice = Choice(self._standing, set(), Counter())
@@ -99,10 +100,19 @@ class Selection:
                 predictions=predicted_values(predictions, row),
                 probability_target_met=float(met[row]),
             )
-            trust = float(candidate.history.get("trust", USUAL_TRUST))
+            trust = self._trusted(candidate)
             system = candidate.structure.composition.chemical_system
             options.append(Option(candidate.id, float(values[row]) * trust, system))
         return [done.get(c.id, c) for c in candidates], options
+
+    def _trusted(self, candidate: Candidate) -> float:
+        if "trust" in candidate.history:
+            return float(candidate.history["trust"])
+        try:
+            return self._trust(candidate.structure)
+        except Exception as error:  # an odd crystal must not end the run
+            LOGGER.warning("%s: familiarity unknown (%s)", candidate.id, error)
+            return LEAST_TRUST
 
     def _standing(self, identity: str) -> Standing:
         if identity not in self._standings:

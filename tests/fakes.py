@@ -140,7 +140,8 @@ class RandomBinaries:
 
 
 def kinship(structure: Structure) -> Kinship:
-    return Kinship(HitClass.NEW, "", "WC", f"{structure.get_space_group_info()[1]}")
+    is_cubic = max(structure.lattice.abc) < 1.01 * min(structure.lattice.abc)
+    return Kinship(HitClass.NEW, "", "WC", "221" if is_cubic else "123")
 
 
 def parts(config: CampaignConfig, proposer: Any = None, seconds: float = 0.0) -> Parts:
@@ -157,6 +158,7 @@ def parts(config: CampaignConfig, proposer: Any = None, seconds: float = 0.0) ->
         classify=kinship,
         confirm=kinship,
         preview=lambda s: Standing(kinship(s).parent_prototype, True),
+        trust=lambda s: 0.7,
         baselines=dict,
         description={"versions": {"python": "3"}, "judges": {"bulk_modulus_vrh": "analytic"}},
     )

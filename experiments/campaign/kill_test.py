@@ -115,10 +115,10 @@ def main() -> int:
         folder = base / f"killed-{run}"
         run += 1
         seen: dict[str, dict[str, float]] = {}
-        # up to three kills a run, then it is left to end
-        for _ in range(min(3, kills - done)):
+        # up to five kills a run, then it is left to end
+        for _ in range(min(5, kills - done)):
             child = start(config, folder)
-            wait = float(rng.uniform(0.05, 0.95)) * duration
+            wait = float(rng.uniform(0.05, 0.7)) * duration
             limit = time.time() + wait
             while child.poll() is None and time.time() < limit:
                 time.sleep(0.05)

@@ -94,21 +94,21 @@ def test_contract(name: str) -> None:
     space = space_for(name)
     proposer = make(name, space)
     assert proposer.name == name
-    first = proposer.ask(6, 0, 5)
-    assert 0 < len(first) <= 6
+    first = proposer.ask(4, 0, 5)
+    assert 0 < len(first) <= 4
     allowed = set(space.allowed_elements)
     for proposal in first:
         assert {e.symbol for e in proposal.structure.composition.elements} <= allowed
         assert proposal.structure.is_ordered
         assert proposal.structure.volume > 1
-    assert described(make(name, space).ask(6, 0, 5)) == described(first), "same seed, same proposals"
+    assert described(make(name, space).ask(4, 0, 5)) == described(first), "same seed, same proposals"
     proposer.tell([candidate(k, p) for k, p in enumerate(first)])
-    second = proposer.ask(6, 1, 5)
+    second = proposer.ask(4, 1, 5)
     assert described(second) != described(first)
     again = make(name, space)
-    again.ask(6, 0, 5)
+    again.ask(4, 0, 5)
     again.tell([candidate(k, p) for k, p in enumerate(first)])
-    assert described(again.ask(6, 1, 5)) == described(second), "a resumed proposer agrees"
+    assert described(again.ask(4, 1, 5)) == described(second), "a resumed proposer agrees"
 
 
 def best_worth(name: str, steps: int = 4, n: int = 12) -> float:
@@ -138,7 +138,7 @@ def test_gradient_improves_on_its_own_starts() -> None:
 
 def test_random_draws_do_worse() -> None:
     space = space_for("random")
-    drawn = [p.structure for step in range(4) for p in RandomSearch(space).ask(12, step, 5)]
+    drawn = [p.structure for step in range(2) for p in RandomSearch(space).ask(12, step, 5)]
     assert max(space.scored(drawn), default=0.0) < best_worth("substitution")
 
 

@@ -63,7 +63,7 @@ def test_same_seed_same_run_and_other_seed_another(tmp_path: Path) -> None:
 
 
 def test_steps_of_several_and_resume_between(tmp_path: Path) -> None:
-    budget = {"verifications": 40}
+    budget = {"verifications": 24}
     with campaign(tmp_path / "whole", budget=budget) as run:
         run.run()
     with campaign(tmp_path / "cut", budget=budget) as run:
@@ -93,7 +93,7 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
 CHILD = """
 import sys, pathlib
 from tests.fakes import campaign
-with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 40}) as run:
+with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 24}) as run:
     run.run()
 """
 
@@ -105,7 +105,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def test_killed_and_resumed_ends_the_same(tmp_path: Path) -> None:
-    with campaign(tmp_path / "whole", budget={"verifications": 40}) as run:
+    with campaign(tmp_path / "whole", budget={"verifications": 24}) as run:
         run.run()
     folder = tmp_path / "killed"
     rng = np.random.default_rng(11)
@@ -113,14 +113,14 @@ def test_killed_and_resumed_ends_the_same(tmp_path: Path) -> None:
     for _ in range(3):
         child = start(folder)
         limit = time.time() + 30
-        wanted = written + int(rng.integers(3, 8))
+        wanted = written + int(rng.integers(2, 6))
         while child.poll() is None and time.time() < limit and n_written(folder) < wanted:
             time.sleep(0.01)
         child.send_signal(signal.SIGKILL)
         child.wait()
         assert n_written(folder) >= written
         written = n_written(folder)
-    with campaign(folder, budget={"verifications": 40}) as run:
+    with campaign(folder, budget={"verifications": 24}) as run:
         run.run()
     assert summary(tmp_path / "whole") == summary(folder)
 
