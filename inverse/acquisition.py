@@ -20,7 +20,7 @@ OUT_OF_DOMAIN = 0.5
 SYSTEM_REPEAT = 0.6
 """Factor on the worth for every candidate already chosen of the same chemical system."""
 
-LEAST_TRUST = 0.35
+LEAST_TRUST = 0.25
 """Trust in predictions of a candidate of a structure type that no known material has."""
 
 EXPLORE_SHARE = 0.5

@@ -58,12 +58,12 @@ class Prototype:
         return own + 0.02 * self.total
 
     def trust(self, elements: Sequence[str]) -> float:
-        """Return how far predictions in this type are believed: 0.5 without a known formula of such kinds."""
+        """Return how far predictions in this type are believed: 0.35 without a known formula of such kinds."""
         return _trust(self.kinds.get(tuple(alike_class(e) for e in elements), 0))
 
 
 def _trust(n_known: int) -> float:
-    return 0.5 + 0.5 * n_known / (n_known + 2.0)
+    return 0.35 + 0.65 * n_known / (n_known + 2.0)
 
 
 def prototypes(signatures: Iterable[tuple[str, str]], max_atoms: int, max_elements: int) -> list[Prototype]:
