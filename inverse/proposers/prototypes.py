@@ -58,7 +58,7 @@ class Prototype:
         return own + 0.02 * self.total
 
     def trust(self, elements: Sequence[str]) -> float:
-        """Return how far predictions in this type are believed: 0.35 without a known formula of such kinds."""
+        """Return how far predictions in this type are believed: 0.35 without a known formula of such kind."""
         return _trust(self.kinds.get(tuple(alike_class(e) for e in elements), 0))
 
 
