@@ -12,6 +12,7 @@ from pymatgen.core import Element, Structure
 
 from inverse.benchmarks.rule_referee import broken_rules
 from inverse.config import CampaignConfig
+from inverse.console import progress
 from inverse.element_groups import element_groups
 from inverse.screening import Known, Screen
 from surrogates.crystal import ELEMENT_SYMBOLS
@@ -38,11 +39,13 @@ def run_constraints(
         known = KnownMaterials.packaged()
     rng = random.Random(seed)
     counts = _Counts()
-    while counts.n_sets < n_sets or counts.screened < n:
-        if counts.n_sets >= 20 * n_sets:
-            break
-        share = -(-(n - counts.screened) // max(1, n_sets - counts.n_sets))
-        _judge_set(random_constraints(rng), share, known, rng, counts)
+    with progress("constraint sets", n_sets) as bar:
+        while counts.n_sets < n_sets or counts.screened < n:
+            if counts.n_sets >= 20 * n_sets:
+                break
+            share = -(-(n - counts.screened) // max(1, n_sets - counts.n_sets))
+            _judge_set(random_constraints(rng), share, known, rng, counts)
+            bar.advance(f"{counts.screened} screened")
     return {
         "passed": counts.screened >= n and not counts.broken,
         "constraint_sets": counts.n_sets,
