@@ -248,8 +248,10 @@ def planned(
 
 def assignments(composition: RankedComposition, prototype: Prototype) -> list[tuple[str, ...]]:
     """Return every way of putting the composition's elements on the labels of a structure type."""
-    scale = sum(prototype.counts) / sum(composition.amounts.values())
-    wanted = {e: round(a * scale) for e, a in composition.amounts.items()}
+    scale, rest = divmod(sum(prototype.counts), sum(composition.amounts.values()))
+    if rest:
+        return []
+    wanted = {e: a * scale for e, a in composition.amounts.items()}
     return [
         order
         for order in permutations(sorted(wanted))

@@ -1,0 +1,115 @@
+"""Structure types, learned shapes and the compositions that fill them."""
+
+import pytest
+import torch
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from inverse.config import CampaignConfig
+from inverse.proposers.building import built, packaged_geometries, shapes_of
+from inverse.proposers.compositions import RankedComposition, ranked_compositions, stoichiometry
+from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
+from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.proposers.substitution import assignments, planned
+from surrogates.symmetry import SymmetricCrystals
+from tests.fakes import CONFIG, AnalyticCompositions, search_space
+
+ROCK_SALT = "225|4 -3mm A|4 -3mm B"
+TUNGSTEN_CARBIDE = "187|1 -26m A|1 -26m B"
+
+
+def known() -> list[Prototype]:
+    rows = [
+        ("WC", "187|1 -26m C|1 -26m W"),
+        ("TiC", "225|4 -3mm C|4 -3mm Ti"),
+        ("TiB2", "191|1 /6mmm Ti|2 -26m B"),
+    ]
+    return prototypes(rows, 8, 4)
+
+
+def test_packaged_shapes_are_readable_and_many() -> None:
+    shapes = packaged_geometries()
+    assert len(shapes) > 500
+    assert ROCK_SALT in shapes
+    assert all(s.count >= 2 for group in shapes.values() for s in group), "no structure of a single formula"
+
+
+@pytest.mark.parametrize(
+    "text", [ROCK_SALT, TUNGSTEN_CARBIDE, "63|4 2mm A|4 2mm B", "191|1 /6mmm A|2 -26m B"]
+)
+def test_built_crystals_have_the_type_and_volume_asked_for(text: str) -> None:
+    shape = packaged_geometries()[text][0]
+    structure = built([shape], [("W", "C")], [11.0]).to_structures()[0]
+    assert structure.volume / len(structure) == pytest.approx(11.0, rel=1e-4)
+    assert SpacegroupAnalyzer(structure, 0.01).get_space_group_number() == shape.space_group
+    assert {e.symbol for e in structure.composition.elements} == {"W", "C"}
+
+
+def test_types_know_who_sits_where() -> None:
+    types = {p.text: p for p in known()}
+    assert types["191|1 /6mmm A|2 -26m B"].counts == (1, 2)
+    metal_first, light_first = (
+        types[ROCK_SALT].familiarity(["C", "Ti"]),
+        types[ROCK_SALT].familiarity(["O", "O"]),
+    )
+    assert metal_first > light_first
+    assert types[ROCK_SALT].trust(["N", "V"]) > types[ROCK_SALT].trust(["Cl", "Na"])
+    assert shapes_of(types[ROCK_SALT], ["C", "Ti"], 1)
+
+
+def test_stoichiometry_and_assignments() -> None:
+    assert stoichiometry([2, 4]) == (1, 2)
+    composition = RankedComposition({"W": 1, "B": 2}, 1.0, 10.0, True)
+    types = {p.text: p for p in known()}
+    assert assignments(composition, types["191|1 /6mmm A|2 -26m B"]) == [("W", "B")]
+    assert assignments(composition, types[ROCK_SALT]) == []
+
+
+def test_own_types_of_a_known_formula_come_first() -> None:
+    composition = RankedComposition({"Ti": 1, "C": 1}, 1.0, 10.0, True)
+    plans = list(planned([composition], known(), 1, (1, 8), lambda formula: frozenset({TUNGSTEN_CARBIDE})))
+    assert [p.prototype.text for p in plans] == [TUNGSTEN_CARBIDE]
+
+
+def test_compositions_keep_the_constraints_and_find_the_optimum() -> None:
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    ranked = ranked_compositions(space, AnalyticCompositions(), [(1, 1), (1, 2), (1, 1, 2)], 30)
+    assert ranked[0].formula == "WC"
+    allowed = set(space.allowed_elements)
+    assert all(set(r.amounts) <= allowed for r in ranked)
+    assert {r.is_known for r in ranked} == {True, False}
+
+
+def test_descent_keeps_symmetry_and_elements_and_never_ends_higher() -> None:
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    shape = packaged_geometries()["63|4 2mm A|4 2mm B"][0]
+    start = built([shape, shape], [("W", "C"), ("Ti", "N")], [13.0, 9.0])
+    settings = DescentSettings(steps=8)
+    end = relaxed(space.base, start, settings)
+    assert [s.formula for s in end.to_structures()] == [s.formula for s in start.to_structures()]
+    assert end.space_group.tolist() == [63, 63]
+    before = space.base.predict(start.to_structures())
+    after = space.base.predict(end.to_structures())
+    energy = next(p for p in before if p.name == "formation_energy_per_atom")
+    assert float(after[energy].mean[0]) <= float(before[energy].mean[0]) + 1e-6
+
+
+def test_soft_species_stay_within_the_allowed_elements() -> None:
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    allowed = allowed_mask(frozenset(space.allowed_elements))
+    start = softened(built([packaged_geometries()[ROCK_SALT][0]], [("W", "N")], [11.0]), allowed, 0.6)
+    end = improved(space.base, space.objective, start, DescentSettings(steps=30, species_rate=0.1), allowed)
+    occupancy = end.to_crystals().occupancy
+    assert float(occupancy[:, ~allowed].detach().max()) < 1e-6
+    hull = torch.zeros(1)
+    before, after = (space.base.predict_crystals(c.to_crystals(), hull) for c in (start, end))
+    assert float(space.objective.loss(after)[0]) < 0.9 * float(space.objective.loss(before)[0])
+
+
+def test_overlap_counts_only_atoms_that_collide() -> None:
+    shape = packaged_geometries()[ROCK_SALT][0]
+    crystals = SymmetricCrystals.concatenate(
+        [built([shape], [("W", "C")], [v]) for v in (11.0, 2.0)]
+    ).to_crystals()
+    near, squeezed = overlap(crystals).tolist()
+    assert near == 0.0
+    assert squeezed > 0.1
