@@ -18,6 +18,7 @@ from inverse.decoders import Condition, load_decoder
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.parts import Parts
+from inverse.placement import PlacedSurrogate, device_named
 from inverse.proposers.baselines import baselines
 from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.decoder_draws import DecoderDraws
@@ -125,11 +126,18 @@ def assemble(config: CampaignConfig) -> Parts:
 
 
 def load_structure_surrogate(device: str = "auto") -> Surrogate:
-    """Return the shipped structure-level surrogate."""
+    """Return the shipped structure-level surrogate on a device; answers come back to the caller's.
+
+    Raises:
+        ConfigError: a device that is not there.
+    """
+    place = device_named(device)
     surrogate = load_surrogate("structure")
     if not isinstance(surrogate, Surrogate):
         raise ConfigError("the packaged surrogate 'structure' does not take structures")
-    return surrogate
+    if place.type == "cpu":
+        return surrogate
+    return PlacedSurrogate(surrogate.to(place), place)  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,58 @@
+"""Where the surrogate computes: the device a config asks for, results always back on the CPU."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogates.crystal import CrystalBatch
+from surrogates.errors import ConfigError
+from surrogates.properties import Property
+from surrogates.protocol import Prediction, Surrogate
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device of a config's `device`; "auto" is CUDA where there is one.
+
+    Raises:
+        ConfigError: CUDA is asked for and not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); try 'auto'"
+        )
+    return device
+
+
+class PlacedSurrogate:
+    """A surrogate on a device that takes crystals from, and answers on, the device of its caller.
+
+    Differentiable where the surrogate is.
+    """
+
+    def __init__(self, surrogate: Surrogate, device: torch.device) -> None:
+        """Wrap a surrogate whose weights are on `device` already."""
+        self._surrogate, self._device = surrogate, device
+        self.name, self.properties = surrogate.name, surrogate.properties
+
+    def predict(
+        self, crystals: CrystalBatch, properties: Sequence[Property]
+    ) -> Mapping[Property, Prediction]:
+        """Return the surrogate's predictions; errors as its own."""
+        home = crystals.lattice.device
+        found = self._surrogate.predict(crystals.to(self._device), properties)
+        return {prop: _moved(prediction, home) for prop, prediction in found.items()}
+
+
+def _moved(prediction: Prediction, device: torch.device) -> Prediction:
+    moved: dict[str, Any] = {
+        f.name: getattr(prediction, f.name).to(device)
+        for f in fields(prediction)
+        if isinstance(getattr(prediction, f.name), Tensor)
+    }
+    return replace(prediction, **moved)
