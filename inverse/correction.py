@@ -14,20 +14,30 @@ from surrogates.protocol import Prediction, Surrogate
 LENGTH = 0.25
 """Length scale in composition space (Euclidean distance of atomic fractions)."""
 
-PRIOR_OFFSET, PRIOR_LOCAL = 0.05, 0.06
-"""Prior std of the residual, everywhere and locally: natural log (positive properties) or eV/atom."""
 
-DAMPING = 0.6
-"""Share of the surrogate's variance that verdicts next door may remove."""
+@dataclass(frozen=True)
+class Prior:
+    """Prior std of the residual, everywhere and locally: natural log (positive properties) or eV/atom."""
+
+    offset: float
+    local: float
+
+
+MODULI, ENERGY = Prior(0.02, 0.06), Prior(0.05, 0.06)
+"""Moduli hardly share an error that a few verdicts could reveal; energies of hypothetical crystals do."""
+
+PSEUDO_VERDICTS, WORST_Z = 8.0, 6.0
+"""Verdicts that the surrogate's own std counts for; the largest deviation (in std) one verdict may claim."""
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Told compositions (N, Z), GP weights (N,) and Cholesky factor (N, N) of one property."""
+    """Told compositions (N, Z), GP weights (N,), prior, and the factor on the std, of one property."""
 
     fractions: Tensor
     weights: Tensor
-    factor: Tensor
+    prior: Prior
+    widening: float
 
 
 class CorrectedSurrogate:
@@ -74,22 +84,17 @@ class CorrectedSurrogate:
         fit = self._fits.get(prop)
         if fit is None:
             return base
-        cross = _kernel(fractions, fit.fractions)
-        shift = (cross @ fit.weights).to(base.mean)
-        solved = torch.linalg.solve_triangular(fit.factor, cross.T, upper=False)
-        prior = PRIOR_OFFSET**2 + PRIOR_LOCAL**2
-        explained = ((solved**2).sum(dim=0) / prior).clamp(0.0, 1.0)
-        shrink = (1.0 - DAMPING * explained).sqrt().to(base.mean)
-        return _shifted(base, shift, shrink, prop.is_positive)
+        shift = (_kernel(fractions, fit.fractions, fit.prior) @ fit.weights).to(base.mean)
+        return _shifted(base, shift, fit.widening, prop.is_positive)
 
 
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
+def _kernel(a: Tensor, b: Tensor, prior: Prior) -> Tensor:
     squared = (a[:, None, :] - b[None, :, :]).pow(2).sum(dim=-1)
-    return PRIOR_OFFSET**2 + PRIOR_LOCAL**2 * torch.exp(-0.5 * squared / LENGTH**2)
+    return prior.offset**2 + prior.local**2 * torch.exp(-0.5 * squared / LENGTH**2)
 
 
 def _fit(prop: Property, base: Prediction, fractions: Tensor, told: Sequence[Candidate]) -> _Fit | None:
-    rows, residuals, noise = [], [], []
+    rows, residuals, noise, deviations = [], [], [], []
     for row, candidate in enumerate(told):
         value = candidate.verification.values.get(prop.name) if candidate.verification is not None else None
         if value is None or not (value.mean == value.mean and value.std == value.std):
@@ -105,28 +110,32 @@ def _fit(prop: Property, base: Prediction, fractions: Tensor, told: Sequence[Can
         spread = std / mean if prop.is_positive else std
         rows.append(row)
         residuals.append(max(-0.7, min(0.7, residual)))
+        deviations.append(min(WORST_Z, abs(residual) / max((error**2 + spread**2) ** 0.5, 1e-9)))
         noise.append(error**2 + 0.25 * spread**2 + (0.05**2 if prop != FORMATION_ENERGY else 0.03**2))
     if not rows:
         return None
     x = fractions[rows]
-    matrix = _kernel(x, x) + torch.diag(torch.tensor(noise, dtype=torch.float64))
+    prior = MODULI if prop.is_positive else ENERGY
+    matrix = _kernel(x, x, prior) + torch.diag(torch.tensor(noise, dtype=torch.float64))
     factor = torch.linalg.cholesky(matrix)
     target = torch.tensor(residuals, dtype=torch.float64)[:, None]
-    return _Fit(x, torch.cholesky_solve(target, factor)[:, 0], factor)
+    seen = sum(z * z for z in deviations)
+    widening = max(1.0, ((PSEUDO_VERDICTS + seen) / (PSEUDO_VERDICTS + len(deviations))) ** 0.5)
+    return _Fit(x, torch.cholesky_solve(target, factor)[:, 0], prior, widening)
 
 
-def _shifted(base: Prediction, shift: Tensor, shrink: Tensor, is_positive: bool) -> Prediction:
+def _shifted(base: Prediction, shift: Tensor, widening: float, is_positive: bool) -> Prediction:
     scale = torch.exp(shift) if is_positive else torch.ones_like(shift)
     offset = torch.zeros_like(shift) if is_positive else shift
     mean = base.mean * scale + offset
 
     def moved(value: Tensor) -> Tensor:
-        return mean + (value - base.mean) * scale * shrink
+        return mean + (value - base.mean) * scale * widening
 
     return replace(
         base,
         mean=mean,
-        std=base.std * scale * shrink,
+        std=base.std * scale * widening,
         lower=moved(base.lower),
         upper=moved(base.upper),
         samples=moved(base.samples),
