@@ -258,17 +258,15 @@ class Campaign:
             if not done:
                 continue
             candidates, _ = self.folder.step_candidates(number)
-            self._take_in(candidates, notes, replayed=True)
+            self._take_in(candidates, notes)
 
-    def _take_in(
-        self, candidates: Sequence[Candidate], notes: Mapping[str, Any], replayed: bool = False
-    ) -> None:
+    def _take_in(self, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
         """Let one finished step reach rank, correction, choice and proposer, in proposal order."""
         verified = [c for c in candidates if c.verification is not None]
         self.candidates.update((c.id, c) for c in candidates)
         self._steps.append(dict(notes))
         self._next_step = int(notes["step"]) + 1
-        self._selection.remember(verified, replayed)
+        self._selection.remember(verified)
         self._parts.surrogate.tell(verified)
         self._parts.proposer.tell(candidates)
         ranked = with_duplicates(list(self.candidates.values()))

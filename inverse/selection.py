@@ -34,7 +34,8 @@ class Selection:
         self._screening, self._preview, self._trust = screening, preview, trust
         self._pending: Mapping[str, Candidate] = {}
         self._standings: dict[str, Standing] = {}
-        self._choice = Choice(self._standing, set(), Counter())
+        self._keys: set[tuple[str, str]] = set()
+        self._systems: Counter[str] = Counter()
 
     def select(
         self, proposals: Sequence[Proposal], first: int, n: int, n_new: int
@@ -50,16 +51,18 @@ class Selection:
         candidates = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
         candidates, options = self._predicted(candidates)
         self._standings, self._pending = {}, {c.id: c for c in candidates}
-        chosen = self._choice.select(options, n, n_new)
+        # on copies: what is remembered follows from finished steps, whichever process chose
+        choice = Choice(self._standing, set(self._keys), Counter(self._systems))
+        chosen = choice.select(options, n, n_new)
         return [self._noted(c) for c in candidates], chosen
 
-    def remember(self, verified: Sequence[Candidate], replayed: bool) -> None:
+    def remember(self, verified: Sequence[Candidate]) -> None:
         """Remember verified candidates: what they were expected to be, and what they became."""
         for candidate in verified:
             system = candidate.structure.composition.chemical_system
-            if replayed:
-                self._choice.take(system, candidate.history["expected_prototype"])
-            self._choice.taken_keys.add((system, candidate.parent_prototype))
+            self._systems[system] += 1
+            self._keys.add((system, candidate.history["expected_prototype"]))
+            self._keys.add((system, candidate.parent_prototype))
 
     def reason_out(self, structure: Structure) -> str:
         """Return why a structure is screened out; one that breaks the screen is out, too."""

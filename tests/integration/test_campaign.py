@@ -73,10 +73,13 @@ def test_steps_of_several_and_resume_between(tmp_path: Path) -> None:
     assert summary(tmp_path / "whole") == summary(tmp_path / "cut")
 
 
+TWO_STEPS = {"verifications": 24}
+
+
 def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> None:
-    with campaign(tmp_path / "whole") as run:
+    with campaign(tmp_path / "whole", budget=TWO_STEPS) as run:
         run.run()
-    with campaign(tmp_path / "cut") as run:
+    with campaign(tmp_path / "cut", budget=TWO_STEPS) as run:
         written = run.folder.write_verification
 
         def write(identity: str, verdict: Verification) -> None:
@@ -92,7 +95,7 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
     assert manifest["funnel"]["started"] == sum(
         c.verification is not None for c in read_candidates(tmp_path / "cut")
     )
-    with campaign(tmp_path / "cut") as run:
+    with campaign(tmp_path / "cut", budget=TWO_STEPS) as run:
         run.run()
     assert summary(tmp_path / "whole") == summary(tmp_path / "cut")
 
