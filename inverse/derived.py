@@ -8,6 +8,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from inverse.types import VerifiedValue
+from surrogates.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
 from surrogates.properties import (
     BULK_MODULUS,
     DENSITY,
@@ -30,32 +31,13 @@ class Derivation:
     formula: Callable[[Any, Any], Any]
 
 
-def young_modulus(bulk: Any, shear: Any) -> Any:
-    """Return Young's modulus of an isotropic aggregate, GPa: 9KG / (3K + G)."""
-    return 9.0 * bulk * shear / (3.0 * bulk + shear)
-
-
-def poisson_ratio(bulk: Any, shear: Any) -> Any:
-    """Return Poisson's ratio of an isotropic aggregate: (3K - 2G) / (6K + 2G)."""
-    return (3.0 * bulk - 2.0 * shear) / (6.0 * bulk + 2.0 * shear)
-
-
-def vickers_hardness(bulk: Any, shear: Any) -> Any:
-    """Return Chen's hardness, GPa: 2 (G³/K²)^0.585 - 3.
-
-    References:
-        Chen, Niu, Li, Li, Intermetallics 19, 1275 (2011), doi:10.1016/j.intermet.2011.03.026
-    """
-    return 2.0 * (shear**3 / bulk**2) ** 0.585 - 3.0
-
-
 _MODULI = (BULK_MODULUS, SHEAR_MODULUS)
 
 DERIVED: Mapping[Property, Derivation] = {
     YOUNG_MODULUS: Derivation(_MODULI, young_modulus),
     POISSON_RATIO: Derivation(_MODULI, poisson_ratio),
-    PUGH_RATIO: Derivation(_MODULI, lambda bulk, shear: shear / bulk),
-    HARDNESS: Derivation(_MODULI, vickers_hardness),
+    PUGH_RATIO: Derivation(_MODULI, pugh_ratio),
+    HARDNESS: Derivation(_MODULI, chen_hardness),
 }
 """What follows from K and G."""
 
