@@ -7,7 +7,7 @@ import argparse
 import logging
 from collections.abc import Iterator
 
-from experiments.verification.calibration_sample import calibration_rows, structure_of
+from inverse.benchmarks.dft_rows import calibration_rows, structure_of
 from inverse.verification.calibration import Calibration, fit_calibration, write_calibrations
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import phase_disagreement

@@ -10,7 +10,7 @@ import time
 
 from pymatgen.core import Structure
 
-from experiments.verification.calibration_sample import calibration_rows, structure_of
+from inverse.benchmarks.dft_rows import calibration_rows, structure_of
 from inverse.verification.judge import Judge
 from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
@@ -54,15 +54,21 @@ def _own_cell_and_tensor(name: str, structure: Structure, store: VerificationSto
 def main() -> None:
     """Work through rows until they, or the seconds, are used up."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=120)
+    parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--passes", nargs="+", default=["auto"])
+    parser.add_argument(
+        "--part", default="1/1", help="k/n: every n-th row from the k-th, for several processes"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     limit_threads()
     store = VerificationStore()
     stop = time.monotonic() + options.seconds
+    part, parts = map(int, options.part.split("/"))
     for k, row in enumerate(calibration_rows()[: options.rows]):
+        if k % parts != part - 1:
+            continue
         if time.monotonic() > stop:
             break
         started = time.monotonic()

@@ -1,0 +1,55 @@
+"""DFT rows that judges are calibrated and measured on: every stiff one and 250 others, up to 12 atoms."""
+
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Lattice, Structure
+
+from surrogates.datasets.shared import crystal_rows
+
+SOURCES = ("mp_matcalc_binary", "mp_matbench_match", "aflow_ael")
+SEED = 20261123
+MAX_ATOMS = 12
+STIFF = 250.0
+N_OTHERS = 250
+
+
+def is_usable(row: dict[str, Any]) -> bool:
+    """Return whether a row may be compared: full VRH moduli on the PBE scale, no failed calculation."""
+    bulk, shear = row.get("bulk_modulus_vrh"), row.get("shear_modulus_vrh")
+    if row["source"] not in SOURCES or bulk is None or shear is None:
+        return False
+    return bulk >= 5 and shear >= 1 and shear / bulk < 1.3 and len(row["species"]) <= MAX_ATOMS
+
+
+def calibration_rows() -> list[dict[str, Any]]:
+    """Return every usable row with K > 250 GPa and 250 others (one a formula), in a fixed order, well mixed.
+
+    The first row of each (formula, space group) comes before any repetition of it by another source.
+
+    Raises:
+        DataError: the shared structures are absent.
+    """
+    rows = [row for row in crystal_rows("elasticity") if is_usable(row)]
+    order = np.random.default_rng(SEED).permutation(len(rows))
+    stiff = [rows[i] for i in order if rows[i]["bulk_modulus_vrh"] > STIFF]
+    taken = {row["formula"] for row in stiff}
+    others = []
+    for i in order:
+        if rows[i]["formula"] not in taken and len(others) < N_OTHERS:
+            taken.add(rows[i]["formula"])
+            others.append(rows[i])
+    places = np.concatenate([np.arange(len(part)) / len(part) for part in (stiff, others)], axis=0)
+    mixed = [(stiff + others)[i] for i in np.argsort(places, kind="stable")]
+    seen: set[tuple[str, Any]] = set()
+    repeated = []
+    for row in mixed:
+        key = (row["formula"], row["space_group"])
+        repeated.append(key in seen)
+        seen.add(key)
+    return [mixed[i] for i in np.argsort(repeated, kind="stable")]
+
+
+def structure_of(row: dict[str, Any]) -> Structure:
+    """Return the DFT structure of a row."""
+    return Structure(Lattice(row["lattice"]), row["species"], row["frac_coords"])
