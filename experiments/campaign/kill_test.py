@@ -1,7 +1,7 @@
 """Kill a campaign at random moments, resume it, and compare with one that nobody touched.
 
     python -m experiments.campaign.kill_test            # 15 kills, stand-in calculator
-    python -m experiments.campaign.kill_test --real     # 5 kills, real potentials
+    python -m experiments.campaign.kill_test --real --between-verdicts     # 5 kills, real potentials
 
 Passes when the resumed run has the same ids, formulas, order, statuses and values within 1e-4, and when every
 verdict that was on disk at a kill is still there, unchanged, at the end.
@@ -83,12 +83,21 @@ def close(a: dict[str, float], b: dict[str, float]) -> bool:
     return a.keys() == b.keys() and all(abs(a[k] - b[k]) <= 1e-4 * max(1.0, abs(a[k])) for k in a)
 
 
+def await_verdict(child: "subprocess.Popen[bytes]", folder: Path, wanted: int) -> None:
+    """Return when that many verdicts are on disk, or when the run has ended."""
+    while child.poll() is None and len(verdicts(folder)) < wanted:
+        time.sleep(0.5)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--kills", type=int)
     parser.add_argument("--budget", type=int)
     parser.add_argument("--method", default="hybrid")
+    parser.add_argument(
+        "--between-verdicts", action="store_true", help="kill only after one or two more verdicts"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / ".work" / "campaign" / "kill")
     options = parser.parse_args()
     kills = options.kills or (5 if options.real else 15)
@@ -119,6 +128,9 @@ def main() -> int:
         for _ in range(min(5, kills - done)):
             child = start(config, folder)
             wait = float(rng.uniform(0.05, 0.7)) * duration
+            if options.between_verdicts:
+                wait = float(rng.uniform(0.0, 15.0))
+                await_verdict(child, folder, len(seen) + int(rng.integers(1, 3)))
             limit = time.time() + wait
             while child.poll() is None and time.time() < limit:
                 time.sleep(0.05)
