@@ -54,16 +54,14 @@ def run(
         device=device,
     )
     folder = run_folder(settings.name, output, resume)
+    _refuse_early(settings, folder, resume)
     from inverse.assembly import assemble
     from inverse.campaign import Campaign
     from inverse.report import build_report
     from inverse.report.run import read_run
     from inverse.stopping import writing_up
-    from inverse.storage import RunFolder
 
     parts = assemble(settings)
-    if resume:
-        RunFolder.forget_unfinished_creation(folder, settings.to_yaml())
     if resume and (folder / "campaign.db").exists():
         campaign = Campaign.resume(folder, parts, settings, on_progress)
     else:
@@ -83,6 +81,20 @@ def run_folder(name: str, output: str | Path | None, resume: bool) -> Path:
     folders = [RUNS / name, *(RUNS / f"{name}-{k}" for k in range(2, 10_000))]
     free = next(k for k, folder in enumerate(folders) if not folder.exists())
     return folders[max(0, free - 1)] if resume else folders[free]
+
+
+def _refuse_early(settings: "CampaignConfig", folder: Path, resume: bool) -> None:
+    """Raise what is wrong with a run's folder before any model is loaded.
+
+    Raises:
+        RunFolderError: a folder that cannot be made, written or resumed.
+    """
+    from inverse.manifest import config_hash
+    from inverse.storage import RunFolder
+
+    if resume:
+        RunFolder.forget_unfinished_creation(folder, settings.to_yaml())
+    RunFolder.check(folder, config_hash(settings), resume)
 
 
 def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig") -> "CampaignConfig":

@@ -78,6 +78,8 @@ def assemble(config: CampaignConfig) -> Parts:
         CheckpointError: weights that are missing or damaged.
     """
     limit_threads()  # small networks beside busy workers: a second thread only waits for its turn
+    panel_named(config.verify.potential)  # what is not installed is said before weights are read
+    device_named(config.device)
     objective = Objective(config.targets)
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)

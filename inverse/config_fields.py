@@ -7,8 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, With
 
 from inverse.config_reading import kind_of, one_line, parse_seconds
 from inverse.element_groups import element_groups
-from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import nearest
+from surrogates.periodic_table import ELEMENT_SYMBOLS
 
 MAX_ATOMS = 200
 """Largest primitive cell that a config may ask for."""

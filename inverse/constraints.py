@@ -4,7 +4,7 @@ from typing import Literal
 
 from inverse.config_fields import Flag, Groups, Part, Range, Symbols, Systems
 from inverse.element_groups import element_groups
-from surrogates.crystal import ELEMENT_SYMBOLS
+from surrogates.periodic_table import ELEMENT_SYMBOLS
 
 Novelty = Literal["any", "new_composition", "new_structure"]
 

@@ -226,7 +226,7 @@ def _structure_of(row: dict[str, Any]) -> Structure:
         raise StructureError(f"a row without {' and '.join(missing)}")
     if len(row["species"]) != len(row["frac_coords"]):
         raise StructureError(f"{len(row['species'])} species for {len(row['frac_coords'])} coordinates")
-    from surrogates.crystal import element_index
+    from surrogates.periodic_table import element_index
 
     for symbol in row["species"]:
         if isinstance(symbol, str):

@@ -11,8 +11,8 @@ import numpy as np
 from pymatgen.core import Structure
 
 from inverse.file_formats import RawStructure, parse_file, recognised_format
-from surrogates.crystal import element_index
 from surrogates.errors import DataError, EngineError, StructureError
+from surrogates.periodic_table import element_index
 
 MAX_ATOMS = 20_000
 """A file that holds more atoms in one cell is refused: no model here answers it."""

@@ -4,6 +4,7 @@ The journal `campaign.db` is the truth; `candidates.db` (ASE), `candidates.csv`,
 are written from it and replaced as a whole, so that a kill leaves the old file or the new one.
 """
 
+import errno
 import json
 import logging
 import os
@@ -51,6 +52,25 @@ class RunFolder:
     # -- life cycle ------------------------------------------------------------------------------------------
 
     @classmethod
+    def check(cls, path: Path, config_hash: str, resume: bool = False) -> None:
+        """Raise what `create`, or on `resume` what `open` would raise; writes nothing new, takes no time.
+
+        Raises:
+            RunFolderError: a folder that a run of this config can neither begin nor go on in.
+        """
+        folder = cls(path)
+        if resume and (folder.path / "campaign.db").exists():
+            cls.open(path, config_hash).close()
+            return
+        with folder._named_errors("create"):
+            nearest = next(p for p in (folder.path, *folder.path.absolute().parents) if p.exists())
+            if not nearest.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            folder._refuse_taken()
+
+    @classmethod
     def create(cls, path: Path, config_yaml: str, config_hash: str) -> "RunFolder":
         """Return a new, locked run folder.
 
@@ -60,13 +80,7 @@ class RunFolder:
         folder = cls(path)
         with folder._named_errors("create"):
             folder.path.mkdir(parents=True, exist_ok=True)
-            foreign = [p.name for p in folder.path.iterdir() if p.name not in (".lock", "log.txt")]
-            if (folder.path / "campaign.db").exists():
-                raise RunFolderError(
-                    f"{path}: holds a run already; continue it with --resume or name another folder"
-                )
-            if foreign:
-                raise RunFolderError(f"{path}: is not empty ({sorted(foreign)[0]}); name a new folder")
+            folder._refuse_taken()
             folder._take_lock()
             (folder.path / "cifs").mkdir(exist_ok=True)
             write_atomically(folder.path / "config.yaml", config_yaml)
@@ -257,6 +271,16 @@ class RunFolder:
             os.replace(temporary, self.path / "candidates.db")
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _refuse_taken(self) -> None:
+        """Raise RunFolderError when the folder holds a run, or things that are no run's."""
+        found = [p.name for p in self.path.iterdir()] if self.path.exists() else []
+        if "campaign.db" in found:
+            raise RunFolderError(
+                f"{self.path}: holds a run already; continue it with --resume or name another folder"
+            )
+        if foreign := sorted(set(found) - {".lock", "log.txt"}):
+            raise RunFolderError(f"{self.path}: is not empty ({foreign[0]}); name a new folder")
 
     def _require_journal(self) -> None:
         if not self.path.is_dir():

@@ -7,15 +7,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from pymatgen.core import Element, Lattice, Structure
+from pymatgen.core import Lattice, Structure
 from torch import Tensor
 
-from surrogates.errors import ShapeError, StructureError, UnknownNameError, UnsupportedElementError
+from surrogates.errors import ShapeError, StructureError, UnknownNameError
+from surrogates.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
 
-N_ELEMENTS = 103
-"""Width of every occupancy row: H (column 0) to Lr (column 102)."""
-
-ELEMENT_SYMBOLS: tuple[str, ...] = tuple(Element.from_Z(z).symbol for z in range(1, N_ELEMENTS + 1))
+__all__ = [
+    "ELEMENT_SYMBOLS",
+    "N_ELEMENTS",
+    "SCALES",
+    "SCALE_OF_SOURCE",
+    "CrystalBatch",
+    "element_index",
+    "scale_index",
+]
 
 SCALES: tuple[str, ...] = ("mp_pbe", "aflow_pbe", "jarvis_optb88", "alex_eos", "potential_7net0")
 """Levels of theory a value can be asked for on; index 0 is the default everywhere."""
@@ -30,18 +36,6 @@ SCALE_OF_SOURCE: dict[str, str] = {
     "alex_hp_eos": "alex_eos",
 }
 """Scale on which the values of each source of the elasticity set stand."""
-
-
-def element_index(symbol: str) -> int:
-    """Return the occupancy column of an element.
-
-    Raises:
-        UnsupportedElementError: not one of the first 103 elements.
-    """
-    try:
-        return ELEMENT_SYMBOLS.index(symbol)
-    except ValueError:
-        raise UnsupportedElementError(f"element {symbol!r} is not one of H to Lr") from None
 
 
 def scale_index(name: str) -> int:

@@ -12,6 +12,7 @@ PACKAGES = ("surrogates", "inverse")
 OPEN_TO_INVERSE = {
     "protocol",
     "crystal",
+    "periodic_table",
     "symmetry",
     "properties",
     "units",

@@ -147,6 +147,49 @@ def test_runs_are_not_overwritten(planted: Path, capsys: pytest.CaptureFixture[s
         assert Path("runs", name, "report.html").exists()
 
 
+WITHOUT_MODELS = """
+import sys
+from inverse.cli import main
+status = main(sys.argv[1:])
+heavy = [name for name in ("torch", "chgnet", "matgl", "optuna", "inverse.assembly") if name in sys.modules]
+sys.exit(status if not heavy else f"loaded {heavy}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "superhard-quick", "--output", "taken"], "holds a run already"),
+        (["run", "superhard-quick", "--output", "mine"], r"not empty (thesis.tex)"),
+        (["run", "superhard-quick", "--output", "mine/thesis.tex"], "Not a directory"),
+        (["run", "superhard-quick", "--output", "mine/thesis.tex/run"], "Not a directory"),
+        (["run", "superhard-quick", "--output", "taken", "--resume"], "another config"),
+        (["run", "method.yaml"], "did you mean 'genetic'?"),
+        (["run", "seed.yaml"], "gone.cif"),
+        (["run", "superhard"], "no such packaged config"),
+    ],
+)
+def test_a_bad_base_is_refused_before_any_model_is_loaded(
+    planted: Path, arguments: list[str], words: str
+) -> None:
+    from inverse.storage import RunFolder
+
+    RunFolder.create(Path("taken"), "", "other").close()
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("mine")
+    targets = "targets: {bulk_modulus_vrh: {min: 300}}\n"
+    Path("method.yaml").write_text(f"{targets}search: {{method: genetics}}\n")
+    Path("seed.yaml").write_text(f"{targets}seed_structures: [gone.cif]\n")
+    before = sorted(str(p) for p in Path.cwd().rglob("*"))
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_MODELS, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(str(p) for p in Path.cwd().rglob("*")) == before
+
+
 def test_resume_starts_over_what_a_kill_left_of_the_creation(planted: Path, capsys: Any) -> None:
     from inverse.api import run
     from inverse.config import load_config

@@ -1,0 +1,22 @@
+"""The 103 elements that every batch has a column for; needs no torch, so that configs are read quickly."""
+
+from pymatgen.core import Element
+
+from surrogates.errors import UnsupportedElementError
+
+N_ELEMENTS = 103
+"""Width of every occupancy row: H (column 0) to Lr (column 102)."""
+
+ELEMENT_SYMBOLS: tuple[str, ...] = tuple(Element.from_Z(z).symbol for z in range(1, N_ELEMENTS + 1))
+
+
+def element_index(symbol: str) -> int:
+    """Return the occupancy column of an element.
+
+    Raises:
+        UnsupportedElementError: not one of the first 103 elements.
+    """
+    try:
+        return ELEMENT_SYMBOLS.index(symbol)
+    except ValueError:
+        raise UnsupportedElementError(f"element {symbol!r} is not one of H to Lr") from None
