@@ -13,7 +13,7 @@ from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.proposers.bayesian import Storing
-from inverse.ranking import confirmed, judged, with_duplicates
+from inverse.ranking import as_judged, confirmed, judged, with_duplicates
 from inverse.records import (
     verification_from_record,
     verification_to_record,
@@ -262,13 +262,14 @@ class Campaign:
 
     def _take_in(self, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
         """Let one finished step reach rank, correction, choice and proposer, in proposal order."""
-        verified = [c for c in candidates if c.verification is not None]
+        told = [as_judged(c) for c in candidates]
+        verified = [c for c in told if c.verification is not None]
         self.candidates.update((c.id, c) for c in candidates)
         self._steps.append(dict(notes))
         self._next_step = int(notes["step"]) + 1
         self._selection.remember(verified)
         self._parts.surrogate.tell(verified)
-        self._parts.proposer.tell(candidates)
+        self._parts.proposer.tell(told)
         ranked = with_duplicates(list(self.candidates.values()))
         changed = [c for c in ranked if c is not self.candidates[c.id] and c != self.candidates[c.id]]
         self.candidates = {c.id: c for c in ranked}

@@ -128,6 +128,16 @@ def with_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
     return result
 
 
+def as_judged(candidate: Candidate) -> Candidate:
+    """Return the candidate as it stood before others of its kind were looked at.
+
+    What a run learns from a step must not depend on later steps, or a resumed run would learn something else.
+    """
+    if candidate.status is Status.VERIFIED and candidate.duplicate_of:
+        return replace(candidate, status=Status.HIT, duplicate_of="", reason="")
+    return candidate
+
+
 def pareto_front(values: np.ndarray) -> np.ndarray:
     """Return (N,) bool: no other row is at least as good everywhere and better somewhere.
 

@@ -116,17 +116,14 @@ class OuterSearch:
                 f"{path}: cannot be read ({type(error).__name__}); delete it to go on"
             ) from None
         self._trials = [r for r in rows if r["step"] < before_step and r["source"] == self.name]
-        self._saved = len(rows) if len(rows) == len(self._trials) else -1
+        if len(rows) != len(self._trials):
+            _rewrite(path, self._trials)
+        self._saved = len(self._trials)
 
     def save_trials(self) -> None:
-        """Add this session's trials to trials.db; rewrites it when it holds trials of a repeated step."""
+        """Add new trials to trials.db; a kill half-way leaves some that the next opening drops."""
         if self._path is None:
             return
-        import optuna
-
-        if self._saved < 0:
-            optuna.delete_study(study_name=STUDY, storage=f"sqlite:///{self._path}")
-            self._saved = 0
         study = _stored_study(self._path)
         study.add_trials([_frozen(row) for row in self._trials[self._saved :]])
         self._saved = len(self._trials)
@@ -261,6 +258,15 @@ def _frozen(row: Mapping[str, Any]) -> Any:
         value=row["value"],
         user_attrs={"step": row["step"], "source": row["source"]},
     )
+
+
+def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace trials.db by one with these trials, whole or not at all: a kill meanwhile loses none."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    study = _stored_study(fresh)
+    study.add_trials([_frozen(row) for row in rows])
+    fresh.replace(path)
 
 
 def _stored_study(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,6 +135,34 @@ def test_gradient_improves_on_its_own_starts() -> None:
     assert found
     assert max(space.scored([p.structure for p in found])) > max(space.scored([p.structure for p in draws]))
     assert {"worth_soft", "worth_hard", "lost_by_hardening"} <= set(found[0].history)
+
+
+def test_a_kill_while_trials_are_rewritten_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials of a repeated step are dropped; those of finished steps stay, whenever the kill falls."""
+    from inverse.proposers import bayesian
+
+    def opened(before_step: int) -> bayesian.OuterSearch:
+        made = make("tpe", space_for("tpe"))
+        assert isinstance(made, bayesian.OuterSearch)
+        made.open_trials(tmp_path / "trials.db", before_step)
+        return made
+
+    search = opened(0)
+    search.ask(4, 0, 5)
+    search.save_trials()
+    search.ask(4, 1, 5)
+    search.save_trials()
+    with monkeypatch.context() as patch:
+        patch.setattr(bayesian, "_frozen", lambda row: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            opened(1)
+    resumed = opened(1)
+    undisturbed = make("tpe", space_for("tpe"))
+    undisturbed.ask(4, 0, 5)
+    again = [p.structure for p in resumed.ask(4, 1, 5)]
+    assert again == [p.structure for p in undisturbed.ask(4, 1, 5)]
 
 
 def test_random_draws_do_worse() -> None:

@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from inverse.campaign import Campaign
+from inverse.config import CampaignConfig
+from inverse.parts import Parts
 from inverse.storage import RunFolder, read_candidates
 from inverse.types import Candidate, Status, Verification
 from surrogates.errors import RunFolderError
-from tests.fakes import campaign
+from tests.fakes import CONFIG, campaign, parts
 
 
 def summary(folder: Path) -> list[tuple[object, ...]]:
@@ -76,6 +81,32 @@ def test_steps_of_several_and_resume_between(tmp_path: Path) -> None:
 TWO_STEPS = {"verifications": 24}
 
 
+def test_a_resumed_run_learns_what_the_undisturbed_one_learned(tmp_path: Path) -> None:
+    """Hits that later steps turn into duplicates are told as they were when they were found."""
+    config = CampaignConfig.from_mapping({**CONFIG, "budget": TWO_STEPS})
+    told: dict[str, list[list[tuple[object, ...]]]] = {"whole": [], "resumed": []}
+
+    def listening(name: str) -> Parts:
+        made = parts(config)
+        hear = made.proposer.tell
+
+        def tell(candidates: Sequence[Candidate]) -> None:
+            told[name].append([(c.id, c.status, c.duplicate_of, c.score) for c in candidates])
+            hear(candidates)
+
+        made.proposer.tell = tell  # type: ignore[method-assign]
+        return made
+
+    with Campaign.create(config, tmp_path / "run", listening("whole")) as run:
+        run.run()
+        later = replace(run.hits[0], status=Status.VERIFIED, duplicate_of="c009999", reason="duplicate")
+        run.folder.update_candidates([later])
+    with Campaign.resume(tmp_path / "run", listening("resumed"), config):
+        pass
+    assert len(told["whole"]) > 1
+    assert told["resumed"] == told["whole"]
+
+
 def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> None:
     with campaign(tmp_path / "whole", budget=TWO_STEPS) as run:
         run.run()
@@ -102,7 +133,7 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
 
 CHILD = """
 import sys, pathlib
-from tests.fakes import campaign
+from tests.fakes import CONFIG, campaign, parts
 with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 24}) as run:
     run.run()
 """
