@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from pymatgen.core import Composition, Element
+from pymatgen.core import Composition
 from scipy.spatial import ConvexHull, QhullError
 
 from experiments.reference.sources import WORK, data_folder, read_rows, read_table
+from inverse.reference.energy_scale import offset_features
 from inverse.reference.phases import NO_ENERGY, PACKAGE_DATA
 
-ANIONS = ("F", "O", "Cl", "N", "Br", "I", "S", "Se", "Te", "C", "P", "As", "Sb", "Si", "H", "B", "Ge")
 DROP_BELOW = 0.15
 """eV/atom; OQMD-only phases further below the Materials Project hull are taken for failed calculations."""
 CLAMP_BELOW = 0.05
@@ -33,25 +33,6 @@ CLAMP_BELOW = 0.05
 def amounts_of(formulas: list[str]) -> list[dict[str, float]]:
     """Return atomic fractions of each formula."""
     return [Composition(f).fractional_composition.get_el_amt_dict() for f in formulas]
-
-
-def anion_of(fractions: dict[str, float]) -> str:
-    """Return the most electronegative element when it forms anions, else ''."""
-    if len(fractions) < 2:
-        return ""
-    top = max(fractions, key=lambda e: Element(e).X if Element(e).X == Element(e).X else 0.0)
-    return top if top in ANIONS else ""
-
-
-def offset_features(fractions: dict[str, float]) -> dict[str, float]:
-    """Return the features on which scales may differ, each a fraction of atoms."""
-    anion = anion_of(fractions)
-    features = {f"element {e}": x for e, x in fractions.items()} if len(fractions) > 1 else {}
-    if anion:
-        features[f"anion {anion}"] = fractions[anion]
-    if anion in ("O", "F"):
-        features |= {f"{e} with {anion}": x for e, x in fractions.items() if Element(e).is_transition_metal}
-    return features
 
 
 def design(rows: list[dict[str, float]], names: list[str]) -> np.ndarray:
@@ -121,8 +102,20 @@ def reconciled(report: dict[str, object]) -> tuple[pd.DataFrame, dict[str, dict[
     report["oqmd_to_structures"] = _agreement(difference, (best[both] - shifted_oqmd[both]).to_numpy())
     for name, series in (("mp", offsets), ("oqmd", offsets_oqmd)):
         report[f"offsets_{name}"] = {k: round(float(v), 3) for k, v in series.items() if abs(v) > 0.02}
+    write_offsets(report)
     frame = pd.DataFrame({"structures": structures, "mp": shifted, "oqmd": shifted_oqmd}, index=formulas)
     return frame, fractions
+
+
+def write_offsets(report: dict[str, object]) -> None:
+    """Write the offsets of the older Materials Project scale as package data."""
+    content = {
+        "format": 1,
+        "unit": "eV/atom per unit fraction",
+        "fitted_to": report["mp_to_structures"],
+        "offsets": report["offsets_mp"],
+    }
+    (PACKAGE_DATA / "energy_scale.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _agreement(before: np.ndarray, after: np.ndarray) -> dict[str, float]:

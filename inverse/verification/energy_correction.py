@@ -18,7 +18,7 @@ from pymatgen.core import Element, Structure
 from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError, VerificationError
 
 _FILE = Path(__file__).resolve().parent / "energy_correction.json"
-_ANIONS = frozenset(["F", "O", "Cl", "N", "Br", "I", "S", "Se", "Te", "H"])
+_ANIONS = frozenset(["F", "O", "Cl", "N", "Br", "I", "S", "Se", "Te", "H", "Sb", "Si"])
 _CORRECTED_METALS = frozenset(["V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W", "Ti", "Cu"])
 
 
@@ -70,6 +70,16 @@ def supported_elements(potential: str) -> frozenset[str]:
         UnknownNameError: no such potential was fitted.
     """
     return frozenset(n for n in _coefficients(potential) if " " not in n)
+
+
+def fitted_formulas(potential: str) -> frozenset[str]:
+    """Return the reduced formulas that a potential's coefficients were fitted to.
+
+    Raises:
+        UnknownNameError: no such potential was fitted.
+    """
+    _coefficients(potential)
+    return frozenset(_fits()[potential]["formulas"].split())
 
 
 def _coefficients(potential: str) -> Mapping[str, float]:

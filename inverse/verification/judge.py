@@ -133,7 +133,7 @@ class Judge:
         Raises:
             MissingExtraError: the potential's package is not installed.
         """
-        task = f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
+        task = self._relax_task
         try:
             start = canonical_structure(structure)
         except (EngineError, ValueError) as error:
@@ -173,6 +173,18 @@ class Judge:
             if isinstance(value, float):
                 row[name] = _number(row.get(name))
         return TensorVerdict(self.potential, **row)
+
+    def remembers(self, structure: Structure) -> bool:
+        """Return whether the store holds this judge's relaxation of a structure.
+
+        Raises:
+            EngineError: not a crystal that could have been relaxed.
+        """
+        return self._recall(canonical_structure(structure), self._relax_task) is not None
+
+    @property
+    def _relax_task(self) -> str:
+        return f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
 
     def _relax(self, start: Structure, deadline: float) -> dict[str, Any]:
         symbols = {site.specie.symbol for site in start}
