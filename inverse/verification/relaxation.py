@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inverse.verification.potentials import Potential, SinglePoint
+from inverse.verification.batches import SinglePoint
+from inverse.verification.inquiry import Inquiry, Question, answered
+from inverse.verification.potentials import Potential
 from inverse.verification.symmetric_cell import SymmetricCell, mandel_to_tensor, voigt_to_mandel
 from surrogates.errors import VerificationError
 from surrogates.units import GPA_PER_EV_PER_A3
@@ -76,6 +78,16 @@ def relax(
         VerificationError: colliding atoms, exploding or collapsing cell, no convergence, time limit, a
             potential that failed.
     """
+    return answered(relaxing(cell, potential, settings, deadline))
+
+
+def relaxing(
+    cell: SymmetricCell,
+    potential: Potential,
+    settings: RelaxationSettings | None = None,
+    deadline: float = float("inf"),
+) -> Inquiry[Relaxed]:
+    """Return `relax` as an inquiry, for several crystals side by side; the same arguments and errors."""
     return _Descent(cell, potential, settings or RelaxationSettings(), deadline).run()
 
 
@@ -94,13 +106,13 @@ class _Descent:
         self.trust = 1.0
         self.steps = 0
 
-    def run(self) -> Relaxed:
-        point = self._evaluate(self.cell)
+    def run(self) -> Inquiry[Relaxed]:
+        point = yield from self._evaluate(self.cell)
         gradient = self._gradient(self.cell, point)
         while not self._is_done(self.cell, point):
             step = self._step(gradient)
             trial = self._apply(step)
-            trial_point = self._evaluate(trial)
+            trial_point = yield from self._evaluate(trial)
             trial_gradient = self._gradient(trial, trial_point)
             self._update(step, trial_gradient - gradient)
             rise = (trial_point.energy - point.energy) / self.cell.n_atoms
@@ -116,7 +128,7 @@ class _Descent:
         force, stress, _ = self._residuals(self.cell, point)
         return Relaxed(self.cell, point.energy, self.steps, force, stress)
 
-    def _evaluate(self, cell: SymmetricCell) -> SinglePoint:
+    def _evaluate(self, cell: SymmetricCell) -> Inquiry[SinglePoint]:
         settings, name = self.settings, self.potential.name
         if time.monotonic() > self.deadline:
             raise VerificationError(f"time limit during relaxation by {name}")
@@ -129,7 +141,8 @@ class _Descent:
         if apart < settings.shortest_distance:
             raise VerificationError(f"{name}: colliding atoms, {apart:.2f} Å apart")
         self.steps += 1
-        return self.potential.evaluate(cell.numbers, cell.lattice, cell.frac_coords)
+        (point,) = yield Question(self.potential, (cell,))
+        return point
 
     def _gradient(self, cell: SymmetricCell, point: SinglePoint) -> np.ndarray:
         by_strain = self.start.free_strains @ (cell.volume * voigt_to_mandel(point.stress))

@@ -1,11 +1,13 @@
 """Relaxed-ion stiffness from strained and displaced cells, as few of them as the symmetry needs."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
+from inverse.verification.batches import SinglePoint
+from inverse.verification.inquiry import Inquiry, Question, answered
 from inverse.verification.potentials import Potential
 from inverse.verification.symmetric_cell import (
     SHEAR,
@@ -20,6 +22,9 @@ from surrogates.units import GPA_PER_EV_PER_A3
 
 VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEAR, SHEAR])
 """Mandel stiffness / Voigt stiffness with engineering shear, component by component."""
+
+ATOMS_AT_ONCE = 500
+"""Atoms in the cells asked about between two looks at the clock."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,36 @@ def stiffness(
     References:
         Wu, Vanderbilt, Hamann, Phys. Rev. B 72, 035105 (2005), doi:10.1103/PhysRevB.72.035105
     """
+    return answered(stiffness_inquiry(cell, potential, settings, deadline))
+
+
+def stiffness_inquiry(
+    cell: SymmetricCell,
+    potential: Potential,
+    settings: StiffnessSettings | None = None,
+    deadline: float = float("inf"),
+) -> Inquiry[Stiffness]:
+    """Return `stiffness` as an inquiry, for several crystals side by side; the same arguments and errors."""
     return _Tensor(cell, potential, settings or StiffnessSettings(), deadline).run()
+
+
+@dataclass
+class _Pair:
+    """A strain or displacement and its opposite.
+
+    Attributes:
+        direction: unit vector: (6,) Mandel strain or (3A,) displacement.
+        size: how far along it.
+        odd: an operation that turns plus into minus: then one cell is enough; None without one.
+        cells: plus, then minus unless `odd`.
+        points: what the potential says about them.
+    """
+
+    direction: np.ndarray
+    size: float
+    odd: int | None
+    cells: list[SymmetricCell]
+    points: list[SinglePoint] = field(default_factory=list)
 
 
 class _Tensor:
@@ -112,18 +146,24 @@ class _Tensor:
         self.strain_basis = cell.free_strains if settings.only_bulk else np.eye(6)
         self.strains = _generators(self.strain_basis, cell.strain_operations)
         self.modes = coupled_modes(cell, self.strain_basis)
-        self.n_evaluations = 0
 
-    def run(self) -> Stiffness:
-        clamped, coupling = self._strained(self.settings.strain)
-        constants = self._force_constants()
+    def run(self) -> Inquiry[Stiffness]:
+        sizes = [self.settings.strain]
+        if self.settings.repeat_factor:
+            sizes.append(self.settings.strain * self.settings.repeat_factor)
+        strained = [[self._strain_pair(strain, size) for strain in self.strains] for size in sizes]
+        shifts = _generators(self.modes, self.cell.displacement_operations)
+        shifted = [self._shift_pair(shift) for shift in shifts]
+        self.n_evaluations = 0
+        yield from self._ask([pair for pairs in [*strained, shifted] for pair in pairs])
+        clamped, coupling = self._strained(strained[0])
+        constants = self._force_constants(shifted)
         relaxed, lowest_mode, flags = self._relax_ions(clamped, coupling, constants)
         bulk, shear, lowest = self._moduli(relaxed)
         change = (float("nan"), float("nan"))
         repeated = np.full((6, 6), np.nan)
         if self.settings.repeat_factor:
-            again = self._strained(self.settings.strain * self.settings.repeat_factor)
-            repeated = self._relax_ions(*again, constants)[0]
+            repeated = self._relax_ions(*self._strained(strained[1]), constants)[0]
             bulk2, shear2, _ = self._moduli(repeated)
             change = (abs(bulk2 - bulk), abs(shear2 - shear))
         limit = self.settings.amplitude_limit
@@ -149,59 +189,70 @@ class _Tensor:
             n_evaluations=self.n_evaluations,
         )
 
-    def _strained(self, size: float) -> tuple[np.ndarray, np.ndarray]:
+    def _strain_pair(self, strain: np.ndarray, size: float) -> "_Pair":
+        amplitude = size * (SHEAR if np.abs(strain[3:]).max() > 0.9 else 1.0) * strain
+        tensor = mandel_to_tensor(amplitude)
+        odd = _reverses(self.cell.strain_operations, strain)
+        cells = [self.cell.moved(tensor), self.cell.moved(-tensor)]
+        return _Pair(strain, float(np.linalg.norm(amplitude)), odd, cells[:1] if odd is not None else cells)
+
+    def _shift_pair(self, shift: np.ndarray) -> "_Pair":
+        size = self.settings.displacement / np.linalg.norm(shift.reshape(-1, 3), axis=1).max()
+        amplitude, rest = (size * shift).reshape(-1, 3), np.zeros((3, 3))
+        odd = _reverses(self.cell.displacement_operations, shift)
+        cells = [self.cell.moved(rest, amplitude), self.cell.moved(rest, -amplitude)]
+        return _Pair(shift, float(size), odd, cells[:1] if odd is not None else cells)
+
+    def _ask(self, pairs: "list[_Pair]") -> Inquiry[None]:
+        """Fill the pairs' points, as many cells at once as a limit of time still lets one stop between."""
+        cells = [cell for pair in pairs for cell in pair.cells]
+        at_once = max(1, ATOMS_AT_ONCE // self.cell.n_atoms)
+        points: list[SinglePoint] = []
+        for first in range(0, len(cells), at_once):
+            if time.monotonic() > self.deadline:
+                raise VerificationError(f"time limit during the elastic tensor by {self.potential.name}")
+            points += yield Question(self.potential, cells[first : first + at_once])
+        self.n_evaluations = len(points)
+        following = iter(points)
+        for pair in pairs:
+            pair.points = [next(following) for _ in pair.cells]
+
+    def _strained(self, pairs: "list[_Pair]") -> tuple[np.ndarray, np.ndarray]:
         """Return the clamped Mandel stiffness (6, 6) GPa and the modes' forces per strain (M, 6), eV/Å."""
         operations = self.cell.strain_operations
         applied, stresses, forces = [], [], []
-        for strain in self.strains:
-            amplitude = size * (SHEAR if np.abs(strain[3:]).max() > 0.9 else 1.0) * strain
-            stress, force = self._central(mandel_to_tensor(amplitude), None, _reverses(operations, strain))
-            applied.append(operations @ strain)
-            stresses.append(operations @ stress / np.linalg.norm(amplitude))
-            forces.append(self.cell.displacement_operations @ force / np.linalg.norm(amplitude))
+        for pair in pairs:
+            stress, force = self._central(pair)
+            applied.append(operations @ pair.direction)
+            stresses.append(operations @ stress / pair.size)
+            forces.append(self.cell.displacement_operations @ force / pair.size)
         inverse = np.linalg.pinv(np.concatenate(applied), rcond=1e-8)
         response = (inverse @ np.concatenate(stresses)) * GPA_PER_EV_PER_A3
         coupling = (inverse @ np.concatenate(forces)) @ self.modes.T
         return 0.5 * (response + response.T), coupling.T
 
-    def _force_constants(self) -> np.ndarray:
+    def _force_constants(self, pairs: "list[_Pair]") -> np.ndarray:
         """Return the (M, M) force constants among the coupled modes, eV/Å²."""
-        n_modes = len(self.modes)
-        if n_modes == 0:
+        if not pairs:
             return np.zeros((0, 0))
         operations = self.cell.displacement_operations
         moved, pulled = [], []
-        for shift in _generators(self.modes, operations):
-            size = self.settings.displacement / np.linalg.norm(shift.reshape(-1, 3), axis=1).max()
-            amplitude = (size * shift).reshape(-1, 3)
-            _, force = self._central(np.zeros((3, 3)), amplitude, _reverses(operations, shift))
-            moved.append((operations @ shift) @ self.modes.T)
-            pulled.append((operations @ (-force / size)) @ self.modes.T)
+        for pair in pairs:
+            _, force = self._central(pair)
+            moved.append((operations @ pair.direction) @ self.modes.T)
+            pulled.append((operations @ (-force / pair.size)) @ self.modes.T)
         constants = np.linalg.pinv(np.concatenate(moved), rcond=1e-8) @ np.concatenate(pulled)
         return np.asarray(0.5 * (constants + constants.T))
 
-    def _central(
-        self, strain: np.ndarray, shift: np.ndarray | None, is_odd: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return half the difference of stress (6,) and forces (3A,) between plus and minus.
-
-        `is_odd` is the index of an operation that turns plus into minus: then one cell is enough.
-        """
-        stress, force = self._respond(self.cell.moved(strain, shift))
-        if is_odd is not None:
-            other_stress = self.cell.strain_operations[is_odd] @ stress
-            other_force = self.cell.displacement_operations[is_odd] @ force
+    def _central(self, pair: "_Pair") -> tuple[np.ndarray, np.ndarray]:
+        """Return half the difference of stress (6,) and forces (3A,) between plus and minus."""
+        stress, force = _response(pair.points[0])
+        if pair.odd is not None:
+            other_stress = self.cell.strain_operations[pair.odd] @ stress
+            other_force = self.cell.displacement_operations[pair.odd] @ force
         else:
-            other = self.cell.moved(-strain, None if shift is None else -shift)
-            other_stress, other_force = self._respond(other)
+            other_stress, other_force = _response(pair.points[1])
         return 0.5 * (stress - other_stress), 0.5 * (force - other_force)
-
-    def _respond(self, cell: SymmetricCell) -> tuple[np.ndarray, np.ndarray]:
-        if time.monotonic() > self.deadline:
-            raise VerificationError(f"time limit during the elastic tensor by {self.potential.name}")
-        self.n_evaluations += 1
-        point = self.potential.evaluate(cell.numbers, cell.lattice, cell.frac_coords)
-        return voigt_to_mandel(point.stress), without_translation(point.forces.reshape(1, -1))[0]
 
     def _relax_ions(
         self, clamped: np.ndarray, coupling: np.ndarray, constants: np.ndarray
@@ -284,10 +335,15 @@ def _spread(vector: np.ndarray, left: np.ndarray, operations: np.ndarray) -> tup
     return rank, round(float(values[rank - 1] / values[0]), 6) if rank else 0.0
 
 
-def _reverses(operations: np.ndarray, vector: np.ndarray) -> np.ndarray | None:
+def _response(point: SinglePoint) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Mandel stress (6,) eV/Å³ and the forces (3A,) eV/Å without a common push."""
+    return voigt_to_mandel(point.stress), without_translation(point.forces.reshape(1, -1))[0]
+
+
+def _reverses(operations: np.ndarray, vector: np.ndarray) -> int | None:
     """Return the index of an operation that turns the vector into its opposite; None without one."""
     found = np.flatnonzero(np.abs(operations @ vector + vector).max(axis=1) < 1e-6)
-    return found[0] if len(found) else None
+    return int(found[0]) if len(found) else None
 
 
 def bulk_only(settings: StiffnessSettings) -> StiffnessSettings:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from inverse.verification.potentials import Potential, SinglePoint, load_potential
+from inverse.verification.batches import SinglePoint
+from inverse.verification.potentials import Potential, load_potential
 from inverse.verification.relaxation import RelaxationSettings, relax
 from inverse.verification.stiffness import StiffnessSettings, bulk_only, coupled_modes, stiffness
 from inverse.verification.symmetric_cell import SymmetricCell
@@ -97,14 +98,12 @@ def rock_salt():
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
-class Harmonic:
+class Harmonic(Potential):
     """A potential with a stiffness and an optical spring of our choice; stress and force are linear."""
 
-    name = "harmonic"
-    elements = frozenset(["C"])
-
     def __init__(self, tensor, spring, cell, quadratic=0.0):
-        self.tensor, self.spring, self.start, self.quadratic = tensor, spring, cell, quadratic
+        super().__init__("harmonic", None, frozenset(["C"]))
+        vars(self).update(tensor=tensor, spring=spring, start=cell, quadratic=quadratic)
 
     def evaluate(self, numbers, lattice, frac_coords):
         strain = np.linalg.solve(self.start.lattice, lattice) - np.eye(3)
