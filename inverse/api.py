@@ -93,7 +93,7 @@ def _refuse_early(settings: "CampaignConfig", folder: Path, resume: bool) -> Non
     from inverse.storage import RunFolder
 
     if resume:
-        RunFolder.forget_unfinished_creation(folder, settings.to_yaml())
+        RunFolder.forget_unfinished_creation(folder, settings.to_yaml(carried=True))
     RunFolder.check(folder, config_hash(settings), resume)
 
 
@@ -115,14 +115,18 @@ def _seconds(value: str | float) -> float:
 
 
 def predict(
-    structures: "Iterable[str | Path | Structure] | str | Path | Structure" = (), formulas: Sequence[str] = ()
+    structures: "Iterable[str | Path | Structure] | str | Path | Structure" = (),
+    formulas: Sequence[str] = (),
+    model: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Return surrogate values, one record per structure (files, folders, Structures) and formula."""
-    from inverse.prediction import iterate_predictions
+    """Return surrogate values, one record per structure (files, folders, Structures) and formula.
 
-    return list(
-        iterate_predictions(_as_list(structures), [formulas] if isinstance(formulas, str) else formulas)
-    )
+    `model` names a folder of weights that `train` wrote; None asks the shipped surrogates.
+    """
+    from inverse.prediction import iterate_predictions, surrogates_of
+
+    names = [formulas] if isinstance(formulas, str) else formulas
+    return list(iterate_predictions(_as_list(structures), names, *surrogates_of(model)))
 
 
 def sample(
@@ -225,7 +229,7 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
 
 def properties() -> list[dict[str, Any]]:
     """Return name, symbol, unit, physical range, scale and judge of every property."""
-    from inverse.objective import PREDICTED_ONLY
+    from inverse.judged import is_predicted_only
     from surrogates.properties import PROPERTIES
 
     return [
@@ -236,7 +240,7 @@ def properties() -> list[dict[str, Any]]:
             "minimum": p.minimum,
             "maximum": p.maximum,
             "level_of_theory": p.level_of_theory,
-            "predicted_only": p.name in PREDICTED_ONLY,
+            "predicted_only": is_predicted_only(p.name),
             "judge": _judge_of(p.name),
         }
         for p in PROPERTIES.values()
@@ -252,9 +256,9 @@ def _judge_of(name: str) -> str:
     """Return which potential judges a property by default; "" when none does."""
     from importlib.util import find_spec
 
-    from inverse.objective import PREDICTED_ONLY
+    from inverse.judged import is_predicted_only
 
-    if name in PREDICTED_ONLY:
+    if is_predicted_only(name):
         return ""
     has_extra = find_spec("sevenn") is not None
     if name == "shear_modulus_vrh":

@@ -1,21 +1,21 @@
 """The composition root: names in a config -> objects; the one module that names concrete classes."""
 
 import logging
-import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pymatgen.core import Structure
 
 from inverse.acquisition import LEAST_TRUST, STABLE_WITHIN, Standing
-from inverse.completion import CompletedSurrogate
+from inverse.completion import CompletedSurrogate, JoinedCompositions
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
 from inverse.decoders import Condition, load_decoder
+from inverse.doctor import versions, weights
 from inverse.evaluation import Evaluator
+from inverse.inputs import fingerprint, read_seeds
 from inverse.objective import Objective
 from inverse.parts import Parts
 from inverse.placement import PlacedSurrogate, device_named
@@ -31,6 +31,7 @@ from inverse.proposers.protocol import Proposer
 from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
 from inverse.ranking import Kinship
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
@@ -60,14 +61,11 @@ HOPELESS_ABOVE_HULL = 0.3
 TRUST_SYMPREC = 0.1
 """Å, at which a proposed structure is compared with known types."""
 
-FIRST_SHARES = {"substitution": 0.5, "tpe": 0.1, "gradient": 0.12, "decoder": 0.12}
+FIRST_SHARES = {"seeds": 0.5, "substitution": 0.5, "tpe": 0.1, "gradient": 0.12, "decoder": 0.12}
 """Success expected of each source of the hybrid before any verdict."""
 
 MOST_ELEMENTS = 4
 """Elements of the largest structure types that substitution fills."""
-
-PACKAGES = ("torch", "numpy", "pymatgen", "ase", "spglib", "optuna", "sevenn", "chgnet", "diep")
-"""Versions written to the manifest."""
 
 
 def assemble(config: CampaignConfig) -> Parts:
@@ -84,10 +82,11 @@ def assemble(config: CampaignConfig) -> Parts:
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
-    compositions = _composition_surrogate()
-    shipped = load_structure_surrogate(config.device)
-    if compositions is not None:
-        shipped = CompletedSurrogate(shipped, compositions)
+    own = [load_surrogate(trained.folder) for trained in config.trained]
+    compositions = _composition_surrogate(own)
+    shipped: Surrogate = CompletedSurrogate(
+        load_structure_surrogate(config.device), _composition_surrogate(), own, objective.properties
+    )
     corrected = CorrectedSurrogate(shipped)
     below = hull_below(hull)
     base = Evaluator(shipped, below, objective.properties)
@@ -110,6 +109,7 @@ def assemble(config: CampaignConfig) -> Parts:
         workers=n_workers(),
         seconds_limit=SECONDS_PER_VERIFICATION,
         stop_above_hull=_hopeless(objective),
+        device=config.device,
     )
     return Parts(
         surrogate=corrected,
@@ -158,16 +158,19 @@ def known_formulas() -> frozenset[str]:
     return frozenset(known.phases.formulas.to_pylist()) | frozenset(known.formulas.to_pylist())  # type: ignore[attr-defined]
 
 
-PROPOSERS: Mapping[str, Callable[[SearchSpace], Proposer]] = {
-    "decoder": DecoderDraws,
-    "random": RandomSearch,
-    "gradient": GradientSearch,
-    "substitution": lambda space: _substitution(space),
-    "tpe": lambda space: OuterSearch(space, _types_within(space)),
-    "genetic": lambda space: GeneticSearch(space, _types_within(space)),
-    "hybrid": lambda space: _hybrid(space),
+Seeds = Sequence[tuple[str, Structure]]
+"""(name, structure) of the crystals that the user starts from."""
+
+PROPOSERS: Mapping[str, Callable[[SearchSpace, Seeds], Proposer]] = {
+    "decoder": lambda space, seeds: _seeded(DecoderDraws(space), space, seeds),
+    "random": lambda space, seeds: _seeded(RandomSearch(space), space, seeds),
+    "gradient": lambda space, seeds: _seeded(_gradient(space, seeds), space, seeds),
+    "substitution": lambda space, seeds: _seeded(_substitution(space), space, seeds),
+    "tpe": lambda space, seeds: _seeded(OuterSearch(space, _types_within(space)), space, seeds),
+    "genetic": lambda space, seeds: _seeded(_genetic(space, seeds), space, seeds),
+    "hybrid": lambda space, seeds: _hybrid(space, seeds),
 }
-"""search.method -> constructor from the search space."""
+"""search.method -> constructor from the search space and the seeds."""
 
 BASELINES: Mapping[str, Callable[..., Proposer]] = {"lookup": Lookup, "orderings": Orderings}
 """search.method -> constructor from (config, the decoder's `complete`): what every search has to beat."""
@@ -181,11 +184,28 @@ def _substitution(space: SearchSpace) -> Substitution:
     return Substitution(space, _types_within(space), types_of)
 
 
-def _hybrid(space: SearchSpace) -> Hybrid:
-    sources: list[Proposer] = [_substitution(space), OuterSearch(space, _types_within(space))]
+def _gradient(space: SearchSpace, seeds: Seeds) -> GradientSearch:
+    return GradientSearch(space, starts=lambda seed: starts(space, seeds, GradientSearch.name, seed))
+
+
+def _genetic(space: SearchSpace, seeds: Seeds) -> GeneticSearch:
+    return GeneticSearch(space, _types_within(space), [structure for _, structure in seeds])
+
+
+def _seeded(proposer: Proposer, space: SearchSpace, seeds: Seeds) -> Proposer:
+    """Return the proposer joined by what is made from the seeds; the proposer alone without seeds."""
+    if not seeds:
+        return proposer
+    shares = {SeedSearch.name: 0.5, proposer.name: 0.5}
+    return Hybrid([SeedSearch(space, seeds), proposer], shares, proposer.name, proposer.name)
+
+
+def _hybrid(space: SearchSpace, seeds: Seeds) -> Hybrid:
+    sources: list[Proposer] = [SeedSearch(space, seeds)] if seeds else []
+    sources += [_substitution(space), OuterSearch(space, _types_within(space))]
     if space.decoder is not None:
         sources += [GradientSearch(space, most_starts=48), DecoderDraws(space)]
-    return Hybrid(sources, FIRST_SHARES)
+    return Hybrid(sources, FIRST_SHARES, Substitution.name)
 
 
 def types_of(formula: str) -> frozenset[str]:
@@ -204,7 +224,7 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
         return BASELINES[method](config, None if space.decoder is None else space.decoder.complete)
     if method not in PROPOSERS:
         raise ConfigError(f"search.method: {method!r}; {nearest(method, [*PROPOSERS, *BASELINES])}")
-    return PROPOSERS[method](space)
+    return PROPOSERS[method](space, [(s.name, s.structure) for s in read_seeds(config.seed_structures)])
 
 
 def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
@@ -215,7 +235,9 @@ def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
 def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
     """Return where a relaxed structure stands among known materials."""
     found = classifier.classify(structure)
-    return Kinship(found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype)
+    return Kinship(
+        found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype, found.vacancy_of
+    )
 
 
 _BY_ENERGY: dict[str, HitClassifier] = {}
@@ -267,14 +289,15 @@ def _hopeless(objective: Objective) -> float | None:
     return limit + HOPELESS_ABOVE_HULL if limit < 10 else None
 
 
-@lru_cache(maxsize=1)
-def _composition_surrogate() -> CompositionSurrogate | None:
+def _composition_surrogate(own: Sequence[Any] = ()) -> CompositionSurrogate | None:
+    """Return the shipped surrogate of compositions, joined by those of the user's tables of formulas."""
     try:
-        surrogate = load_surrogate("composition")
+        shipped: CompositionSurrogate = load_surrogate("composition")
     except EngineError as error:
         LOGGER.warning("no composition surrogate: %s", error)
         return None
-    return surrogate  # type: ignore[return-value]
+    of_formulas = [surrogate for surrogate in own if surrogate.level == "composition"]
+    return JoinedCompositions(shipped, of_formulas) if of_formulas else shipped
 
 
 @lru_cache(maxsize=1)
@@ -299,9 +322,11 @@ def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace
     names = {"structure": surrogate.name}
     names["composition"] = space.compositions.name if space.compositions is not None else "none"
     names["decoder"] = space.decoder.name if space.decoder is not None else "none"
+    own = {trained.property.name: fingerprint(trained.folder) for trained in config.trained}
     return {
-        "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
-        "weights": names,
+        "versions": versions(),
+        "weights": names | {f"table {name}": digest for name, digest in own.items()},
+        "weight_files": {place: str(record["sha256"]) for place, record in weights().items()},
         "judges": {
             "formation_energy_per_atom": panel.energy if panel.has_energy else None,
             "energy_above_hull": panel.energy if panel.has_energy else None,
@@ -310,10 +335,3 @@ def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace
         },
         "settings": {"seconds_per_verification": SECONDS_PER_VERIFICATION, "workers": n_workers()},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -87,7 +87,7 @@ class Campaign:
         Raises:
             RunFolderError: the folder holds something already or cannot be written.
         """
-        folder = RunFolder.create(output, config.to_yaml(), config_hash(config))
+        folder = RunFolder.create(output, config.to_yaml(carried=True), config_hash(config), config.inputs)
         folder.set_meta("created", now())
         campaign = cls(config, folder, parts, on_progress)
         campaign._write_tables("created", "")

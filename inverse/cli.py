@@ -86,15 +86,19 @@ def run(
 def predict(
     files: Files = None,
     formula: Annotated[list[str] | None, typer.Option("--formula", "-f", help="A bare formula.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Weights of `inverse train`, instead of the shipped ones.")
+    ] = None,
     output: OutputFile = None,
 ) -> int:
     """Surrogate values of structures and formulas."""
     if not files and not formula:
         raise ConfigError("predict: name at least one file, or a formula with --formula WC")
-    from inverse.prediction import iterate_predictions
+    from inverse.prediction import iterate_predictions, surrogates_of
 
+    answering = surrogates_of(model)
     with results_only() as stdout, JsonLines(output, stdout) as lines:
-        _write_all(lines, "predict", iterate_predictions(files or [], formula or []))
+        _write_all(lines, "predict", iterate_predictions(files or [], formula or [], *answering))
     return lines.status
 
 
@@ -184,7 +188,7 @@ def export(
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file that names what to train.")],
+    config: Annotated[str, typer.Argument(help="A YAML file that names what to train, or a CSV of values.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the weights.")] = None,
 ) -> int:
     """Train a surrogate, the shipped ones or one of your own table."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from inverse.report import summary
 from inverse.report.run import Run, read_run
 from inverse.types import Candidate, Status
-from surrogates.properties import PROPERTIES
 
 Row = tuple[str, str, str]
 
@@ -64,7 +63,8 @@ def _best(run: Run, name: str) -> str:
     for candidate in run.candidates:
         value = summary.verified_value(candidate, name)
         if value is not None:
-            return f"{value:.4g} {PROPERTIES[name].unit} ({_formula(candidate)})"
+            unit = run.config.properties[name].unit
+            return f"{value:.4g} {unit} ({_formula(candidate)})"
     return "-"
 
 

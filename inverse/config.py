@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,7 +15,10 @@ from inverse.constraints import Constraints, infeasibility
 from inverse.element_groups import element_groups
 from inverse.types import Target
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.properties import PROPERTIES, property_named
+from surrogates.properties import PROPERTIES, Property
+
+if TYPE_CHECKING:
+    from inverse.inputs import Trained
 
 POTENTIALS: tuple[str, ...] = ("auto", "chgnet", "diep", "7net-0", "7net-l3i5")
 """Names for `verify.potential`; any ASE calculator is named as module:factory."""
@@ -38,13 +41,12 @@ class TargetSpec(Part):
     maximise: Flag = False
     weight: Annotated[Number, Field(gt=0, le=1000)] = 1.0
 
-    def to_target(self, name: str) -> Target:
+    def to_target(self, prop: Property) -> Target:
         """Return the Target for a property.
 
         Raises:
             ValueError: no or several forms, an empty window, or a bound outside the physical range.
         """
-        prop = property_named(name)
         for key in ("min", "max", "near"):
             value = getattr(self, key)
             if value is not None and not prop.minimum <= value <= prop.maximum:
@@ -113,25 +115,28 @@ class CampaignConfig(Part):
     target_specs: dict[str, TargetSpec] = Field(alias="targets", min_length=1)
     constraints: Constraints = Constraints()
     search: Search = Search()
+    surrogates: tuple[Path, ...] = ()
     seed_structures: tuple[Path, ...] = ()
     verify: Verify = Verify()
     budget: Budget = Budget(verifications=DEFAULT_VERIFICATIONS)
     seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = 0
     device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
 
-    @field_validator("target_specs")
-    @classmethod
-    def _possible_targets(cls, specs: dict[str, TargetSpec]) -> dict[str, TargetSpec]:
-        for name, spec in specs.items():
-            if name not in PROPERTIES:
-                raise ConfigError(
-                    f"targets: unknown property {one_line(repr(name), 60)}; {nearest(name, PROPERTIES)}"
-                )
+    @model_validator(mode="after")
+    def _possible_targets(self) -> "CampaignConfig":
+        properties = self.properties
+        for name, spec in self.target_specs.items():
+            if name not in properties:
+                shown = one_line(repr(name), 60)
+                raise ConfigError(f"targets: unknown property {shown}; {nearest(name, properties)}")
             try:
-                spec.to_target(name)
+                spec.to_target(properties[name])
             except ValueError as error:
                 raise ConfigError(f"targets.{name}: {error}") from None
-        return specs
+        if unwanted := [t for t in self.trained if t.property.name not in self.target_specs]:
+            name = unwanted[0].property.name
+            raise ConfigError(f"surrogates: {unwanted[0].folder}: predicts {name!r}, which no target names")
+        return self
 
     @model_validator(mode="after")
     def _possible_constraints(self) -> "CampaignConfig":
@@ -139,10 +144,32 @@ class CampaignConfig(Part):
             raise ConfigError(reason)
         return self
 
+    @model_validator(mode="after")
+    def _readable_seeds(self) -> "CampaignConfig":
+        if self.seed_structures:
+            from inverse.inputs import read_seeds
+
+            read_seeds(self.seed_structures)
+        return self
+
+    @cached_property
+    def trained(self) -> "tuple[Trained, ...]":
+        """What the surrogates of the user's own tables predict, in the order of the file."""
+        if not self.surrogates:
+            return ()
+        from inverse.inputs import read_trained
+
+        return read_trained(self.surrogates)
+
+    @property
+    def properties(self) -> dict[str, Property]:
+        """Every property that a target may name: the program's and those of the user's own tables."""
+        return PROPERTIES | {t.property.name: t.property for t in self.trained}
+
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The targets as records, in the order of the file."""
-        return tuple(spec.to_target(name) for name, spec in self.target_specs.items())
+        return tuple(spec.to_target(self.properties[name]) for name, spec in self.target_specs.items())
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], where: str = "config") -> "CampaignConfig":
@@ -184,11 +211,29 @@ class CampaignConfig(Part):
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         for name, spec in self.target_specs.items():
             data["targets"][name] = spec.model_dump(mode="json", exclude_defaults=True)
+        if not self.surrogates:  # runs of before there were any keep their hash
+            del data["surrogates"]
         return data
 
-    def to_yaml(self) -> str:
-        """Return the config as YAML with every default written out; `load_config` reads it back."""
-        return yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    @property
+    def inputs(self) -> dict[str, tuple[Path, ...]]:
+        """Files and folders that the config names, by key; keys without any are left out."""
+        named = {"seed_structures": self.seed_structures, "surrogates": self.surrogates}
+        return {key: paths for key, paths in named.items() if paths}
+
+    def to_yaml(self, carried: bool = False) -> str:
+        """Return the config as YAML with every default written out; `load_config` reads it back.
+
+        `carried` names seeds and surrogates by where a run folder keeps its copies.
+        """
+        mapping = self.to_mapping()
+        if carried and self.inputs:
+            from inverse.inputs import carried_paths
+
+            mapping |= {
+                key: [path.as_posix() for path in carried_paths(key, own)] for key, own in self.inputs.items()
+            }
+        return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def packaged_configs() -> tuple[str, ...]:
@@ -200,7 +245,7 @@ def packaged_configs() -> tuple[str, ...]:
 def load_config(source: str | Path) -> CampaignConfig:
     """Return the config of a file, or the packaged one of that name.
 
-    Relative `seed_structures` start at the config file's folder.
+    Relative `seed_structures` and `surrogates` start at the config file's folder.
 
     Raises:
         ConfigError: one line naming the file, the key, the value and the nearest valid choice.
@@ -216,8 +261,9 @@ def load_config(source: str | Path) -> CampaignConfig:
         shown = one_line(repr(name), 80)
         raise ConfigError(f"config {shown}: no such file and no such packaged config; {hint}")
     data = parse_yaml(read_text(path), str(path))
-    if isinstance(data.get("seed_structures"), list):
-        data["seed_structures"] = [_resolved(entry, path) for entry in data["seed_structures"]]
+    for key in ("seed_structures", "surrogates"):
+        if isinstance(data.get(key), list):
+            data[key] = [_resolved(entry, path) for entry in data[key]]
     return CampaignConfig.from_mapping(data, str(path))
 
 
@@ -230,23 +276,16 @@ def _exists(path: Path) -> bool:
 
 
 def _resolved(entry: object, config_path: Path) -> object:
-    """Return the absolute path of a seed structure.
-
-    Raises:
-        ConfigError: no such file.
-    """
-    if not isinstance(entry, str):
-        return entry
-    path = (config_path.parent / entry).absolute()
-    if not _exists(path):
-        raise ConfigError(f"{config_path}: seed_structures: {one_line(repr(entry), 80)}: no such file")
-    return str(path)
+    """Return a path of a config file as an absolute one."""
+    return str((config_path.parent / entry).absolute()) if isinstance(entry, str) else entry
 
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file, for editors."""
     schema = CampaignConfig.model_json_schema(by_alias=True)
-    schema["properties"]["targets"]["propertyNames"] = {"enum": sorted(PROPERTIES)}
+    # names are free where the user's own surrogates add some
+    schema["if"] = {"required": ["surrogates"], "properties": {"surrogates": {"minItems": 1}}}
+    schema["else"] = {"properties": {"targets": {"propertyNames": {"enum": sorted(PROPERTIES)}}}}
     groups = schema["$defs"]["Elements"]["properties"]["exclude_groups"]
     groups["items"] = {"enum": sorted(element_groups())}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -68,6 +68,7 @@ class Evaluator:
             if prop not in possible:
                 hint = nearest(prop.name, [p.name for p in possible])
                 raise ConfigError(f"targets.{prop.name}: no surrogate predicts it; {hint}")
+        self._decisive = [p for k, p in enumerate(surrogate.properties) if k == 0 or p in wanted]
         always = [p for p in (*surrogate.properties, ENERGY_ABOVE_HULL) if p in possible]
         self.properties = tuple(dict.fromkeys([*wanted, *always]))
 
@@ -97,7 +98,7 @@ class Evaluator:
         cells = [Structure(Lattice.cubic(3.0), [e], [[0.0, 0.0, 0.0]]) for e in elements]
         try:
             with torch.no_grad():
-                self._surrogate.predict(CrystalBatch.from_structures(cells), self._surrogate.properties[:1])
+                self._surrogate.predict(CrystalBatch.from_structures(cells), self._decisive)
         except EngineError:
             return False
         return True

@@ -157,6 +157,8 @@ def write_vasp_files(structure: Structure, folder: Path, name: str) -> list[Path
 def write_espresso_files(structure: Structure, folder: Path, name: str) -> list[Path]:
     """Write pw.x inputs (vc-relax, scf), spin-polarised, +U, SSSP pseudopotentials, and a job script.
 
+    The script starts the static run from the cell that the relaxation ended with.
+
     Raises:
         UnsupportedElementError: an element without a pseudopotential in the carried table.
     """
@@ -214,9 +216,16 @@ done
 
 _ESPRESSO_COMMANDS = """# module load quantum-espresso
 # The files named in pseudopotentials.txt (SSSP 1.3.0 PBE efficiency) belong into ./pseudo.
-# static.in holds the cell of the candidate: put the relaxed cell of relax.out into it before you run it.
 PW=${PW:-pw.x}
 $LAUNCH "$PW" -in relax.in > relax.out
+# static.in holds the candidate's cell; cell and positions that relax.out ends with take their place
+sed -n '/^Begin final coordinates/,/^End final coordinates/p' relax.out |
+  sed -n '/^CELL_PARAMETERS/,/^End final coordinates/p' | sed '/^End final coordinates/d' > relaxed.cell
+if [ ! -s relaxed.cell ]; then echo "relax.out has no final coordinates: not converged" >&2; exit 1; fi
+awk '/^ATOMIC_POSITIONS/ {inside = 1; next} inside && NF < 4 {inside = 0}
+  /^CELL_PARAMETERS/ {left = 4} left > 0 {left--; next} !inside {print}' static.in > static-relaxed.in
+{ echo; cat relaxed.cell; } >> static-relaxed.in
+$LAUNCH "$PW" -in static-relaxed.in > static.out
 """
 
 WRITERS: Mapping[str, Callable[[Structure, Path, str], list[Path]]] = {

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inverse.config import CampaignConfig
+from inverse.inputs import fingerprint
 from inverse.types import Candidate, HitClass, Status
 
 FORMAT_VERSION = 1
@@ -24,6 +25,8 @@ def now() -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the hash of what decides a campaign's candidates: everything but budget, device and name."""
     mapping = {k: v for k, v in config.to_mapping().items() if k not in ("budget", "device", "name")}
+    # what files hold counts, not where they lie
+    mapping |= {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
     return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from inverse.judged import is_predicted_only
 from inverse.types import Target
 from surrogates.errors import ConfigError, UnknownNameError
-from surrogates.properties import BAND_GAP, PROPERTIES, Property
+from surrogates.properties import PROPERTIES, Property
 from surrogates.protocol import Prediction
 
-PREDICTED_ONLY: frozenset[str] = frozenset({BAND_GAP.name})
-"""Properties that no judge computes."""
+TABLE_RANGE = 1e3
+"""A property of a user's table reaches to this many times the largest value in the table."""
 
 PREDICTED_ENOUGH = 0.8
 """A predicted-only target counts as met from this probability on."""
@@ -127,7 +128,7 @@ class Objective:
         missed = []
         for target in self.hard:
             name = target.property.name
-            if name in PREDICTED_ONLY:
+            if is_predicted_only(name):
                 is_met = (predicted or {}).get(name, 0.0) >= PREDICTED_ENOUGH
             else:
                 is_met = target.is_met(values.get(name, math.nan))
@@ -201,14 +202,14 @@ def _hinge(prediction: Prediction, target: Target) -> Tensor:
 
 def _natural(value: float, target: Target) -> float:
     """Return a soft target's value in its property's natural unit, lower is better."""
-    unit = _TYPICAL.get(target.property.name, 1.0)
+    unit = _unit_of(target.property)
     z = math.log(max(value, 1e-6) / unit) if target.property.is_positive else value / unit
     return z if target.minimise else -z
 
 
 def _drift(mean: Tensor, target: Target) -> Tensor:
     """Return (C,) cost of a soft target: the mean in natural units (log for positive properties)."""
-    unit = _TYPICAL.get(target.property.name, 1.0)
+    unit = _unit_of(target.property)
     z = (mean.clamp(min=1e-6) / unit).log() if target.property.is_positive else mean / unit
     return z if target.minimise else -z
 
@@ -217,14 +218,12 @@ def _miss(value: float, target: Target) -> float:
     """Return how far a value lies outside a hard target's window, in natural units."""
     if not math.isfinite(value):
         return math.inf
-    unit = _TYPICAL.get(target.property.name, 1.0)
+    unit = _unit_of(target.property)
     return max(target.lower - value, value - target.upper, 0.0) / unit
 
 
-def judged_properties() -> tuple[str, ...]:
-    """Return the names of the properties that judges compute; the others are predicted only.
-
-    >>> "band_gap" in judged_properties()
-    False
-    """
-    return tuple(name for name in PROPERTIES if name not in PREDICTED_ONLY)
+def _unit_of(prop: Property) -> float:
+    """Return the natural unit of a property; of one that a user's table brought, its largest value."""
+    if prop.name in _TYPICAL:
+        return _TYPICAL[prop.name]
+    return 1.0 if prop.name in PROPERTIES else prop.maximum / TABLE_RANGE

@@ -11,7 +11,7 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.reading import ReadStructure, checked, read_structures
-from surrogates.checkpoint import load_surrogate
+from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.errors import EngineError, StructureError
 from surrogates.properties import Property
@@ -70,6 +70,24 @@ def iterate_predictions(
         _structure_records(records, surrogate, scale),
         _formula_records(formulas, composition_surrogate, scale or SCALES[0]),
     )
+
+
+def surrogates_of(model: str | Path | None) -> tuple[Surrogate | None, CompositionSurrogate | None]:
+    """Return who answers structures and who formulas; None stands for the shipped surrogate.
+
+    Weights of a user's own table answer both, as far as its rows were of that kind.
+
+    Args:
+        model: folder of weights that `inverse train` wrote.
+
+    Raises:
+        UnknownNameError: no weights there.
+        CheckpointError: weights that are damaged.
+    """
+    if model is None:
+        return None, None
+    found, kind = load_surrogate(model), load_manifest(model)["kind"]
+    return found if kind != "composition" else None, found if kind != "structure" else None
 
 
 def to_line(record: Record) -> str:
@@ -155,7 +173,8 @@ def _answers(
             records[i] = error_record(window[i].id, window[i].file, value)
         else:
             formula = structure.composition.reduced_formula
-            records[i] = _record(window[i].id, formula, "structure", surrogate.name, scales[k], *value)
+            level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
+            records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], *value)
     return records, ran_out
 
 

@@ -9,7 +9,8 @@ from pymatgen.core import Structure
 
 from inverse.acquisition import STABLE_WITHIN
 from inverse.derived import with_derived
-from inverse.objective import PREDICTED_ENOUGH, PREDICTED_ONLY, Objective
+from inverse.judged import is_predicted_only
+from inverse.objective import PREDICTED_ENOUGH, Objective
 from inverse.types import Candidate, HitClass, Status, Target, Verification
 from surrogates.errors import EngineError
 from surrogates.properties import ENERGY_ABOVE_HULL
@@ -23,6 +24,7 @@ class Kinship:
     derivative_of: str = ""
     nearest_known: str = ""
     parent_prototype: str = ""
+    vacancy_of: str = ""
 
 
 Screening = Callable[[Structure], str]
@@ -176,6 +178,7 @@ def _with_kinship(candidate: Candidate, relaxed: Structure, classify: Classify) 
         hit_class=kin.hit_class,
         derivative_of=kin.derivative_of,
         nearest_known=kin.nearest_known,
+        vacancy_of=kin.vacancy_of,
         parent_prototype=kin.parent_prototype,
     )
 
@@ -193,7 +196,7 @@ def _hard(objective: Objective) -> list[Target]:
 
 def _predicted_to_meet(candidate: Candidate, target: Target) -> bool:
     name = target.property.name
-    if name not in PREDICTED_ONLY or name not in candidate.predictions:
+    if not is_predicted_only(name) or name not in candidate.predictions:
         return False
     predicted = candidate.predictions[name]
     return _inside(predicted.mean, predicted.std, target.lower, target.upper) >= PREDICTED_ENOUGH
@@ -205,7 +208,7 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
     for value in (candidate.predictions.get(name), verified):
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
             pairs.append((value.mean, max(value.std, 1e-6)))
-    if verified is None and name not in PREDICTED_ONLY:
+    if verified is None and not is_predicted_only(name):
         return math.nan, math.nan
     if not pairs:
         return math.nan, math.nan

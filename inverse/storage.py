@@ -12,9 +12,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
+from inverse.inputs import carry, forget_carried
 from inverse.records import (
     candidate_from_record,
     candidate_to_record,
@@ -71,8 +72,20 @@ class RunFolder:
             folder._refuse_taken()
 
     @classmethod
-    def create(cls, path: Path, config_yaml: str, config_hash: str) -> "RunFolder":
+    def create(
+        cls,
+        path: Path,
+        config_yaml: str,
+        config_hash: str,
+        inputs: Mapping[str, Sequence[Path]] = MappingProxyType({}),
+    ) -> "RunFolder":
         """Return a new, locked run folder.
+
+        Args:
+            path: of the folder.
+            config_yaml: what its config.yaml holds.
+            config_hash: of what decides the candidates.
+            inputs: files and folders to keep copies of, by key of the config.
 
         Raises:
             RunFolderError: it holds a run already, belongs to somebody else, or cannot be written.
@@ -84,6 +97,7 @@ class RunFolder:
             folder._take_lock()
             (folder.path / "cifs").mkdir(exist_ok=True)
             write_atomically(folder.path / "config.yaml", config_yaml)
+            carry(inputs, folder.path)
             folder._open_journal()
             folder.set_meta("format", FORMAT)
             folder.set_meta("config_hash", config_hash)
@@ -99,6 +113,7 @@ class RunFolder:
             for name in ("campaign.db", "campaign.db-wal", "campaign.db-shm"):
                 (Path(path) / name).unlink(missing_ok=True)
         if config.is_file() and config.read_text(encoding="utf-8", errors="replace") == config_yaml:
+            forget_carried(Path(path))
             config.unlink()
         with suppress(OSError):
             (Path(path) / "cifs").rmdir()

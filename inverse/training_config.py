@@ -84,6 +84,24 @@ STAGES: dict[str, type[TrainingStage]] = {
 }
 
 
+def table_of(path: Path, text: str) -> dict[str, Any]:
+    """Return the training config that a CSV of a `formula` column and one column of values stands for.
+
+    Raises:
+        ConfigError: no such columns, or more columns of which one must be named in a config.
+    """
+    head = (text.splitlines() or [""])[0].lstrip("\ufeff")
+    columns = [c.strip().strip('"') for c in head.split(max(",;\t", key=head.count))]
+    if "formula" not in columns:
+        raise ConfigError(f"{path}: no column 'formula'; {nearest('formula', columns)}")
+    others = [c for c in columns if c and c != "formula"]
+    if len(others) != 1:
+        listed = ", ".join(others) or "none"
+        raise ConfigError(f"{path}: beside 'formula' one column is needed, not {listed}; write a config")
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem)[:80]
+    return {"kind": "table", "name": name, "data": path.name, "value": others[0]}
+
+
 def read_stage(config: str | Path | Mapping[str, Any]) -> tuple[TrainingStage, str]:
     """Return the validated stage of a training config, and where it came from.
 
@@ -94,7 +112,9 @@ def read_stage(config: str | Path | Mapping[str, Any]) -> tuple[TrainingStage, s
         raw, where, base = dict(config), "training config", Path()
     else:
         path = Path(config)
-        raw, where, base = parse_yaml(read_text(path), str(path)), str(path), path.parent
+        text = read_text(path)
+        raw = table_of(path, text) if path.suffix.lower() == ".csv" else parse_yaml(text, str(path))
+        where, base = str(path), path.parent
     kind = raw.get("kind")
     if kind not in STAGES:
         raise ConfigError(f"{where}: kind: {kind!r} is not valid; {nearest(str(kind), STAGES)}")

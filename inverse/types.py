@@ -195,6 +195,7 @@ class Candidate:
         hit_class: known, derivative or new.
         derivative_of: end member, "" when none.
         nearest_known: nearest known material, with its formula.
+        vacancy_of: known phase whose ordered vacancies this is, "" when none.
         duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
         parent_prototype: see the README.
         score: decides the rank; higher is better.
@@ -215,6 +216,7 @@ class Candidate:
     hit_class: HitClass | None = None
     derivative_of: str = ""
     nearest_known: str = ""
+    vacancy_of: str = ""
     duplicate_of: str = ""
     parent_prototype: str = ""
     score: float | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from pymatgen.core import Structure
 
+from inverse.objective import TABLE_RANGE
 from inverse.reading import read_structures
 from inverse.training_config import TableStage
 from surrogates.crystal import CrystalBatch
@@ -94,7 +95,7 @@ def user_property(request: TableStage, is_log: bool, values: list[float]) -> Pro
                 f"unit: {request.unit!r}, but {name} is in {known.unit} everywhere; convert the table"
             )
         return known
-    bound = 1e3 * max(abs(v) for v in values)
+    bound = TABLE_RANGE * max(abs(v) for v in values)
     minimum = 0.0 if min(values) >= 0 else -bound
     where = f"table {request.data.name}"
     return Property(name, request.symbol or name, request.unit, minimum, bound, where, is_log)

@@ -3,7 +3,8 @@
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -62,7 +63,7 @@ def packaged_folder(name: str) -> Path:
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, half: bool = True) -> Path:
     """Write manifest and weights, each atomically; `half` stores floating weights as float16."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, half: bool = Tru
     }
     manifest = {"format_version": FORMAT_VERSION, "kind": checkpoint.kind, "config": dict(checkpoint.config)}
     temporary = folder / (WEIGHTS + ".tmp")
-    save_file(tensors, str(temporary))
+    temporary.write_bytes(save(tensors))  # `save_file` would leave its file to the owner alone
     os.replace(temporary, folder / WEIGHTS)
     temporary = folder / (MANIFEST + ".tmp")
     temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -89,16 +90,33 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     folder = Path(folder)
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = load_manifest(folder)
+    with _named_errors(folder):
         tensors = load_file(str(folder / WEIGHTS))
+    floats = {k: t.to(torch.float32) if t.is_floating_point() else t for k, t in tensors.items()}
+    return Checkpoint(manifest["kind"], manifest["config"], floats, manifest["format_version"])
+
+
+def load_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return kind, config and format version of the checkpoint in a folder, upgraded to the present format.
+
+    Raises:
+        CheckpointError: the manifest is missing or damaged, or newer than this program.
+    """
+    folder = Path(folder)
+    with _named_errors(folder):
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return _upgraded(manifest, folder)
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {folder}: {Path(str(error.filename)).name} is missing") from None
     except Exception as error:
         raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
-    manifest = _upgraded(manifest, folder)
-    floats = {k: t.to(torch.float32) if t.is_floating_point() else t for k, t in tensors.items()}
-    return Checkpoint(manifest["kind"], manifest["config"], floats, manifest["format_version"])
 
 
 def load_surrogate(name_or_path: str | Path = "structure") -> Any:

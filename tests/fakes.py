@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.acquisition import Standing
 from inverse.campaign import Campaign
+from inverse.completion import CompletedSurrogate
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
 from inverse.decoders.protocol import Condition
@@ -23,6 +24,7 @@ from inverse.proposers.search_space import SearchSpace
 from inverse.ranking import Kinship
 from inverse.screening import Screen
 from inverse.types import Candidate, HitClass, Verification, VerifiedValue
+from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch, element_index
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
 from surrogates.protocol import Z90, CompositionBatch, Prediction
@@ -145,7 +147,8 @@ def kinship(structure: Structure) -> Kinship:
 
 
 def parts(config: CampaignConfig, proposer: Any = None, seconds: float = 0.0) -> Parts:
-    surrogate = CorrectedSurrogate(AnalyticSurrogate())
+    own = [load_surrogate(trained.folder) for trained in config.trained]
+    surrogate = CorrectedSurrogate(CompletedSurrogate(AnalyticSurrogate(), own=own))
     evaluator = Evaluator(surrogate, lambda formula: 0.0, Objective(config.targets).properties)
     allowed = sorted(config.constraints.allowed_elements())
     return Parts(

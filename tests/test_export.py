@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from inverse.espresso_input import espresso_input, hubbard_card, pseudopotential
-from inverse.export import export, read_shortlist
+from inverse.export import export, read_shortlist, write_espresso_files
 from inverse.report.run import read_run
 from inverse.report.table import best_structure
 from surrogates.errors import ConfigError, RunFolderError, UnsupportedElementError
@@ -80,6 +80,47 @@ def test_espresso_inputs_reopen(folder: Path, tmp_path: Path) -> None:
         assert MATCHER.fit(read, verified(folder, path.parent))
     for line in (inputs[0].parent / "pseudopotentials.txt").read_text().split():
         assert line in inputs[0].read_text()
+
+
+RELAX_OUT = """     Forces acting on atoms
+
+Begin final coordinates
+     new unit-cell volume =    124.95 a.u.^3 (    18.51556 Ang^3 )
+     density =      6.44318 g/cm^3
+
+CELL_PARAMETERS (angstrom)
+   3.300000000   0.000000000   0.000000000
+   0.000000000   3.300000000   0.000000000
+   0.000000000   0.000000000   1.700000000
+
+ATOMIC_POSITIONS (angstrom)
+Fe               0.0000000000        0.0000000000        0.0000000000
+O                1.6500000000        1.6500000000        0.8500000000
+End final coordinates
+"""
+
+
+def test_espresso_static_run_starts_from_the_relaxed_cell(tmp_path: Path) -> None:
+    """The job script runs with a stand-in for pw.x; what its static step is given holds the relaxed cell."""
+    oxide = Structure(Lattice.cubic(4.0), ["Fe", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    write_espresso_files(oxide, tmp_path, "FeO")
+    stand_in = "#!/bin/bash\n[ $2 = relax.in ] && cat final || echo ran $2\n"
+    (tmp_path / "pw.sh").write_text(stand_in)
+    (tmp_path / "pw.sh").chmod(0o755)
+    environment = {**os.environ, "LAUNCH": "env", "PW": "./pw.sh"}
+    (tmp_path / "final").write_text("not converged")
+    failed = subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "not converged" in failed.stderr
+    (tmp_path / "final").write_text(RELAX_OUT)
+    subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "static.out").read_text() == "ran static-relaxed.in\n"
+    text = (tmp_path / "static-relaxed.in").read_text()
+    assert text.count("CELL_PARAMETERS") == text.count("ATOMIC_POSITIONS") == 1
+    assert "U Fe-3d 5.3" in text
+    read = AseAtomsAdaptor.get_structure(ase_read(tmp_path / "static-relaxed.in", format="espresso-in"))
+    assert read.lattice.abc == pytest.approx((3.3, 3.3, 1.7))
+    assert read.frac_coords[1] == pytest.approx([0.5, 0.5, 0.5])
 
 
 def test_espresso_has_spin_hubbard_and_the_largest_cutoff() -> None:

@@ -193,15 +193,21 @@ def _promising(
 
 def predicted_volume(space: SearchSpace, amounts: dict[str, int], rough: float) -> float:
     """Return the volume per atom, Å³, that the composition surrogate expects; `rough` where it cannot say."""
-    surrogate = space.compositions
-    if surrogate is None or VOLUME not in surrogate.properties:
-        return rough
+    volume = float(predicted_volumes(space, [amounts])[0])
+    return volume if np.isfinite(volume) else rough
+
+
+def predicted_volumes(space: SearchSpace, compositions: Sequence[dict[str, int]]) -> np.ndarray:
+    """Return (C,) volumes per atom, Å³, that the composition surrogate expects; NaN where it cannot say."""
+    surrogate, unknown = space.compositions, np.full(len(compositions), np.nan)
+    if surrogate is None or VOLUME not in surrogate.properties or not compositions:
+        return unknown
     try:
         with torch.no_grad():
-            batch = CompositionBatch(fractions([amounts]), _zeros(1))
-            return float(surrogate.predict(batch, [VOLUME])[VOLUME].mean[0])
+            batch = CompositionBatch(fractions(compositions), _zeros(len(compositions)))
+            return np.asarray(surrogate.predict(batch, [VOLUME])[VOLUME].mean.numpy())
     except UnsupportedElementError:
-        return rough
+        return unknown
 
 
 def supported_elements(surrogate: CompositionSurrogate, elements: Sequence[str]) -> list[str]:

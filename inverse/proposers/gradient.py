@@ -1,7 +1,7 @@
 """Soft-species gradient: many decoder starts in one batch, Adam through the surrogate, harden, re-score."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -36,20 +36,38 @@ class GradientSearch:
     name = "gradient"
 
     def __init__(
-        self, space: SearchSpace, settings: DescentSettings | None = None, most_starts: int = 256
+        self,
+        space: SearchSpace,
+        settings: DescentSettings | None = None,
+        most_starts: int = 256,
+        starts: Callable[[int], Sequence[Proposal]] = lambda seed: (),
     ) -> None:
-        self._space = space
+        """Choose where descents begin.
+
+        Args:
+            space: models and wishes.
+            settings: of the descent.
+            most_starts: descents of one ask.
+            starts: run seed -> crystals that every ask descends beside the draws; the user's seeds.
+        """
+        self._space, self._starts = space, starts
         self._settings = settings or DescentSettings(steps=24, species_rate=0.15)
         self._most_starts = most_starts
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return the n best results of at most `most_starts` descents from conditional draws."""
+        """Return the n best results of at most `most_starts` descents from seeds and conditional draws."""
         n_starts = min(self._most_starts, STARTS_PER_PROPOSAL * n)
-        starts = drawn(self._space, self._space.wanted_condition(), n_starts, seed, step, 2, self.name)
-        starts = [p for p in starts if not self._space.screening(p.structure)]
+        given = list(self._starts(seed))[:n_starts]
+        starts = self._drawn(n_starts - len(given), step, seed)
+        starts = [*given, *[p for p in starts if not self._space.screening(p.structure)]]
         if not starts:
             return []
         return descended(self._space, starts, n, self._settings, generator(seed, step, 3), self.name)
+
+    def _drawn(self, n: int, step: int, seed: int) -> list[Proposal]:
+        if n <= 0:
+            return []
+        return drawn(self._space, self._space.wanted_condition(), n, seed, step, 2, self.name)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Learn nothing here: the corrected surrogate that is descended has learned already."""

@@ -28,26 +28,36 @@ class Hybrid:
     the first shares. Deterministic: it depends on what was told alone.
     """
 
-    name = "hybrid"
-
-    def __init__(self, sources: Sequence[Proposer], first_shares: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Proposer],
+        first_shares: Mapping[str, float],
+        filler: str = "",
+        name: str = "hybrid",
+    ) -> None:
         """Join sources.
 
         Args:
-            sources: asked in this order; the first fills what the others leave.
+            sources: their proposals come in this order.
             first_shares: source's name -> expected success before any verdict.
+            filler: name of the source that fills what the others leave; "" for the first.
+            name: of the method.
         """
+        self.name = name
         self._sources, self._first = list(sources), dict(first_shares)
+        self._filler = filler or self._sources[0].name
         self._started: Counter[str] = Counter()
         self._success: Counter[str] = Counter()
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return at most n proposals of all sources; what one cannot deliver the first one does."""
+        """Return at most n proposals of all sources; what one cannot deliver the filler does."""
         wanted = self.shares(n)
         found: dict[str, list[Proposal]] = {}
-        for source in reversed(self._sources):
+        filling = [source for source in self._sources if source.name == self._filler]
+        others = [source for source in reversed(self._sources) if source.name != self._filler]
+        for source in [*others, *filling]:
             missing = n - sum(len(v) for v in found.values())
-            count = missing if source is self._sources[0] else min(wanted[source.name], missing)
+            count = missing if source.name == self._filler else min(wanted[source.name], missing)
             found[source.name] = self._asked(source, count, step, seed)
         proposals = [p for source in self._sources for p in found[source.name]]
         shares = {name: round(count / max(n, 1), 3) for name, count in wanted.items()}

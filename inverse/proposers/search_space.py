@@ -14,7 +14,7 @@ from inverse.acquisition import worth
 from inverse.constraints import Constraints
 from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
-from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES
 from surrogates.protocol import CompositionSurrogate
 from surrogates.symmetry import SymmetricCrystals
 
@@ -106,9 +106,14 @@ class SearchSpace:
 
 
 def wanted_values(objective: Objective) -> Mapping[str, float]:
-    """Return a value to ask the decoder for, by property: 10 % inside a bound, the middle of a window."""
+    """Return a value to ask the decoder for, by property: 10 % inside a bound, the middle of a window.
+
+    Properties of the user's own tables are left out: no decoder was trained on them.
+    """
     wanted: dict[str, float] = {}
     for target in objective.targets:
+        if target.property.name not in PROPERTIES:
+            continue
         low, high = target.lower, target.upper
         if np.isfinite(low) and np.isfinite(high):
             wanted[target.property.name] = 0.5 * (low + high)

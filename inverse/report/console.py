@@ -7,6 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from inverse.judged import is_predicted_only
 from inverse.report import summary, wording
 from inverse.report.run import Run, read_run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
@@ -33,8 +34,8 @@ def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], lim
         table.add_column(head, no_wrap=True)
     table.add_column("P", justify="right", no_wrap=True)
     for name in wanted:
-        of = wording.unit(name)
-        table.add_column(f"{wording.symbol(name)} {of}".strip(), justify="right")
+        head = f"{wording.symbol(name)} {wording.unit(name, targets)}".strip()
+        table.add_column(f"{head}, predicted" if is_predicted_only(name) else head, justify="right")
     for rank, candidate in enumerate([c for c in candidates if is_ranked(c)][:limit], start=1):
         table.add_row(*_row(rank, candidate, wanted))
     return table
@@ -95,6 +96,9 @@ def _result(candidate: Candidate) -> Text:
 def _value(candidate: Candidate, name: str, target: Target | None) -> Text:
     verification = candidate.verification
     verified = verification.values.get(name) if verification is not None else None
+    predicted = candidate.predictions.get(name)
+    if verified is None and predicted is not None and is_predicted_only(name):
+        return Text(plus_minus(predicted.mean, predicted.std, name).replace(" ", ""), style="dim")
     if verified is None:
         return Text("–", style="dim")
     text = plus_minus(verified.mean, verified.std, name).replace(" ", "")

@@ -148,7 +148,7 @@ def wish_text(run: Run) -> dict[str, Any] | None:
     clauses = []
     for name, (lower, upper, value) in wish.bounds.items():
         asked, sign = (lower, "≥") if value < lower else (upper, "≤")
-        found = f"{wording.number(value, name)} {wording.unit(name)}".strip()
+        found = f"{wording.number(value, name)} {wording.unit(name, run.config.targets)}".strip()
         clauses.append(f"{wording.label(name)} {sign} {found} instead of {wording.number(asked, name)}")
     return {
         "formula": views.formula_markup(best_structure(wish.candidate).composition.reduced_formula),

@@ -7,6 +7,7 @@ from html import escape
 
 from markupsafe import Markup
 
+from inverse.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
 from inverse.report.wording import label, number, percent, plain_text, symbol, unit
 from inverse.types import Candidate, Status, Target, VerifiedValue
@@ -75,6 +76,7 @@ class CandidateView:
     values: tuple[ValueView, ...]
     nearest_known: str
     derivative_of: str
+    vacancy_of: str
     duplicate_of: str
     parent_prototype: str
     flags: tuple[str, ...]
@@ -135,7 +137,7 @@ def candidate_view(
     """Return what the page shows of a candidate."""
     structure = best_structure(candidate)
     verification = candidate.verification
-    wanted = {target.property.name: target for target in targets if target.is_hard}
+    wanted = {target.property.name: target for target in targets}
     stages = verification.ladder if verification is not None else ()
     stable = verification.is_stable if verification is not None else None
     return CandidateView(
@@ -155,6 +157,7 @@ def candidate_view(
         values=tuple(_value(candidate, name, wanted.get(name)) for name in properties),
         nearest_known=candidate.nearest_known,
         derivative_of=candidate.derivative_of,
+        vacancy_of=candidate.vacancy_of,
         duplicate_of=candidate.duplicate_of,
         parent_prototype=candidate.parent_prototype,
         flags=tuple(flag.replace("_", " ") for flag in verification.flags)
@@ -205,17 +208,17 @@ def _value(candidate: Candidate, name: str, target: Target | None) -> ValueView:
     counts = verified.mean if verified is not None else predicted.mean if predicted is not None else None
     return ValueView(
         label=label(name),
-        unit=unit(name),
+        unit=unit(name, [target] if target is not None else []),
         verified="" if verified is None else plus_minus(verified.mean, verified.std, name),
         interval="" if verified is None else _interval(verified, name),
         raw="" if verified is None else number(verified.raw, name),
-        potential="" if verified is None else verified.potential,
+        potential=PREDICTED_ONLY if is_predicted_only(name) else verified.potential if verified else "",
         predicted="" if predicted is None else plus_minus(predicted.mean, predicted.std, name),
         predicted_interval=""
         if predicted is None
         else f"{number(predicted.lower, name)} to {number(predicted.upper, name)}",
         in_domain=predicted is None or predicted.in_domain,
-        is_met=None if target is None or counts is None else target.is_met(counts),
+        is_met=None if target is None or not target.is_hard or counts is None else target.is_met(counts),
         sort="" if counts is None or counts != counts else f"{counts:.6g}",
     )
 
@@ -242,6 +245,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
-def column_heads(properties: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return (symbol, unit, full label) of each property column."""
-    return [(symbol(name), unit(name), label(name)) for name in properties]
+def column_heads(properties: Sequence[str], targets: Sequence[Target]) -> list[tuple[str, str, str]]:
+    """Return (symbol, unit, full label) of each property column; predicted-only ones say so."""
+    notes = {name: f", {PREDICTED_ONLY}" if is_predicted_only(name) else "" for name in properties}
+    return [(symbol(name), unit(name, targets), label(name) + notes[name]) for name in properties]

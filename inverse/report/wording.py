@@ -51,9 +51,14 @@ def symbol(name: str) -> str:
     return SYMBOLS.get(name, name.replace("_", " "))
 
 
-def unit(name: str) -> str:
-    """Return the unit of a property, "" when it has none or is unknown."""
-    return PROPERTIES[name].unit if name in PROPERTIES else ""
+def unit(name: str, targets: Sequence[Target] = ()) -> str:
+    """Return the unit of a property, "" when it has none or is unknown.
+
+    Targets know the units of properties of the user's own tables.
+    """
+    if name in PROPERTIES:
+        return PROPERTIES[name].unit
+    return next((target.property.unit for target in targets if target.property.name == name), "")
 
 
 def number(value: float | None, name: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from inverse.reading import ReadStructure, read_structures
-from inverse.records import finite_or_none, structure_to_record, verification_to_record
+from inverse.records import finite_or_none, plain, verification_to_record
 from inverse.types import Verification
 from inverse.verification.judges import AUTO, load_verifier
 from inverse.verification.protocol import StreamingVerifier
@@ -98,7 +98,7 @@ def verification_record(
         "flags": record["flags"],
         "ladder": record["ladder"],
         "seconds": finite_or_none(verdict.seconds),
-        "structure": None if verdict.structure is None else structure_to_record(verdict.structure),
+        "structure": None if verdict.structure is None else plain(verdict.structure.as_dict()),
     }
 
 

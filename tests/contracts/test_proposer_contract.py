@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
 from inverse.decoders import load_decoder
@@ -20,6 +21,7 @@ from inverse.proposers.protocol import Proposal, Proposer
 from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.seeds import SeedSearch, SeedSettings, starts
 from inverse.proposers.substitution import Substitution, SubstitutionSettings
 from inverse.types import Candidate, Status
 from surrogates.errors import EngineError
@@ -34,6 +36,7 @@ SIGNATURES = [
     ("CaTiO3", "221|1 -3mm Ca|1 -3mm Ti|3 ./4mmm O"),
 ]
 
+SEEDED = SeedSettings(n_compositions=12, n_descended=6, descent=DescentSettings(steps=4, species_rate=0.2))
 SMALL = SubstitutionSettings(n_compositions=40, n_structures=80, n_relaxed=8, steps=3)
 
 
@@ -58,6 +61,7 @@ def make(name: str, space: SearchSpace) -> Proposer:
         ),
         "substitution": lambda: Substitution(space, known, settings=SMALL),
         "tpe": lambda: OuterSearch(space, known),
+        "seeds": lambda: SeedSearch(space, seeds(), SEEDED),
         "genetic": lambda: GeneticSearch(space, known),
         "hybrid": lambda: Hybrid(
             [Substitution(space, known, settings=SMALL), OuterSearch(space, known)], {"substitution": 0.5}
@@ -66,7 +70,7 @@ def make(name: str, space: SearchSpace) -> Proposer:
     return makers[name]()
 
 
-NAMES = ["random", "decoder", "gradient", "substitution", "tpe", "genetic", "hybrid"]
+NAMES = ["random", "decoder", "gradient", "substitution", "tpe", "genetic", "hybrid", "seeds"]
 NEED_DECODER = {"random", "decoder", "gradient"}
 
 
@@ -185,3 +189,58 @@ def test_shares_follow_success() -> None:
     after = hybrid.shares(100)
     assert sum(before.values()) == pytest.approx(100, abs=2)
     assert not hits or after["tpe"] > before["tpe"]
+
+
+def seeds() -> list[tuple[str, Structure]]:
+    carbide = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    forbidden = Structure(Lattice.cubic(2.7), ["Os", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return [("tic.cif", carbide), ("osc.cif", forbidden)]
+
+
+def test_seeds_come_first_then_what_is_made_of_them() -> None:
+    """Every proposal says which seed; a seed with forbidden elements is not proposed, its children are."""
+    found = make("seeds", space_for("seeds")).ask(40, 0, 5)
+    assert found[0].history["kind"] == "seed"
+    assert found[0].structure == seeds()[0][1]
+    assert {p.history["kind"] for p in found[1:]} == {"substitution", "descent"}
+    assert {p.history["seed"] for p in found} == {"tic.cif", "osc.cif"}
+    assert found[1].structure.composition.reduced_formula == "WC", "the planted optimum is one exchange away"
+
+
+def test_a_method_joined_by_seeds_lists_them_first() -> None:
+    space = space_for("tpe")
+    joined = Hybrid([make("seeds", space), make("tpe", space)], {"seeds": 0.5, "tpe": 0.5}, "tpe", "tpe")
+    found = joined.ask(16, 0, 5)
+    assert joined.name == "tpe"
+    assert len(found) >= 12
+    assert found[0].history["kind"] == "seed"
+    assert {p.proposer for p in found} == {"seeds", "tpe"}
+
+
+def test_genetic_search_breeds_from_its_founders() -> None:
+    """The founder stands in the first round as itself; a type that is not known founds nothing."""
+    space = space_for("genetic")
+    rock_salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.3), ["Al", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    ).get_primitive_structure()
+    odd = Structure(Lattice.orthorhombic(3, 4, 5), ["Al", "N"], [[0, 0, 0], [0.5, 0.4, 0.3]])
+    search = GeneticSearch(space, known, [odd, rock_salt])
+    numbers = search._drawn(5)
+    assert len(numbers) == 32
+    again = search._structure(numbers[0], 5, 0)
+    assert again is not None
+    assert again.structure.composition.reduced_formula == "AlN"
+    assert again.structure.volume == pytest.approx(rock_salt.volume, rel=0.01)
+    blind = GeneticSearch(space, known)._drawn(5)
+    assert numbers[2] == blind[2]
+    assert numbers[1] != blind[1]
+
+
+def test_gradient_descends_from_the_seeds() -> None:
+    space = space_for("gradient")
+    first = starts(space, seeds(), "gradient", 5)
+    assert [p.history["seed"] for p in first] == ["tic.cif"]
+    settings = DescentSettings(steps=4, species_rate=0.2)
+    search = GradientSearch(space, settings, most_starts=1, starts=lambda seed: first)
+    (found,) = search.ask(4, 0, 5)
+    assert found.history["start_history"] == {"kind": "seed", "seed": "tic.cif"}
