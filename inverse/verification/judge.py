@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from pymatgen.core import Structure
 
 from inverse.records import plain, structure_from_record, structure_to_record
+from inverse.verification.inquiry import Inquiry, answered
 from inverse.verification.potentials import load_potential
-from inverse.verification.relaxation import RelaxationSettings, relax
-from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness
+from inverse.verification.relaxation import RelaxationSettings, relaxing
+from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness_inquiry
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import EngineError, VerificationError
@@ -113,6 +115,7 @@ class Judge:
         store: VerificationStore | None = None,
         reuse: bool = True,
         prerelax_by: str = "",
+        device: str = "auto",
     ) -> None:
         """Name the judge; its weights are loaded at the first question.
 
@@ -122,8 +125,9 @@ class Judge:
             store: where verdicts are remembered; None remembers nothing.
             reuse: False asks afresh, and still writes.
             prerelax_by: potential that relaxes first, roughly; "" for none.
+            device: where the potentials compute, see `load_potential`.
         """
-        self.potential = potential
+        self.potential, self.device = potential, device
         self.settings = settings or JudgeSettings()
         self.store, self.reuse, self.prerelax_by = store, reuse, prerelax_by
 
@@ -133,6 +137,10 @@ class Judge:
         Raises:
             MissingExtraError: the potential's package is not installed.
         """
+        return answered(self.relaxing(structure, deadline))
+
+    def relaxing(self, structure: Structure, deadline: float = float("inf")) -> Inquiry[RelaxationVerdict]:
+        """Return `relax` as an inquiry, for `answered_together`."""
         task = self._relax_task
         try:
             start = canonical_structure(structure)
@@ -140,7 +148,7 @@ class Judge:
             return RelaxationVerdict(self.potential, reason=str(error))
         row = self._recall(start, task)
         if row is None:
-            row = self._timed(lambda: self._relax(start, deadline))
+            row = yield from self._timed(lambda: self._relax(start, deadline))
             self._remember(start, task, row)
         relaxed = row.get("structure")
         return RelaxationVerdict(
@@ -160,10 +168,16 @@ class Judge:
         Raises:
             MissingExtraError: the potential's package is not installed.
         """
+        return answered(self.tensor_inquiry(structure, deadline, only_bulk))
+
+    def tensor_inquiry(
+        self, structure: Structure, deadline: float = float("inf"), only_bulk: bool = False
+    ) -> Inquiry[TensorVerdict]:
+        """Return `tensor` as an inquiry, for `answered_together`."""
         task = "bulk modulus" if only_bulk else "tensor"
         row = self._recall(structure, task)
         if row is None:
-            row = self._timed(lambda: self._tensor(structure, deadline, only_bulk))
+            row = yield from self._timed(lambda: self._tensor(structure, deadline, only_bulk))
             self._remember(structure, task, row)
         row = dict(row)
         for name in _TENSORS:
@@ -186,36 +200,38 @@ class Judge:
     def _relax_task(self) -> str:
         return f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
 
-    def _relax(self, start: Structure, deadline: float) -> dict[str, Any]:
+    def _relax(self, start: Structure, deadline: float) -> Inquiry[dict[str, Any]]:
         symbols = {site.specie.symbol for site in start}
-        potential = load_potential(self.potential)
+        potential = load_potential(self.potential, self.device)
         potential.check_elements(symbols)
         cell = SymmetricCell.from_structure(start)
-        if self.prerelax_by and symbols <= load_potential(self.prerelax_by).elements:
-            rough = relax(cell, load_potential(self.prerelax_by), self.settings.prerelaxation, deadline)
+        cheap = load_potential(self.prerelax_by, self.device) if self.prerelax_by else None
+        if cheap is not None and symbols <= cheap.elements:
+            rough = yield from relaxing(cell, cheap, self.settings.prerelaxation, deadline)
             cell = _resymmetrised(rough.cell)
-        done = relax(cell, potential, self.settings.relaxation, deadline)
+        done = yield from relaxing(cell, potential, self.settings.relaxation, deadline)
         steps, cell = done.steps, _resymmetrised(done.cell)
         if cell is not done.cell:
-            done = relax(cell, potential, self.settings.relaxation, deadline)
+            done = yield from relaxing(cell, potential, self.settings.relaxation, deadline)
             steps += done.steps
         relaxed = canonical_structure(done.cell.to_structure())
         energy = done.energy * len(relaxed) / done.cell.n_atoms
         return {"structure": structure_to_record(relaxed), "energy": energy, "steps": steps}
 
-    def _tensor(self, structure: Structure, deadline: float, only_bulk: bool) -> dict[str, Any]:
+    def _tensor(self, structure: Structure, deadline: float, only_bulk: bool) -> Inquiry[dict[str, Any]]:
         settings = bulk_only(self.settings.tensor) if only_bulk else self.settings.tensor
         cell = SymmetricCell.from_structure(structure)
-        row = asdict(stiffness(cell, load_potential(self.potential), settings, deadline))
+        potential = load_potential(self.potential, self.device)
+        row = asdict((yield from stiffness_inquiry(cell, potential, settings, deadline)))
         for name in _TENSORS:
             row[name] = np.round(row[name], 3).tolist()
         del row["n_evaluations"]
         return row
 
-    def _timed(self, compute: Any) -> dict[str, Any]:
+    def _timed(self, compute: Callable[[], Inquiry[dict[str, Any]]]) -> Inquiry[dict[str, Any]]:
         started = time.monotonic()
         try:
-            row: dict[str, Any] = compute()
+            row = yield from compute()
         except (VerificationError, EngineError, ValueError, np.linalg.LinAlgError) as error:
             if type(error).__name__ in ("MissingExtraError", "UnknownNameError", "ConfigError"):
                 raise

@@ -119,6 +119,7 @@ class LadderVerifier:
         stop_above_hull: float | None = None,
         formation_energy: FormationEnergy | None = None,
         hull_energy: HullEnergy | None = None,
+        device: str = "auto",
     ) -> None:
         """Seat the judges; weights are loaded at the first structure.
 
@@ -131,13 +132,16 @@ class LadderVerifier:
             stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
             formation_energy: None takes the packaged element energies.
             hull_energy: None takes the packaged reference hull.
+            device: where the potentials compute: auto, cpu or cuda.
         """
         self.panel, self.potential = panel, panel.name
         self.settings = settings or JudgeSettings()
         self.seconds_limit, self.stop_above_hull = seconds_limit, stop_above_hull
         self._formation_energy, self._hull_energy = formation_energy, hull_energy
-        self._energy_judge = Judge(panel.energy, self.settings, store, reuse, panel.prerelax_by)
-        self._judges = {name: Judge(name, self.settings, store, reuse) for name in panel.potentials}
+        self._energy_judge = Judge(panel.energy, self.settings, store, reuse, panel.prerelax_by, device)
+        self._judges = {
+            name: Judge(name, self.settings, store, reuse, device=device) for name in panel.potentials
+        }
         self._judges[panel.energy] = self._energy_judge
 
     def verify(self, structures: Sequence[Structure]) -> list[Verification]:
@@ -316,6 +320,7 @@ def load_verifier(
     seconds_limit: float = 300.0,
     stop_above_hull: float | None = None,
     referee: bool = False,
+    device: str = "auto",
 ) -> Any:
     """Return a StreamingVerifier: this process for `workers=0`, else a pool of that many processes.
 
@@ -327,6 +332,7 @@ def load_verifier(
         seconds_limit: wall time allowed for one structure.
         stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
         referee: the second opinion instead: K by diep, G by 7net-l3i5.
+        device: where the potentials compute: auto (a GPU where there is one), cpu or cuda.
 
     Raises:
         UnknownNameError: no such potential, module or factory; names the nearest.
@@ -340,13 +346,18 @@ def load_verifier(
         path = str(store.path) if isinstance(store, VerificationStore) else store
         if path != "":
             VerificationStore(path).close()
-        plan = WorkerPlan(potential, reuse, path, seconds_limit, stop_above_hull, referee)
+        plan = WorkerPlan(potential, reuse, path, seconds_limit, stop_above_hull, referee, device)
         return VerifierPool(plan, workers)
     opened = store if isinstance(store, VerificationStore) else None
     if opened is None and store != "":
         opened = VerificationStore(store)  # type: ignore[arg-type]
     return LadderVerifier(
-        panel, store=opened, reuse=reuse, seconds_limit=seconds_limit, stop_above_hull=stop_above_hull
+        panel,
+        store=opened,
+        reuse=reuse,
+        seconds_limit=seconds_limit,
+        stop_above_hull=stop_above_hull,
+        device=device,
     )
 
 

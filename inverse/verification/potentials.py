@@ -179,10 +179,12 @@ def load_potential(name: str, device: str = "auto") -> Potential:
     Raises:
         UnknownNameError: no such potential, module or factory.
         MissingExtraError: its package is not installed.
-        ConfigError: the factory does not return an ASE calculator.
+        ConfigError: the factory does not return an ASE calculator; a device that is not there.
     """
+    from inverse.placement import device_named
+
     check_potential(name)
-    return _loaded(name, "cpu" if ":" in name else resolved_device(device))
+    return _loaded(name, "cpu" if ":" in name else str(device_named(device)))
 
 
 @lru_cache(maxsize=8)
@@ -195,22 +197,6 @@ def _loaded(name: str, device: str) -> Potential:
             known = getattr(calculator, "elements", None) or ELEMENT_SYMBOLS
             return Potential(name, calculator, frozenset(known))
         return _BUILDERS[PACKAGE_OF[name]](name, device)
-
-
-def resolved_device(device: str) -> str:
-    """Return the device that "auto" stands for here; another name as it is.
-
-    Raises:
-        ConfigError: CUDA was asked for and is not there.
-    """
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if has_cuda else "cpu"
-    if device.startswith("cuda") and not has_cuda:
-        raise ConfigError(f"device: {device!r} was asked for, but torch finds no GPU; use auto or cpu")
-    return device
 
 
 def potential_version(name: str) -> str:

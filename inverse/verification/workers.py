@@ -47,6 +47,7 @@ class WorkerPlan:
     seconds_limit: float = 300.0
     stop_above_hull: float | None = None
     referee: bool = False
+    device: str = "auto"
 
 
 class _Worker:
@@ -254,9 +255,10 @@ def _verifier(plan: WorkerPlan) -> Any:
         seconds_limit=plan.seconds_limit,
         stop_above_hull=plan.stop_above_hull,
         referee=plan.referee,
+        device=plan.device,
     )
     for name in verifier.panel.potentials:
-        load_potential(name)
+        load_potential(name, plan.device)
     verifier.load_reference()
     return verifier
 

@@ -54,7 +54,7 @@ def test_a_surprise_is_a_failed_verification():
 
 def test_an_element_the_potential_does_not_know_is_named(monkeypatch):
     known = potentials.Potential(EMT, load_potential(EMT).calculator, frozenset(["Cu"]))
-    monkeypatch.setattr("inverse.verification.judge.load_potential", lambda name: known)
+    monkeypatch.setattr("inverse.verification.judge.load_potential", lambda *_: known)
     verdict = ladder().verify_one(crystals.l1_2("Cu", "Zr"))
     assert verdict.reason == f"{EMT} does not know the element Zr"
 

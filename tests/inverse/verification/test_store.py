@@ -60,7 +60,7 @@ def test_nothing_is_computed_twice_unless_asked(store, monkeypatch):
     first = Judge(EMT, store=store).relax(structure)
     tensor = Judge(EMT, store=store).tensor(first.structure)
     rows = len(store)
-    monkeypatch.setattr("inverse.verification.judge.load_potential", lambda name: pytest.fail("asked again"))
+    monkeypatch.setattr("inverse.verification.judge.load_potential", lambda *_: pytest.fail("asked again"))
     again = Judge(EMT, store=store).relax(structure)
     assert again.energy == first.energy
     assert again.structure == first.structure
