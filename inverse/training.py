@@ -12,7 +12,8 @@ from inverse.user_table import read_table
 from surrogates.checkpoint import MANIFEST, load_trainer, save_checkpoint
 from surrogates.errors import RunFolderError
 
-REPORT = "report.json"
+REPORT, WORK = "report.json", "work"
+"""What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
 
 Progress = Callable[[int, int], None]
 
@@ -34,7 +35,7 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
     folder = Path(output or stage.output or Path("runs") / (stage.name or f"train-{stage.kind}"))
     _refuse_existing(folder)
     with _progress_bar(f"training {stage.name or stage.kind}") as progress:
-        surrogate, report = fit(stage, progress)
+        surrogate, report = fit(stage, progress, folder / WORK)
     report = {"kind": stage.kind, "config": where, **report, "weights": str(folder)}
     report["seconds"] = round(time.monotonic() - started, 1)
     try:
@@ -45,8 +46,11 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
     return report
 
 
-def fit(stage: TrainingStage, progress: Progress) -> tuple[Any, dict[str, Any]]:
+def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
     """Return the surrogate of a stage and its held-out errors.
+
+    What is finished lies in `work` (unless the settings name another folder), and the same command goes on
+    from there. The fit of a user's table takes seconds and keeps nothing.
 
     Raises:
         ConfigError: a setting that the fit does not know.
@@ -54,7 +58,8 @@ def fit(stage: TrainingStage, progress: Progress) -> tuple[Any, dict[str, Any]]:
     """
     if isinstance(stage, TableStage):
         return _fit_table(stage, progress)
-    surrogate, errors = load_trainer(stage.kind)(stage.settings(), stage.data, progress)
+    settings = {"work": str(work), **stage.settings()}
+    surrogate, errors = load_trainer(stage.kind)(settings, stage.data, progress)
     return surrogate, {"held_out": errors}
 
 

@@ -96,7 +96,7 @@ def fit(
     if state is not None and state.is_file():
         run.load(state)
     start = time.monotonic()
-    while run.epoch < config.epochs:
+    while run.epoch < config.epochs and not run.is_stale(config.patience):
         if config.seconds and time.monotonic() - start > config.seconds:
             return run.report(finished=False)
         begun = time.monotonic()
@@ -108,8 +108,6 @@ def fit(
             run.save(state)
         if progress is not None:
             progress(record)
-        if config.patience and run.is_stale(config.patience):
-            break
     return run.report(finished=True)
 
 
@@ -209,7 +207,9 @@ class _Run:
         return {f"mae_{i}": float(error[:, i].nanmean()) for i in range(error.shape[1])}
 
     def is_stale(self, patience: int) -> bool:
-        """Return whether the watched error has not fallen for `patience` epochs."""
+        """Return whether the watched error has not fallen for `patience` epochs; never for 0."""
+        if not patience:
+            return False
         totals = [sum(v for k, v in r.items() if k.startswith("mae_")) for r in self.curve]
         return len(totals) > patience and min(totals[-patience:]) > min(totals[:-patience])
 

@@ -22,8 +22,11 @@ from surrogates.models.composition_training import (
     Progress,
     Split,
     Standardisation,
+    finished_member,
     fit_member,
+    member_key,
     member_outputs,
+    save_member,
     training_record,
 )
 from surrogates.models.elements import element_properties
@@ -175,11 +178,19 @@ def _linear(table: FormulaTable, train: np.ndarray, target: np.ndarray, test: np
 
 
 def train_composition(
-    table: FormulaTable, training: CompositionTraining, progress: Progress | None = None
+    table: FormulaTable,
+    training: CompositionTraining,
+    progress: Progress | None = None,
+    work: Path | None = None,
 ) -> tuple[CompositionEnsemble, dict[str, dict[str, Any]]]:
     """Return the calibrated ensemble of a formula table and its held-out errors.
 
-    `progress` counts the steps of all members. Weights are rounded as they are stored (float16).
+    Args:
+        table: formulas and values.
+        training: settings.
+        progress: counts the steps of all members.
+        work: folder of finished members, taken from there when they are of the same settings and table.
+            Weights are rounded as they are stored (float16), so a resumed training ends with the same.
     """
     started = time.monotonic()
     split = Split.of(table, training)
@@ -192,7 +203,14 @@ def train_composition(
             if progress is not None:
                 progress(member * steps + done, training.members * steps)
 
-        network = fit_member(table, split.train, targets, training, training.seed + member, report)
+        state = None if work is None else work / f"member-{member}.safetensors"
+        key = member_key(training, member, table)
+        network = None if state is None else finished_member(state, training, key)
+        if network is None:
+            network = fit_member(table, split.train, targets, training, training.seed + member, report)
+            if state is not None:
+                save_member(network, state, key)
+        report(training.steps, training.steps)
         networks.append(network.half().float())
     ensemble = assemble(networks, table, split, standardisation, training, {})
     errors = held_out_errors(networks, ensemble, table, split, standardisation)
@@ -206,7 +224,7 @@ def train_from_settings(
     """Return the ensemble trained on the formula tables of a data folder, and its held-out errors.
 
     Args:
-        settings: keys of CompositionTraining.
+        settings: keys of CompositionTraining, and `work`, the folder of finished members.
         data: folder that holds tables/ and structures/; the shared data by default.
         progress: called with (steps done, steps in all).
 
@@ -215,6 +233,8 @@ def train_from_settings(
         DataError: the tables are missing or damaged.
     """
     names = [f.name for f in fields(CompositionTraining)]
+    work = settings.get("work")
+    settings = {key: value for key, value in settings.items() if key != "work"}
     for key in settings:
         if key not in names:
             raise ConfigError(f"composition training: unknown setting {key!r}; {nearest(key, names)}")
@@ -222,4 +242,6 @@ def train_from_settings(
     folder = data_folder() if data is None else data
     if not (folder / "tables").is_dir():
         raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
-    return train_composition(read_formula_tables(folder), training, progress)
+    return train_composition(
+        read_formula_tables(folder), training, progress, None if work is None else Path(work)
+    )

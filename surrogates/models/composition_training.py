@@ -1,8 +1,11 @@
 """Fit of the members on formula tables: stratified batches, Laplace likelihood, averaged weights."""
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -200,6 +203,43 @@ def fit_member(
             if progress is not None:
                 progress(step + 1, training.steps)
     network.load_state_dict(fit.averaged)
+    return network.eval()
+
+
+def member_key(training: CompositionTraining, member: int, table: FormulaTable) -> str:
+    """Return what a member's weights depend on: settings, its number and the table."""
+    settings = {name: value for name, value in asdict(training).items() if name != "members"}
+    digest = hashlib.sha256(repr((settings, member, table.formulas)).encode())
+    digest.update(table.values.tobytes())
+    return digest.hexdigest()
+
+
+def save_member(network: CompositionNetwork, path: Path, key: str) -> None:
+    """Write a finished member; a kill leaves the old file or the new one."""
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    tensors = {name: t.contiguous() for name, t in network.state_dict().items()}
+    temporary.write_bytes(save(tensors, metadata={"key": key}))
+    os.replace(temporary, path)
+
+
+def finished_member(path: Path, training: CompositionTraining, key: str) -> CompositionNetwork | None:
+    """Return the member in a file, None when there is none of this key."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError:
+        return None
+    network = new_network(training)
+    network.load_state_dict(tensors)
     return network.eval()
 
 

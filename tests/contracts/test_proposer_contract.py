@@ -193,7 +193,7 @@ def test_shares_follow_success() -> None:
 
 def seeds() -> list[tuple[str, Structure]]:
     carbide = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    forbidden = Structure(Lattice.cubic(2.7), ["Os", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    forbidden = Structure(Lattice.cubic(2.95), ["Os", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     return [("tic.cif", carbide), ("osc.cif", forbidden)]
 
 

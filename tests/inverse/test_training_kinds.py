@@ -1,0 +1,196 @@
+"""`inverse train` of the shipped kinds, end to end on tiny data: weights, errors, resume, early stop."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inverse.training import train
+from surrogates.checkpoint import load_checkpoint, load_surrogate
+from surrogates.crystal import CrystalBatch
+from surrogates.datasets.tables import formula_table
+from surrogates.properties import BAND_GAP, BULK_MODULUS, FORMATION_ENERGY
+from surrogates.protocol import CompositionBatch
+from tests.surrogates.tiny import crystals
+
+METALS = ("Ti", "V", "Cr", "Nb", "Mo", "Hf", "Ta", "W", "Al", "Fe")
+OTHERS = ("C", "N", "O", "B")
+
+
+def structure_rows() -> list[dict[str, Any]]:
+    """Return rows of rock-salt-like cells: K falls with the volume."""
+    draw, rows = np.random.default_rng(4), []
+    for metal in METALS:
+        for other in OTHERS:
+            for twin in range(2):
+                a = float(draw.uniform(2.6, 3.2))
+                k = 300 * (2.8 / a) ** 3
+                rows.append(
+                    {
+                        "id": f"{metal}{other}{twin}",
+                        "formula": f"{metal}{other}",
+                        "source": "mp_matbench_match",
+                        "lattice": (a * np.eye(3)).tolist(),
+                        "species": [metal, other],
+                        "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]],
+                        "bulk_modulus_vrh": k,
+                        "shear_modulus_vrh": 0.5 * k,
+                        "bulk_modulus_eos": None,
+                        "label": "",
+                    }
+                )
+    return rows
+
+
+@pytest.fixture
+def structures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr("surrogates.training.elasticity_rows", structure_rows)
+    network = {"channels": 12, "n_blocks": 1, "messages": 8, "n_angular": 4, "hidden": 12}
+    return {
+        "kind": "structure",
+        "n_folds": 2,
+        "n_disturbed": 1,
+        "network": network,
+        "fit": {"epochs": 3, "batch_size": 16},
+    }
+
+
+@pytest.fixture
+def compositions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """A table of binaries and ternaries whose values follow from the amounts."""
+    draw = np.random.default_rng(2)
+    values: dict[str, dict[str, float]] = {
+        name: {} for name in ("formation_energy_per_atom", "volume_per_atom", "band_gap")
+    }
+    moduli: dict[str, dict[str, float]] = {"bulk_modulus_vrh": {}, "shear_modulus_vrh": {}}
+    for a in METALS:
+        for b in OTHERS:
+            for n, m in ((1, 1), (2, 1), (1, 2), (3, 2), (2, 3), (3, 1)):
+                formula, x = f"{a}{n}{b}{m}", m / (n + m)
+                values["formation_energy_per_atom"][formula] = -2 * x * (1 - x) + 0.1 * draw.normal()
+                values["volume_per_atom"][formula] = 16 - 6 * x
+                values["band_gap"][formula] = max(0.0, 4 * x - 2)
+                moduli["bulk_modulus_vrh"][formula] = 150 + 200 * x
+                moduli["shear_modulus_vrh"][formula] = 80 + 100 * x
+    table = formula_table([("mp", name, own) for name, own in {**values, **moduli}.items()])
+    monkeypatch.setattr("surrogates.models.composition_fit.read_formula_tables", lambda folder: table)
+    (tmp_path / "data" / "tables").mkdir(parents=True)
+    return {
+        "kind": "composition",
+        "data": str(tmp_path / "data"),
+        "members": 2,
+        "steps": 6,
+        "batch": 32,
+        "width": 8,
+        "trunk": 12,
+    }
+
+
+def same(first: str, second: str) -> bool:
+    a, b = (load_checkpoint(folder).tensors for folder in (first, second))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def killed_at(n: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that raises at its n-th call, as Ctrl-C would."""
+    calls = []
+
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(1)
+        if len(calls) == n:
+            raise KeyboardInterrupt
+        return function(*arguments, **keywords)
+
+    return wrapped
+
+
+def test_structure_kind_trains_and_resumes(
+    structures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed inside the second member, the same command ends with the same weights."""
+    from surrogates.fitting import _Run
+
+    whole = train(structures, tmp_path / "whole")
+    assert set(whole["held_out"]) >= {"members"}
+    with monkeypatch.context() as patch:
+        patch.setattr(_Run, "train_epoch", killed_at(5, _Run.train_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            train(structures, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    resumed = train(structures, tmp_path / "killed")
+    assert same(whole["weights"], resumed["weights"])
+    surrogate = load_surrogate(resumed["weights"])
+    found = surrogate.predict(CrystalBatch.from_structures(crystals()[:1]), [BULK_MODULUS])[BULK_MODULUS]
+    assert float(found.lower[0]) < float(found.mean[0]) < float(found.upper[0])
+
+
+def test_a_pause_says_how_to_go_on(structures: dict[str, Any], tmp_path: Path) -> None:
+    from surrogates.errors import CheckpointError
+
+    structures["fit"] = {**structures["fit"], "seconds": 1e-9}
+    with pytest.raises(CheckpointError, match="the same command resumes it"):
+        train(structures, tmp_path / "out")
+
+
+def test_early_stopping_ends_a_member_for_good(
+    structures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member without gain for `patience` epochs is finished: a resume adds no epoch and drops none."""
+    from surrogates.fitting import _Run
+
+    epochs: list[int] = []
+
+    def counted(self: Any, *arguments: Any) -> float:
+        epochs.append(self.epoch)
+        self.epoch += 1
+        for p in self.network.parameters():
+            self.optimiser.state[p] = {
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+                "step": torch.tensor(1.0),
+            }
+        return 0.0
+
+    monkeypatch.setattr(_Run, "train_epoch", counted)
+    structures["fit"] = {"epochs": 20, "batch_size": 16, "patience": 3}
+    monkeypatch.setattr(_Run, "watched", lambda self, *_: {"mae_0": 1.0 + self.epoch})
+    first = train(structures, tmp_path / "first")
+    assert len(epochs) == 2 * 4, "one epoch to beat, three without gain"
+    assert first["held_out"]["members"] == [0, 1]
+    again = train({**structures, "work": str(tmp_path / "first" / "work")}, tmp_path / "second")
+    assert len(epochs) == 2 * 4
+    assert same(first["weights"], again["weights"])
+
+
+def test_composition_kind_trains_and_resumes(
+    compositions: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finished members are kept; what is resumed ends with the same weights."""
+    from surrogates.models import composition_fit
+
+    whole = train(compositions, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(composition_fit, "fit_member", killed_at(2, composition_fit.fit_member))
+        with pytest.raises(KeyboardInterrupt):
+            train(compositions, tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(composition_fit, "fit_member", killed_at(2, composition_fit.fit_member))
+        resumed = train(compositions, tmp_path / "killed")
+    assert same(whole["weights"], resumed["weights"])
+    surrogate = load_surrogate(resumed["weights"])
+    asked = [BULK_MODULUS, FORMATION_ENERGY, BAND_GAP]
+    found = surrogate.predict(CompositionBatch.from_formulas(["WC", "TiN"]), asked)
+    assert all(torch.isfinite(found[p].mean).all() for p in asked)
+
+
+def test_weights_have_ordinary_file_modes(tmp_path: Path) -> None:
+    """Other users of a machine may read what its umask lets them read."""
+    from surrogates.checkpoint import Checkpoint, save_checkpoint
+
+    save_checkpoint(Checkpoint("table", {}, {"a": torch.zeros(2)}), tmp_path / "w")
+    modes = {path.stat().st_mode for path in (tmp_path / "w").iterdir()}
+    (tmp_path / "plain").write_text("")
+    assert modes == {(tmp_path / "plain").stat().st_mode}
