@@ -9,8 +9,9 @@ from torch import Tensor
 
 from inverse.derived import DERIVED, GEOMETRIC
 from inverse.types import PredictedValue
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import (
     DENSITY,
     ENERGY_ABOVE_HULL,
@@ -237,7 +238,7 @@ def _derived(prop: Property, known: Mapping[Property, Prediction]) -> Prediction
 def _geometric(prop: Property, crystals: CrystalBatch, like: Prediction) -> Prediction:
     n_atoms = crystals.n_atoms.to(crystals.lattice.dtype)
     if prop == DENSITY:
-        mass = (crystals.composition @ atomic_masses().to(crystals.lattice)) * n_atoms
+        mass = (crystals.composition @ crystals.lattice.new_tensor(ATOMIC_MASSES)) * n_atoms
         mean = mass / crystals.volume * G_PER_CM3_PER_AMU_PER_A3
     else:
         mean = crystals.volume / n_atoms
@@ -250,10 +251,3 @@ def _geometric(prop: Property, crystals: CrystalBatch, like: Prediction) -> Pred
     return Prediction(
         prop, mean, std, mean - Z90 * std, mean + Z90 * std, samples, torch.ones_like(mean).bool()
     )
-
-
-def atomic_masses() -> Tensor:
-    """Return (Z,) atomic masses, amu."""
-    from pymatgen.core import Element
-
-    return torch.tensor([float(Element(symbol).atomic_mass) for symbol in ELEMENT_SYMBOLS])

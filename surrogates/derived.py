@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from surrogates.crystal import N_ELEMENTS, CrystalBatch
+from surrogates.crystal import CrystalBatch
 from surrogates.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
+from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import (
     BULK_MODULUS,
     DENSITY,
@@ -70,14 +71,7 @@ def _exact(prop: Property, crystals: CrystalBatch, n_samples: int) -> Prediction
     """Volume or density of the structure as it is; error 0."""
     value = crystals.volume / crystals.n_atoms.to(crystals.lattice.dtype)
     if prop == DENSITY:
-        value = crystals.composition @ atomic_masses().to(value) / value * G_PER_CM3_PER_AMU_PER_A3
+        value = crystals.composition @ value.new_tensor(ATOMIC_MASSES) / value * G_PER_CM3_PER_AMU_PER_A3
     zero = torch.zeros_like(value)
     known = torch.ones_like(value, dtype=torch.bool)
     return Prediction(prop, value, zero, value, value, value.unsqueeze(0).repeat(n_samples, 1), known)
-
-
-def atomic_masses() -> Tensor:
-    """Return (Z,) standard atomic masses, amu."""
-    from pymatgen.core import Element
-
-    return torch.tensor([float(Element.from_Z(z + 1).atomic_mass) for z in range(N_ELEMENTS)])

@@ -9,6 +9,9 @@ N_ELEMENTS = 103
 
 ELEMENT_SYMBOLS: tuple[str, ...] = tuple(Element.from_Z(z).symbol for z in range(1, N_ELEMENTS + 1))
 
+ATOMIC_MASSES: tuple[float, ...] = tuple(float(Element(symbol).atomic_mass) for symbol in ELEMENT_SYMBOLS)
+"""Standard atomic masses, amu."""
+
 
 def element_index(symbol: str) -> int:
     """Return the occupancy column of an element.

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from surrogates.checkpoint import Checkpoint
 from surrogates.crystal import ELEMENT_SYMBOLS, SCALES
-from surrogates.derived import FROM_MODULI, atomic_masses, from_moduli
+from surrogates.derived import FROM_MODULI, from_moduli
 from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
 from surrogates.models.composition_network import CompositionNetwork
+from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property
 from surrogates.protocol import Z90, CompositionBatch, Prediction
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
@@ -254,7 +255,7 @@ def _derived_from(learned: Sequence[Property]) -> tuple[Property, ...]:
 
 def _density(volume: Prediction, fractions: Tensor) -> Prediction:
     """Return the density from the volume per atom; differentiable in the fractions."""
-    mass = fractions @ atomic_masses().to(fractions) * G_PER_CM3_PER_AMU_PER_A3
+    mass = fractions @ fractions.new_tensor(ATOMIC_MASSES) * G_PER_CM3_PER_AMU_PER_A3
     mean = mass / volume.mean
     return Prediction(
         property=DENSITY,
