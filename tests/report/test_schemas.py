@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
+from pymatgen.core import Structure
 
 from inverse.reading import ReadStructure
 from inverse.verification.answers import error_record, verification_record
@@ -24,6 +25,9 @@ def test_verify_lines(k: int) -> None:
     record = verification_record(ReadStructure("a.cif", "a.cif", made.structure), made.verification)
     line = json.loads(json.dumps(record, allow_nan=False))
     validator("verify").validate(line)
+    if made.verification.structure is not None:
+        read = Structure.from_dict(line["structure"])
+        assert read.composition == made.verification.structure.composition
     with pytest.raises(jsonschema.ValidationError):
         validator("verify").validate({**line, "hit_class": "novel"})
 
