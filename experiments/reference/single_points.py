@@ -1,9 +1,12 @@
 """Static energies of a potential on DFT cells with known formation energy, in resumable shards.
 
     python -m experiments.reference.single_points 7net-l3i5 --limit 900
+    python -m experiments.reference.single_points 7net-l3i5 --broad 1200
 
 Rows: WBM, Materials Project and MP elasticity rows of at most 8 atoms; every boride, carbide and nitride
-of the refractory metals, elements, then rows of the rarest elements until each is covered.
+of the refractory metals, elements, then rows of the rarest elements until each is covered. `--broad` adds
+Materials Project rows that show every term of the energy correction (each metal with O and F, each anion,
+each element) about equally often.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from experiments.reference.sources import MP_SCALE_SOURCES, WORK, read_rows, to_structure
+from inverse.verification.energy_correction import correction_features
 
 METALS = frozenset(
     element
@@ -75,6 +79,28 @@ def choose(rows: list[dict[str, Any]], limit: int, coverage: int = 8) -> list[di
     return list(chosen.values())
 
 
+def choose_broad(limit: int, max_atoms: int = 12) -> list[dict[str, Any]]:
+    """Return `limit` Materials Project rows; each next one shows the term of the correction seen least."""
+    rows = [r for r in read_rows("mp_structures") if len(r["species"]) <= max_atoms]
+    rows = [r for r in rows if r["formation_energy_per_atom"] is not None]
+    rng = np.random.default_rng(21)
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    for i in rng.permutation(len(rows)):
+        for term in correction_features(Counter(rows[i]["species"])):
+            waiting.setdefault(term, []).append(rows[i])
+    count: Counter[str] = Counter(dict.fromkeys(waiting, 0))
+    chosen: dict[str, dict[str, Any]] = {}
+    while len(chosen) < limit and waiting:
+        term = min(waiting, key=lambda t: (count[t] * (1 + ("with" not in t)), t))
+        row = waiting[term].pop()
+        if not waiting[term]:
+            del waiting[term]
+        if row["formula"] not in chosen:
+            chosen[row["formula"]] = row
+            count.update(correction_features(Counter(row["species"])).keys())
+    return list(chosen.values())
+
+
 def energy_function(potential: str) -> Callable[[Structure], float]:
     """Return structure -> potential energy, eV per cell, energies only (no force backward for SevenNet)."""
     if potential.startswith("7net"):
@@ -115,18 +141,17 @@ def _sevennet_energy(potential: str) -> Callable[[Structure], float]:
     return energy
 
 
-def compute(potential: str, limit: int) -> None:
+def compute(potential: str, rows: list[dict[str, Any]], prefix: str = "") -> None:
     """Fill .work/reference/static_<potential>/ shard by shard; existing shards are kept."""
     import torch
 
     torch.set_num_threads(1)
     folder = WORK / f"static_{potential}"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = choose(labelled_rows(), limit)
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     energy = energy_function(potential)
     for start in range(0, len(rows), SHARD):
-        path = folder / f"{start:05d}.json"
+        path = folder / f"{prefix}{start:05d}.json"
         if path.exists():
             continue
         began = time.time()
@@ -160,5 +185,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("potential")
     parser.add_argument("--limit", type=int, default=900)
+    parser.add_argument("--broad", type=int, default=0)
     arguments = parser.parse_args()
-    compute(arguments.potential, arguments.limit)
+    if arguments.broad:
+        compute(arguments.potential, choose_broad(arguments.broad), "broad_")
+    else:
+        compute(arguments.potential, choose(labelled_rows(), arguments.limit))
