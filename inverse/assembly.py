@@ -228,7 +228,7 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
 
 
 def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
-    """Return formula -> formation energy of the hull of the other known phases there, eV/atom."""
+    """Return formula -> formation energy of the hull of known phases there, eV/atom."""
     return hull.below
 
 

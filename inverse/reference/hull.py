@@ -68,15 +68,18 @@ class ReferenceHull:
         return self._supported
 
     def energy_above_hull(
-        self, formula: str | Composition, formation_energy_per_atom: float, *, exclude_itself: bool = True
+        self, formula: str | Composition, formation_energy_per_atom: float, *, exclude_itself: bool = False
     ) -> HullEnergy:
-        """Return the distance to the hull of the other phases, and the phases it would decompose into.
+        """Return the distance to the hull of known phases, and the phases it would decompose into.
+
+        A polymorph of a known compound is measured against the lowest known one: the table does not tell
+        which of its phases a candidate is, and without that entry nearly any polymorph of BN would be stable.
 
         Args:
             formula: of the candidate; any spelling.
             formation_energy_per_atom: eV/atom, on the scale of the reference.
-            exclude_itself: leave the known phases of the same formula out, so that a known stable phase has a
-                negative distance. False gives the distance to the hull of all known phases.
+            exclude_itself: leave the known phases of the same formula out, for a candidate that is sure to
+                be the known phase; a stable one has a negative distance then.
 
         Raises:
             UnsupportedElementError: an element has no reference phase; names it.
@@ -93,10 +96,12 @@ class ReferenceHull:
         shares = {str(names[i]): float(weights[i]) for i in np.argsort(-weights) if weights[i] > _TOLERANCE}
         return HullEnergy(float(formation_energy_per_atom - energy), shares)
 
-    def below(self, formula: str | Composition) -> float:
+    def below(self, formula: str | Composition, *, exclude_itself: bool = False) -> float:
         """Return the hull's formation energy at a composition, eV/atom; fast for many compositions.
 
-        The composition itself is left out of the hull when it is a known phase, as in `energy_above_hull`.
+        Args:
+            formula: any spelling.
+            exclude_itself: as in `energy_above_hull`.
 
         Raises:
             UnsupportedElementError: an element has no reference phase; names it.
@@ -105,8 +110,9 @@ class ReferenceHull:
         system = self._system(composition)
         target = np.array([composition.get_atomic_fraction(e) for e in system.elements])
         is_itself = np.abs(system.fractions - target).max(axis=1) <= _TOLERANCE
-        if len(target) == 1 or is_itself.any():
-            return -self.energy_above_hull(composition, 0.0).energy_above_hull
+        if len(target) == 1 or (exclude_itself and is_itself.any()):
+            outside = self.energy_above_hull(composition, 0.0, exclude_itself=exclude_itself)
+            return -outside.energy_above_hull
         if system.elements not in self._planes:
             self._planes[system.elements] = _lower_planes(system.fractions, system.energies)
         planes = self._planes[system.elements]

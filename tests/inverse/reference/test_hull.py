@@ -31,7 +31,7 @@ def test_distance_and_products_agree_with_pymatgen(hull, formula, energy):
     composition = Composition(formula)
     elements = tuple(sorted(e.symbol for e in composition.elements))
     diagram = phase_diagram(hull, elements, without=composition.reduced_formula)
-    found = hull.energy_above_hull(formula, energy)
+    found = hull.energy_above_hull(formula, energy, exclude_itself=True)
     reference = diagram.get_hull_energy_per_atom(composition)
     assert found.energy_above_hull == pytest.approx(energy - reference, abs=1e-6)
     products = {e.composition.reduced_formula for e in diagram.get_decomposition(composition)}
@@ -43,11 +43,19 @@ def test_the_candidate_itself_is_left_out_whatever_its_spelling(hull):
     phase = hull.phases.phase("TiB2")
     assert phase is not None
     energy = phase.formation_energy_per_atom
-    outside = hull.energy_above_hull("B4Ti2", energy)
+    outside = hull.energy_above_hull("B4Ti2", energy, exclude_itself=True)
     assert outside.energy_above_hull < -0.05
     assert "TiB2" not in outside.decomposition
-    itself = hull.energy_above_hull("TiB2", energy, exclude_itself=False)
+    itself = hull.energy_above_hull("TiB2", energy)
     assert itself == HullEnergy(pytest.approx(0.0, abs=1e-9), {"TiB2": pytest.approx(1.0)})
+
+
+def test_a_bad_polymorph_of_a_known_compound_is_not_stable(hull):
+    for formula in ("BN", "AlN", "TiC", "WC"):
+        known = hull.phases.phase(formula).formation_energy_per_atom
+        assert hull(formula, known + 0.2) == pytest.approx(0.2, abs=0.05)
+        assert hull.below(formula) == pytest.approx(known, abs=0.05)
+        assert hull.below(formula, exclude_itself=True) > hull.below(formula) + 0.1
 
 
 def test_elements_stand_at_zero(hull):
