@@ -99,6 +99,9 @@ def verification_to_record(verification: Verification) -> dict[str, Any]:
         "converged": bool(verification.converged),
         "reason": verification.reason,
         "values": {name: _verified_to_record(value) for name, value in verification.values.items()},
+        "second_opinion": {
+            name: _verified_to_record(value) for name, value in verification.second_opinion.items()
+        },
         "flags": list(verification.flags),
         "is_stable": None if verification.is_stable is None else bool(verification.is_stable),
         "structure": None if structure is None else structure_to_record(structure),
@@ -120,6 +123,10 @@ def verification_from_record(record: Mapping[str, Any]) -> Verification:
             converged=record["converged"],
             reason=record.get("reason", ""),
             values={name: _verified_from_record(value) for name, value in record["values"].items()},
+            second_opinion={
+                name: _verified_from_record(value)
+                for name, value in (record.get("second_opinion") or {}).items()
+            },
             flags=tuple(record.get("flags", ())),
             is_stable=record.get("is_stable"),
             structure=None if structure is None else structure_from_record(structure),

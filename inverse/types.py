@@ -158,6 +158,7 @@ class Verification:
         reason: why not converged, "" otherwise.
         values: by property name.
         flags: named warnings ("amplitude_dependent", "unstable_mode", ...).
+        second_opinion: another potential's values of what was shortlisted; they decide no hit.
         is_stable: Born stability (positive definite tensor, no unstable coupled mode); None when unknown.
         structure: relaxed by the energy judge; None when relaxation failed.
         ladder: stages with their results.
@@ -173,6 +174,7 @@ class Verification:
     structure: Structure | None = None
     ladder: tuple[Stage, ...] = ()
     seconds: float = 0.0
+    second_opinion: Mapping[str, VerifiedValue] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True)

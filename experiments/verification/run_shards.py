@@ -27,7 +27,7 @@ def ask(row: dict, store: VerificationStore, passes: list[str]) -> None:
         return
     if "auto" in passes:
         energy_judge.tensor(relaxed.structure, only_bulk=True)
-        _own_cell_and_tensor("diep", relaxed.structure, store)
+        _own_cell_and_tensor("diep", relaxed.structure, store, relaxed.structure)
     if "repeated" in passes:
         _again("diep", relaxed.structure, store)
     if "referee" in passes:
@@ -44,11 +44,13 @@ def _again(name: str, relaxed: Structure, store: VerificationStore) -> None:
         Judge(name, store=store, reuse=False).tensor(own.structure)
 
 
-def _own_cell_and_tensor(name: str, structure: Structure, store: VerificationStore) -> None:
+def _own_cell_and_tensor(
+    name: str, structure: Structure, store: VerificationStore, otherwise: Structure | None = None
+) -> None:
     judge = Judge(name, store=store)
-    relaxed = judge.relax(structure)
-    if relaxed.structure is not None:
-        judge.tensor(relaxed.structure)
+    cell = judge.relax(structure).structure or otherwise
+    if cell is not None:
+        judge.tensor(cell)
 
 
 def main() -> None:

@@ -10,6 +10,18 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.constraints:run_constraints",
         "screened candidates under random constraint sets, judged again by a second implementation",
     ),
+    "verify-elasticity": (
+        "inverse.benchmarks.verify_elasticity:run_elasticity",
+        "the relaxed-ion tensor against ions relaxed in every strained cell, 100 crystals of all symmetries",
+    ),
+    "verify-speed": (
+        "inverse.benchmarks.verify_speed:run_speed",
+        "seconds of a tensor and of a whole verification against matcalc's, same core, same potential",
+    ),
+    "verify-scale": (
+        "inverse.benchmarks.verify_scale:run_verify_scale",
+        "the calibrated judges against DFT on formulas left out, from the verification store",
+    ),
 }
 """Name -> (module:function, what it measures). Modules are loaded when asked for."""
 

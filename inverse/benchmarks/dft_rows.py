@@ -13,6 +13,9 @@ MAX_ATOMS = 12
 STIFF = 250.0
 N_OTHERS = 250
 
+CONTRADICTED_BULK, CONTRADICTED_SHEAR = 1.2, 1.4
+"""Factors between two DFT values of one crystal beyond which one of them is wrong, or of another state."""
+
 
 def is_usable(row: dict[str, Any]) -> bool:
     """Return whether a row may be compared: full VRH moduli on the PBE scale, no failed calculation."""
@@ -53,3 +56,34 @@ def calibration_rows() -> list[dict[str, Any]]:
 def structure_of(row: dict[str, Any]) -> Structure:
     """Return the DFT structure of a row."""
     return Structure(Lattice(row["lattice"]), row["species"], row["frac_coords"])
+
+
+def contradicted_rows() -> frozenset[str]:
+    """Return the ids of rows whose K or G another DFT calculation of the same crystal contradicts.
+
+    The same formula and space group in any source of the shared file, equation-of-state fits marked good
+    included: K beyond a factor of 1.2, or G beyond 1.4. Looks at no judge.
+
+    Raises:
+        DataError: the shared structures are absent.
+    """
+    groups: dict[tuple[str, Any], list[dict[str, Any]]] = {}
+    for row in crystal_rows("elasticity"):
+        groups.setdefault((row["formula"], row["space_group"]), []).append(row)
+    found = set()
+    for members in groups.values():
+        for row in members:
+            if row["source"] in SOURCES and any(_contradicts(other, row) for other in members):
+                found.add(row["id"])
+    return frozenset(found)
+
+
+def _contradicts(other: dict[str, Any], row: dict[str, Any]) -> bool:
+    bulk = other.get("bulk_modulus_vrh")
+    if bulk is None and str(other.get("label")).endswith("good"):
+        bulk = other.get("bulk_modulus_eos")
+    pairs = (
+        (bulk, row.get("bulk_modulus_vrh"), CONTRADICTED_BULK),
+        (other.get("shear_modulus_vrh"), row.get("shear_modulus_vrh"), CONTRADICTED_SHEAR),
+    )
+    return any(a and b and max(a / b, b / a) > factor for a, b, factor in pairs)

@@ -3,20 +3,22 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from inverse.second_opinion import SECOND_DIFFERS, differences
 from inverse.types import Stage, Verification, VerifiedValue
 from inverse.verification.calibration import calibrated
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.potentials import available_potentials, check_potential
 from inverse.verification.protocol import FormationEnergy, HullEnergy
+from inverse.verification.readings import Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
-from surrogates.errors import EngineError, MissingExtraError
+from surrogates.errors import EngineError, MissingExtraError, VerificationError
 from surrogates.properties import (
     BULK_MODULUS,
     ENERGY_ABOVE_HULL,
@@ -29,8 +31,14 @@ from surrogates.protocol import Z90
 LOGGER = logging.getLogger(__name__)
 
 AUTO = "auto"
+REFEREE = "referee"
+"""Name of the panel that re-judges hits: K by the judge of G, G by the judge of K."""
+
 LARGEST_VOLUME_MISMATCH = 0.2
 """Relative difference of the judges' volumes beyond which they speak of different phases."""
+
+Bounds = Mapping[str, tuple[float, float]]
+"""Property name -> (lowest, highest) value; what has no value is not within."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Panel:
         shear: shear modulus and Born stability.
         prerelax_by: relaxes first, roughly; "" for none.
         has_energy: False when this potential's formation energies are not to be used.
+        second: gives the second opinion on what is shortlisted; "" for nobody.
     """
 
     name: str
@@ -52,11 +61,12 @@ class Panel:
     shear: str
     prerelax_by: str = ""
     has_energy: bool = True
+    second: str = ""
 
     @property
     def potentials(self) -> tuple[str, ...]:
         """Every potential the panel loads."""
-        named = (self.prerelax_by, self.energy, self.bulk, self.shear)
+        named = (self.prerelax_by, self.energy, self.bulk, self.shear, self.second)
         return tuple(dict.fromkeys(n for n in named if n))
 
 
@@ -65,7 +75,7 @@ def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
 
     Args:
         potential: "auto" or a potential's name.
-        referee: with "auto", the second opinion: K by diep, G by 7net-l3i5.
+        referee: with "auto", the roles of K and G exchanged: K by diep, G by 7net-l3i5.
 
     Raises:
         UnknownNameError: no such potential, module or factory.
@@ -79,9 +89,9 @@ def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
     if referee and not has_sevenn:
         raise MissingExtraError("the referee needs 7net-l3i5: pip install 'inverse-crystals[sevenn]'")
     if referee:
-        return Panel(AUTO, "7net-l3i5", "diep", "7net-l3i5", "7net-0")
+        return Panel(REFEREE, "7net-l3i5", "diep", "7net-l3i5", "7net-0")
     if has_sevenn:
-        return Panel(AUTO, "7net-l3i5", "7net-l3i5", "diep", "7net-0")
+        return Panel(AUTO, "7net-l3i5", "7net-l3i5", "diep", "7net-0", second="7net-0")
     return Panel(AUTO, "chgnet", "diep", "diep")
 
 
@@ -93,6 +103,7 @@ class _Case:
     stages: list[Stage] = field(default_factory=list)
     values: dict[str, VerifiedValue] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
+    second_opinion: dict[str, VerifiedValue] = field(default_factory=dict)
     structure: Structure | None = None
     is_stable: bool | None = None
     mark: float = field(default_factory=time.monotonic)
@@ -120,6 +131,7 @@ class LadderVerifier:
         formation_energy: FormationEnergy | None = None,
         hull_energy: HullEnergy | None = None,
         device: str = "auto",
+        shortlist: Bounds | None = None,
     ) -> None:
         """Seat the judges; weights are loaded at the first structure.
 
@@ -133,8 +145,9 @@ class LadderVerifier:
             formation_energy: None takes the packaged element energies.
             hull_energy: None takes the packaged reference hull.
             device: where the potentials compute: auto, cpu or cuda.
+            shortlist: what earns a second opinion ({}: everything that is finished); None asks for none.
         """
-        self.panel, self.potential = panel, panel.name
+        self.panel, self.potential, self.shortlist = panel, panel.name, shortlist
         self.settings = settings or JudgeSettings()
         self.seconds_limit, self.stop_above_hull = seconds_limit, stop_above_hull
         self._formation_energy, self._hull_energy = formation_energy, hull_energy
@@ -200,6 +213,7 @@ class LadderVerifier:
             reason=reason,
             values=dict(case.values),
             flags=tuple(case.flags),
+            second_opinion=dict(case.second_opinion),
             is_stable=case.is_stable,
             structure=case.structure,
             ladder=tuple(case.stages),
@@ -219,19 +233,28 @@ class LadderVerifier:
         tensors: dict[str, TensorVerdict] = {}
         for name in dict.fromkeys((self.panel.bulk, self.panel.shear)):
             if name not in cells:
-                own = self._relaxed(self._judges[name], relaxed.structure, case, deadline)
-                if own.structure is None:
-                    return own.reason
-                disagreement = phase_disagreement(relaxed.structure, own.structure)
+                cells[name] = self._own_cell(name, relaxed.structure, case, deadline)
+                disagreement = phase_disagreement(relaxed.structure, cells[name])
                 case.note("phase", not disagreement, disagreement)
                 if disagreement:
+                    case.flag("another_phase")
                     return f"judges disagree on the phase: {disagreement}"
-                cells[name] = own.structure
             tensors[name] = self._tensor(name, cells[name], case, deadline)
             if tensors[name].reason:
                 return tensors[name].reason
-        self._moduli(tensors, case)
+        self._moduli(tensors, cells, case)
+        self._ask_second(case, deadline)
         return ""
+
+    def _own_cell(self, name: str, structure: Structure, case: _Case, deadline: float) -> Structure:
+        """Return the cell relaxed by a judge, or the energy judge's own where its energy is not smooth."""
+        own = self._relaxed(self._judges[name], structure, case, deadline)
+        if own.structure is not None:
+            return own.structure
+        if time.monotonic() > deadline:
+            raise VerificationError(own.reason)
+        case.flag(f"not_relaxed_by_{name}")
+        return structure
 
     def _relaxed(self, judge: Judge, structure: Structure, case: _Case, deadline: float) -> RelaxationVerdict:
         verdict = judge.relax(structure, deadline)
@@ -276,28 +299,63 @@ class LadderVerifier:
     def _tensor(self, name: str, structure: Structure, case: _Case, deadline: float) -> TensorVerdict:
         only_bulk = name != self.panel.shear
         verdict = self._judges[name].tensor(structure, deadline, only_bulk)
-        case.flag(*verdict.flags)
+        read = read_shear(verdict)
+        flags, is_stable = read.flags, read.is_stable
+        if name == self.panel.bulk:
+            flags = tuple(dict.fromkeys((*verdict.flags, *flags))) if only_bulk else flags
+            is_stable = bool(verdict.is_stable) if only_bulk else is_stable
+        if verdict.reason:
+            is_stable, flags = False, ()
+        case.flag(*flags)
         stage = "bulk modulus" if only_bulk else "tensor"
-        case.note(
-            stage, not verdict.reason and bool(verdict.is_stable), verdict.reason or _remark(name, verdict)
-        )
-        if not only_bulk or verdict.is_stable is False:
-            case.is_stable = verdict.is_stable if case.is_stable is None else case.is_stable
+        remark = ", ".join(flags)
+        remark = f"{name}: {remark}" if remark else name
+        case.note(stage, is_stable, verdict.reason or remark)
+        if not verdict.reason and (not only_bulk or not is_stable) and case.is_stable is not False:
+            case.is_stable = is_stable
         return verdict
 
-    def _moduli(self, tensors: dict[str, TensorVerdict], case: _Case) -> None:
-        bulk, shear = tensors[self.panel.bulk], tensors[self.panel.shear]
-        asked = (
-            (BULK_MODULUS, bulk, bulk.bulk_modulus, bulk.bulk_amplitude),
-            (SHEAR_MODULUS, shear, shear.shear_modulus, shear.shear_amplitude),
-        )
-        for prop, verdict, raw, amplitude in asked:
-            if not (math.isfinite(raw) and raw > 0):
-                continue
-            digest = self.settings.digest
-            case.values[prop.name], known = calibrated(prop, verdict.potential, digest, raw, amplitude)
+    def _moduli(
+        self, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure], case: _Case
+    ) -> None:
+        names = (self.panel.bulk, self.panel.shear)
+        read = readings(*(tensors[name] for name in names), *(cells[name] for name in names))
+        case.flag(*read.doubts)
+        for prop, value, known in _calibrated_moduli(read, self.settings.digest):
+            case.values[prop.name] = value
             if not known:
                 case.flag("uncalibrated")
+
+    def _ask_second(self, case: _Case, deadline: float) -> None:
+        """Add the second opinion on what is shortlisted; it changes no value, a difference is flagged."""
+        name = self.panel.second
+        if not name or case.structure is None or not _is_within(case.values, self.shortlist):
+            return
+        own = self._judges[name].relax(case.structure, deadline)
+        tensor = None if own.structure is None else self._judges[name].tensor(own.structure, deadline)
+        if own.structure is None or tensor is None or tensor.reason:
+            case.note("second_opinion", None, own.reason or (tensor.reason if tensor is not None else ""))
+            return
+        read = readings(tensor, tensor, own.structure, own.structure)
+        for prop, value, _ in _calibrated_moduli(read, self.settings.digest):
+            case.second_opinion[prop.name] = value
+        found = differences(case.values, case.second_opinion)
+        if found:
+            case.flag(SECOND_DIFFERS)
+        case.note("second_opinion", not found, "; ".join([name, *found]))
+
+
+def _calibrated_moduli(read: Readings, settings: str) -> Iterator[tuple[Property, VerifiedValue, bool]]:
+    """Yield K and G on the DFT scale, and whether a calibration said so, where the raw value is positive."""
+    for prop, raw in ((BULK_MODULUS, read.bulk), (SHEAR_MODULUS, read.shear)):
+        if math.isfinite(raw) and raw > 0:
+            yield prop, *calibrated(prop, read, settings)
+
+
+def _is_within(values: Mapping[str, VerifiedValue], bounds: Bounds | None) -> bool:
+    if bounds is None:
+        return False
+    return all(name in values and low <= values[name].mean <= high for name, (low, high) in bounds.items())
 
 
 def phase_disagreement(first: Structure, second: Structure) -> str:
@@ -321,6 +379,7 @@ def load_verifier(
     stop_above_hull: float | None = None,
     referee: bool = False,
     device: str = "auto",
+    shortlist: Bounds | None = None,
 ) -> Any:
     """Return a StreamingVerifier: this process for `workers=0`, else a pool of that many processes.
 
@@ -331,8 +390,9 @@ def load_verifier(
         workers: processes beside this one.
         seconds_limit: wall time allowed for one structure.
         stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
-        referee: the second opinion instead: K by diep, G by 7net-l3i5.
+        referee: the referee instead: K by diep, G by 7net-l3i5.
         device: where the potentials compute: auto (a GPU where there is one), cpu or cuda.
+        shortlist: what earns a second opinion ({}: everything that is finished); None asks for none.
 
     Raises:
         UnknownNameError: no such potential, module or factory; names the nearest.
@@ -346,7 +406,7 @@ def load_verifier(
         path = str(store.path) if isinstance(store, VerificationStore) else store
         if path != "":
             VerificationStore(path).close()
-        plan = WorkerPlan(potential, reuse, path, seconds_limit, stop_above_hull, referee, device)
+        plan = WorkerPlan(potential, reuse, path, seconds_limit, stop_above_hull, referee, device, shortlist)
         return VerifierPool(plan, workers)
     opened = store if isinstance(store, VerificationStore) else None
     if opened is None and store != "":
@@ -358,6 +418,7 @@ def load_verifier(
         seconds_limit=seconds_limit,
         stop_above_hull=stop_above_hull,
         device=device,
+        shortlist=shortlist,
     )
 
 
@@ -372,8 +433,3 @@ def _energy_value(prop: Property, mean: float, error: float, raw: float, potenti
         potential=potential,
         unit=prop.unit,
     )
-
-
-def _remark(name: str, verdict: TensorVerdict) -> str:
-    found = ", ".join(verdict.flags)
-    return f"{name}: {found}" if found else name

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -48,6 +48,7 @@ class WorkerPlan:
     stop_above_hull: float | None = None
     referee: bool = False
     device: str = "auto"
+    shortlist: Mapping[str, tuple[float, float]] | None = None
 
 
 class _Worker:
@@ -96,7 +97,7 @@ class VerifierPool:
             plan: what each worker builds.
             n_workers: None is one per core, as many as the memory holds.
         """
-        self.plan, self.potential = plan, plan.potential
+        self.plan, self.potential = plan, "referee" if plan.referee else plan.potential
         self.n_workers = n_workers or default_workers()
         self._workers: list[_Worker] = []
         self._failed_starts = 0
@@ -256,6 +257,7 @@ def _verifier(plan: WorkerPlan) -> Any:
         stop_above_hull=plan.stop_above_hull,
         referee=plan.referee,
         device=plan.device,
+        shortlist=plan.shortlist,
     )
     for name in verifier.panel.potentials:
         load_potential(name, plan.device)

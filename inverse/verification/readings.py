@@ -1,0 +1,180 @@
+"""What the judges measured on one crystal, each on its own scale, and which of it to doubt."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+
+from inverse.verification.judge import TensorVerdict
+from surrogates import elasticity
+
+KINKED = frozenset({"diep"})
+"""Potentials whose energy has a term linear in |strain| at ideal crystals: stiffness goes as a + b / strain.
+
+Twice the tensor at twice the strain minus the tensor at the strain itself is free of b. Measured against DFT
+in experiments/LOG.md (part 2, scale).
+"""
+
+ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("oxide", frozenset({"O"})),
+    ("halide", frozenset({"F", "Cl", "Br", "I"})),
+    ("nitride", frozenset({"N"})),
+    ("carbide", frozenset({"C"})),
+    ("boride", frozenset({"B"})),
+    ("hydride", frozenset({"H"})),
+    ("chalcogenide", frozenset({"S", "Se", "Te"})),
+    ("pnictide", frozenset({"P", "As", "Sb", "Si", "Ge"})),
+)
+"""Anion classes in order: the first that a crystal has an element of; silicides count as pnictides."""
+
+OPEN_SHELLS = frozenset({"Cr", "Mn", "Fe", "Co", "Ni", "U", "Np", "Pu"})
+"""Elements whose moments DFT and potentials often place differently."""
+
+LARGER_BY_SHEAR_JUDGE = 1.005
+"""Ratio of volumes, shear over energy judge, beyond which open shells are doubted (median 0.982)."""
+
+BULK_CHANGE = 0.03
+"""Relative change of K between the two strain sizes beyond which K is doubted."""
+
+SHEAR_CHANGE = 0.05
+"""Relative change of G between the two strain sizes that is flagged as amplitude-dependent."""
+
+UNSURE = 0.3
+"""Relative change of G where only one of the two tensors is positive definite."""
+
+UNSTABLE_MODE = -0.5
+"""eV/Å²; the kink also falsifies force constants, by up to its slope over the displacement (0.4 seen)."""
+
+_JUDGED = ("unstable_tensor", "unstable_mode", "amplitude_dependent")
+
+MAGNETIC_COLLAPSE = "magnetic_collapse"
+BULK_AMPLITUDE = "bulk_amplitude_dependent"
+DOUBTS = (MAGNETIC_COLLAPSE, BULK_AMPLITUDE)
+"""Flags that set K aside from the stated errors: its error is stated apart and is larger."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Raw moduli of one crystal; NaN where nobody measured.
+
+    Attributes:
+        bulk: K, GPa.
+        shear: G, GPa.
+        bulk_by: potential that measured K; "" for nobody.
+        shear_by: potential that measured G.
+        bulk_change: difference of K at the two strain sizes, GPa.
+        shear_change: the same of G.
+        anion: class of `anion_class`.
+        doubts: names from `DOUBTS`.
+    """
+
+    bulk: float = math.nan
+    shear: float = math.nan
+    bulk_by: str = ""
+    shear_by: str = ""
+    bulk_change: float = math.nan
+    shear_change: float = math.nan
+    anion: str = "none"
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShearReading:
+    """How a tensor is read.
+
+    Attributes:
+        shear: G, GPa; NaN when unstable.
+        change: of G with the size of the strain, GPa.
+        is_stable: positive definite, and no mode that couples to strain is unstable.
+        flags: unstable_tensor, unstable_mode, amplitude_dependent, soft_mode_dropped.
+    """
+
+    shear: float
+    change: float
+    is_stable: bool
+    flags: tuple[str, ...] = ()
+
+
+def readings(
+    bulk: TensorVerdict, shear: TensorVerdict, bulk_cell: Structure, shear_cell: Structure
+) -> Readings:
+    """Return what counts of two judges' tensors; they may be one and the same.
+
+    Nothing of the shear judge's K, and nothing of the bulk judge's G, enters.
+
+    Args:
+        bulk: by the judge of K.
+        shear: by the judge of G.
+        bulk_cell: relaxed by the energy judge.
+        shear_cell: relaxed by the judge of G.
+    """
+    read = read_shear(shear)
+    bulk_value = bulk.bulk_modulus
+    change = bulk.bulk_amplitude
+    doubts = []
+    ratio = (shear_cell.volume / len(shear_cell)) / (bulk_cell.volume / len(bulk_cell))
+    symbols = {site.specie.symbol for site in bulk_cell}
+    if symbols & OPEN_SHELLS and ratio > LARGER_BY_SHEAR_JUDGE:
+        doubts.append(MAGNETIC_COLLAPSE)
+    if math.isfinite(change) and change > BULK_CHANGE * bulk_value:
+        doubts.append(BULK_AMPLITUDE)
+    return Readings(
+        bulk=bulk_value,
+        shear=read.shear,
+        bulk_by=bulk.potential,
+        shear_by=shear.potential,
+        bulk_change=change,
+        shear_change=read.change,
+        anion=anion_class(bulk_cell),
+        doubts=tuple(doubts),
+    )
+
+
+def read_shear(verdict: TensorVerdict) -> ShearReading:
+    """Return G and stability of a tensor: as it stands, or free of the kink for potentials that have one.
+
+    Where the tensor without the kink is not positive definite but the one at the larger strain is, that one
+    counts. Flags say nothing of the tensor's K.
+    """
+    has_two = bool(verdict.relaxed) and bool(verdict.repeated)
+    others = tuple(flag for flag in verdict.flags if flag not in _JUDGED)
+    if verdict.potential not in KINKED or not has_two:
+        stable = bool(verdict.is_stable) and math.isfinite(verdict.shear_modulus)
+        kept = tuple(flag for flag in verdict.flags if flag in ("unstable_tensor", "unstable_mode"))
+        return _read(verdict.shear_modulus, verdict.shear_amplitude, stable, (*others, *kept))
+    once, twice = (np.asarray(t, dtype=float) for t in (verdict.relaxed, verdict.repeated))
+    free, larger = hill_shear(2 * twice - once), hill_shear(twice)
+    shear = free if math.isfinite(free) else larger
+    change = abs(free - larger) if math.isfinite(free + larger) else UNSURE * shear
+    unstable = () if math.isfinite(shear) else ("unstable_tensor",)
+    if verdict.lowest_mode < UNSTABLE_MODE:
+        unstable = (*unstable, "unstable_mode")
+    return _read(shear if not unstable else math.nan, change, not unstable, (*others, *unstable))
+
+
+def _read(shear: float, change: float, is_stable: bool, flags: tuple[str, ...]) -> ShearReading:
+    if is_stable and math.isfinite(change) and change > SHEAR_CHANGE * shear:
+        flags = (*flags, "amplitude_dependent")
+    return ShearReading(shear, change, is_stable, flags)
+
+
+def hill_shear(stiffness: Sequence[Sequence[float]] | np.ndarray) -> float:
+    """Return the Hill shear modulus, GPa, of a (6, 6) stiffness; NaN when it is not positive definite."""
+    tensor = np.asarray(stiffness, dtype=float)
+    if not np.isfinite(tensor).all() or np.linalg.eigvalsh(tensor)[0] <= 0:
+        return math.nan
+    return float(elasticity.hill_shear_modulus(torch.as_tensor(tensor)[None]))
+
+
+def anion_class(structure: Structure) -> str:
+    """Return the anion class of a crystal, "none" for intermetallics and elements.
+
+    >>> from pymatgen.core import Lattice
+    >>> anion_class(Structure(Lattice.cubic(4.2), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
+    'carbide'
+    """
+    symbols = {site.specie.symbol for site in structure}
+    return next((name for name, members in ANIONS if symbols & members), "none")
