@@ -84,34 +84,35 @@ class Choice:
     taken_keys: set[tuple[str, str]]
     taken_systems: Counter[str]
 
-    def select(self, options: Sequence[Option], n: int, n_new: int, patience: int = 12) -> list[str]:
-        """Return at most n ids, at least `n_new` of class new as far as there are such options.
+    def select(self, options: Sequence[Option], n: int, n_new: int) -> list[str]:
+        """Return at most n ids, `n_new` of class new as far as there are such options; others fill up.
 
         Args:
             options: worth > 0 counts only.
             n: verifications to spend.
             n_new: how many are kept for class new.
-            patience: how many options per place are looked at before a quota is given up.
         """
         chosen: list[str] = []
-        counts = {True: 0, False: 0}
-        quota = {True: n, False: n - n_new}
+        others: list[tuple[Option, tuple[str, str]]] = []
+        n_other = 0
         pool = sorted((o for o in options if o.worth > 0), key=lambda o: (-o.worth, o.id))
-        looked = 0
         while pool and len(chosen) < n:
             best = max(pool, key=lambda o: (self._discounted(o), o.id))
             pool.remove(best)
             standing = self.standing(best.id)
-            looked += 1
             key = (best.chemical_system, standing.parent_prototype)
             if key in self.taken_keys:
                 continue
-            given_up = looked > patience * n
-            if counts[standing.is_new] >= quota[standing.is_new] and not given_up:
+            if not standing.is_new and n_other >= n - n_new:
+                others.append((best, key))
                 continue
-            counts[standing.is_new] += 1
+            n_other += not standing.is_new
             chosen.append(best.id)
-            self.take(best.chemical_system, standing.parent_prototype)
+            self.take(*key)
+        for option, key in others:
+            if len(chosen) < n and key not in self.taken_keys:
+                chosen.append(option.id)
+                self.take(*key)
         return chosen
 
     def take(self, chemical_system: str, parent_prototype: str) -> None:

@@ -287,10 +287,8 @@ class Campaign:
         return max(1, min(max(STEP, min(64, budget // 20)), budget - self.n_started))
 
     def _n_new(self, n: int) -> int:
-        constraints = self.config.constraints
-        if constraints.novelty == "any":
-            return round(EXPLORE_SHARE * n)
-        return 0 if constraints.derivatives else n
+        """Return how many of n places class new is given; a wish for novelty is the screen's affair."""
+        return round(EXPLORE_SHARE * n) if self.config.constraints.novelty == "any" else 0
 
     def _why_end(self) -> str:
         if self.stop.is_set():

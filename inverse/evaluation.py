@@ -137,7 +137,8 @@ class Evaluator:
             hull_energies: (C,) eV/atom, the hull below each composition; NaN where unknown.
         """
         self._count[0] += crystals.n_crystals
-        asked = [p for p in self._surrogate.properties if p in self._needed()]
+        # a surrogate knows density and volume of the cell as proposed; what counts is the relaxed one
+        asked = [p for p in self._surrogate.properties if p in self._needed() and p not in GEOMETRIC]
         known = dict(self._surrogate.predict(crystals, asked))
         if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:
             known[ENERGY_ABOVE_HULL] = _above_hull(known[FORMATION_ENERGY], hull_energies)

@@ -207,7 +207,9 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
     verified = candidate.verification.values.get(name) if candidate.verification is not None else None
     for value in (candidate.predictions.get(name), verified):
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
-            pairs.append((value.mean, max(value.std, 1e-6)))
+            is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict
+            if not is_sure or value is verified or verified is None:
+                pairs.append((value.mean, max(value.std, 1e-6)))
     if verified is None and not is_predicted_only(name):
         return math.nan, math.nan
     if not pairs:

@@ -42,9 +42,10 @@ def test_quota_of_new_ones() -> None:
     assert sum(i.startswith("n") for i in chosen) == 4
 
 
-def test_quota_is_given_up_when_there_are_none() -> None:
-    options = [option(f"k{k:02d}", 0.9) for k in range(40)]
-    assert len(choice().select(options, 2, 1, patience=3)) == 2
+def test_places_kept_for_class_new_are_filled_when_there_is_nothing_new() -> None:
+    options = [option(f"k{k:02d}", 0.9 - 0.01 * k) for k in range(40)]
+    assert choice().select(options, 4, 4) == ["k00", "k01", "k02", "k03"]
+    assert choice({"k30": True}).select(options, 4, 2) == ["k00", "k01", "k30", "k02"]
 
 
 def test_worth_of_what_is_not_finite_or_out_of_domain() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.objective import Objective
-from inverse.ranking import Kinship, judged, pareto_front, with_duplicates
+from inverse.ranking import Kinship, judged, pareto_front, probability_after, with_duplicates
 from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
 from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 
@@ -80,6 +80,17 @@ def test_soft_targets_decide_among_equals() -> None:
     light = Objective([*WANTED.targets, Target(DENSITY, minimise=True)])
     heavy = Objective([*WANTED.targets, Target(DENSITY, maximise=True)])
     assert (decide(verdict(), light).score or 0) < (decide(verdict(), heavy).score or 0)
+
+
+def test_a_prediction_without_error_of_its_own_does_not_overrule_the_verdict() -> None:
+    plain = decide(verdict(), Objective([Target(DENSITY, maximum=16.0)]))
+    assert plain.verification is not None
+    value = plain.verification.values["density"]
+    wanted = Objective([Target(DENSITY, maximum=value.mean - value.std)])
+    low = value.mean - 3 * value.std
+    sure = replace(plain, predictions={"density": PredictedValue(low, 0.0, low, low)})
+    stable = 0.977  # P(at most 0.1 eV/atom above the hull)
+    assert probability_after(sure, wanted) == pytest.approx(0.159 * stable, abs=0.005)
 
 
 def test_one_hit_per_system_and_prototype() -> None:
