@@ -1,4 +1,4 @@
-"""The run folder: lock, config, journal (SQLite, one transaction a step), ASE database, manifest, CIFs.
+"""The run folder: lock, config, copies of its inputs, journal, ASE database, manifest, CIFs.
 
 The journal `campaign.db` is the truth; `candidates.db` (ASE), `candidates.csv`, `cifs/` and `manifest.json`
 are written from it and replaced as a whole, so that a kill leaves the old file or the new one.
@@ -8,47 +8,25 @@ import errno
 import json
 import logging
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 from inverse.inputs import carry, forget_carried
-from inverse.records import (
-    candidate_from_record,
-    candidate_to_record,
-    plain,
-    verification_from_record,
-    verification_to_record,
-)
-from inverse.types import Candidate, Status, Verification
+from inverse.journal import FORMAT, Journal, has_begun
+from inverse.records import candidate_to_record, plain
+from inverse.types import Candidate, Status
 from surrogates.errors import RunFolderError
 
-FORMAT = 1
-"""Version of the journal's tables."""
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, done INTEGER NOT NULL, notes TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS candidates
-  (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, record TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS verifications (id TEXT PRIMARY KEY, record TEXT NOT NULL);
-"""
-
-
-class RunFolder:
-    """One run's files; writing needs the lock, reading does not.
-
-    Attributes:
-        path: the folder.
-    """
+class RunFolder(Journal):
+    """One run's files, its journal among them; writing needs the lock, reading does not."""
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._lock: Any = None
-        self._journal: sqlite3.Connection | None = None
 
     # -- life cycle ------------------------------------------------------------------------------------------
 
@@ -108,7 +86,7 @@ class RunFolder:
         """Remove what a kill within `create` left behind; touches nothing of a run that began."""
         journal, config = Path(path) / "campaign.db", Path(path) / "config.yaml"
         if journal.exists():
-            if _has_begun(journal):
+            if has_begun(journal):
                 return
             for name in ("campaign.db", "campaign.db-wal", "campaign.db-shm"):
                 (Path(path) / name).unlink(missing_ok=True)
@@ -151,16 +129,13 @@ class RunFolder:
         folder = cls(path)
         folder._require_journal()
         with folder._named_errors("read"):
-            uri = f"file:{folder.path / 'campaign.db'}?mode=ro"
-            folder._journal = sqlite3.connect(uri, uri=True, timeout=20)
+            folder._open_for_reading()
             folder._check_format()
         return folder
 
     def close(self) -> None:
         """Close the journal and give the lock back; safe to call twice."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+        super().close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -172,81 +147,6 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # -- meta ------------------------------------------------------------------------------------------------
-
-    def meta(self, key: str, default: Any = None) -> Any:
-        """Return a stored value."""
-        row = self._query("SELECT value FROM meta WHERE key = ?", (key,))
-        return json.loads(row[0][0]) if row else default
-
-    def set_meta(self, key: str, value: Any) -> None:
-        """Store a JSON-able value."""
-        with self._transaction() as journal:
-            journal.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(plain(value))))
-
-    # -- steps -----------------------------------------------------------------------------------------------
-
-    def steps(self) -> list[tuple[int, bool, dict[str, Any]]]:
-        """Return (step, done, notes) in order."""
-        rows = self._query("SELECT step, done, notes FROM steps ORDER BY step")
-        return [(step, bool(done), json.loads(notes)) for step, done, notes in rows]
-
-    def write_step(
-        self, step: int, candidates: Sequence[Candidate], chosen: Sequence[str], notes: Mapping[str, Any]
-    ) -> None:
-        """Write a step before any verification: its candidates and which ids are to be verified."""
-        wanted = {identity: order for order, identity in enumerate(chosen, start=1)}
-        with self._transaction() as journal:
-            journal.execute("INSERT INTO steps VALUES (?, 0, ?)", (step, json.dumps(plain(notes))))
-            journal.executemany(
-                "INSERT INTO candidates VALUES (?, ?, ?, ?)",
-                [(c.id, step, wanted.get(c.id, 0), _dump(candidate_to_record(c))) for c in candidates],
-            )
-
-    def write_verification(self, identity: str, verification: Verification) -> None:
-        """Write one verdict the moment it is known."""
-        with self._transaction() as journal:
-            journal.execute(
-                "INSERT OR REPLACE INTO verifications VALUES (?, ?)",
-                (identity, _dump(verification_to_record(verification))),
-            )
-
-    def finish_step(self, step: int, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
-        """Replace the step's changed candidates and mark it done; one transaction."""
-        with self._transaction() as journal:
-            journal.executemany(
-                "UPDATE candidates SET record = ? WHERE id = ?",
-                [(_dump(candidate_to_record(c)), c.id) for c in candidates],
-            )
-            journal.execute(
-                "UPDATE steps SET done = 1, notes = ? WHERE step = ?",
-                (json.dumps(plain(notes)), step),
-            )
-
-    def update_candidates(self, candidates: Sequence[Candidate]) -> None:
-        """Replace candidates (rank, duplicates, score) in one transaction."""
-        with self._transaction() as journal:
-            journal.executemany(
-                "UPDATE candidates SET record = ? WHERE id = ?",
-                [(_dump(candidate_to_record(c)), c.id) for c in candidates],
-            )
-
-    def step_candidates(self, step: int) -> tuple[list[Candidate], list[str]]:
-        """Return a step's candidates in proposal order and the chosen ids in order of choice."""
-        rows = self._query("SELECT record, chosen, id FROM candidates WHERE step = ? ORDER BY id", (step,))
-        chosen = sorted((order, identity) for _, order, identity in rows if order)
-        return [candidate_from_record(json.loads(r[0])) for r in rows], [identity for _, identity in chosen]
-
-    def candidates(self) -> list[Candidate]:
-        """Return every candidate of the run, in proposal order."""
-        rows = self._query("SELECT record FROM candidates ORDER BY id")
-        return [candidate_from_record(json.loads(row[0])) for row in rows]
-
-    def verifications(self) -> dict[str, Verification]:
-        """Return the verdicts by candidate id, half-done steps included."""
-        rows = self._query("SELECT id, record FROM verifications")
-        return {identity: verification_from_record(json.loads(record)) for identity, record in rows}
 
     # -- what is written from the journal --------------------------------------------------------------------
 
@@ -316,53 +216,6 @@ class RunFolder:
                 f"{self.path}: another process is writing this run; wait or stop it"
             ) from None
 
-    def _open_journal(self) -> None:
-        journal = sqlite3.connect(self.path / "campaign.db", timeout=20)
-        journal.execute("PRAGMA journal_mode=WAL")
-        journal.execute("PRAGMA synchronous=NORMAL")
-        journal.executescript(_TABLES)
-        self._journal = journal
-
-    def _check_format(self) -> None:
-        if self._query("PRAGMA quick_check")[0][0] != "ok":
-            raise sqlite3.DatabaseError("quick_check failed")
-        if self.meta("format") != FORMAT:
-            raise RunFolderError(f"{self.path}: campaign.db has format {self.meta('format')}, not {FORMAT}")
-
-    @contextmanager
-    def _named_errors(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise RunFolderError(
-                f"{self.path}: cannot {verb}, campaign.db is damaged or the disk is full ({error}); "
-                "the other files are as they were"
-            ) from None
-        except OSError as error:
-            raise RunFolderError(f"{self.path}: cannot {verb}: {error.strerror or error}") from None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if self._journal is None:
-            raise RunFolderError(f"{self.path}: is closed")
-        with self._named_errors("write"), self._journal:
-            yield self._journal
-
-    def _query(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        if self._journal is None:
-            raise RunFolderError(f"{self.path}: is closed")
-        with self._named_errors("read"):
-            return self._journal.execute(sql, arguments).fetchall()
-
-
-def _has_begun(journal: Path) -> bool:
-    """Return whether a journal belongs to a run; one that cannot be read may."""
-    try:
-        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=20)) as connection:
-            return bool(connection.execute("SELECT 1 FROM meta WHERE key = 'config_hash'").fetchall())
-    except sqlite3.DatabaseError as error:
-        return "no such table" not in str(error)
-
 
 def read_candidates(run_folder: Path) -> list[Candidate]:
     """Return every candidate of a run folder in proposal order; needs no lock.
@@ -383,10 +236,6 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
-
-
-def _dump(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 
 def _ase_row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]:

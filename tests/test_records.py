@@ -67,6 +67,7 @@ candidates = st.builds(
     hit_class=st.none() | st.sampled_from(HitClass),
     derivative_of=text,
     nearest_known=text,
+    vacancy_of=text,
     duplicate_of=text,
     parent_prototype=text,
     score=st.none() | finite,

@@ -2,17 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 import torch
 from pymatgen.core import Structure
 
 from inverse.proposers.building import built, scaled, shapes_of, skeleton
-from inverse.proposers.compositions import RankedComposition, ranked_compositions
+from inverse.proposers.compositions import ranked_compositions
 from inverse.proposers.descent import DescentSettings, relaxed
+from inverse.proposers.plans import Plan, planned
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
@@ -21,10 +21,6 @@ from surrogates.errors import EngineError, MissingExtraError
 from surrogates.symmetry import SymmetricCrystals
 
 LOGGER = logging.getLogger(__name__)
-
-
-OWN_TYPE = 200.0
-"""Familiarity of a structure type that is carried for the very formula."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +55,6 @@ class _Entry:
     history: dict[str, object]
     log_likelihood: float | None
     value: float
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A composition in a structure type."""
-
-    composition: RankedComposition
-    prototype: Prototype
-    elements: tuple[str, ...]
-    promise: float
 
 
 class Substitution:
@@ -149,7 +135,7 @@ class Substitution:
         LOGGER.info("substitution: %d of %d structures are sound", len(entries), len(plans))
         return self._refined(entries)
 
-    def _completed(self, plans: Sequence[_Plan], seed: int) -> list[_Entry]:
+    def _completed(self, plans: Sequence[Plan], seed: int) -> list[_Entry]:
         """Return plans as sound structures with their worth; the best shape of each plan is kept."""
         space = self._space
         shapes = [shapes_of(p.prototype, p.elements, self._settings.shapes) for p in plans]
@@ -157,7 +143,7 @@ class Substitution:
         crystals = built(
             [shape for own in shapes for shape in own],
             [plans[k].elements for k in owners],
-            [_volume(plans[k]) for k in owners],
+            [plans[k].volume_per_atom for k in owners],
         )
         structures = crystals.to_structures() if owners else []
         structures, owners = self._with_decoded(plans, structures, owners, seed)
@@ -171,7 +157,7 @@ class Substitution:
         return list(best.values())
 
     def _with_decoded(
-        self, plans: Sequence[_Plan], structures: list[Structure], owners: list[int], seed: int
+        self, plans: Sequence[Plan], structures: list[Structure], owners: list[int], seed: int
     ) -> tuple[list[Structure], list[int]]:
         """Add what the decoder makes of types without a learned shape, the most promising plans first."""
         decoder = self._space.decoder
@@ -219,52 +205,7 @@ class Substitution:
         return sorted([*head, *entries[settings.n_relaxed :]], key=lambda e: -e.value)
 
 
-def planned(
-    compositions: Sequence[RankedComposition],
-    prototypes: Sequence[Prototype],
-    per_composition: int,
-    n_atoms: tuple[int, int],
-    types_of: Callable[[str], frozenset[str]],
-) -> Iterator[_Plan]:
-    """Yield the structure types tried for each composition: its own known ones, then the most familiar."""
-    by_pattern: dict[tuple[int, ...], list[Prototype]] = {}
-    for prototype in prototypes:
-        if n_atoms[0] <= prototype.n_atoms <= n_atoms[1]:
-            by_pattern.setdefault(prototype.stoichiometry, []).append(prototype)
-    for composition in compositions:
-        pattern = tuple(sorted(composition.amounts.values()))
-        options = []
-        own = types_of(composition.formula) if composition.is_known else frozenset()
-        for prototype in by_pattern.get(pattern, []):
-            for elements in assignments(composition, prototype):
-                familiarity = prototype.familiarity(elements) + (OWN_TYPE if prototype.text in own else 0.0)
-                options.append((familiarity, prototype.text, elements, prototype))
-        options.sort(key=lambda o: (-o[0], o[1], o[2]))
-        total = sum(o[0] for o in options) or 1.0
-        for familiarity, _, elements, prototype in options[:per_composition]:
-            promise = composition.worth * (0.2 + 0.8 * (familiarity / total) ** 0.5)
-            yield _Plan(composition, prototype, elements, promise)
-
-
-def assignments(composition: RankedComposition, prototype: Prototype) -> list[tuple[str, ...]]:
-    """Return every way of putting the composition's elements on the labels of a structure type."""
-    scale, rest = divmod(sum(prototype.counts), sum(composition.amounts.values()))
-    if rest:
-        return []
-    wanted = {e: a * scale for e, a in composition.amounts.items()}
-    return [
-        order
-        for order in permutations(sorted(wanted))
-        if all(wanted[e] == count for e, count in zip(order, prototype.counts))
-    ]
-
-
-def _volume(plan: _Plan) -> float:
-    volume = plan.composition.volume_per_atom
-    return volume if np.isfinite(volume) else 15.0
-
-
-def _history(plan: _Plan) -> dict[str, object]:
+def _history(plan: Plan) -> dict[str, object]:
     return {
         "template": plan.prototype.text,
         "elements": list(plan.elements),

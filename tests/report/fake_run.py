@@ -162,6 +162,7 @@ def candidate(k: int, status: str, can_hit: bool = True) -> Candidate:
         probability_after=probability,
         hit_class=list(HitClass)[k % 3],
         derivative_of="WC" if k % 3 == 1 else "",
+        vacancy_of="TiC" if k % 3 == 2 else "",
         nearest_known="WC (mp-1894, P-6m2)",
         duplicate_of=duplicate,
         parent_prototype="P-6m2|1 a -6m2 X|1 d -6m2 Y",

@@ -104,6 +104,7 @@ def test_page_says_what_must_be_said(folder: Path) -> None:
         "0 K",
         "judges disagree on the phase",
         "amplitude dependent",
+        "ordered vacancies of TiC",
     ):
         assert words in text, words
     for candidate in run.candidates:

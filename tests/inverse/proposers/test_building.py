@@ -8,8 +8,8 @@ from inverse.config import CampaignConfig
 from inverse.proposers.building import built, packaged_geometries, shapes_of
 from inverse.proposers.compositions import RankedComposition, ranked_compositions, stoichiometry
 from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
+from inverse.proposers.plans import assignments, planned
 from inverse.proposers.prototypes import Prototype, prototypes
-from inverse.proposers.substitution import assignments, planned
 from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
 

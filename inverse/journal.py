@@ -1,0 +1,181 @@
+"""The journal of a run: candidates, verdicts and steps in SQLite, one transaction a step; it is the truth."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from inverse.records import (
+    candidate_from_record,
+    candidate_to_record,
+    plain,
+    verification_from_record,
+    verification_to_record,
+)
+from inverse.types import Candidate, Verification
+from surrogates.errors import RunFolderError
+
+NAME = "campaign.db"
+"""Of the file in a run folder."""
+
+FORMAT = 1
+"""Version of the journal's tables."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, done INTEGER NOT NULL, notes TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS candidates
+  (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS verifications (id TEXT PRIMARY KEY, record TEXT NOT NULL);
+"""
+
+
+class Journal:
+    """One run's journal; opened for writing by whoever holds the folder's lock, for reading by anybody.
+
+    Attributes:
+        path: the run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._journal: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    # -- meta ------------------------------------------------------------------------------------------------
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return a stored value."""
+        row = self._query("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(row[0][0]) if row else default
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Store a JSON-able value."""
+        with self._transaction() as journal:
+            journal.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(plain(value))))
+
+    # -- steps -----------------------------------------------------------------------------------------------
+
+    def steps(self) -> list[tuple[int, bool, dict[str, Any]]]:
+        """Return (step, done, notes) in order."""
+        rows = self._query("SELECT step, done, notes FROM steps ORDER BY step")
+        return [(step, bool(done), json.loads(notes)) for step, done, notes in rows]
+
+    def write_step(
+        self, step: int, candidates: Sequence[Candidate], chosen: Sequence[str], notes: Mapping[str, Any]
+    ) -> None:
+        """Write a step before any verification: its candidates and which ids are to be verified."""
+        wanted = {identity: order for order, identity in enumerate(chosen, start=1)}
+        with self._transaction() as journal:
+            journal.execute("INSERT INTO steps VALUES (?, 0, ?)", (step, json.dumps(plain(notes))))
+            journal.executemany(
+                "INSERT INTO candidates VALUES (?, ?, ?, ?)",
+                [(c.id, step, wanted.get(c.id, 0), _dump(candidate_to_record(c))) for c in candidates],
+            )
+
+    def write_verification(self, identity: str, verification: Verification) -> None:
+        """Write one verdict the moment it is known."""
+        with self._transaction() as journal:
+            journal.execute(
+                "INSERT OR REPLACE INTO verifications VALUES (?, ?)",
+                (identity, _dump(verification_to_record(verification))),
+            )
+
+    def finish_step(self, step: int, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
+        """Replace the step's changed candidates and mark it done; one transaction."""
+        with self._transaction() as journal:
+            journal.executemany(
+                "UPDATE candidates SET record = ? WHERE id = ?",
+                [(_dump(candidate_to_record(c)), c.id) for c in candidates],
+            )
+            journal.execute(
+                "UPDATE steps SET done = 1, notes = ? WHERE step = ?",
+                (json.dumps(plain(notes)), step),
+            )
+
+    def update_candidates(self, candidates: Sequence[Candidate]) -> None:
+        """Replace candidates (rank, duplicates, score) in one transaction."""
+        with self._transaction() as journal:
+            journal.executemany(
+                "UPDATE candidates SET record = ? WHERE id = ?",
+                [(_dump(candidate_to_record(c)), c.id) for c in candidates],
+            )
+
+    def step_candidates(self, step: int) -> tuple[list[Candidate], list[str]]:
+        """Return a step's candidates in proposal order and the chosen ids in order of choice."""
+        rows = self._query("SELECT record, chosen, id FROM candidates WHERE step = ? ORDER BY id", (step,))
+        chosen = sorted((order, identity) for _, order, identity in rows if order)
+        return [candidate_from_record(json.loads(r[0])) for r in rows], [identity for _, identity in chosen]
+
+    def candidates(self) -> list[Candidate]:
+        """Return every candidate of the run, in proposal order."""
+        rows = self._query("SELECT record FROM candidates ORDER BY id")
+        return [candidate_from_record(json.loads(row[0])) for row in rows]
+
+    def verifications(self) -> dict[str, Verification]:
+        """Return the verdicts by candidate id, half-done steps included."""
+        rows = self._query("SELECT id, record FROM verifications")
+        return {identity: verification_from_record(json.loads(record)) for identity, record in rows}
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _open_journal(self) -> None:
+        journal = sqlite3.connect(self.path / NAME, timeout=20)
+        journal.execute("PRAGMA journal_mode=WAL")
+        journal.execute("PRAGMA synchronous=NORMAL")
+        journal.executescript(_TABLES)
+        self._journal = journal
+
+    def _check_format(self) -> None:
+        if self._query("PRAGMA quick_check")[0][0] != "ok":
+            raise sqlite3.DatabaseError("quick_check failed")
+        if self.meta("format") != FORMAT:
+            raise RunFolderError(f"{self.path}: campaign.db has format {self.meta('format')}, not {FORMAT}")
+
+    def _open_for_reading(self) -> None:
+        self._journal = sqlite3.connect(f"file:{self.path / NAME}?mode=ro", uri=True, timeout=20)
+
+    @contextmanager
+    def _named_errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise RunFolderError(
+                f"{self.path}: cannot {verb}, campaign.db is damaged or the disk is full ({error}); "
+                "the other files are as they were"
+            ) from None
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot {verb}: {error.strerror or error}") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._journal is None:
+            raise RunFolderError(f"{self.path}: is closed")
+        with self._named_errors("write"), self._journal:
+            yield self._journal
+
+    def _query(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        if self._journal is None:
+            raise RunFolderError(f"{self.path}: is closed")
+        with self._named_errors("read"):
+            return self._journal.execute(sql, arguments).fetchall()
+
+
+def has_begun(journal: Path) -> bool:
+    """Return whether a journal belongs to a run; one that cannot be read may."""
+    try:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=20)) as connection:
+            return bool(connection.execute("SELECT 1 FROM meta WHERE key = 'config_hash'").fetchall())
+    except sqlite3.DatabaseError as error:
+        return "no such table" not in str(error)
+
+
+def _dump(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
