@@ -1,7 +1,7 @@
-"""Verification queues that many short, resumable processes may drain: `python -m experiments.verification.queue`.
+"""Queues that several short, resumable processes drain: `python -m experiments.verification.queue NAME`.
 
-Every answer goes into the verification store (INVERSE_STORE) as it is known; what is there costs nothing, so a
-shard that was killed, or ran out of its seconds, goes on where it stopped.
+Every answer goes into the verification store (INVERSE_STORE) as it is known; what is there costs nothing, so
+a shard that was killed, or ran out of its seconds, goes on where it stopped.
 """
 
 import argparse
