@@ -1,20 +1,30 @@
 """The composition root: names in a config -> objects; the one module that names concrete classes."""
 
 import logging
-import time
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import LEAST_TRUST, STABLE_WITHIN, Standing
+from inverse.acquisition import STABLE_WITHIN
 from inverse.completion import CompletedSurrogate, JoinedCompositions
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
 from inverse.decoders import Condition, load_decoder
 from inverse.doctor import versions, weights
 from inverse.evaluation import Evaluator
+from inverse.familiarity import (
+    SECONDS_PER_VERIFICATION,
+    classifier_by_energy,
+    kinship,
+    known_formulas,
+    known_prototypes,
+    standing,
+    trust,
+    types_of,
+)
 from inverse.inputs import fingerprint, read_seeds
 from inverse.objective import Objective
 from inverse.parts import Parts
@@ -28,44 +38,31 @@ from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.lookup import Lookup
 from inverse.proposers.orderings import Orderings
 from inverse.proposers.protocol import Proposer
-from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.proposers.prototypes import Prototype
 from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
-from inverse.ranking import Kinship
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
-from inverse.reference.known import ORIGINS
-from inverse.reference.signatures import Cell, signature_text
-from inverse.reference.skeletons import anonymous
 from inverse.screening import Screen
 from inverse.types import HitClass
-from inverse.verification.energy_correction import corrected_potentials, formation_energy
-from inverse.verification.judge import Judge
 from inverse.verification.judges import load_verifier, panel_named
 from inverse.verification.potentials import limit_threads
-from inverse.verification.store import VerificationStore
 from surrogates.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
 from surrogates.protocol import CompositionSurrogate, Surrogate
 
 LOGGER = logging.getLogger("inverse.assembly")
 
-SECONDS_PER_VERIFICATION = 120.0
-"""Wall time after which one verification is given up and recorded as such."""
+JUDGED = frozenset({BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL})
+"""Properties of which judges give a value of their own."""
 
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
 
-TRUST_SYMPREC = 0.1
-"""Å, at which a proposed structure is compared with known types."""
-
 FIRST_SHARES = {"seeds": 0.5, "substitution": 0.5, "tpe": 0.1, "gradient": 0.12, "decoder": 0.12}
 """Success expected of each source of the hybrid before any verdict."""
-
-MOST_ELEMENTS = 4
-"""Elements of the largest structure types that substitution fills."""
 
 
 def assemble(config: CampaignConfig) -> Parts:
@@ -110,6 +107,8 @@ def assemble(config: CampaignConfig) -> Parts:
         seconds_limit=SECONDS_PER_VERIFICATION,
         stop_above_hull=_hopeless(objective),
         device=config.device,
+        shortlist=_shortlist(objective, config.verify.potential),
+        also=config.verify.also,
     )
     return Parts(
         surrogate=corrected,
@@ -119,8 +118,8 @@ def assemble(config: CampaignConfig) -> Parts:
         screening=screen.reason,
         rescreening=screen.relaxed_reason,
         classify=lambda s: kinship(classifier, s),
-        confirm=lambda s: kinship(_with_energy(known, hull, config), s),
-        preview=lambda s: _preview(classifier, s),
+        confirm=lambda s: kinship(classifier_by_energy(known, hull, config), s),
+        preview=lambda s: standing(classifier, s),
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
         description=description(config, shipped, space),
@@ -140,22 +139,6 @@ def load_structure_surrogate(device: str = "auto") -> Surrogate:
     if place.type == "cpu":
         return surrogate
     return PlacedSurrogate(surrogate.to(place), place)  # type: ignore[attr-defined]
-
-
-@lru_cache(maxsize=4)
-def known_prototypes(max_atoms: int) -> list[Prototype]:
-    """Return the structure types of known materials up to this size, most frequent first; read once."""
-    known = KnownMaterials.packaged()
-    computed = ORIGINS.index("WBM (computed, by substitution)")
-    rows = zip(known.formulas.to_pylist(), known.texts.to_pylist(), known.origins.tolist())  # type: ignore[attr-defined]
-    return prototypes(((f, text) for f, text, origin in rows if origin != computed), max_atoms, MOST_ELEMENTS)
-
-
-@lru_cache(maxsize=1)
-def known_formulas() -> frozenset[str]:
-    """Return every formula of the carried tables and signatures."""
-    known = KnownMaterials.packaged()
-    return frozenset(known.phases.formulas.to_pylist()) | frozenset(known.formulas.to_pylist())  # type: ignore[attr-defined]
 
 
 Seeds = Sequence[tuple[str, Structure]]
@@ -208,12 +191,6 @@ def _hybrid(space: SearchSpace, seeds: Seeds) -> Hybrid:
     return Hybrid(sources, FIRST_SHARES, Substitution.name)
 
 
-def types_of(formula: str) -> frozenset[str]:
-    """Return the structure types that the carried signatures of a known formula have."""
-    found = KnownMaterials.packaged().signatures_of(formula)
-    return frozenset(anonymous(s.text)[0] for s in found if s.text.count("|") <= 2 * MOST_ELEMENTS)
-
-
 def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> Proposer:
     """Return the proposer of a search method.
 
@@ -232,55 +209,14 @@ def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
     return hull.below
 
 
-def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
-    """Return where a relaxed structure stands among known materials."""
-    found = classifier.classify(structure)
-    return Kinship(
-        found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype, found.vacancy_of
-    )
-
-
-_BY_ENERGY: dict[str, HitClassifier] = {}
-
-
-def _with_energy(known: KnownMaterials, hull: ReferenceHull, config: CampaignConfig) -> HitClassifier:
-    """Return the classifier that relaxes end members known by formula only, with the energy judge."""
-    name = config.verify.potential
-    if name not in _BY_ENERGY:
-        panel = panel_named(name)
-        judge = Judge(panel.energy, store=VerificationStore(None), prerelax_by=panel.prerelax_by)
-        _BY_ENERGY[name] = HitClassifier(known, lambda s: _relaxed_energy(judge, s), hull)
-    return _BY_ENERGY[name]
-
-
-def _relaxed_energy(judge: Judge, structure: Structure) -> tuple[Structure, float] | None:
-    found = judge.relax(structure, time.monotonic() + SECONDS_PER_VERIFICATION)
-    if found.structure is None or judge.potential not in corrected_potentials():
-        return None
-    try:
-        return found.structure, formation_energy(found.structure, found.energy, judge.potential)
-    except EngineError:
-        return None
-
-
-def trust(structure: Structure, max_atoms: int) -> float:
-    """Return how far predictions are believed: by the known formulas of this type with such elements."""
-    text = signature_text(Cell.from_structure(structure), TRUST_SYMPREC)
-    if text is None:
-        return LEAST_TRUST
-    label, elements = anonymous(text)
-    found = _types_by_text(max_atoms).get(label)
-    return LEAST_TRUST if found is None else found.trust(elements)
-
-
-@lru_cache(maxsize=4)
-def _types_by_text(max_atoms: int) -> Mapping[str, Prototype]:
-    return {p.text: p for p in known_prototypes(max_atoms)}
-
-
-def _preview(classifier: HitClassifier, structure: Structure) -> Standing:
-    found = classifier.classify(structure)
-    return Standing(found.parent_prototype, found.hit_class is HitClass.NEW)
+def _shortlist(objective: Objective, potential: str) -> dict[str, tuple[float, float]]:
+    """Return the bounds within which a candidate earns a second opinion: those of a hit that judges decide."""
+    bounds = {ENERGY_ABOVE_HULL: (-math.inf, STABLE_WITHIN)} | {
+        target.property: (target.lower, target.upper) for target in objective.hard
+    }
+    if not panel_named(potential).has_energy:
+        bounds = {p: b for p, b in bounds.items() if p not in (ENERGY_ABOVE_HULL, FORMATION_ENERGY)}
+    return {p.name: b for p, b in bounds.items() if p in JUDGED}
 
 
 def _hopeless(objective: Objective) -> float | None:

@@ -270,6 +270,19 @@ def _outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor,
     return out[:, :n] * report.spread + report.shift, out[:, n:].clamp(-6, 3) + report.spread.log()
 
 
+def _epochs(config: TrainingConfig) -> int:
+    """Return the epochs of all members, those of the energy too; TypeError for a key that does not exist."""
+    InvariantConfig(**config.network)
+    epochs = FitConfig(**config.fit).epochs * config.n_folds
+    if config.energy:
+        from surrogates.energy_training import EnergyConfig
+
+        energy = EnergyConfig(**config.energy)
+        InvariantConfig(**energy.network)
+        epochs += FitConfig(**energy.fit).epochs * energy.n_members
+    return epochs
+
+
 def train_from_settings(
     settings: Mapping[str, Any],
     data: Path | None = None,
@@ -295,7 +308,7 @@ def train_from_settings(
     try:
         config = TrainingConfig(**settings)
         config = replace(config, output=str(Path(config.work) / "weights"))
-        epochs = FitConfig(**config.fit).epochs * config.n_folds
+        epochs = _epochs(config)
     except TypeError as error:
         raise ConfigError(f"structure training: {error}") from None
     done = 0
@@ -310,8 +323,8 @@ def train_from_settings(
     if config.energy and report.output is not None:
         from surrogates.energy_training import train_energy
 
-        train_energy(config)
-        report = train(config, members=[])
+        is_whole = train_energy(config, count) is not None
+        report = train(config, members=[]) if is_whole else TrainingReport({})
     if report.output is None:
         raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
     return StructureSurrogate.from_checkpoint(load_checkpoint(report.output)), report.metrics

@@ -12,6 +12,7 @@ from inverse.training import train
 from surrogates.checkpoint import load_checkpoint, load_surrogate
 from surrogates.crystal import CrystalBatch
 from surrogates.datasets.tables import formula_table
+from surrogates.errors import CheckpointError, ConfigError
 from surrogates.properties import BAND_GAP, BULK_MODULUS, FORMATION_ENERGY
 from surrogates.protocol import CompositionBatch
 from tests.surrogates.tiny import crystals
@@ -127,9 +128,35 @@ def test_structure_kind_trains_and_resumes(
     assert float(found.lower[0]) < float(found.mean[0]) < float(found.upper[0])
 
 
-def test_a_pause_says_how_to_go_on(structures: dict[str, Any], tmp_path: Path) -> None:
-    from surrogates.errors import CheckpointError
+ENERGY = {
+    "n_members": 2,
+    "copies": [[-0.03, 0.03, 0.05]],
+    "network": {"channels": 12, "n_blocks": 1, "messages": 8, "n_angular": 4, "hidden": 12},
+    "fit": {"epochs": 2, "batch_size": 16},
+}
 
+
+def test_structure_kind_with_energy(
+    structures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The formation energy joins the moduli; a paused one gives no surrogate; bad keys cost nothing."""
+    rows = [
+        {**row, "file": "mp_structures", "formation_energy_per_atom": -1.0 + 0.02 * k}
+        for k, row in enumerate(structure_rows())
+    ]
+    monkeypatch.setattr("surrogates.energy_training.energy_rows", lambda max_atoms: rows)
+    with pytest.raises(ConfigError, match="n_member"):
+        train({**structures, "energy": {**ENERGY, "n_member": 2}}, tmp_path / "out")
+    paused = {**ENERGY, "fit": {"epochs": 2, "batch_size": 16, "seconds": 1e-9}}
+    with pytest.raises(CheckpointError, match="the same command resumes it"):
+        train({**structures, "energy": paused}, tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    report = train({**structures, "energy": ENERGY}, tmp_path / "out")
+    assert report["held_out"]["formation_energy_per_atom"]["members"] == 2
+    assert FORMATION_ENERGY in load_surrogate(report["weights"]).properties
+
+
+def test_a_pause_says_how_to_go_on(structures: dict[str, Any], tmp_path: Path) -> None:
     structures["fit"] = {**structures["fit"], "seconds": 1e-9}
     with pytest.raises(CheckpointError, match="the same command resumes it"):
         train(structures, tmp_path / "out")

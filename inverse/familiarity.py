@@ -1,0 +1,105 @@
+"""What the known materials say of a structure: its kin, its type, and how far predictions are believed."""
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+
+from pymatgen.core import Structure
+
+from inverse.acquisition import LEAST_TRUST, Standing
+from inverse.config import CampaignConfig
+from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.ranking import Kinship
+from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
+from inverse.reference.known import ORIGINS
+from inverse.reference.signatures import Cell, signature_text
+from inverse.reference.skeletons import anonymous
+from inverse.types import HitClass
+from inverse.verification.energy_correction import corrected_potentials, formation_energy
+from inverse.verification.judge import Judge
+from inverse.verification.judges import panel_named
+from inverse.verification.store import VerificationStore
+from surrogates.errors import EngineError
+
+SECONDS_PER_VERIFICATION = 120.0
+"""Wall time after which one verification is given up and recorded as such."""
+
+TRUST_SYMPREC = 0.1
+"""Å, at which a proposed structure is compared with known types."""
+
+MOST_ELEMENTS = 4
+"""Elements of the largest structure types that substitution fills."""
+
+
+@lru_cache(maxsize=4)
+def known_prototypes(max_atoms: int) -> list[Prototype]:
+    """Return the structure types of known materials up to this size, most frequent first; read once."""
+    known = KnownMaterials.packaged()
+    computed = ORIGINS.index("WBM (computed, by substitution)")
+    rows = zip(known.formulas.to_pylist(), known.texts.to_pylist(), known.origins.tolist())  # type: ignore[attr-defined]
+    return prototypes(((f, text) for f, text, origin in rows if origin != computed), max_atoms, MOST_ELEMENTS)
+
+
+@lru_cache(maxsize=1)
+def known_formulas() -> frozenset[str]:
+    """Return every formula of the carried tables and signatures."""
+    known = KnownMaterials.packaged()
+    return frozenset(known.phases.formulas.to_pylist()) | frozenset(known.formulas.to_pylist())  # type: ignore[attr-defined]
+
+
+def types_of(formula: str) -> frozenset[str]:
+    """Return the structure types that the carried signatures of a known formula have."""
+    found = KnownMaterials.packaged().signatures_of(formula)
+    return frozenset(anonymous(s.text)[0] for s in found if s.text.count("|") <= 2 * MOST_ELEMENTS)
+
+
+def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
+    """Return where a relaxed structure stands among known materials."""
+    found = classifier.classify(structure)
+    return Kinship(
+        found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype, found.vacancy_of
+    )
+
+
+_BY_ENERGY: dict[str, HitClassifier] = {}
+
+
+def classifier_by_energy(known: KnownMaterials, hull: ReferenceHull, config: CampaignConfig) -> HitClassifier:
+    """Return the classifier that relaxes end members known by formula only, with the energy judge."""
+    name = config.verify.potential
+    if name not in _BY_ENERGY:
+        panel = panel_named(name)
+        judge = Judge(panel.energy, store=VerificationStore(None), prerelax_by=panel.prerelax_by)
+        _BY_ENERGY[name] = HitClassifier(known, lambda s: _relaxed_energy(judge, s), hull)
+    return _BY_ENERGY[name]
+
+
+def _relaxed_energy(judge: Judge, structure: Structure) -> tuple[Structure, float] | None:
+    found = judge.relax(structure, time.monotonic() + SECONDS_PER_VERIFICATION)
+    if found.structure is None or judge.potential not in corrected_potentials():
+        return None
+    try:
+        return found.structure, formation_energy(found.structure, found.energy, judge.potential)
+    except EngineError:
+        return None
+
+
+def trust(structure: Structure, max_atoms: int) -> float:
+    """Return how far predictions are believed: by the known formulas of this type with such elements."""
+    text = signature_text(Cell.from_structure(structure), TRUST_SYMPREC)
+    if text is None:
+        return LEAST_TRUST
+    label, elements = anonymous(text)
+    found = _types_by_text(max_atoms).get(label)
+    return LEAST_TRUST if found is None else found.trust(elements)
+
+
+@lru_cache(maxsize=4)
+def _types_by_text(max_atoms: int) -> Mapping[str, Prototype]:
+    return {p.text: p for p in known_prototypes(max_atoms)}
+
+
+def standing(classifier: HitClassifier, structure: Structure) -> Standing:
+    """Return what is known of a proposed structure without relaxing it."""
+    found = classifier.classify(structure)
+    return Standing(found.parent_prototype, found.hit_class is HitClass.NEW)
