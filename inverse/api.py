@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inverse.config_reading import parse_seconds
-from surrogates.errors import ConfigError
+from surrogates.errors import ConfigError, VerificationError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -68,8 +68,12 @@ def run(
         campaign = Campaign.create(settings, folder, parts, on_progress)
     limit = settings.budget.seconds
     with writing_up():
-        with campaign:
-            campaign.run(None if started_at is None or limit is None else started_at + limit)
+        try:
+            with campaign:
+                campaign.run(None if started_at is None or limit is None else started_at + limit)
+        except VerificationError:  # the campaign has written what there is
+            build_report(folder)
+            raise
         build_report(folder)
     return read_run(folder)
 

@@ -23,7 +23,7 @@ from inverse.selection import Selection
 from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
 from inverse.types import Candidate, Status, Verification
-from surrogates.errors import EngineError, RunFolderError
+from surrogates.errors import EngineError, RunFolderError, VerificationError
 
 LOGGER = logging.getLogger("inverse.campaign")
 
@@ -127,6 +127,9 @@ class Campaign:
 
         Args:
             deadline: `time.time()` after which nothing new is begun; None leaves the config's own limit.
+
+        Raises:
+            VerificationError: nobody can verify any more; what there is was written, a resume goes on.
         """
         limits = [deadline] if deadline is not None else []
         if self.config.budget.seconds is not None:
@@ -136,8 +139,13 @@ class Campaign:
         with self.stop.listening():
             while not reason:
                 reason = self._why_end()
-                if not reason and not self.step() and not self.stop.is_set():
-                    reason = "no source has anything new to propose"
+                try:
+                    if not reason and not self.step() and not self.stop.is_set():
+                        reason = "no source has anything new to propose"
+                except VerificationError as error:
+                    self._half_done = self._judged_so_far()
+                    self.finish("stopped", str(error))
+                    raise
         status = "interrupted" if self.stop.signal_name else "stopped" if self.stop.is_set() else "finished"
         self.finish(status, reason)
         return reason
@@ -240,6 +248,12 @@ class Campaign:
             LOGGER.info("%s %s: %s (%.0f s)", identity, formula, note, verification.seconds)
             self._say("verify", f"{formula}: {note}", len(verdicts))
         return verdicts
+
+    def _judged_so_far(self) -> list[Candidate]:
+        """Return the candidates of the step that was begun last, judged as far as verdicts are on disk."""
+        candidates, _ = self.folder.step_candidates(self._next_step)
+        stored = self.folder.verifications()
+        return [self._judged(c, stored[c.id]) if c.id in stored else c for c in candidates]
 
     def _judged(self, candidate: Candidate, verification: Verification) -> Candidate:
         try:

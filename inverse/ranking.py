@@ -11,9 +11,10 @@ from inverse.acquisition import STABLE_WITHIN
 from inverse.derived import with_derived
 from inverse.judged import is_predicted_only
 from inverse.objective import PREDICTED_ENOUGH, Objective
+from inverse.second_opinion import doubt_factor
 from inverse.types import Candidate, HitClass, Status, Target, Verification
 from surrogates.errors import EngineError
-from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def confirmed(candidate: Candidate, confirm: Classify) -> Candidate:
 def missed_target(candidate: Candidate, objective: Objective) -> str:
     """Return the first hard target that the verdict does not meet, "" when all are met.
 
-    A property without a verified value is predicted only: met when the prediction says so with P >= 0.8.
+    A property that no judge computes, such as the hull with a potential whose energies stand on no scale, is
+    predicted only: met when the prediction says so with P >= 0.8.
     """
     values = candidate.verification.values if candidate.verification is not None else {}
     for target in _hard(objective):
@@ -97,9 +99,14 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
 
 
 def score(candidate: Candidate, objective: Objective) -> float:
-    """Return what decides the rank, higher is better: `probability_after` times the soft targets' worth."""
+    """Return what decides the rank, higher is better: `probability_after` times the soft targets' worth.
+
+    A second opinion beyond the stated errors lowers it.
+    """
     means = {p.name: _combined(candidate, p.name)[0] for p in objective.properties}
-    return objective.score(candidate.probability_after or 0.0, means)
+    verdict = candidate.verification
+    factor = 1.0 if verdict is None else doubt_factor(verdict.values, verdict.second_opinion)
+    return factor * objective.score(candidate.probability_after or 0.0, means)
 
 
 def with_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -196,10 +203,18 @@ def _hard(objective: Objective) -> list[Target]:
 
 def _predicted_to_meet(candidate: Candidate, target: Target) -> bool:
     name = target.property.name
-    if not is_predicted_only(name) or name not in candidate.predictions:
+    if not _nobody_judges(candidate, name) or name not in candidate.predictions:
         return False
     predicted = candidate.predictions[name]
     return _inside(predicted.mean, predicted.std, target.lower, target.upper) >= PREDICTED_ENOUGH
+
+
+def _nobody_judges(candidate: Candidate, name: str) -> bool:
+    """Return whether a property is predicted only: for ever, or because this potential gives no energy."""
+    if is_predicted_only(name):
+        return True
+    flags = candidate.verification.flags if candidate.verification is not None else ()
+    return name in (ENERGY_ABOVE_HULL.name, FORMATION_ENERGY.name) and "no_energy" in flags
 
 
 def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
@@ -210,7 +225,7 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
             is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict
             if not is_sure or value is verified or verified is None:
                 pairs.append((value.mean, max(value.std, 1e-6)))
-    if verified is None and not is_predicted_only(name):
+    if verified is None and not _nobody_judges(candidate, name):
         return math.nan, math.nan
     if not pairs:
         return math.nan, math.nan

@@ -13,12 +13,14 @@ from pymatgen.core import Structure
 from inverse.second_opinion import SECOND_DIFFERS, differences
 from inverse.types import Stage, Verification, VerifiedValue
 from inverse.verification.calibration import calibrated
+from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
+from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.potentials import available_potentials, check_potential
 from inverse.verification.protocol import FormationEnergy, HullEnergy
 from inverse.verification.readings import Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
-from surrogates.errors import EngineError, MissingExtraError, VerificationError
+from surrogates.errors import EngineError, MissingExtraError, UnknownNameError, VerificationError
 from surrogates.properties import (
     BULK_MODULUS,
     ENERGY_ABOVE_HULL,
@@ -106,6 +108,7 @@ class _Case:
     second_opinion: dict[str, VerifiedValue] = field(default_factory=dict)
     structure: Structure | None = None
     is_stable: bool | None = None
+    elasticity: dict[str, Any] = field(default_factory=dict)
     mark: float = field(default_factory=time.monotonic)
 
     def note(self, name: str, passed: bool, reason: str = "") -> None:
@@ -132,6 +135,7 @@ class LadderVerifier:
         hull_energy: HullEnergy | None = None,
         device: str = "auto",
         shortlist: Bounds | None = None,
+        also: Sequence[str] = (),
     ) -> None:
         """Seat the judges; weights are loaded at the first structure.
 
@@ -146,6 +150,11 @@ class LadderVerifier:
             hull_energy: None takes the packaged reference hull.
             device: where the potentials compute: auto, cpu or cuda.
             shortlist: what earns a second opinion ({}: everything that is finished); None asks for none.
+            also: judges of users' own properties, as module:factory.
+
+        Raises:
+            UnknownNameError: no such judge.
+            ConfigError: a factory that does not make a `PropertyJudge`.
         """
         self.panel, self.potential, self.shortlist = panel, panel.name, shortlist
         self.settings = settings or JudgeSettings()
@@ -156,6 +165,7 @@ class LadderVerifier:
             name: Judge(name, self.settings, store, reuse, device=device) for name in panel.potentials
         }
         self._judges[panel.energy] = self._energy_judge
+        self._own = [load_property_judge(name) for name in also]
 
     def verify(self, structures: Sequence[Structure]) -> list[Verification]:
         """Return one Verification per structure, in order; see `Verifier`."""
@@ -218,6 +228,7 @@ class LadderVerifier:
             structure=case.structure,
             ladder=tuple(case.stages),
             seconds=round(time.monotonic() - case.started, 3),
+            elasticity=case.elasticity,
         )
 
     def _climb(self, structure: Structure, case: _Case, deadline: float) -> str:
@@ -243,7 +254,10 @@ class LadderVerifier:
             if tensors[name].reason:
                 return tensors[name].reason
         self._moduli(tensors, cells, case)
+        shear = self.panel.shear
+        case.elasticity = elastic_summary(tensors[shear], cells[shear], case.values)
         self._ask_second(case, deadline)
+        self._ask_own(case)
         return ""
 
     def _own_cell(self, name: str, structure: Structure, case: _Case, deadline: float) -> Structure:
@@ -271,7 +285,8 @@ class LadderVerifier:
         try:
             formation, hull, error = self._energies(relaxed.structure, relaxed.energy)
         except EngineError as refused:
-            case.flag("no_hull")
+            # a potential without element energies never has any; an element without reference is this one's
+            case.flag("no_energy" if isinstance(refused, UnknownNameError) else "no_hull")
             case.note("hull", False, str(refused))
             return ""
         potential = self.panel.energy
@@ -344,6 +359,19 @@ class LadderVerifier:
             case.flag(SECOND_DIFFERS)
         case.note("second_opinion", not found, "; ".join([name, *found]))
 
+    def _ask_own(self, case: _Case) -> None:
+        """Add what the users' own judges say; a failure is noted and costs no other value."""
+        for judge in self._own:
+            if case.structure is None:
+                return
+            try:
+                found = own_values(judge, case.structure)
+            except VerificationError as error:
+                case.note(judge.name, False, str(error))
+                continue
+            case.values.update(found)
+            case.note(judge.name, True, ", ".join(found))
+
 
 def _calibrated_moduli(read: Readings, settings: str) -> Iterator[tuple[Property, VerifiedValue, bool]]:
     """Yield K and G on the DFT scale, and whether a calibration said so, where the raw value is positive."""
@@ -380,6 +408,7 @@ def load_verifier(
     referee: bool = False,
     device: str = "auto",
     shortlist: Bounds | None = None,
+    also: Sequence[str] = (),
 ) -> Any:
     """Return a StreamingVerifier: this process for `workers=0`, else a pool of that many processes.
 
@@ -393,6 +422,7 @@ def load_verifier(
         referee: the referee instead: K by diep, G by 7net-l3i5.
         device: where the potentials compute: auto (a GPU where there is one), cpu or cuda.
         shortlist: what earns a second opinion ({}: everything that is finished); None asks for none.
+        also: judges of users' own properties, as module:factory, asked last.
 
     Raises:
         UnknownNameError: no such potential, module or factory; names the nearest.
@@ -400,13 +430,17 @@ def load_verifier(
         DataError: the store cannot be opened.
     """
     panel = panel_named(potential, referee)
+    for name in also:
+        load_property_judge(name)
     if workers > 0:
         from inverse.verification.workers import VerifierPool, WorkerPlan
 
         path = str(store.path) if isinstance(store, VerificationStore) else store
         if path != "":
             VerificationStore(path).close()
-        plan = WorkerPlan(potential, reuse, path, seconds_limit, stop_above_hull, referee, device, shortlist)
+        plan = WorkerPlan(
+            potential, reuse, path, seconds_limit, stop_above_hull, referee, device, shortlist, tuple(also)
+        )
         return VerifierPool(plan, workers)
     opened = store if isinstance(store, VerificationStore) else None
     if opened is None and store != "":
@@ -419,6 +453,7 @@ def load_verifier(
         stop_above_hull=stop_above_hull,
         device=device,
         shortlist=shortlist,
+        also=also,
     )
 
 

@@ -30,8 +30,8 @@ LOGGER = logging.getLogger(__name__)
 GRACE = 20.0
 """Seconds beyond its limit after which a worker that does not answer is killed."""
 
-START_LIMIT = 300.0
-"""Seconds a worker may take to load its potentials."""
+START_LIMIT = 1200.0
+"""Seconds a worker may take to load its potentials: minutes from a cold network disk of a busy machine."""
 
 GB_PER_WORKER = 1.6
 """Memory of one process with three potentials loaded and a large cell at work, GiB."""
@@ -49,6 +49,7 @@ class WorkerPlan:
     referee: bool = False
     device: str = "auto"
     shortlist: Mapping[str, tuple[float, float]] | None = None
+    also: tuple[str, ...] = ()
 
 
 class _Worker:
@@ -258,6 +259,7 @@ def _verifier(plan: WorkerPlan) -> Any:
         referee=plan.referee,
         device=plan.device,
         shortlist=plan.shortlist,
+        also=plan.also,
     )
     for name in verifier.panel.potentials:
         load_potential(name, plan.device)

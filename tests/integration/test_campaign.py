@@ -9,16 +9,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pymatgen.core import Structure
 
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.parts import Parts
 from inverse.storage import RunFolder, read_candidates
 from inverse.types import Candidate, Status, Verification
-from surrogates.errors import RunFolderError
+from surrogates.errors import RunFolderError, VerificationError
 from tests.fakes import CONFIG, campaign, parts
 
 
@@ -184,6 +186,36 @@ def test_signals_end_cleanly(tmp_path: Path, name: str) -> None:
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["status"] == "interrupted"
     assert manifest["stop_reason"] == f"stopped by {name}"
+
+
+def test_a_pool_that_gives_up_leaves_tables_and_a_run_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with campaign(tmp_path / "whole") as run:
+        run.run()
+    config = CampaignConfig.from_mapping(CONFIG)
+    broken = parts(config)
+    verify = broken.verifier.verify_each
+
+    def giving_up(structures: Sequence[Structure], should_stop: Any) -> Any:
+        for k, found in enumerate(verify(structures, should_stop)):
+            if k == 3:
+                raise VerificationError("verification workers do not start: no memory")
+            yield found
+
+    monkeypatch.setattr(broken.verifier, "verify_each", giving_up)
+    with (
+        Campaign.create(config, tmp_path / "run", broken) as run,
+        pytest.raises(VerificationError, match="no memory"),
+    ):
+        run.run()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["status"] == "stopped"
+    assert "no memory" in manifest["stop_reason"]
+    assert manifest["funnel"]["started"] == 3
+    with campaign(tmp_path / "run") as run:
+        run.run()
+    assert summary(tmp_path / "run") == summary(tmp_path / "whole")
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:

@@ -93,6 +93,22 @@ def test_a_prediction_without_error_of_its_own_does_not_overrule_the_verdict() -
     assert probability_after(sure, wanted) == pytest.approx(0.159 * stable, abs=0.005)
 
 
+def test_without_an_energy_judge_the_hull_is_predicted_only() -> None:
+    values = {k: v for k, v in verdict().values.items() if k != ENERGY_ABOVE_HULL.name}
+    said = replace(verdict(), values=values)
+    near = Candidate(
+        "c1", WC, "test", 0, predictions={ENERGY_ABOVE_HULL.name: PredictedValue(0.02, 0.03, -0.03, 0.07)}
+    )
+    kin = Kinship(HitClass.KNOWN, "", "WC", "187")
+
+    def decided(flags: tuple[str, ...]) -> Candidate:
+        return judged(near, replace(said, flags=flags), WANTED, lambda s: "", lambda s: kin)
+
+    assert decided(("no_energy",)).status is Status.HIT
+    assert (decided(("no_energy",)).probability_after or 0.0) > 0.9
+    assert decided(("no_hull",)).status is Status.VERIFIED  # the judge could, but not for these elements
+
+
 def test_one_hit_per_system_and_prototype() -> None:
     best = replace(decide(verdict()), id="c000002", score=0.9)
     worse = replace(decide(verdict()), id="c000001", score=0.8)
