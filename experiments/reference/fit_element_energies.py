@@ -36,10 +36,10 @@ def read_static(potential: str) -> pd.DataFrame:
 
 
 def feature_matrix(frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Return the (N, F) features of rows; elements seen 5 times, other terms seen 8 times or more."""
+    """Return the (N, F) features of rows; those seen 5 times or more."""
     rows = [correction_features(c) for c in frame.composition]
     count = pd.Series([n for r in rows for n in r]).value_counts()
-    names = sorted(n for n in count.index if count[n] >= (MINIMUM_COUNT if " " not in n else 8))
+    names = sorted(n for n in count.index if count[n] >= MINIMUM_COUNT)
     index = {n: i for i, n in enumerate(names)}
     matrix = np.zeros((len(rows), len(names)))
     for r, row in enumerate(rows):
@@ -50,8 +50,12 @@ def feature_matrix(frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
 
 
 def robust_fit(matrix: np.ndarray, target: np.ndarray, names: list[str], scale: float = 0.03) -> np.ndarray:
-    """Return (F,) coefficients; elements free, the other terms shrunk towards 0."""
-    ridge = np.diag([1e-6 if " " not in n else 0.05 for n in names])
+    """Return (F,) coefficients; elements free, the other terms shrunk towards 0 by a prior of 2 eV.
+
+    The ridge is the square of noise over prior: a larger one pulls a term that few rows show (W in oxides,
+    4 eV) away from them, whereupon the robust weights give these rows up.
+    """
+    ridge = np.diag([1e-6 if " " not in n else (scale / 2.0) ** 2 for n in names])
     weights = np.ones(len(target))
     solution = np.zeros(len(names))
     for step in range(60):
