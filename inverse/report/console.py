@@ -12,7 +12,7 @@ from inverse.report import summary, wording
 from inverse.report.run import Run, read_run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.table import best_structure, is_ranked, space_group
-from inverse.report.views import plus_minus
+from inverse.report.views import only_predicted, plus_minus
 from inverse.types import Candidate, Status, Target
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
@@ -33,9 +33,10 @@ def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], lim
     for head in ("formula", "group", "result"):
         table.add_column(head, no_wrap=True)
     table.add_column("P", justify="right", no_wrap=True)
+    odd = only_predicted(list(wanted), candidates)
     for name in wanted:
         head = f"{wording.symbol(name)} {wording.unit(name, targets)}".strip()
-        table.add_column(f"{head}, predicted" if is_predicted_only(name) else head, justify="right")
+        table.add_column(f"{head}, predicted" if name in odd else head, justify="right")
     for rank, candidate in enumerate([c for c in candidates if is_ranked(c)][:limit], start=1):
         table.add_row(*_row(rank, candidate, wanted))
     return table

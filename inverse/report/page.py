@@ -82,7 +82,7 @@ def page_data(run: Run) -> dict[str, Any]:
         "rate_text": sections.rate_text(rate),
         "hits_by_class": summary.hits_by_class(candidates),
         "baselines": sections.baselines(run),
-        "columns": views.column_heads(table_properties(properties, targets), targets),
+        "columns": views.column_heads(table_properties(properties, targets), targets, shown),
         "table_properties": [properties.index(p) for p in table_properties(properties, targets)],
         "rows": rows,
         "best": [row for row in rows if row.status == Status.HIT][:8],

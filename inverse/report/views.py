@@ -212,7 +212,7 @@ def _value(candidate: Candidate, name: str, target: Target | None) -> ValueView:
         verified="" if verified is None else plus_minus(verified.mean, verified.std, name),
         interval="" if verified is None else _interval(verified, name),
         raw="" if verified is None else number(verified.raw, name),
-        potential=PREDICTED_ONLY if is_predicted_only(name) else verified.potential if verified else "",
+        potential=verified.potential if verified else PREDICTED_ONLY if is_predicted_only(name) else "",
         predicted="" if predicted is None else plus_minus(predicted.mean, predicted.std, name),
         predicted_interval=""
         if predicted is None
@@ -245,7 +245,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
-def column_heads(properties: Sequence[str], targets: Sequence[Target]) -> list[tuple[str, str, str]]:
+def only_predicted(properties: Sequence[str], candidates: Sequence[Candidate]) -> frozenset[str]:
+    """Return the names that no judge computes by itself and no judge of the user's gave a value of."""
+    given = {name for c in candidates if c.verification is not None for name in c.verification.values}
+    return frozenset(name for name in properties if is_predicted_only(name) and name not in given)
+
+
+def column_heads(
+    properties: Sequence[str], targets: Sequence[Target], candidates: Sequence[Candidate]
+) -> list[tuple[str, str, str]]:
     """Return (symbol, unit, full label) of each property column; predicted-only ones say so."""
-    notes = {name: f", {PREDICTED_ONLY}" if is_predicted_only(name) else "" for name in properties}
+    odd = only_predicted(properties, candidates)
+    notes = {name: f", {PREDICTED_ONLY}" if name in odd else "" for name in properties}
     return [(symbol(name), unit(name, targets), label(name) + notes[name]) for name in properties]
