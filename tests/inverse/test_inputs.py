@@ -115,6 +115,25 @@ def test_a_run_folder_keeps_copies_and_resumes_from_any_copy(tmp_path: Path) -> 
     assert config_hash(load_config(tmp_path / "b" / "search.yaml")) != own_hash
 
 
+def test_copies_of_an_unfinished_creation_are_forgotten(tmp_path: Path) -> None:
+    """A kill within the creation leaves copies; a folder that holds somebody's seeds keeps them."""
+    from inverse.storage import RunFolder
+
+    write_cif(tmp_path / "wc.cif")
+    config = load_config(config_file(tmp_path, seed_structures=["wc.cif"]))
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        (folder / "seeds").mkdir(parents=True)
+        write_cif(folder / "seeds" / "01-wc.cif")
+    (ours / "config.yaml").write_text(config.to_yaml(carried=True), encoding="utf-8")
+    for folder in (ours, theirs):
+        RunFolder.forget_unfinished_creation(folder, config.to_yaml(carried=True))
+    assert list(ours.iterdir()) == []
+    assert (theirs / "seeds" / "01-wc.cif").exists()
+    RunFolder.create(ours, config.to_yaml(carried=True), config_hash(config), config.inputs).close()
+    assert (ours / "seeds" / "01-wc.cif").read_bytes() == (tmp_path / "wc.cif").read_bytes()
+
+
 # -- surrogates of the user's own tables --
 
 WISH = {"targets": {**fakes.CONFIG["targets"], "toughness": {"min": 150}}}
