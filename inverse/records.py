@@ -107,6 +107,7 @@ def verification_to_record(verification: Verification) -> dict[str, Any]:
         "structure": None if structure is None else structure_to_record(structure),
         "ladder": [_stage_to_record(stage) for stage in verification.ladder],
         "seconds": finite_or_none(verification.seconds),
+        "elasticity": dict(verification.elasticity),
     }
 
 
@@ -132,6 +133,7 @@ def verification_from_record(record: Mapping[str, Any]) -> Verification:
             structure=None if structure is None else structure_from_record(structure),
             ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
             seconds=_number(record.get("seconds")),
+            elasticity=dict(record.get("elasticity") or {}),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"a verification record is damaged: {type(error).__name__}: {error}") from None

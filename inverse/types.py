@@ -163,6 +163,7 @@ class Verification:
         structure: relaxed by the energy judge; None when relaxation failed.
         ladder: stages with their results.
         seconds: wall time in all.
+        elasticity: the shear judge's tensor and what follows from it, see `elastic_summary`; empty without.
     """
 
     potential: str
@@ -175,6 +176,7 @@ class Verification:
     ladder: tuple[Stage, ...] = ()
     seconds: float = 0.0
     second_opinion: Mapping[str, VerifiedValue] = field(default_factory=_empty)
+    elasticity: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,15 @@
 Voigt order xx yy zz yz xz xy, engineering shear, GPa. C crystals.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from surrogates.errors import ShapeError, UnstableCrystalError
+
+KELVIN_ANGSTROM_PER_KM_PER_S = 76.3823258
+"""hbar / k_B times 1 km/s over 1 Å, K (CODATA 2018)."""
 
 
 def voigt_bulk_modulus(stiffness: Tensor) -> Tensor:
@@ -160,6 +165,33 @@ def tian_hardness(bulk: Tensor, shear: Tensor) -> Tensor:
         Tian, Xu, Zhao, Int. J. Refract. Met. Hard Mater. 33, 93 (2012), doi:10.1016/j.ijrmhm.2012.02.021
     """
     return 0.92 * (shear / bulk) ** 1.137 * shear**0.708
+
+
+def teter_hardness(bulk: Tensor, shear: Tensor) -> Tensor:
+    """Return the Vickers hardness, GPa, by Teter's rule 0.151 G; K does not enter.
+
+    References:
+        Teter, MRS Bull. 23, 22 (1998), doi:10.1557/S0883769400031420
+    """
+    return 0.151 * shear + 0.0 * bulk
+
+
+def debye_temperature(bulk: Tensor, shear: Tensor, density: Tensor, volume_per_atom: Tensor) -> Tensor:
+    """Return the Debye temperature of the isotropic aggregate, K.
+
+    Args:
+        bulk: K, GPa.
+        shear: G, GPa.
+        density: g/cm³.
+        volume_per_atom: Å³.
+
+    References:
+        Anderson, J. Phys. Chem. Solids 24, 909 (1963), doi:10.1016/0022-3697(63)90067-2
+    """
+    longitudinal = ((bulk + 4.0 / 3.0 * shear) / density) ** 0.5  # km/s
+    transverse = (shear / density) ** 0.5
+    mean = (3.0 / (longitudinal**-3 + 2.0 * transverse**-3)) ** (1.0 / 3.0)
+    return KELVIN_ANGSTROM_PER_KM_PER_S * mean * (6.0 * math.pi**2 / volume_per_atom) ** (1.0 / 3.0)
 
 
 def universal_anisotropy(stiffness: Tensor) -> Tensor:

@@ -84,3 +84,29 @@ def test_nan_is_not_stable():
 def test_a_wrong_shape_is_refused():
     with pytest.raises(ShapeError, match=r"\(6, 6\), not \(C, 6, 6\)"):
         elasticity.hill_bulk_modulus(torch.eye(6))
+
+
+def test_debye_temperature_agrees_with_pymatgen():
+    from pymatgen.core import Lattice, Structure
+
+    stiffness = random_stiffness(3, seed=2)
+    rock_salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5] * 3])
+    bulk, shear = elasticity.hill_bulk_modulus(stiffness), elasticity.hill_shear_modulus(stiffness)
+    density = torch.tensor(float(rock_salt.density), dtype=torch.float64)
+    volume = torch.tensor(rock_salt.volume / len(rock_salt), dtype=torch.float64)
+    ours = elasticity.debye_temperature(bulk, shear, density, volume)
+    for c in range(3):
+        theirs = ElasticTensor.from_voigt(stiffness[c].numpy()).debye_temperature(rock_salt)
+        assert float(ours[c]) == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        (elasticity.chen_hardness, 93.1),
+        (elasticity.tian_hardness, 95.0),
+        (elasticity.teter_hardness, 79.6),
+    ],
+)
+def test_three_hardnesses_of_diamond(formula, expected):
+    assert float(formula(torch.tensor(442.0), torch.tensor(527.0))) == pytest.approx(expected, rel=0.002)

@@ -1,0 +1,153 @@
+"""Everything a tensor says about a crystal, in one record: averages, stability, sound, hardness."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+
+from inverse.types import VerifiedValue
+from inverse.verification.judge import TensorVerdict
+from surrogates import elasticity
+from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.protocol import Z90
+
+ISOTROPIC_LIMIT = 1.0
+"""Universal anisotropy above which one K and one G say little about a grain."""
+
+Formula = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class HardnessFormula:
+    """A hardness of K and G, and where it means something.
+
+    Attributes:
+        formula: of K and G, GPa.
+        domain: in words.
+        holds: (K, G, H) -> whether it is inside.
+    """
+
+    formula: Formula
+    domain: str
+    holds: Callable[[float, float, float], bool]
+
+
+HARDNESS: Mapping[str, HardnessFormula] = {
+    "chen": HardnessFormula(
+        elasticity.chen_hardness,
+        "H >= 5 GPa (below it the constant of -3 GPa decides) and 0.3 <= G/K <= 1.3",
+        lambda k, g, h: h >= 5.0 and 0.3 <= g / k <= 1.3,
+    ),
+    "tian": HardnessFormula(
+        elasticity.tian_hardness,
+        "0.3 <= G/K <= 1.3, polycrystals",
+        lambda k, g, h: 0.3 <= g / k <= 1.3,
+    ),
+    "teter": HardnessFormula(
+        elasticity.teter_hardness,
+        "brittle solids, G/K >= 0.57; too high for ductile metals",
+        lambda k, g, h: g / k >= 0.57,
+    ),
+}
+"""All need a crystal that is not too anisotropic as well (universal anisotropy below 1)."""
+
+
+def elastic_summary(
+    verdict: TensorVerdict, structure: Structure, values: Mapping[str, VerifiedValue]
+) -> dict[str, Any]:
+    """Return the tensor, its averages and what follows from K and G; numbers are finite or None.
+
+    Args:
+        verdict: of the judge whose tensor it is; the averages are its own, raw.
+        structure: the cell of that tensor.
+        values: K and G on the DFT scale, from which the rest follows, errors carried (K and G are two
+            judges', taken as independent); without them the raw moduli are used, without errors.
+    """
+    out: dict[str, Any] = {
+        "potential": verdict.potential,
+        "stiffness": [list(row) for row in verdict.relaxed],
+        "stiffness_clamped_ion": [list(row) for row in verdict.clamped],
+        "is_born_stable": verdict.is_stable,
+        "lowest_eigenvalue": _finite(verdict.lowest_eigenvalue),
+        "relaxed_ion": averages(verdict.relaxed),
+        "clamped_ion": averages(verdict.clamped),
+    }
+    anisotropy = out["relaxed_ion"].get("universal_anisotropy")
+    return {**out, **_derived(verdict, structure, values, anisotropy)}
+
+
+def averages(tensor: Any) -> dict[str, float | None]:
+    """Return Voigt, Reuss and Hill moduli (GPa) and the universal anisotropy of a (6, 6) stiffness."""
+    if len(tensor) != 6:
+        return {}
+    stacked = torch.as_tensor(np.array(tensor, dtype=float))[None]
+    functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "bulk_modulus_voigt": elasticity.voigt_bulk_modulus,
+        "shear_modulus_voigt": elasticity.voigt_shear_modulus,
+    }
+    if bool(elasticity.is_born_stable(stacked)):
+        functions |= {
+            "bulk_modulus_reuss": elasticity.reuss_bulk_modulus,
+            "shear_modulus_reuss": elasticity.reuss_shear_modulus,
+            "bulk_modulus_hill": elasticity.hill_bulk_modulus,
+            "shear_modulus_hill": elasticity.hill_shear_modulus,
+            "universal_anisotropy": elasticity.universal_anisotropy,
+        }
+    return {name: _finite(float(function(stacked))) for name, function in functions.items()}
+
+
+def propagated(formula: Formula, bulk: tuple[float, float], shear: tuple[float, float]) -> dict[str, Any]:
+    """Return mean, std and 90 % interval of a function of K and G; (mean, std) each, independent errors.
+
+    >>> propagated(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))["std"]
+    0.5
+    """
+    mean = float(formula(bulk[0], shear[0]))
+    by_bulk = (float(formula(bulk[0] * 1.01, shear[0])) - mean) / (0.01 * bulk[0])
+    by_shear = (float(formula(bulk[0], shear[0] * 1.01)) - mean) / (0.01 * shear[0])
+    std = math.hypot(by_bulk * bulk[1], by_shear * shear[1])
+    bounds = {"lower": mean - Z90 * std, "upper": mean + Z90 * std}
+    return {"mean": _finite(mean), "std": _finite(std), **{k: _finite(v) for k, v in bounds.items()}}
+
+
+def _derived(
+    verdict: TensorVerdict,
+    structure: Structure,
+    values: Mapping[str, VerifiedValue],
+    anisotropy: float | None,
+) -> dict[str, Any]:
+    bulk = _value(values.get(BULK_MODULUS.name), verdict.bulk_modulus)
+    shear = _value(values.get(SHEAR_MODULUS.name), verdict.shear_modulus)
+    if bulk is None or shear is None:
+        return {}
+    density, volume = float(structure.density), float(structure.volume / len(structure))
+
+    def debye(k: float, g: float) -> float:
+        return float(elasticity.debye_temperature(k, g, density, volume))  # type: ignore[arg-type]
+
+    hardness = {}
+    for name, known in HARDNESS.items():
+        value = propagated(known.formula, bulk, shear)
+        inside = known.holds(bulk[0], shear[0], value["mean"])
+        inside = inside and anisotropy is not None and anisotropy < ISOTROPIC_LIMIT
+        hardness[name] = {**value, "unit": "GPa", "in_domain": inside, "domain": known.domain}
+    return {
+        "young_modulus": {**propagated(elasticity.young_modulus, bulk, shear), "unit": "GPa"},
+        "poisson_ratio": {**propagated(elasticity.poisson_ratio, bulk, shear), "unit": ""},
+        "debye_temperature": {**propagated(debye, bulk, shear), "unit": "K"},
+        "hardness": hardness,
+    }
+
+
+def _value(value: VerifiedValue | None, raw: float) -> tuple[float, float] | None:
+    """Return mean and std, of the raw number without an error where there is no calibrated one."""
+    mean, std = (raw, 0.0) if value is None else (value.mean, value.std)
+    return (mean, std) if math.isfinite(mean) and mean > 0 else None
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
