@@ -1,5 +1,6 @@
 """The commands as functions: the same names, the same results, for notebooks and scripts."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def run(
         output: the run folder; None makes runs/<name>, with a number when that is taken.
         resume: go on with the run in `output`; starts it when there is none yet.
         budget: verifications, instead of the config's.
-        time_limit: such as "8h", instead of the config's.
+        time_limit: such as "8h", for this call; the config's own limit counts what a resumed run took before.
         seed: instead of the config's.
         device: instead of the config's.
         started_at: unix time from which the time limit counts; None counts from now.
@@ -47,11 +48,9 @@ def run(
         ConfigError: a config that cannot be carried out.
         RunFolderError: a folder that cannot be made, written or resumed.
     """
+    own_limit = None if time_limit is None else _seconds(time_limit)
     settings = _config_of(config).with_overrides(
-        verifications=budget,
-        seconds=None if time_limit is None else _seconds(time_limit),
-        seed=seed,
-        device=device,
+        verifications=budget, seconds=own_limit, seed=seed, device=device
     )
     folder = run_folder(settings.name, output, resume)
     _refuse_early(settings, folder, resume)
@@ -67,10 +66,13 @@ def run(
     else:
         campaign = Campaign.create(settings, folder, parts, on_progress)
     limit = settings.budget.seconds
+    deadline = None
+    if limit is not None and (own_limit is not None or started_at is not None):
+        deadline = (time.time() if started_at is None else started_at) + limit
     with writing_up():
         try:
             with campaign:
-                campaign.run(None if started_at is None or limit is None else started_at + limit)
+                campaign.run(deadline)
         except VerificationError:  # the campaign has written what there is
             build_report(folder)
             raise
@@ -162,9 +164,21 @@ def verify(
     *,
     reuse: bool = True,
     workers: int = 0,
+    also: Sequence[str] = (),
+    second_opinion: bool = False,
+    referee: bool = False,
 ) -> list[dict[str, Any]]:
     """Return what the judges say, one record per structure; arguments as `iterate_verifications`."""
-    return list(iterate_verifications(_as_list(structures), potential, reuse=reuse, workers=workers))
+    found = iterate_verifications(
+        _as_list(structures),
+        potential,
+        reuse=reuse,
+        workers=workers,
+        also=also,
+        second_opinion=second_opinion,
+        referee=referee,
+    )
+    return list(found)
 
 
 def iterate_verifications(
@@ -173,6 +187,9 @@ def iterate_verifications(
     *,
     reuse: bool = True,
     workers: int | None = None,
+    also: Sequence[str] = (),
+    second_opinion: bool = False,
+    referee: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield verification records in input order as they finish; closing the iterator stops the work.
 
@@ -181,10 +198,14 @@ def iterate_verifications(
         potential: auto, a built-in potential, or module:factory.
         reuse: False asks the judges afresh, whatever the store holds.
         workers: processes beside this one; None takes one per core where there is more than one structure.
+        also: judges of your own properties, as module:factory.
+        second_opinion: ask another potential beside the judges; its values stand beside theirs.
+        referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
 
     Raises:
         DataError: a path that does not exist.
-        UnknownNameError: no such potential.
+        ConfigError: a referee beside a named potential.
+        UnknownNameError: no such potential or judge.
         MissingExtraError: a potential whose package is not installed.
     """
     from inverse.prediction import read_inputs
@@ -194,11 +215,37 @@ def iterate_verifications(
     read = list(read_inputs(structures))
     if workers is None:
         workers = min(default_workers(), len(read)) if len(read) > 1 else 0
-    verifier = load_verifier(potential, reuse=reuse, workers=workers)
+    if referee and potential != "auto":
+        raise ConfigError(f"the referee judges by potentials of its own, not by {potential}")
+    verifier = load_verifier(
+        potential,
+        reuse=reuse,
+        workers=workers,
+        also=also,
+        referee=referee,
+        shortlist={} if second_opinion else None,
+    )
     try:
         yield from verification_records(read, verifier)
     finally:
         verifier.close()
+
+
+def referee(folder: str | Path) -> str:
+    """Return with how many of a run's hits the referee agrees; writes what it says to the folder.
+
+    Rank and status stay as they are; the rebuilt report shows the referee as the last stage of the ladder.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        MissingExtraError: the referee's potentials are not installed.
+    """
+    from inverse.refereeing import referee_run, summary
+    from inverse.report import build_report
+
+    records = list(referee_run(Path(folder)))
+    build_report(Path(folder))
+    return summary(records)
 
 
 def report(folder: str | Path) -> Path:

@@ -188,6 +188,20 @@ def test_signals_end_cleanly(tmp_path: Path, name: str) -> None:
     assert manifest["stop_reason"] == f"stopped by {name}"
 
 
+def test_a_time_limit_of_the_call_counts_afresh_and_the_configs_own_does_not(tmp_path: Path) -> None:
+    limited = {"verifications": 12, "time": "20s"}
+    with campaign(tmp_path / "run", budget=limited) as run:
+        run.run(time.time())  # no time at all
+        assert run.n_started == 0
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps({**manifest, "seconds": 30.0}))
+    with campaign(tmp_path / "run", budget=limited) as run:
+        assert run.run() == "time limit reached"
+        assert run.n_started == 0
+    with campaign(tmp_path / "run", budget=limited) as run:
+        assert "12 verifications" in run.run(time.time() + 60)
+
+
 def test_a_pool_that_gives_up_leaves_tables_and_a_run_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
