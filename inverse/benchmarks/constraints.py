@@ -144,7 +144,7 @@ def _any_constraints(rng: random.Random) -> dict[str, Any]:
 
 
 @cache
-def _prototypes() -> tuple[Structure, ...]:
+def prototypes() -> tuple[Structure, ...]:
     """Return AFLOW prototypes of at most 12 atoms, as pymatgen carries them."""
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
@@ -156,7 +156,7 @@ def candidates(rules: Mapping[str, Any], rng: random.Random, limit: int = 200_00
     """Yield decorated prototypes, most of them near the rules and some far: supercells, squeezed, shaken."""
     pool = _pool(rules)
     for _ in range(limit):
-        prototype = rng.choice(_prototypes())
+        prototype = rng.choice(prototypes())
         symbols = sorted({site.specie.symbol for site in prototype})
         chosen = _decoration(rules, pool, len(symbols), rng)
         if len(chosen) < len(symbols):

@@ -171,7 +171,8 @@ def known_phases(hull: ReferenceHull, n: int = 3000) -> dict[str, Any]:
     stable |= {r["formula"] for r in crystal_rows("mp_structures") if r["energy_above_hull"] == 0}
     formulas = [f for f in sorted(stable) if _energy_of(hull, f) is not None]
     chosen = np.random.default_rng(0).permutation(len(formulas))[:n]
-    above = {formulas[i]: _energy_of(hull, formulas[i]) - hull.below(formulas[i], exclude_itself=True) for i in chosen}
+    names = [formulas[i] for i in chosen]
+    above = {f: _energy_of(hull, f) - hull.below(f, exclude_itself=True) for f in names}
     over = {f: round(float(d), 3) for f, d in above.items() if d > LIMIT}
     return {"stable": len(formulas), "n": len(above), "above": over, "share": len(over) / max(1, len(above))}
 
