@@ -22,6 +22,18 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.verify_scale:run_verify_scale",
         "the calibrated judges against DFT on formulas left out, from the verification store",
     ),
+    "verify-hull": (
+        "inverse.benchmarks.verify_hull:run_verify_hull",
+        "formation energy and stability by the energy judge from perturbed WBM cells; queries; known phases",
+    ),
+    "verify-novelty": (
+        "inverse.benchmarks.verify_novelty:run_verify_novelty",
+        "hit classes before and after relaxation, signatures against StructureMatcher, de-duplication",
+    ),
+    "verify-reliability": (
+        "inverse.benchmarks.verify_reliability:run_verify_reliability",
+        "300 broken crystals and misbehaving potentials through the worker pool",
+    ),
 }
 """Name -> (module:function, what it measures). Modules are loaded when asked for."""
 

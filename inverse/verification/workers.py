@@ -23,7 +23,7 @@ from inverse.records import (
 )
 from inverse.types import Verification
 from inverse.verification.potentials import limit_threads
-from surrogates.errors import VerificationError
+from surrogates.errors import EngineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -182,7 +182,8 @@ class VerifierPool:
         try:
             kind, content = worker.connection.recv()
         except (EOFError, OSError):
-            kind, content = "crashed", f"the worker ended (exit code {worker.process.exitcode})"
+            worker.process.join(5.0)
+            kind, content = "crashed", ended(worker.process.exitcode)
         if kind == "ready":
             worker.is_ready, self._failed_starts = True, 0
         elif kind == "done" and worker.position is not None:
@@ -213,6 +214,17 @@ class VerifierPool:
         return Verification(self.potential, False, reason, values={}, seconds=round(seconds, 3))
 
 
+def ended(exit_code: int | None) -> str:
+    """Return in words why a worker's process is gone.
+
+    >>> ended(-9)
+    'the system ended the worker (signal 9), most likely because memory ran out'
+    """
+    if exit_code == -9:
+        return "the system ended the worker (signal 9), most likely because memory ran out"
+    return f"the worker ended (exit code {exit_code})"
+
+
 def default_workers() -> int:
     """Return one worker per usable core, as many as the free memory holds, at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -238,10 +250,20 @@ def _serve(connection: Connection, plan: WorkerPlan, parent: int) -> None:
     while True:
         try:
             _, record = connection.recv()
-            verdict = verifier.verify_one(structure_from_record(record))
+            verdict = _verdict(verifier, record)
             connection.send(("done", verification_to_record(verdict)))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
+
+
+def _verdict(verifier: Any, record: Any) -> Verification:
+    """Return the verdict on a record of a structure; one that is no structure fails with a reason."""
+    try:
+        structure = structure_from_record(record)
+    except EngineError as error:
+        return Verification(verifier.potential, False, str(error), values={})
+    verdict: Verification = verifier.verify_one(structure)
+    return verdict
 
 
 def _verifier(plan: WorkerPlan) -> Any:
