@@ -1,7 +1,7 @@
 """Property -> crystal: propose, decode, screen, predict, verify, rank.
 
-The functions here do what the commands do and are loaded when first asked for. Three carry another name than
-their command, because modules bear these: `build_report`, `export_run` and `diagnose`.
+The functions here do what the commands do and are loaded when first asked for. Some carry another name than
+their command, because modules bear these: `build_report`, `export_run`, `referee_run` and `diagnose`.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ _FUNCTIONS: dict[str, str] = {
     "verify": "verify",
     "build_report": "report",
     "export_run": "export",
+    "referee_run": "referee",
     "train": "train",
     "properties": "properties",
     "diagnose": "doctor",
@@ -24,6 +25,7 @@ __all__ = [  # resolved by __getattr__
     "export_run",
     "predict",
     "properties",
+    "referee_run",
     "run",
     "sample",
     "train",

@@ -134,15 +134,38 @@ def verify(
     ] = "auto",
     output: OutputFile = None,
     reuse: Annotated[bool, typer.Option("--reuse/--no-reuse", help="Use stored verifications.")] = True,
+    also: Annotated[
+        list[str] | None, typer.Option("--also", help="Judge of your own property, module:factory.")
+    ] = None,
+    second_opinion: Annotated[
+        bool, typer.Option("--second-opinion", help="Ask another potential beside the judges.")
+    ] = False,
+    referee: Annotated[
+        bool, typer.Option("--referee", help="The referee instead of the judges: K by diep, G by 7net-l3i5.")
+    ] = False,
 ) -> int:
     """Relax, elastic tensor, energy above hull."""
     if not files:
         raise ConfigError("verify: name at least one file")
     from inverse.api import iterate_verifications
 
+    found = iterate_verifications(
+        files, potential, reuse=reuse, also=also or (), second_opinion=second_opinion, referee=referee
+    )
     with results_only() as stdout, JsonLines(output, stdout) as lines:
-        _write_all(lines, "verify", iterate_verifications(files, potential, reuse=reuse))
+        _write_all(lines, "verify", found)
     return lines.status
+
+
+@app.command()
+def referee(folder: RunFolderArgument) -> int:
+    """Let the referee judge a run's hits again; the report then shows what it says."""
+    from inverse import api
+
+    with results_only() as stdout:
+        line = api.referee(folder)
+    stdout.write(f"{line}\n")
+    return 0
 
 
 @app.command()

@@ -38,20 +38,36 @@ class Search(Part):
 
 
 class Verify(Part):
-    """Who judges; `reuse: false` asks the judges afresh, whatever the store holds."""
+    """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
+
+    `also` names judges of your own properties (module:factory), asked after the others.
+    """
 
     potential: Text = "auto"
     reuse: Flag = True
+    also: tuple[Text, ...] = ()
 
     @field_validator("potential")
     @classmethod
     def _known_potential(cls, value: str) -> str:
-        module, colon, factory = value.partition(":")
-        is_factory = colon and factory.isidentifier() and all(p.isidentifier() for p in module.split("."))
-        if value not in POTENTIALS and not is_factory:
+        if value not in POTENTIALS and not _is_factory(value):
             hint = f"{nearest(value, POTENTIALS)} (or module:factory)"
             raise ValueError(f"{one_line(repr(value), 60)} is not a potential; {hint}")
         return value
+
+    @field_validator("also")
+    @classmethod
+    def _named_judges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _is_factory(name):
+                raise ValueError(f"{one_line(repr(name), 60)} is not a judge; give module:factory")
+        return value
+
+
+def _is_factory(value: str) -> bool:
+    """Return whether a name has the form package.module:factory."""
+    module, colon, factory = value.partition(":")
+    return bool(colon) and factory.isidentifier() and all(p.isidentifier() for p in module.split("."))
 
 
 class Budget(Part):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inverse.config import CampaignConfig, load_config
+from inverse.refereeing import read_referee, with_referee
 from inverse.report.table import ranked
 from inverse.storage import RunFolder
 from inverse.types import Candidate, Status, Verification
@@ -40,7 +41,9 @@ def read_run(folder: str | Path) -> Run:
         verdicts = stored.verifications()
         candidates = [with_verdict(c, verdicts.get(c.id)) for c in stored.candidates()]
         manifest = stored.manifest()
-    return Run(folder, load_config(folder / "config.yaml"), tuple(ranked(candidates)), manifest)
+    refereed = read_referee(folder)
+    shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
+    return Run(folder, load_config(folder / "config.yaml"), shown, manifest)
 
 
 def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:

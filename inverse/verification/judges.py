@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -254,11 +254,20 @@ class LadderVerifier:
             if tensors[name].reason:
                 return tensors[name].reason
         self._moduli(tensors, cells, case)
-        shear = self.panel.shear
-        case.elasticity = elastic_summary(tensors[shear], cells[shear], case.values)
+        case.elasticity = self._summary(tensors[self.panel.shear], cells[self.panel.shear], case)
         self._ask_second(case, deadline)
         self._ask_own(case)
         return ""
+
+    def _summary(self, tensor: TensorVerdict, cell: Structure, case: _Case) -> dict[str, Any]:
+        """Return what the tensor says, without its K where another judges K: that is the referee's."""
+        shown = replace(tensor, is_stable=case.is_stable)
+        if self.panel.shear == self.panel.bulk:
+            return elastic_summary(shown, cell, case.values)
+        summary = elastic_summary(replace(shown, bulk_modulus=math.nan), cell, case.values)
+        for part in ("relaxed_ion", "clamped_ion"):
+            summary[part] = {n: v for n, v in summary[part].items() if not n.startswith("bulk_modulus")}
+        return summary
 
     def _own_cell(self, name: str, structure: Structure, case: _Case, deadline: float) -> Structure:
         """Return the cell relaxed by a judge, or the energy judge's own where its energy is not smooth."""

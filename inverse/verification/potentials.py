@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator
 from pymatgen.core import Element
 
 from inverse.verification.batches import Batch, SinglePoint, chgnet_batch, diep_batch, sevenn_batch
+from inverse.verification.factories import factory_named
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import (
     ConfigError,
@@ -283,15 +284,7 @@ def _symbols(numbers: Any) -> frozenset[str]:
 
 
 def _factory(name: str) -> Callable[[], Calculator]:
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UnknownNameError(f"potential {name!r}: no module {module_name!r} ({error})") from None
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise UnknownNameError.among("factory", attribute, [n for n in dir(module) if n[0] != "_"], name)
-    return factory  # type: ignore[no-any-return]
+    return factory_named(name, "potential")
 
 
 def _one_line(error: Exception) -> str:

@@ -1,11 +1,11 @@
 """What every verifier promises: one Verification per structure, in order, whatever the structure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from pymatgen.core import Structure
 
-from inverse.types import Verification
+from inverse.types import Verification, VerifiedValue
 
 FormationEnergy = Callable[[Structure, float, str], float]
 """(structure, potential's total energy of the cell in eV, potential) -> formation energy, eV/atom, MP scale.
@@ -47,4 +47,22 @@ class StreamingVerifier(Verifier, Protocol):
 
     def close(self) -> None:
         """Stop every worker; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class PropertyJudge(Protocol):
+    """What a user brings to verify a property of their own; named as module:factory.
+
+    Attributes:
+        name: as the ladder and the values show it.
+    """
+
+    name: str
+
+    def judge(self, structure: Structure) -> Mapping[str, VerifiedValue]:
+        """Return values by property name of a structure that the energy judge relaxed.
+
+        May raise: the stage then says why, and the other values stand.
+        """
         ...

@@ -36,7 +36,7 @@ OPEN_SHELLS = frozenset({"Cr", "Mn", "Fe", "Co", "Ni", "U", "Np", "Pu"})
 LARGER_BY_SHEAR_JUDGE = 1.005
 """Ratio of volumes, shear over energy judge, beyond which open shells are doubted (median 0.982)."""
 
-BULK_CHANGE = 0.03
+BULK_CHANGE = 0.02
 """Relative change of K between the two strain sizes beyond which K is doubted."""
 
 SHEAR_CHANGE = 0.05

@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+
+from inverse.verification.judge import TensorVerdict
+from inverse.verification.readings import (
+    BULK_AMPLITUDE,
+    MAGNETIC_COLLAPSE,
+    anion_class,
+    read_shear,
+    readings,
+)
+from tests import crystals
+
+
+def cubic(c11, c12, c44):
+    tensor = np.diag([c11 - c12] * 3 + [c44] * 3).astype(float)
+    tensor[:3, :3] += c12
+    return tensor
+
+
+def verdict(potential, once, twice=None, **fields):
+    as_tuple = lambda t: tuple(map(tuple, t))
+    stable = bool(np.linalg.eigvalsh(once)[0] > 0)
+    return TensorVerdict(
+        potential,
+        relaxed=as_tuple(once),
+        repeated=as_tuple(once if twice is None else twice),
+        is_stable=stable,
+        **fields,
+    )
+
+
+def test_the_kink_is_removed_from_the_tensor_of_a_potential_that_has_one():
+    smooth, kink = cubic(300, 100, 80), cubic(-60, -60, -60)
+    read = read_shear(verdict("diep", smooth + kink / 1, smooth + kink / 2, shear_modulus=math.nan))
+    assert read.shear == pytest.approx(read_shear(verdict("diep", smooth)).shear)
+    assert read.is_stable
+
+
+def test_a_smooth_potential_is_taken_at_its_word():
+    read = read_shear(verdict("7net-0", cubic(300, 100, 80), shear_modulus=77.0, shear_amplitude=1.0))
+    assert (read.shear, read.change, read.flags) == (77.0, 1.0, ())
+
+
+def test_unstable_at_both_sizes_is_a_flag_not_a_number():
+    read = read_shear(verdict("diep", cubic(100, 200, 80)))
+    assert math.isnan(read.shear)
+    assert not read.is_stable
+    assert read.flags == ("unstable_tensor",)
+
+
+def test_a_force_constant_within_the_kink_is_no_instability():
+    tensor = cubic(300, 100, 80)
+    assert read_shear(verdict("diep", tensor, lowest_mode=-0.3, flags=("unstable_mode",))).is_stable
+    assert read_shear(verdict("diep", tensor, lowest_mode=-2.0)).flags == ("unstable_mode",)
+
+
+def test_nothing_of_the_shear_judges_bulk_modulus_is_read():
+    bulk = verdict("a", cubic(300, 100, 80), bulk_modulus=170.0, bulk_amplitude=1.0, shear_modulus=85.0)
+    cell = crystals.fcc()
+    seen = [
+        readings(
+            bulk, verdict("diep", cubic(300, 100, 80), bulk_modulus=k, bulk_amplitude=change), cell, cell
+        )
+        for k, change in ((166.7, 0.5), (999.0, 400.0))
+    ]
+    assert seen[0] == seen[1]
+    assert (seen[0].bulk, seen[0].bulk_by, seen[0].shear_by) == (170.0, "a", "diep")
+
+
+def test_open_shells_that_the_judges_place_differently_are_doubted():
+    small, large = crystals.fcc("Fe", 3.45), crystals.fcc("Fe", 3.6)
+    bulk, shear = verdict("a", cubic(300, 100, 80)), verdict("diep", cubic(300, 100, 80))
+    assert readings(bulk, shear, small, large).doubts == (MAGNETIC_COLLAPSE,)
+    assert readings(bulk, shear, large, small).doubts == ()
+    assert readings(bulk, shear, crystals.fcc("Cu", 3.45), crystals.fcc("Cu", 3.6)).doubts == ()
+
+
+def test_a_bulk_modulus_that_depends_on_the_strain_is_doubted():
+    cell, shear = crystals.fcc(), verdict("diep", cubic(300, 100, 80))
+    bulk = verdict("a", cubic(300, 100, 80), bulk_modulus=170.0, bulk_amplitude=9.0)
+    assert readings(bulk, shear, cell, cell).doubts == (BULK_AMPLITUDE,)
+
+
+def test_anion_classes():
+    assert anion_class(crystals.l1_2()) == "none"

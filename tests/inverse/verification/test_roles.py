@@ -1,0 +1,113 @@
+"""Judge, second opinion, referee, and judges that users bring."""
+
+import json
+
+import pytest
+
+from inverse import second_opinion
+from inverse.records import verification_from_record, verification_to_record
+from inverse.second_opinion import SECOND_DIFFERS, doubt_factor
+from inverse.types import VerifiedValue
+from inverse.verification import judges
+from inverse.verification.judges import LadderVerifier, load_verifier
+from surrogates.errors import ConfigError, UnknownNameError
+from tests import crystals
+
+EMT = "ase.calculators.emt:EMT"
+MORSE = "tests.stand_in_potential:pairwise"
+PACKING = "tests.own_judge:packing"
+
+
+def ladder(panel, **arguments):
+    references = {"formation_energy": lambda *_: -0.2, "hull_energy": lambda *_: 0.03}
+    return LadderVerifier(panel, **references | arguments)
+
+
+def value(mean, std):
+    return VerifiedValue(mean, std, mean - std, mean + std, mean, "x", "GPa")
+
+
+TWO = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
+ASKED = judges.Panel("auto", energy=EMT, bulk=EMT, shear=EMT, second=MORSE)
+
+
+def test_a_second_opinion_stands_beside_the_values_and_changes_none():
+    alone = ladder(ASKED).verify_one(crystals.fcc())
+    asked = ladder(ASKED, shortlist={}).verify_one(crystals.fcc())
+    assert alone.values == asked.values
+    assert not alone.second_opinion
+    assert {v.potential for v in asked.second_opinion.values()} == {MORSE}
+    assert [s.name for s in asked.ladder][-1] == "second_opinion"
+    assert verification_from_record(verification_to_record(asked)).second_opinion == asked.second_opinion
+
+
+def test_only_the_shortlist_gets_one():
+    bounds = {"bulk_modulus_vrh": (1e4, float("inf"))}
+    verdict = ladder(ASKED, shortlist=bounds).verify_one(crystals.fcc())
+    assert not verdict.second_opinion
+    assert "second_opinion" not in [s.name for s in verdict.ladder]
+
+
+def test_one_beyond_the_errors_is_flagged_and_says_what(monkeypatch):
+    monkeypatch.setattr(judges, "calibrated", lambda prop, read, _: (value(*SAID[read.bulk_by]), True))
+    verdict = ladder(ASKED, shortlist={}).verify_one(crystals.fcc())
+    assert SECOND_DIFFERS in verdict.flags
+    stage = verdict.ladder[-1]
+    assert stage.passed is False
+    assert "bulk_modulus_vrh: 300 against 150 GPa" in stage.reason
+
+
+SAID = {EMT: (300.0, 15.0), MORSE: (150.0, 15.0)}
+
+
+def test_it_lowers_the_score_the_more_the_further_it_is():
+    values = {"bulk_modulus_vrh": value(300.0, 20.0)}
+    factors = [doubt_factor(values, {"bulk_modulus_vrh": value(k, 20.0)}) for k in (290.0, 200.0, 150.0)]
+    assert factors[0] == 1.0 > factors[1] > factors[2] > 0
+    assert second_opinion.differences(values, {"bulk_modulus_vrh": value(290.0, 20.0)}) == []
+
+
+def test_the_shear_judges_bulk_modulus_shows_nowhere():
+    """It is the referee's value: no number, flag or remark of the verdict may hold it."""
+    verifier = ladder(TWO, shortlist={})
+    verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
+    own = verifier._judges[MORSE].relax(verdict.structure).structure
+    hidden = verifier._judges[MORSE].tensor(own).bulk_modulus
+    assert verdict.values["bulk_modulus_vrh"].potential == EMT
+    assert hidden > 0
+    record = verification_to_record(verdict)
+    assert not [n for n in numbers(record) if abs(n - hidden) < 1e-3 * hidden]
+    assert f"{hidden:.0f}" not in json.dumps(record["flags"]) + json.dumps(
+        [s["reason"] for s in record["ladder"]]
+    )
+
+
+def numbers(item):
+    if isinstance(item, dict):
+        return [n for part in item.values() for n in numbers(part)]
+    if isinstance(item, list):
+        return [n for part in item for n in numbers(part)]
+    return [float(item)] if isinstance(item, int | float) and not isinstance(item, bool) else []
+
+
+def test_a_judge_of_ones_own_is_asked_last_and_its_value_is_a_value():
+    verdict = load_verifier(EMT, store="", workers=0, also=[PACKING]).verify_one(crystals.fcc())
+    assert verdict.values["packing_fraction"].mean == pytest.approx(0.74, abs=0.01)
+    assert verdict.ladder[-1].name == "packing"
+
+
+def test_one_that_fails_costs_no_other_value():
+    verdict = load_verifier(EMT, store="", workers=0, also=["tests.own_judge:broken"]).verify_one(
+        crystals.fcc()
+    )
+    assert verdict.converged
+    assert "bulk_modulus_vrh" in verdict.values
+    assert verdict.ladder[-1].passed is False
+    assert verdict.ladder[-1].reason == "broken failed: RuntimeError: no licence"
+
+
+def test_one_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="returned a int without `name`"):
+        load_verifier(EMT, store="", workers=0, also=["tests.stand_in_potential:not_a_calculator"])
+    with pytest.raises(UnknownNameError, match="judge 'packing': give module:factory"):
+        load_verifier(EMT, store="", workers=0, also=["packing"])
