@@ -12,6 +12,7 @@ from inverse.benchmarks.strained_cells import StrainedCells, stored_strained_cel
 from inverse.console import progress
 from inverse.report.summary import wilson_interval
 from inverse.verification.judge import Judge, TensorVerdict
+from inverse.verification.stiffness import is_near_unstable
 from inverse.verification.store import VerificationStore
 from surrogates import elasticity
 
@@ -94,9 +95,16 @@ def measure(row: dict[str, Any], store: VerificationStore, compute: bool = True)
     if not compute and stored_strained_cells(relaxed.structure, POTENTIAL, store, compute) is None:
         return None
     verdict = judge.tensor(relaxed.structure)
-    flags = list(verdict.flags) + ["no_tensor"] * bool(verdict.reason)
+    flags = [*verdict.flags, *_warnings(verdict)]
     reference = stored_strained_cells(relaxed.structure, POTENTIAL, store)
     return {**about, "n_atoms": len(relaxed.structure), **_compared(verdict, reference), "flags": flags}
+
+
+def _warnings(verdict: TensorVerdict) -> list[str]:
+    if verdict.reason or not verdict.clamped:
+        return ["no_tensor"]
+    relaxed, clamped = np.array(verdict.relaxed), np.array(verdict.clamped)
+    return ["near_unstable"] if is_near_unstable(relaxed, clamped, verdict.lowest_mode) else []
 
 
 def _compared(verdict: TensorVerdict | None, reference: StrainedCells | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
+from inverse.verification.stiffness import is_near_unstable
 from surrogates import elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
@@ -72,6 +73,8 @@ def elastic_summary(
         "stiffness": [list(row) for row in verdict.relaxed],
         "stiffness_clamped_ion": [list(row) for row in verdict.clamped],
         "is_born_stable": verdict.is_stable,
+        "is_near_unstable": bool(verdict.clamped)
+        and is_near_unstable(np.array(verdict.relaxed), np.array(verdict.clamped), verdict.lowest_mode),
         "lowest_eigenvalue": _finite(verdict.lowest_eigenvalue),
         "relaxed_ion": averages(verdict.relaxed),
         "clamped_ion": averages(verdict.clamped),

@@ -23,6 +23,9 @@ from surrogates.units import GPA_PER_EV_PER_A3
 VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEAR, SHEAR])
 """Mandel stiffness / Voigt stiffness with engineering shear, component by component."""
 
+SOFT_MODE, LEFT_OF_CLAMPED, SOFT_STRAIN = 0.5, 0.4, 0.05
+"""Limits of `is_near_unstable`, set before any comparison was made."""
+
 ATOMS_AT_ONCE = 500
 """Atoms in the cells asked about between two looks at the clock."""
 
@@ -344,6 +347,28 @@ def _reverses(operations: np.ndarray, vector: np.ndarray) -> int | None:
     """Return the index of an operation that turns the vector into its opposite; None without one."""
     found = np.flatnonzero(np.abs(operations @ vector + vector).max(axis=1) < 1e-6)
     return int(found[0]) if len(found) else None
+
+
+def is_near_unstable(relaxed: np.ndarray, clamped: np.ndarray, lowest_mode: float) -> bool:
+    """Return whether a crystal is close to giving way: its moduli then hang on small things.
+
+    A coupled mode under 0.5 eV/Å² (forces of 0.002 eV/Å, as left by careful relaxations, move such a mode as
+    far as a strain of 1 % does), a strain along which moving ions take away more than 60 % of the stiffness,
+    or one with less than 5 % of the stiffness along the stiffest.
+
+    Args:
+        relaxed: (6, 6) GPa, relaxed-ion, Voigt, engineering shear.
+        clamped: (6, 6) GPa, clamped-ion.
+        lowest_mode: eV/Å², see `Stiffness`; NaN or inf without coupled modes.
+    """
+    soft, hard = np.asarray(relaxed) * VOIGT_OF_MANDEL, np.asarray(clamped) * VOIGT_OF_MANDEL
+    values = np.linalg.eigvalsh(hard)
+    if lowest_mode < SOFT_MODE or not values[0] > 0:
+        return True
+    root = np.linalg.inv(np.linalg.cholesky(hard))
+    left = float(np.linalg.eigvalsh(root @ soft @ root.T)[0])
+    values = np.linalg.eigvalsh(soft)
+    return left < LEFT_OF_CLAMPED or bool(values[0] < SOFT_STRAIN * values[-1])
 
 
 def bulk_only(settings: StiffnessSettings) -> StiffnessSettings:
