@@ -8,7 +8,7 @@ from pymatgen.core import Composition
 
 from inverse.config import CampaignConfig
 from inverse.derived import DERIVED
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import PLACE, Proposal, next_place
 from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
 from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
@@ -186,9 +186,10 @@ class Lookup:
     facts: Facts = field(default_factory=Facts.packaged)
     name: str = "lookup"
     _choices: list[tuple[LookupRow, Signature]] | None = field(default=None, repr=False)
+    _next: int = field(default=0, repr=False)
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return the structures of the next `n` known formulas; [] when the table is used up."""
+        """Return the next `n` known structures that can be built; [] when the table is used up."""
         if self._choices is None:
             self._choices = [
                 (row, s)
@@ -196,16 +197,20 @@ class Lookup:
                 for s in self.known.signatures_of(row.formula)
                 if self._usable(row, s)
             ]
-        proposals = []
-        for row, found in self._choices[step * n : (step + 1) * n]:
+        proposals: list[Proposal] = []
+        for place in range(self._next, len(self._choices)):
+            if len(proposals) == n:
+                break
+            row, found = self._choices[place]
             structure = structure_of(found, self.complete, seed)
             if structure is not None:
                 history = {"formula": row.formula, "signature": found.text, "values": dict(row.values)}
-                proposals.append(Proposal(structure, self.name, seed, history))
+                proposals.append(Proposal(structure, self.name, seed, {**history, PLACE: place}))
         return proposals
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn nothing: a table does not change."""
+        """Go on after the last place that was tried; the table itself does not change."""
+        self._next = max(self._next, next_place(self.name, candidates))
 
     def _usable(self, row: LookupRow, found: Signature) -> bool:
         least, most = self.config.constraints.n_atoms

@@ -17,7 +17,7 @@ from pymatgen.core import Composition
 from inverse.config import CampaignConfig
 from inverse.proposers.lookup import moduli_values
 from inverse.proposers.ordered_cells import Ordering, ordered_structures
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import PLACE, Proposal, next_place
 from inverse.reference.construction import Complete
 from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
@@ -255,17 +255,22 @@ class Orderings:
     facts: Facts = field(default_factory=Facts.packaged)
     name: str = "orderings"
     _ranked: list[Ordering] | None = field(default=None, repr=False)
+    _next: int = field(default=0, repr=False)
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return one ordered crystal of each of the next `n` orderings that can be built."""
         if self._ranked is None:
             self._ranked = orderings(self.config, self.facts, self.known)
-        proposals = []
-        for ordering in self._ranked[step * n : (step + 1) * n]:
+        proposals: list[Proposal] = []
+        for place in range(self._next, len(self._ranked)):
+            if len(proposals) == n:
+                break
+            ordering = self._ranked[place]
             for structure in ordered_structures(ordering, self.known, self.complete, seed, limit=1):
                 history = {"end_members": dict(ordering.end_members), "mixed": dict(ordering.values)}
-                proposals.append(Proposal(structure, self.name, seed, history))
+                proposals.append(Proposal(structure, self.name, seed, {**history, PLACE: place}))
         return proposals
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn nothing: the ranking is by mixing alone."""
+        """Go on after the last place that was tried; the ranking is by mixing alone."""
+        self._next = max(self._next, next_place(self.name, candidates))

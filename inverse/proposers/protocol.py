@@ -56,6 +56,15 @@ class Proposer(Protocol):
         ...
 
 
+PLACE = "place"
+"""Key of a history: where the proposal stands in the ranked list that its source works through."""
+
+
+def next_place(name: str, candidates: Sequence[Candidate]) -> int:
+    """Return the first place of a source's list that none of its candidates comes from or lies behind."""
+    return max((int(c.history[PLACE]) + 1 for c in candidates if c.proposer == name), default=0)
+
+
 def generator(seed: int, step: int, index: int = 0) -> np.random.Generator:
     """Return the one generator of (run seed, step, candidate index).
 

@@ -12,6 +12,7 @@ from inverse.proposers.orderings import Orderings, orderings
 from inverse.proposers.protocol import Proposer
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.skeletons import n_atoms_of
+from inverse.types import Candidate
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,28 @@ def test_as_proposers_they_are_deterministic_and_keep_the_elements(kind):
         assert {e.symbol for e in proposal.structure.composition.elements} <= {"W", "Mo", "Ta", "C"}
         assert len(proposal.structure) <= 8
         json.dumps(dict(proposal.history))
-    assert source.ask(4, 10_000, 7) == []
     source.tell([])
+
+
+@pytest.mark.parametrize("kind", [Lookup, Orderings])
+def test_shrinking_asks_neither_skip_nor_repeat(kind):
+    """A last step asks for fewer; a run that is resumed hears of the finished steps alone."""
+    whole = [p.history for p in kind(CARBIDES).ask(10_000, 0, 7)]
+    assert len(whole) > 4
+    found, told = [], []
+    for step, n in enumerate([3, 1, 10_000, 5]):
+        source = kind(CARBIDES)
+        source.tell(told)
+        proposals = source.ask(n, step, 7)
+        assert len(proposals) <= n
+        assert [p.structure for p in proposals] == [p.structure for p in source.ask(n, step, 7)]
+        first = len(told)
+        told += [
+            Candidate(f"c{first + k:06d}", p.structure, p.proposer, p.seed, p.history)
+            for k, p in enumerate(proposals)
+        ]
+        found += [p.history for p in proposals]
+    assert found == whole
 
 
 def test_the_records_are_what_the_report_prints(quick):
