@@ -203,7 +203,9 @@ def potentials(candidate: Candidate) -> str:
     verification = candidate.verification
     if verification is None:
         return ""
-    names = dict.fromkeys(value.potential for value in verification.values.values() if value.potential)
+    # what follows from two values names both its potentials already
+    named = (name for value in verification.values.values() for name in value.potential.split("+"))
+    names = dict.fromkeys(name for name in named if name)
     return "+".join(names) or verification.potential
 
 

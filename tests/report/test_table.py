@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 
 from inverse.config import CampaignConfig
 from inverse.report import write_candidates_csv, write_cifs
-from inverse.report.table import best_structure, ranked
+from inverse.report.table import best_structure, potentials, ranked
 from inverse.types import Candidate, Status
 from surrogates.errors import RunFolderError
 from tests.report.fake_run import CONFIG, candidates
@@ -149,3 +149,15 @@ def test_unwritable_places_are_named(tmp_path: Path, made: list[Candidate]) -> N
     (tmp_path / "cifs").write_text("a file where the folder should be")
     with pytest.raises(RunFolderError, match="cannot be written"):
         write_cifs(made, tmp_path)
+
+
+def test_each_potential_is_named_once() -> None:
+    """Derived values name both potentials they come from."""
+    one = candidates(1, 0, 0)[0]
+    assert one.verification is not None
+    values = {
+        name: replace(one.verification.values["bulk_modulus_vrh"], potential=potential)
+        for name, potential in (("a", "7net-l3i5"), ("b", "diep"), ("c", "7net-l3i5+diep"))
+    }
+    both = replace(one, verification=replace(one.verification, values=values))
+    assert potentials(both) == "7net-l3i5+diep"
