@@ -55,7 +55,11 @@ def _targets(run: Run) -> str:
 
 def _gap(run: Run, name: str) -> str:
     gap = summary.optimism_gap(run.candidates, name)
-    return "-" if gap.relative is None else f"{gap.relative:+.1%} (n {gap.n})"
+    if gap.absolute is None:
+        return "-"
+    unit = run.config.properties[name].unit
+    shown = f"{gap.absolute:+.3g} {unit}".rstrip() if gap.relative is None else f"{gap.relative:+.1%}"
+    return f"{shown} (n {gap.n})"
 
 
 def _best(run: Run, name: str) -> str:

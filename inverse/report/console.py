@@ -146,8 +146,11 @@ def _gap_lines(run: Run) -> list[RenderableType]:
     gaps = gaps_view(run.candidates, names)
     if not gaps:
         return []
-    shown = "; ".join(f"{gap['label']} {gap['relative']} ({gap['absolute']}, n {gap['n']})" for gap in gaps)
-    return [Text(f"optimism gap, median of (predicted - verified) / verified: {shown}")]
+    shown = []
+    for gap in gaps:
+        relative = "" if gap["relative"] == wording.percent(None) else f"{gap['relative']} or "
+        shown.append(f"{gap['label']} {relative}{gap['absolute']} (n {gap['n']})")
+    return [Text(f"optimism gap, median of predicted - verified: {'; '.join(shown)}")]
 
 
 def _where(run: Run) -> Text:

@@ -76,11 +76,12 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str, region: Region,
 
 
 def parity(points: Sequence[Point], x_label: str, y_label: str, caption: str) -> str:
-    """Return verified against predicted with the diagonal; "" without points."""
+    """Return verified against predicted with the diagonal, error bars inside; "" without points."""
     points = _finite(points)
     if not points:
         return ""
-    values = [p.x for p in points] + [p.y for p in points]
+    values = [p.x + sign * p.x_error for p in points for sign in (-1, 1)]
+    values += [p.y + sign * p.y_error for p in points for sign in (-1, 1)]
     ticks = nice_ticks(min(values), max(values))
     to_x, to_y = _scales(ticks, ticks)
     low, high = ticks[0], ticks[-1]

@@ -10,6 +10,7 @@ from typing import Any
 
 from inverse.report.wishes import STARTED, effective_targets, verified_value
 from inverse.types import Candidate, HitClass, Status, Target
+from surrogates.properties import PROPERTIES
 
 _NUMBER = re.compile(r"(?<!\S)[-−]?\d+(?:\.\d+)?(?:\s*(?:eV/atom|eV/Å|Å|GPa|s|%))?(?!\S)")
 
@@ -31,10 +32,11 @@ class OptimismGap:
 
     Attributes:
         property: name.
-        relative: median of (predicted mean at selection - verified) / verified; None without any.
+        relative: median of (predicted mean at selection - verified) / verified; None without any, and for
+            energies per atom, whose zero is a convention: a hull distance of 0 would be infinitely wrong.
         absolute: median of (predicted mean at selection - verified), natural unit; None without any.
         n: verified candidates that have both values.
-        n_undefined: of these, how many have a verified value of 0 and so no relative difference.
+        n_undefined: of these, how many have no relative difference: an energy, or a verified value of 0.
         n_failed: verifications that ended without this value.
     """
 
@@ -109,6 +111,7 @@ def hits_by_class(candidates: Iterable[Candidate]) -> dict[str, int]:
 def optimism_gap(candidates: Iterable[Candidate], property_name: str) -> OptimismGap:
     """Return the optimism gap of one property over all verified candidates, hits or not."""
     differences, ratios, failed = [], [], 0
+    is_energy = property_name in PROPERTIES and PROPERTIES[property_name].unit == "eV/atom"
     for candidate in candidates:
         if candidate.status not in STARTED:
             continue
@@ -118,7 +121,7 @@ def optimism_gap(candidates: Iterable[Candidate], property_name: str) -> Optimis
             failed += 1
         elif predicted is not None and math.isfinite(predicted.mean):
             differences.append(predicted.mean - value)
-            if value != 0:
+            if value != 0 and not is_energy:
                 ratios.append((predicted.mean - value) / value)
     return OptimismGap(
         property_name,

@@ -15,7 +15,7 @@ from rich.console import Console
 from inverse.doctor import diagnose
 from inverse.report import build_report
 from inverse.report.console import print_summary
-from inverse.report.figures import nice_ticks
+from inverse.report.figures import Point, nice_ticks, parity
 from inverse.report.run import read_run
 from inverse.storage import RunFolder
 from inverse.types import Status
@@ -206,3 +206,15 @@ def test_ticks_cover_the_data(low: float, high: float) -> None:
     assert ticks[0] <= low
     assert ticks[-1] >= high
     assert 3 <= len(ticks) <= 12
+
+
+def test_error_bars_stay_inside_a_parity_figure() -> None:
+    """Two points 4 apart with bars of 50: ends of bars that run off the plot were drawn on its edge."""
+    points = [Point(300.0, 302.0, "new", "a", 50.0, 40.0), Point(304.0, 303.0, "known", "b", 50.0, 40.0)]
+    drawn = parity(points, "predicted", "verified", "K")
+    ends = [
+        (float(left), float(right)) for left, right in re.findall(r'd="M([\d.]+),[\d.]+H([\d.]+)M', drawn)
+    ]
+    lengths = {round(right - left, 1) for left, right in ends}
+    assert len(ends) == 2
+    assert max(lengths) - min(lengths) <= 0.11

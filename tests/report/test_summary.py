@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from inverse.report import summary, wishes
+from inverse.report.sections import gaps_view
 from inverse.types import Candidate, Status, Target, Verification
 from surrogates.properties import BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 from tests.report.fake_run import candidate, candidates, predicted, verified
@@ -92,6 +93,19 @@ def test_optimism_gap_by_hand_with_zero_and_nan() -> None:
     assert gap.relative == pytest.approx(0.1)
     assert gap.absolute == pytest.approx(17.5)
     assert (gap.n, gap.n_undefined, gap.n_failed) == (2, 1, 1)
+
+
+def test_energies_have_no_relative_gap() -> None:
+    """A verified 0.001 eV/atom predicted as 0.051 read as a gap of 5000 %."""
+    made = [
+        replace(judged(k, 310.0, 160.0, hull), predictions={"energy_above_hull": predicted(0.051, 0.04)})
+        for k, hull in enumerate((0.001, 0.03))
+    ]
+    gap = summary.optimism_gap(made, "energy_above_hull")
+    assert (gap.relative, gap.n, gap.n_undefined) == (None, 2, 2)
+    assert gap.absolute == pytest.approx(0.0355)
+    (shown,) = gaps_view(made, ["energy_above_hull"])
+    assert (shown["relative"], shown["absolute"]) == ("–", "+0.035 eV/atom")
 
 
 def test_funnel_loses_nobody() -> None:
