@@ -14,6 +14,7 @@ from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
 from inverse.decoders import Condition, load_decoder
 from inverse.doctor import versions, weights
+from inverse.dynamical_stability import AskPhonons
 from inverse.evaluation import Evaluator
 from inverse.familiarity import (
     SECONDS_PER_VERIFICATION,
@@ -47,7 +48,9 @@ from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.screening import Screen
 from inverse.types import HitClass
 from inverse.verification.judges import load_verifier, panel_named
+from inverse.verification.phonons import PhononVerdict, phonons
 from inverse.verification.potentials import limit_threads
+from inverse.verification.store import VerificationStore
 from surrogates.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
@@ -123,7 +126,22 @@ def assemble(config: CampaignConfig) -> Parts:
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
         description=description(config, shipped, space),
+        phonons=_phonons(config) if config.verify.phonons else None,
     )
+
+
+def _phonons(config: CampaignConfig) -> AskPhonons:
+    """Return who computes phonons: the energy judge, whose relaxed structures are asked about."""
+    energy_judge = panel_named(config.verify.potential).energy
+
+    def ask(structure: Structure, deadline: float, should_stop: Callable[[], bool]) -> PhononVerdict:
+        reuse, store = config.verify.reuse, VerificationStore(None)
+        try:
+            return phonons(structure, energy_judge, None, store, deadline, reuse, should_stop, config.device)
+        finally:
+            store.close()
+
+    return ask
 
 
 def load_structure_surrogate(device: str = "auto") -> Surrogate:

@@ -9,6 +9,8 @@ from typing import Any
 
 from inverse.acquisition import EXPLORE_SHARE
 from inverse.config import CampaignConfig, load_config
+from inverse.dynamical_stability import best_candidates, is_asked, with_phonons
+from inverse.ladder import with_seconds
 from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
@@ -29,6 +31,9 @@ LOGGER = logging.getLogger("inverse.campaign")
 
 STEP = 16
 """Verifications of one step; a large campaign spends a twentieth of its budget a step, at most 64."""
+
+SECONDS_TO_FINISH = 30.0
+"""Kept of the time limit for tables and report when the best are asked for their phonons."""
 
 PROPOSALS_PER_VERIFICATION = 8
 """Candidates asked for, predicted and stored, for every verification of a step."""
@@ -64,6 +69,7 @@ class Campaign:
         self._half_done: list[Candidate] = []
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
+        self._with_cif: set[tuple[str, bool]] = set()
         self._next_step = 0
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
@@ -146,6 +152,7 @@ class Campaign:
                     self._half_done = self._judged_so_far()
                     self.finish("stopped", str(error))
                     raise
+            self._add_phonons()
         status = "interrupted" if self.stop.signal_name else "stopped" if self.stop.is_set() else "finished"
         self.finish(status, reason)
         return reason
@@ -180,7 +187,6 @@ class Campaign:
         self._say("finish", reason)
         candidates = self.all_candidates()
         self.folder.update_candidates([c for c in candidates if c.verification is not None])
-        write_cifs(candidates, self.folder.path)
         self._write_tables(status, reason)
         LOGGER.info("ended: %s", reason)
 
@@ -219,10 +225,12 @@ class Campaign:
     def _propose(self, number: int) -> tuple[list[Candidate], list[str]]:
         n = self._step_size()
         self._say("propose", f"step {number}: looking for {n} candidates worth verifying")
-        before = self._parts.evaluator.n_evaluated
+        before, began = self._parts.evaluator.n_evaluated, time.monotonic()
         proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
         first = len(self.candidates)
+        each = (time.monotonic() - began) / max(1, len(proposals))
         candidates, chosen = self._selection.select(proposals, first, n, self._n_new(n))
+        candidates = [with_seconds(c, "generated", each) for c in candidates]
         evaluated = self._parts.evaluator.n_evaluated - before
         if isinstance(self._parts.proposer, Storing):
             self._parts.proposer.save_trials()
@@ -264,6 +272,22 @@ class Campaign:
             LOGGER.exception("%s: cannot be judged", candidate.id)
             reason = f"cannot be judged: {type(error).__name__}: {error}"
             return replace(candidate, status=Status.FAILED, verification=verification, reason=reason)
+
+    def _add_phonons(self) -> None:
+        """Put the phonons of the best on their ladders, as far as time allows; those asked before stand."""
+        ask, left = self._parts.phonons, self.stop.seconds_left
+        if ask is None:
+            return
+        deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
+        best = [c for c in best_candidates(list(self.candidates.values())) if not is_asked(c)]
+        for number, candidate in enumerate(best, 1):
+            if self.stop.is_set() or time.monotonic() > deadline:
+                return
+            formula = candidate.structure.composition.reduced_formula
+            self._say("finish", f"phonons {number} of {len(best)}: {formula}")
+            done = with_phonons(candidate, ask, deadline, self.stop.is_set)
+            self.candidates[done.id] = done
+            self.folder.update_candidates([done])
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -328,6 +352,10 @@ class Campaign:
 
     def _write_tables(self, status: str, reason: str) -> None:
         candidates = self.all_candidates()
+        # before the table that names them; a verdict brings the relaxed structure, which replaces the first
+        fresh = [c for c in candidates if (c.id, c.verification is None) not in self._with_cif]
+        write_cifs(fresh, self.folder.path)
+        self._with_cif.update((c.id, c.verification is None) for c in fresh)
         self.folder.write_candidates_db(candidates)
         write_candidates_csv(candidates, self.config, self.folder.path / "candidates.csv")
         steps = list(self._steps)

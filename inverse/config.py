@@ -40,12 +40,14 @@ class Search(Part):
 class Verify(Part):
     """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
 
-    `also` names judges of your own properties (module:factory), asked after the others.
+    `also` names judges of your own properties (module:factory), asked after the others. `phonons: false`
+    leaves out the phonons of the ten best, computed at the end while time is left.
     """
 
     potential: Text = "auto"
     reuse: Flag = True
     also: tuple[Text, ...] = ()
+    phonons: Flag = True
 
     @field_validator("potential")
     @classmethod

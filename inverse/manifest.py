@@ -25,6 +25,9 @@ def now() -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the hash of what decides a campaign's candidates: everything but budget, device and name."""
     mapping = {k: v for k, v in config.to_mapping().items() if k not in ("budget", "device", "name")}
+    # phonons decide no candidate; without judges of one's own the hash is that of folders older than them
+    verify = {k: v for k, v in mapping["verify"].items() if k != "phonons" and (k != "also" or v)}
+    mapping["verify"] = verify
     # what files hold counts, not where they lie
     mapping |= {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
     return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from pymatgen.core import Structure
 
 from inverse.acquisition import Standing
 from inverse.correction import CorrectedSurrogate
+from inverse.dynamical_stability import AskPhonons
 from inverse.evaluation import Evaluator
 from inverse.proposers.protocol import Proposer
 from inverse.ranking import Classify, Screening
@@ -47,6 +48,7 @@ class Parts:
         trust: structure -> how far predictions of its kind are believed, in (0, 1].
         baselines: look-up and orderings, as the manifest wants them.
         description: versions, weights, judges, settings for the manifest.
+        phonons: of the best at the end of a run; None asks for none.
     """
 
     surrogate: CorrectedSurrogate
@@ -61,6 +63,7 @@ class Parts:
     trust: Callable[[Structure], float]
     baselines: Callable[[], Mapping[str, Any]]
     description: Mapping[str, Any]
+    phonons: AskPhonons | None = None
 
 
 @dataclass(frozen=True)

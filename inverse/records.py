@@ -105,7 +105,7 @@ def verification_to_record(verification: Verification) -> dict[str, Any]:
         "flags": list(verification.flags),
         "is_stable": None if verification.is_stable is None else bool(verification.is_stable),
         "structure": None if structure is None else structure_to_record(structure),
-        "ladder": [_stage_to_record(stage) for stage in verification.ladder],
+        "ladder": [stage_to_record(stage) for stage in verification.ladder],
         "seconds": finite_or_none(verification.seconds),
         "elasticity": dict(verification.elasticity),
     }
@@ -236,14 +236,22 @@ def _verified_from_record(record: Mapping[str, Any]) -> VerifiedValue:
     return VerifiedValue(**numbers, potential=record["potential"], unit=record["unit"])
 
 
-def _stage_to_record(stage: Stage) -> dict[str, Any]:
+def stage_to_record(stage: Stage) -> dict[str, Any]:
+    """Return one rung of a ladder as plain JSON."""
     return {
         "name": stage.name,
         "passed": None if stage.passed is None else bool(stage.passed),
         "reason": stage.reason,
         "seconds": finite_or_none(stage.seconds),
+        "versions": {str(name): str(version) for name, version in stage.versions.items()},
     }
 
 
 def _stage_from_record(record: Mapping[str, Any]) -> Stage:
-    return Stage(record["name"], record["passed"], record.get("reason", ""), _number(record.get("seconds")))
+    return Stage(
+        record["name"],
+        record["passed"],
+        record.get("reason", ""),
+        _number(record.get("seconds")),
+        dict(record.get("versions") or {}),
+    )

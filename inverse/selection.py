@@ -1,14 +1,17 @@
 """Proposals -> screened and predicted candidates -> those worth a verification."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from pymatgen.core import Structure
 
 from inverse.acquisition import LEAST_TRUST, Choice, Option, Standing, worth
 from inverse.evaluation import Evaluator, predicted_values
+from inverse.ladder import with_seconds
 from inverse.objective import Objective
 from inverse.proposers.protocol import Proposal
 from inverse.ranking import Screening
@@ -48,13 +51,21 @@ class Selection:
             n: verifications to spend.
             n_new: of these kept for class new.
         """
+        marks = [time.monotonic()]
         candidates = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
+        marks.append(time.monotonic())
         candidates, options = self._predicted(candidates)
+        marks.append(time.monotonic())
+        screening, predicting = (later - earlier for earlier, later in pairwise(marks))
+        each = {
+            "screened": screening / max(1, len(proposals)),
+            "predicted": predicting / max(1, len(options)),
+        }
         self._standings, self._pending = {}, {c.id: c for c in candidates}
         # on copies: what is remembered follows from finished steps, whichever process chose
         choice = Choice(self._standing, set(self._keys), Counter(self._systems))
         chosen = choice.select(options, n, n_new)
-        return [self._noted(c) for c in candidates], chosen
+        return [_timed(self._noted(c), each) for c in candidates], chosen
 
     def remember(self, verified: Sequence[Candidate]) -> None:
         """Remember verified candidates: what they were expected to be, and what they became."""
@@ -134,3 +145,9 @@ class Selection:
         expected = {"expected_new": standing.is_new, "expected_prototype": standing.parent_prototype}
         history = {**candidate.history, **expected}
         return replace(candidate, history=history, parent_prototype=standing.parent_prototype)
+
+
+def _timed(candidate: Candidate, each: Mapping[str, float]) -> Candidate:
+    """Return the candidate with its share of the seconds of screening and, where it was, prediction."""
+    candidate = with_seconds(candidate, "screened", each["screened"])
+    return with_seconds(candidate, "predicted", each["predicted"]) if candidate.predictions else candidate

@@ -140,12 +140,14 @@ class Stage:
         passed: None when the stage was not run.
         reason: why not, or what was noted.
         seconds: wall time.
+        versions: package or potential -> version, of what decided it.
     """
 
     name: str
     passed: bool | None
     reason: str = ""
     seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from html import escape
 from markupsafe import Markup
 
 from inverse.judged import PREDICTED_ONLY, is_predicted_only
+from inverse.ladder import candidate_ladder
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
 from inverse.report.wording import label, number, percent, plain_text, symbol, unit
-from inverse.types import Candidate, Status, Target, VerifiedValue
+from inverse.types import Candidate, Stage, Status, Target, VerifiedValue
 
 Decompose = Mapping[str, float]
 
@@ -138,7 +139,7 @@ def candidate_view(
     structure = best_structure(candidate)
     verification = candidate.verification
     wanted = {target.property.name: target for target in targets}
-    stages = verification.ladder if verification is not None else ()
+    stages = candidate_ladder(candidate)
     stable = verification.is_stable if verification is not None else None
     return CandidateView(
         id=candidate.id,
@@ -170,7 +171,7 @@ def candidate_view(
         seed=candidate.seed,
         log_likelihood=number(candidate.log_likelihood),
         decomposition=decomposition_text(decomposition),
-        ladder=tuple(_stage(s.name, s.passed, s.reason, s.seconds) for s in stages),
+        ladder=tuple(_stage(s) for s in stages),
         seconds=f"{verification.seconds:.0f}" if verification is not None else "",
         cif=cif_name(candidate),
         history=tuple((key, _short(value)) for key, value in candidate.history.items()),
@@ -234,10 +235,17 @@ def _cell(candidate: Candidate) -> str:
     return f"a {a:.3f}, b {b:.3f}, c {c:.3f} Å; α {alpha:.1f}°, β {beta:.1f}°, γ {gamma:.1f}°"
 
 
-def _stage(name: str, passed: bool | None, why: str, seconds: float) -> tuple[str, str, str, str]:
-    state = {True: "passed", False: "failed", None: "not run"}[passed]
-    took = f"{seconds:.1f} s" if seconds == seconds and seconds >= 0.05 else ""
-    return STAGE_LABELS.get(name, name.replace("_", " ")), state, why, took
+def _stage(stage: Stage) -> tuple[str, str, str, str]:
+    """Return label, state, reason, and seconds with the versions of what decided it."""
+    state = {True: "passed", False: "failed", None: "not run"}[stage.passed]
+    seconds = stage.seconds
+    took = [f"{seconds:.1f} s"] if seconds == seconds and seconds >= 0.05 else []
+    took += [
+        version if version.startswith(name) else f"{name} {version}"
+        for name, version in stage.versions.items()
+    ]
+    label = STAGE_LABELS.get(stage.name, stage.name.replace("_", " "))
+    return label, state, "" if stage.reason == "not run" else stage.reason, ", ".join(took)
 
 
 def _short(value: object) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from pymatgen.core import Structure
 
+from inverse.ladder import completed
 from inverse.reading import ReadStructure, read_structures
-from inverse.records import finite_or_none, plain, verification_to_record
+from inverse.records import finite_or_none, plain, stage_to_record, verification_to_record
 from inverse.types import Verification
 from inverse.verification.judges import AUTO, load_verifier
 from inverse.verification.protocol import StreamingVerifier
@@ -97,7 +98,7 @@ def verification_record(
         "nearest_known": "" if known is None else known.nearest_known,
         "is_stable": record["is_stable"],
         "flags": record["flags"],
-        "ladder": record["ladder"],
+        "ladder": [stage_to_record(stage) for stage in completed(verdict.ladder, "given, not generated")],
         "elasticity": record["elasticity"] or None,
         "seconds": finite_or_none(verdict.seconds),
         "structure": None if verdict.structure is None else plain(verdict.structure.as_dict()),

@@ -16,7 +16,7 @@ from inverse.verification.calibration import calibrated
 from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.own_judges import load_property_judge, own_values
-from inverse.verification.potentials import available_potentials, check_potential
+from inverse.verification.potentials import available_potentials, check_potential, potential_version
 from inverse.verification.protocol import FormationEnergy, HullEnergy
 from inverse.verification.readings import Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
@@ -111,9 +111,11 @@ class _Case:
     elasticity: dict[str, Any] = field(default_factory=dict)
     mark: float = field(default_factory=time.monotonic)
 
-    def note(self, name: str, passed: bool, reason: str = "") -> None:
+    def note(self, name: str, passed: bool | None, reason: str = "", *deciders: str) -> None:
+        """Add a stage; `deciders` are the potentials that decided it."""
         now = time.monotonic()
-        self.stages.append(Stage(name, passed, reason, round(now - self.mark, 3)))
+        versions = {decider: potential_version(decider) for decider in deciders if decider}
+        self.stages.append(Stage(name, passed, reason, round(now - self.mark, 3), versions))
         self.mark = now
 
     def flag(self, *names: str) -> None:
@@ -282,7 +284,8 @@ class LadderVerifier:
     def _relaxed(self, judge: Judge, structure: Structure, case: _Case, deadline: float) -> RelaxationVerdict:
         verdict = judge.relax(structure, deadline)
         name = "relaxed" if judge is self._energy_judge else f"relaxed by {judge.potential}"
-        case.note(name, verdict.structure is not None, verdict.reason or judge.potential)
+        deciders = (judge.potential, judge.prerelax_by)
+        case.note(name, verdict.structure is not None, verdict.reason or judge.potential, *deciders)
         return verdict
 
     def _hull(self, relaxed: RelaxationVerdict, case: _Case) -> str:
@@ -296,7 +299,7 @@ class LadderVerifier:
         except EngineError as refused:
             # a potential without element energies never has any; an element without reference is this one's
             case.flag("no_energy" if isinstance(refused, UnknownNameError) else "no_hull")
-            case.note("hull", False, str(refused))
+            case.note("hull", False, str(refused), self.panel.energy)
             return ""
         potential = self.panel.energy
         case.values[FORMATION_ENERGY.name] = _energy_value(
@@ -305,7 +308,7 @@ class LadderVerifier:
         case.values[ENERGY_ABOVE_HULL.name] = _energy_value(ENERGY_ABOVE_HULL, hull, error, hull, potential)
         hopeless = self.stop_above_hull is not None and hull > self.stop_above_hull
         reason = f"energy above hull {hull:.2f} eV/atom: the ladder stops" if hopeless else ""
-        case.note("hull", not hopeless, reason or f"{hull:.3f} eV/atom above the hull")
+        case.note("hull", not hopeless, reason or f"{hull:.3f} eV/atom above the hull", potential)
         return reason
 
     def _energies(self, structure: Structure, energy: float) -> tuple[float, float, float]:
@@ -334,7 +337,7 @@ class LadderVerifier:
         stage = "bulk modulus" if only_bulk else "tensor"
         remark = ", ".join(flags)
         remark = f"{name}: {remark}" if remark else name
-        case.note(stage, is_stable, verdict.reason or remark)
+        case.note(stage, is_stable, verdict.reason or remark, name)
         if not verdict.reason and (not only_bulk or not is_stable) and case.is_stable is not False:
             case.is_stable = is_stable
         return verdict
@@ -358,7 +361,8 @@ class LadderVerifier:
         own = self._judges[name].relax(case.structure, deadline)
         tensor = None if own.structure is None else self._judges[name].tensor(own.structure, deadline)
         if own.structure is None or tensor is None or tensor.reason:
-            case.note("second_opinion", None, own.reason or (tensor.reason if tensor is not None else ""))
+            why_not = own.reason or (tensor.reason if tensor is not None else "")
+            case.note("second_opinion", None, why_not, name)
             return
         read = readings(tensor, tensor, own.structure, own.structure)
         for prop, value, _ in _calibrated_moduli(read, self.settings.digest):
@@ -366,7 +370,7 @@ class LadderVerifier:
         found = differences(case.values, case.second_opinion)
         if found:
             case.flag(SECOND_DIFFERS)
-        case.note("second_opinion", not found, "; ".join([name, *found]))
+        case.note("second_opinion", not found, "; ".join([name, *found]), name)
 
     def _ask_own(self, case: _Case) -> None:
         """Add what the users' own judges say; a failure is noted and costs no other value."""

@@ -6,8 +6,9 @@ computed on a mesh and at the wave vectors that fit the supercell, where nothing
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -100,6 +101,8 @@ def phonons(
     store: VerificationStore | None = None,
     deadline: float = float("inf"),
     reuse: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+    device: str = "auto",
 ) -> PhononVerdict:
     """Return the phonons of a structure that this potential relaxed. Never raises for one crystal.
 
@@ -110,6 +113,8 @@ def phonons(
         store: remembers verdicts; None remembers nothing.
         deadline: `time.monotonic()` after which to give up; such a verdict is not remembered.
         reuse: False computes afresh, and still writes.
+        should_stop: asked between two displacements; true gives up, too.
+        device: where the potential computes, see `load_potential`.
 
     Raises:
         MissingExtraError: the potential's package is not installed.
@@ -122,7 +127,8 @@ def phonons(
         held = store.get(key) if store is not None and reuse else None
         if held is not None:
             return _from_record(held)
-        verdict = _computed(start, load_potential(potential), settings, deadline)
+        end = partial(_give_up, potential, deadline, should_stop)
+        verdict = _computed(start, load_potential(potential, device), settings, end)
     except MissingExtraError:
         raise
     except Exception as error:  # one crystal never ends a run
@@ -155,7 +161,7 @@ def supercell_of(structure: Structure, settings: PhononSettings) -> tuple[tuple[
 
 
 def _computed(
-    structure: Structure, potential: Potential, settings: PhononSettings, deadline: float
+    structure: Structure, potential: Potential, settings: PhononSettings, give_up: Callable[[], None]
 ) -> PhononVerdict:
     import phonopy
     from phonopy.structure.atoms import PhonopyAtoms
@@ -170,7 +176,7 @@ def _computed(
     model = phonopy.Phonopy(cell, np.diag(repeats), primitive_matrix="P", symprec=1e-3)
     model.generate_displacements(distance=settings.displacement)
     moved = [c for c in model.supercells_with_displacements or () if c is not None]
-    model.produce_force_constants(list(_forces(moved, potential, deadline)), show_drift=False)
+    model.produce_force_constants(list(_forces(moved, potential, give_up)), show_drift=False)
     model.symmetrize_force_constants(show_drift=False)
     fitting = _frequencies(model, _fitting_wave_vectors(repeats))
     model.run_mesh(settings.mesh, is_gamma_center=True)
@@ -196,10 +202,16 @@ def _computed(
     )
 
 
-def _forces(moved: Iterable[Any], potential: Potential, deadline: float) -> Iterable[np.ndarray]:
+def _give_up(name: str, deadline: float, should_stop: Callable[[], bool]) -> None:
+    if time.monotonic() > deadline:
+        raise VerificationError(f"time limit during phonons by {name}")
+    if should_stop():
+        raise VerificationError(f"stopped during phonons by {name}")
+
+
+def _forces(moved: Iterable[Any], potential: Potential, give_up: Callable[[], None]) -> Iterator[np.ndarray]:
     for cell in moved:
-        if time.monotonic() > deadline:
-            raise VerificationError(f"time limit during phonons by {potential.name}")
+        give_up()
         numbers = np.array([Element(symbol).Z for symbol in cell.symbols])
         yield potential.evaluate(numbers, cell.cell, cell.scaled_positions).forces
 

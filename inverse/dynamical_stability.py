@@ -1,0 +1,68 @@
+"""Phonons of a campaign's best: asked at its end, while time is left; recorded on the ladder."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pymatgen.core import Structure
+
+from inverse.types import Candidate, Stage, Status
+
+STAGE = "phonons"
+IMAGINARY = "imaginary_phonons"
+"""Flag of a crystal that is not dynamically stable; it decides no hit, the report shows it."""
+
+N_BEST = 10
+SECONDS_EACH = 600.0
+"""Wall time allowed for the phonons of one crystal."""
+
+AskPhonons = Callable[[Structure, float, Callable[[], bool]], Any]
+"""(relaxed structure, `time.monotonic()` to give up after, should it stop?) -> a `PhononVerdict`."""
+
+
+def best_candidates(candidates: Sequence[Candidate], n: int = N_BEST) -> list[Candidate]:
+    """Return the n best with a relaxed structure: hits first, then what was verified, by score."""
+    judged = [
+        c
+        for c in candidates
+        if c.status in (Status.HIT, Status.VERIFIED)
+        and not c.duplicate_of
+        and c.verification is not None
+        and c.verification.structure is not None
+    ]
+    return sorted(judged, key=lambda c: (c.status is not Status.HIT, -(c.score or 0.0), c.id))[:n]
+
+
+def is_asked(candidate: Candidate) -> bool:
+    """Return whether phonons already stand on the candidate's ladder with a result."""
+    stages = candidate.verification.ladder if candidate.verification is not None else ()
+    return any(stage.name == STAGE and stage.passed is not None for stage in stages)
+
+
+def with_phonons(
+    candidate: Candidate,
+    ask: AskPhonons,
+    deadline: float = float("inf"),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Candidate:
+    """Return the candidate with the stage "phonons" on its ladder, and a flag where a mode is imaginary.
+
+    Args:
+        candidate: verified, with its relaxed structure.
+        ask: who computes them.
+        deadline: `time.monotonic()` after which to give up.
+        should_stop: true gives up between two displacements.
+    """
+    verification = candidate.verification
+    if verification is None or verification.structure is None:
+        return candidate
+    started = time.monotonic()
+    verdict = ask(verification.structure, min(deadline, started + SECONDS_EACH), should_stop)
+    seconds = round(time.monotonic() - started, 3)
+    stage = Stage(STAGE, verdict.is_stable, verdict.remark, seconds, dict(verdict.versions))
+    kept = tuple(s for s in verification.ladder if s.name != STAGE)
+    flags = tuple(f for f in verification.flags if f != IMAGINARY)
+    if verdict.is_stable is False:
+        flags = (*flags, IMAGINARY)
+    return replace(candidate, verification=replace(verification, ladder=(*kept, stage), flags=flags))
