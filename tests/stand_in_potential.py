@@ -82,3 +82,16 @@ def says_nan():
 
 def not_a_calculator():
     return 7
+
+
+def needs_a_licence():
+    raise RuntimeError("no licence")
+
+
+def tersoff():
+    """Silicon carbide by matscipy, a package that users would install themselves."""
+    from matscipy.calculators.manybody import Manybody
+    from matscipy.calculators.manybody.explicit_forms import TersoffBrenner
+    from matscipy.calculators.manybody.explicit_forms.tersoff_brenner import Erhart_PRB_71_035211_SiC
+
+    return Manybody(**TersoffBrenner(Erhart_PRB_71_035211_SiC))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from inverse.benchmarks.dft_rows import calibration_rows, contradicted_rows
+from inverse.benchmarks.dft_rows import calibration_rows, doubtful_labels
 from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow, stored_rows
 from inverse.console import progress
 from inverse.verification.calibration import Calibration
@@ -62,10 +62,8 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
             stored.append(row)
             bar.advance()
     there = [row for row in stored if not row.missing]
-    contradicted = contradicted_rows()
-    judges = {
-        plan.property.name: _judged(plan, there, seed, contradicted) for plan in (BULK_PLAN, SHEAR_PLAN)
-    }
+    doubtful = doubtful_labels()
+    judges = {plan.property.name: _judged(plan, there, seed, doubtful) for plan in (BULK_PLAN, SHEAR_PLAN)}
     return {
         "rows": len(rows),
         "not_in_the_store": len(rows) - len(there),
@@ -94,7 +92,7 @@ def is_aside(plan: Plan, row: StoredRow) -> bool:
     return bool(row.judges.doubts)
 
 
-def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, contradicted: frozenset[str]) -> dict[str, Any]:
+def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozenset[str]) -> dict[str, Any]:
     name = plan.property.name
     finished = [row for row in rows if row.judges is not None]
     pairs = pairs_of(plan, rows)
@@ -102,7 +100,7 @@ def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, contradicted: froz
     mean, log_std = out_of_fold(plan, settings, pairs, seed)
     truth = np.array([pair.truth for pair in pairs])
     kept = np.array([not is_aside(plan, row) for row in finished])
-    clean = kept & np.array([row.row["id"] not in contradicted for row in finished])
+    clean = kept & np.array([row.row["id"] not in doubtful for row in finished])
     formulas = [pair.formula for pair in pairs]
 
     def measured(where: np.ndarray) -> dict[str, Any]:
@@ -133,9 +131,9 @@ def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, contradicted: froz
         "with_those_set_aside": measured(np.ones(len(pairs), dtype=bool)),
         "set_aside": round(1 - int(kept.sum()) / len(rows), 4),
         "set_aside_rows": sorted({r.row["formula"] for r in rows if is_aside(plan, r)}),
-        "kept_without_contradicted_labels": measured(clean),
+        "kept_without_doubtful_labels": measured(clean),
         "shuffled_mae": round(shuffled_mae, 2),
-        "largest_errors": _largest(finished, mean, truth, kept, contradicted),
+        "largest_errors": _largest(finished, mean, truth, kept, doubtful),
     }
     return {**result, "passes": _passes(name, result)}
 
@@ -156,7 +154,7 @@ def _largest(
     mean: np.ndarray,
     truth: np.ndarray,
     kept: np.ndarray,
-    contradicted: frozenset[str],
+    doubtful: frozenset[str],
 ) -> list[dict[str, Any]]:
     error = np.where(kept & np.isfinite(mean), np.abs(mean - truth), -1.0)
     return [
@@ -166,7 +164,7 @@ def _largest(
             "source": rows[i].row["source"],
             "dft": round(float(truth[i]), 1),
             "calibrated": round(float(mean[i]), 1),
-            "label_contradicted": rows[i].row["id"] in contradicted,
+            "label_is_doubtful": rows[i].row["id"] in doubtful,
         }
         for i in np.argsort(-error)[:LARGEST_ERRORS]
     ]

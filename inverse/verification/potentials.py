@@ -21,6 +21,7 @@ from inverse.verification.factories import factory_named
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import (
     ConfigError,
+    EngineError,
     MissingExtraError,
     UnknownNameError,
     UnsupportedElementError,
@@ -44,9 +45,20 @@ REACH = 6.0
 class PeriodicCell(Protocol):
     """A cell as a potential sees it, such as a `SymmetricCell`."""
 
-    numbers: np.ndarray
-    lattice: np.ndarray
-    frac_coords: np.ndarray
+    @property
+    def numbers(self) -> np.ndarray:
+        """(A,) atomic numbers."""
+        ...
+
+    @property
+    def lattice(self) -> np.ndarray:
+        """(3, 3) Å, rows are vectors."""
+        ...
+
+    @property
+    def frac_coords(self) -> np.ndarray:
+        """(A, 3)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -192,7 +204,7 @@ def load_potential(name: str, device: str = "auto") -> Potential:
 def _loaded(name: str, device: str) -> Potential:
     with quiet():
         if ":" in name:
-            calculator = _factory(name)()
+            calculator = _made(name)
             if not isinstance(calculator, Calculator):
                 raise ConfigError(f"{name} returned a {type(calculator).__name__}, not an ASE calculator")
             known = getattr(calculator, "elements", None) or ELEMENT_SYMBOLS
@@ -281,6 +293,16 @@ def _free_memory(device: str) -> None:
 
 def _symbols(numbers: Any) -> frozenset[str]:
     return frozenset(Element.from_Z(int(z)).symbol for z in numbers)
+
+
+def _made(name: str) -> Any:
+    factory = _factory(name)
+    try:
+        return factory()
+    except EngineError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"potential {name!r} cannot be made: {_one_line(error)}") from error
 
 
 def _factory(name: str) -> Callable[[], Calculator]:

@@ -33,8 +33,8 @@ ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
 OPEN_SHELLS = frozenset({"Cr", "Mn", "Fe", "Co", "Ni", "U", "Np", "Pu"})
 """Elements whose moments DFT and potentials often place differently."""
 
-LARGER_BY_SHEAR_JUDGE = 1.005
-"""Ratio of volumes, shear over energy judge, beyond which open shells are doubted (median 0.982)."""
+LARGER_BY_KINKED = 1.005
+"""Ratio of volumes, diep's over 7net-l3i5's, beyond which open shells are doubted (median 0.982)."""
 
 BULK_CHANGE = 0.02
 """Relative change of K between the two strain sizes beyond which K is doubted."""
@@ -115,9 +115,7 @@ def readings(
     bulk_value = bulk.bulk_modulus
     change = bulk.bulk_amplitude
     doubts = []
-    ratio = (shear_cell.volume / len(shear_cell)) / (bulk_cell.volume / len(bulk_cell))
-    symbols = {site.specie.symbol for site in bulk_cell}
-    if symbols & OPEN_SHELLS and ratio > LARGER_BY_SHEAR_JUDGE:
+    if _is_collapsed(bulk.potential, shear.potential, bulk_cell, shear_cell):
         doubts.append(MAGNETIC_COLLAPSE)
     if math.isfinite(change) and change > BULK_CHANGE * bulk_value:
         doubts.append(BULK_AMPLITUDE)
@@ -131,6 +129,15 @@ def readings(
         anion=anion_class(bulk_cell),
         doubts=tuple(doubts),
     )
+
+
+def _is_collapsed(bulk_by: str, shear_by: str, bulk_cell: Structure, shear_cell: Structure) -> bool:
+    """Return whether two judges put a crystal with open shells into different magnetic states."""
+    if (bulk_by in KINKED) == (shear_by in KINKED):
+        return False
+    ratio = (shear_cell.volume / len(shear_cell)) / (bulk_cell.volume / len(bulk_cell))
+    ratio = ratio if shear_by in KINKED else 1 / ratio
+    return bool({site.specie.symbol for site in bulk_cell} & OPEN_SHELLS) and ratio > LARGER_BY_KINKED
 
 
 def read_shear(verdict: TensorVerdict) -> ShearReading:

@@ -76,6 +76,22 @@ def test_predicted_only_properties_need_eight_in_ten() -> None:
         assert found.status is status
 
 
+def test_a_second_opinion_beyond_the_errors_lowers_the_rank_and_nothing_else() -> None:
+    agreed, alone = verdict(), decide(verdict())
+    near, far = (
+        decide(
+            replace(
+                agreed, second_opinion={BULK_MODULUS.name: VerifiedValue(bulk, 20, 0, 0, bulk, "x", "GPa")}
+            )
+        )
+        for bulk in (370.0, 200.0)
+    )
+    assert near.score == alone.score
+    assert (far.score or 0) < (alone.score or 0)
+    assert far.status is alone.status is Status.HIT
+    assert far.probability_after == alone.probability_after
+
+
 def test_soft_targets_decide_among_equals() -> None:
     light = Objective([*WANTED.targets, Target(DENSITY, minimise=True)])
     heavy = Objective([*WANTED.targets, Target(DENSITY, maximise=True)])

@@ -123,6 +123,23 @@ def test_a_factory_must_make_a_calculator():
         load_potential("tests.stand_in_potential:not_a_calculator")
 
 
+def test_a_factory_that_fails_is_named():
+    with pytest.raises(
+        ConfigError, match="stand_in_potential:needs_a_licence' cannot be made: RuntimeError: no"
+    ):
+        load_potential("tests.stand_in_potential:needs_a_licence")
+
+
+def test_a_calculator_from_the_package_index():
+    """matscipy's Tersoff potential of Erhart and Albe: K of zinc-blende SiC is 224 GPa (PRB 71, 035211)."""
+    pytest.importorskip("matscipy")
+    silicon_carbide = Structure.from_spacegroup(
+        "F-43m", Lattice.cubic(4.36), ["Si", "C"], [[0, 0, 0], [0.25, 0.25, 0.25]]
+    )
+    verdict = ladder(potential="tests.stand_in_potential:tersoff").verify_one(silicon_carbide)
+    assert verdict.values["bulk_modulus_vrh"].raw == pytest.approx(224, abs=1)
+
+
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not any(available_potentials().values())
