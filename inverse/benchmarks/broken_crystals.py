@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -142,7 +142,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Structure]] = {
 class Misbehaving(Calculator):
     """An ASE calculator with one fault."""
 
-    implemented_properties = ("energy", "forces", "stress")
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
 
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -153,8 +153,8 @@ class Misbehaving(Calculator):
     ) -> None:
         """Do what the fault says."""
         super().calculate(atoms, properties, system_changes)
-        n = len(self.atoms)
-        forces, stress = np.zeros((n, 3)), np.zeros(6)
+        cell: Any = self.atoms
+        forces, stress = np.zeros((len(cell), 3)), np.zeros(6)
         if self.fault == "memory":
             raise MemoryError("cannot allocate 64 GiB")
         if self.fault == "hang":
@@ -165,7 +165,7 @@ class Misbehaving(Calculator):
             forces[0, 0] = np.nan
         if self.fault == "exploding":
             stress[:3] = -5.0
-        self.results = {"energy": -float(self.atoms.get_volume()), "forces": forces, "stress": stress}
+        self.results = {"energy": -float(cell.get_volume()), "forces": forces, "stress": stress}
 
 
 def nan_forces() -> Calculator:

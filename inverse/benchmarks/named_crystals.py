@@ -49,21 +49,23 @@ def named_crystals() -> list[Named]:
 def stacked_carbide(metals: Sequence[str], light: Sequence[str] = ()) -> Structure:
     """Return layers of the WC type, one metal and one light element (carbon) each."""
     n = len(metals)
-    coords = [[0, 0, i / n] for i in range(n)] + [[1 / 3, 2 / 3, (i + 0.5) / n] for i in range(n)]
+    coords: list[list[float]] = [[0, 0, i / n] for i in range(n)] + [
+        [1 / 3, 2 / 3, (i + 0.5) / n] for i in range(n)
+    ]
     return Structure(Lattice.hexagonal(2.92, n * 2.85), [*metals, *(light or ["C"] * n)], coords)
 
 
 def stacked_diboride(metals: Sequence[str]) -> Structure:
     """Return layers of the AlB2 type, one metal each."""
     n = len(metals)
-    coords = [[0, 0, i / n] for i in range(n)]
+    coords: list[list[float]] = [[0, 0, i / n] for i in range(n)]
     coords += [[x, y, (i + 0.5) / n] for i in range(n) for x, y in ((1 / 3, 2 / 3), (2 / 3, 1 / 3))]
     return Structure(Lattice.hexagonal(3.03, n * 3.15), [*metals, *["B"] * (2 * n)], coords)
 
 
 def diboride_in_plane(one: str, other: str) -> Structure:
     """Return the AlB2 type with rows of two metals in each layer."""
-    coords = [[0, 0, 0], [1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]]
+    coords: list[list[float]] = [[0, 0, 0], [1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]]
     cell = Structure(Lattice.hexagonal(3.03, 3.15), [one, "B", "B"], coords) * (2, 1, 1)
     second = [i for i, site in enumerate(cell) if site.specie.symbol == one][1]
     cell.replace(second, other)
@@ -94,17 +96,17 @@ def mo2bc(one: str, other: str) -> Structure:
 
 
 def _ti3alc() -> Structure:
-    sites = [[0.5, 0.5, 0], [0, 0, 0], [0.5, 0.5, 0.5]]
+    sites: list[list[float]] = [[0.5, 0.5, 0], [0, 0, 0], [0.5, 0.5, 0.5]]
     return Structure.from_spacegroup("Pm-3m", Lattice.cubic(4.16), ["Ti", "Al", "C"], sites)
 
 
 def _spinel() -> Structure:
-    sites = [[0, 0, 0], [5 / 8] * 3, [0.3874] * 3]
+    sites: list[list[float]] = [[0, 0, 0], [5 / 8] * 3, [0.3874] * 3]
     cell = Structure.from_spacegroup("Fd-3m", Lattice.cubic(8.08), ["Mg", "Al", "O"], sites)
     return cell.get_primitive_structure()
 
 
 def _half_heusler() -> Structure:
-    sites = [[0, 0, 0], [0.25] * 3, [0.5] * 3]
+    sites: list[list[float]] = [[0, 0, 0], [0.25] * 3, [0.5] * 3]
     cell = Structure.from_spacegroup("F-43m", Lattice.cubic(5.93), ["Ti", "Ni", "Sn"], sites)
     return cell.get_primitive_structure()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pymatgen.core import Composition
 
+from inverse.reference.live import LivePhases, has_key
 from inverse.reference.phases import PhaseTable, to_composition
 from surrogates.errors import UnsupportedElementError
 
@@ -42,9 +43,11 @@ class ReferenceHull:
 
     Attributes:
         phases: formation energies of known phases on one scale.
+        live: asked instead for the phases of a chemical system; None asks nobody.
     """
 
     phases: PhaseTable
+    live: LivePhases | None = None
     _systems: dict[tuple[str, ...], _System] = field(default_factory=dict, repr=False)
     _planes: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, repr=False)
     _supported: frozenset[str] = frozenset()
@@ -53,6 +56,16 @@ class ReferenceHull:
     def packaged(cls) -> "ReferenceHull":
         """Return the hull of the phases that ship with the package."""
         return cls(PhaseTable.packaged())
+
+    @classmethod
+    def current(cls) -> "ReferenceHull":
+        """Return the hull of live Materials Project entries when MP_API_KEY is set, else the packaged one.
+
+        Entries are fetched system by system when first asked for; nothing happens before.
+        """
+        if not has_key():
+            return cls.packaged()
+        return cls(PhaseTable.packaged(), LivePhases(PhaseTable.packaged()))
 
     @property
     def supported_elements(self) -> frozenset[str]:
@@ -83,6 +96,7 @@ class ReferenceHull:
 
         Raises:
             UnsupportedElementError: an element has no reference phase; names it.
+            DataError: live entries are asked for and cannot be had.
         """
         composition = to_composition(formula)
         system = self._system(composition)
@@ -138,7 +152,7 @@ class ReferenceHull:
         elemental = {p.formula for e in elements for p in self.phases.phases_of(e)}
         phases = [
             (p.formula, energy)
-            for p in self.phases.phases_within(elements)
+            for p in (self.live or self.phases).phases_within(elements)
             if (energy := p.formation_energy_per_atom) is not None and (energy < 0 or p.formula in elemental)
         ]
         amounts = [Composition(name) for name, _ in phases]

@@ -194,7 +194,7 @@ class LadderVerifier:
         if self._hull_energy is None:
             from inverse.reference import ReferenceHull
 
-            self._hull_energy = ReferenceHull.packaged()
+            self._hull_energy = ReferenceHull.current()
         return self._formation_energy, self._hull_energy
 
     def relax_energy(self, structure: Structure) -> tuple[Structure, float] | None:

@@ -180,7 +180,7 @@ def _computed(
     model.symmetrize_force_constants(show_drift=False)
     fitting = _frequencies(model, _fitting_wave_vectors(repeats))
     model.run_mesh(settings.mesh, is_gamma_center=True)
-    mesh = model.mesh
+    mesh: Any = model.mesh
     everywhere = (np.array(mesh.qpoints), np.array(mesh.frequencies))
     lowest, at, n_fitting = _judged(structure, *fitting, settings)
     mesh_lowest, mesh_at, n_mesh = _judged(structure, *everywhere, settings)
