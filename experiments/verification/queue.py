@@ -1,19 +1,36 @@
 """Queues that several short, resumable processes drain: `python -m experiments.verification.queue NAME`.
 
 Every answer goes into the verification store (INVERSE_STORE) as it is known; what is there costs nothing, so
-a shard that was killed, or ran out of its seconds, goes on where it stopped.
+a shard that was killed, or ran out of its seconds, goes on where it stopped. NAME is `elasticity`,
+`calibration` or `rows FILE` (JSON lines with `id, lattice, species, frac_coords`, such as the pool of a
+reference set). `pack FOLDER` writes such a file of what the store still lacks, `merge STORE` takes in the
+answers of another machine.
 """
 
 import argparse
+import gzip
+import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from pymatgen.core import Structure
+
+from inverse.benchmarks.dft_rows import calibration_rows, structure_of
+from inverse.verification.inquiry import Inquiry, answered_together
+from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
+from surrogates.errors import VerificationError
 
 LOGGER = logging.getLogger(__name__)
+
+SECONDS_PER_CRYSTAL = 600.0
+"""Wall time after which a crystal that is worked on side by side with others is given up."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ def drain(jobs: Sequence[Job], store: VerificationStore, seconds: float, part: s
     """
     stop = time.monotonic() + seconds
     n_done = 0
-    for job in mine(jobs, part):
+    for job in share(jobs, part):
         if time.monotonic() > stop:
             break
         started = time.monotonic()
@@ -50,35 +67,158 @@ def drain(jobs: Sequence[Job], store: VerificationStore, seconds: float, part: s
     return n_done
 
 
-def mine(jobs: Sequence[Job], part: str) -> Iterator[Job]:
-    """Yield the jobs of part k/n."""
+def drain_together(
+    rows: Sequence[dict[str, Any]],
+    store: VerificationStore,
+    seconds: float,
+    ask: str = "7net-0",
+    part: str = "1/1",
+    device: str = "auto",
+    width: int = 64,
+) -> int:
+    """Relax rows and compute their tensors, `width` of them side by side in shared passes; return how many.
+
+    Args:
+        rows: with `id`, `lattice`, `species`, `frac_coords`.
+        store: where the answers go.
+        seconds: no crystal is begun after them.
+        ask: a potential's name, or "auto" for the judges of record.
+        part: k/n.
+        device: auto, cpu or cuda.
+        width: crystals at once; 1 is best on a CPU.
+    """
+    stop, mine = time.monotonic() + seconds, share(rows, part)
+
+    def inquiries() -> Iterator[Inquiry[str]]:
+        for row in mine:
+            if time.monotonic() > stop:
+                return
+            yield _guarded(structure_of(row), store, ask, device)
+
+    n_done = 0
+    for position, outcome in answered_together(inquiries(), width):
+        n_done += 1
+        LOGGER.info("%d %s: %s", n_done, mine[position].get("id", position), outcome or "done")
+    return n_done
+
+
+def share(items: Sequence[Any], part: str) -> Sequence[Any]:
+    """Return the items of part k/n."""
     k, n = map(int, part.split("/"))
-    yield from jobs[k - 1 :: n]
+    return items[k - 1 :: n]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a (gzipped) JSON-lines file."""
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def pack(folder: Path, rows: Sequence[dict[str, Any]], store: VerificationStore, limit: int) -> int:
+    """Write the geometry of the first rows without a 7net-0 verdict to `rows.jsonl.gz`; return how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    judge = Judge("7net-0", store=store)
+    wanted: list[dict[str, Any]] = []
+    for row in rows:
+        if len(wanted) < limit and not judge.remembers(structure_of(row)):
+            wanted.append({key: row[key] for key in ("id", "lattice", "species", "frac_coords")})
+    text = "".join(json.dumps(row) + "\n" for row in wanted)
+    part = folder / "rows.jsonl.gz.part"
+    part.write_bytes(gzip.compress(text.encode()))
+    part.replace(folder / "rows.jsonl.gz")
+    return len(wanted)
+
+
+def merge(other: Path, store: VerificationStore) -> int:
+    """Copy another store's rows that this one lacks; return how many."""
+    before = len(store)
+    VerificationStore(other).close()  # an older or foreign file is refused here
+    with sqlite3.connect(store.path, timeout=60.0) as connection:
+        connection.execute("ATTACH DATABASE ? AS other", (str(other),))
+        connection.execute("INSERT OR IGNORE INTO main.verification SELECT * FROM other.verification")
+    connection.close()
+    return len(store) - before
+
+
+def _guarded(structure: Structure, store: VerificationStore, ask: str, device: str) -> Inquiry[str]:
+    """Return an inquiry that puts a crystal's verdicts into the store and says why it could not, if so."""
+    deadline = time.monotonic() + SECONDS_PER_CRYSTAL
+    try:
+        return (yield from _asked(structure, store, ask, device, deadline))
+    except VerificationError as error:
+        return str(error)
+    except Exception as error:  # one crystal never ends a queue
+        LOGGER.exception("failed")
+        return f"{type(error).__name__}: {error}"
+
+
+def _asked(
+    structure: Structure, store: VerificationStore, ask: str, device: str, deadline: float
+) -> Inquiry[str]:
+    settings = JudgeSettings()
+    if ask != "auto":
+        return (yield from _own_cell(Judge(ask, settings, store, device=device), structure, deadline))
+    energy = Judge("7net-l3i5", settings, store, prerelax_by="7net-0", device=device)
+    relaxed = yield from energy.relaxing(structure, deadline)
+    if relaxed.structure is None:
+        return relaxed.reason
+    bulk = yield from energy.tensor_inquiry(relaxed.structure, deadline, only_bulk=True)
+    shear = Judge("diep", settings, store, device=device)
+    return bulk.reason or (yield from _own_cell(shear, relaxed.structure, deadline))
+
+
+def _own_cell(judge: Judge, structure: Structure, deadline: float) -> Inquiry[str]:
+    relaxed = yield from judge.relaxing(structure, deadline)
+    if relaxed.structure is None:
+        return relaxed.reason
+    tensor = yield from judge.tensor_inquiry(relaxed.structure, deadline)
+    return tensor.reason
 
 
 def elasticity_jobs() -> list[Job]:
-    """Return the crystals of `inverse bench verify-elasticity`, with some of another seed first."""
+    """Return the crystals of `inverse bench verify-elasticity`."""
     from inverse.benchmarks.verify_elasticity import crystals, measure
 
-    return [
-        Job(f"{row['id']} {row['formula']}", lambda store, row=row: measure(row, store))  # type: ignore[misc]
-        for row in crystals()
-    ]
+    def job(row: dict[str, Any]) -> Job:
+        return Job(f"{row['id']} {row['formula']}", lambda store: measure(row, store))
 
-
-QUEUES: dict[str, Callable[[], list[Job]]] = {"elasticity": elasticity_jobs}
+    return [job(row) for row in crystals()]
 
 
 def main() -> None:
-    """Drain one queue."""
+    """Drain, pack or merge."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("queue", choices=QUEUES)
+    parser.add_argument("queue", choices=["elasticity", "calibration", "rows", "pack", "merge"])
+    parser.add_argument("path", nargs="?", type=Path, help="rows: the file; pack: a folder; merge: a store")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--part", default="1/1", help="k/n, for several processes")
+    parser.add_argument("--ask", default="7net-0", help="a potential, or auto: the judges of record")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--width", type=int, default=1, help="crystals side by side")
+    parser.add_argument("--limit", type=int, default=100_000, help="rows at most")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     limit_threads()
-    drain(QUEUES[options.queue](), VerificationStore(), options.seconds, options.part)
+    store = VerificationStore()
+    if options.queue == "elasticity":
+        done = drain(elasticity_jobs(), store, options.seconds, options.part)
+    elif options.queue == "pack":
+        done = pack(options.path, calibration_rows(), store, options.limit)
+    elif options.queue == "merge":
+        done = merge(options.path, store)
+    else:
+        rows = calibration_rows() if options.queue == "calibration" else read_rows(options.path)
+        done = drain_together(
+            rows[: options.limit],
+            store,
+            options.seconds,
+            ask=options.ask,
+            part=options.part,
+            device=options.device,
+            width=options.width,
+        )
+    LOGGER.info("%s: %d", options.queue, done)
 
 
 if __name__ == "__main__":
