@@ -365,8 +365,9 @@ class LadderVerifier:
             case.note("second_opinion", None, why_not, name)
             return
         read = readings(tensor, tensor, own.structure, own.structure)
-        for prop, value, _ in _calibrated_moduli(read, self.settings.digest):
-            case.second_opinion[prop.name] = value
+        for prop, value, known in _calibrated_moduli(read, self.settings.digest):
+            if known or "uncalibrated" in case.flags:  # raw beside calibrated would always differ
+                case.second_opinion[prop.name] = value
         found = differences(case.values, case.second_opinion)
         if found:
             case.flag(SECOND_DIFFERS)
