@@ -21,6 +21,9 @@ POTENTIALS = ("7net-l3i5", "7net-0", "chgnet")
 MINIMUM_COUNT = 5
 """Rows an element needs; fewer and it is refused."""
 
+DOUBTFUL = 0.15
+"""eV/atom; an element whose rows have a larger median cross-validated error is refused, too."""
+
 
 def read_static(potential: str) -> pd.DataFrame:
     """Return all static single points of a potential."""
@@ -93,6 +96,16 @@ def figures(frame: pd.DataFrame, errors: np.ndarray) -> dict[str, float]:
     return result
 
 
+def doubtful_elements(frame: pd.DataFrame, errors: np.ndarray, known: set[str]) -> dict[str, float]:
+    """Return elements whose rows are off by more than the limit in the median: element -> that median."""
+    found = {}
+    for element in sorted(known):
+        own = [abs(errors[i]) for i, c in enumerate(frame.composition) if element in c]
+        if np.median(own) > DOUBTFUL:
+            found[element] = round(float(np.median(own)), 3)
+    return found
+
+
 def fit(potential: str) -> dict[str, object]:
     """Return coefficients and figures of one potential."""
     frame = read_static(potential)
@@ -103,6 +116,8 @@ def fit(potential: str) -> dict[str, object]:
     errors = cross_validated(frame, matrix, names)
     target = (frame.energy_per_atom - frame.formation_energy_per_atom).to_numpy()
     solution = robust_fit(matrix, target, names)
+    doubtful = doubtful_elements(frame, errors, known)
+    print("  refused", doubtful)
     worst = np.argsort(-np.abs(errors))[:15]
     print(potential, figures(frame, errors))
     print("  worst", [(frame.formula[i], round(errors[i], 2)) for i in worst])
@@ -111,7 +126,8 @@ def fit(potential: str) -> dict[str, object]:
     )
     print("  element medians", by[by.abs() > 0.02].round(3).to_dict())
     return {
-        "coefficients": {n: round(float(v), 5) for n, v in zip(names, solution)},
+        "coefficients": {n: round(float(v), 5) for n, v in zip(names, solution) if n not in doubtful},
+        "refused": doubtful,
         "cross_validation": figures(frame, errors),
         "formulas": " ".join(sorted(set(frame.formula))),
     }

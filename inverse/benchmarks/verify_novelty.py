@@ -103,7 +103,7 @@ def agreement(n: int, seed: int = 0, max_atoms: int = 16) -> dict[str, Any]:
     matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
     counts: Counter[tuple[bool, bool]] = Counter()
     tolerant: Counter[tuple[bool, bool]] = Counter()
-    disagreeing = []
+    disagreeing: list[str] = []
     with progress("pairs", n) as bar:
         for one, other in pairs:
             fits = bool(matcher.fit(one, other))
