@@ -26,14 +26,14 @@ BULK_BY_PBE: dict[str, float] = {
 
 def known_materials() -> dict[str, Structure]:
     """Return diamond, WC, W, TiC, MgO, Al and NaCl near their experimental cells."""
-    salt = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    salt = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
     return {
-        "C": Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]]),
-        "WC": Structure(Lattice.hexagonal(2.906, 2.837), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]]),
-        "W": Structure.from_spacegroup("Im-3m", Lattice.cubic(3.165), ["W"], [[0, 0, 0]]),
+        "C": Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0.0, 0.0, 0.0]]),
+        "WC": Structure(Lattice.hexagonal(2.906, 2.837), ["W", "C"], [[0.0, 0.0, 0.0], [1 / 3, 2 / 3, 0.5]]),
+        "W": Structure.from_spacegroup("Im-3m", Lattice.cubic(3.165), ["W"], [[0.0, 0.0, 0.0]]),
         "TiC": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.328), ["Ti", "C"], salt),
         "MgO": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.212), ["Mg", "O"], salt),
-        "Al": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.05), ["Al"], [[0, 0, 0]]),
+        "Al": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.05), ["Al"], [[0.0, 0.0, 0.0]]),
         "NaCl": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], salt),
     }
 
@@ -41,7 +41,7 @@ def known_materials() -> dict[str, Structure]:
 def stalling_crystals() -> dict[str, Structure]:
     """Return BC5, BC7, BN (three kinds), RuB2, W3N4 and C3N4: relaxing their strained cells stalls."""
     bn = [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.25]]
-    diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.6), ["C"], [[0, 0, 0]])
+    diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.6), ["C"], [[0.0, 0.0, 0.0]])
     bc7 = diamond.copy()
     bc7.replace(0, "B")
     # diamond along [111], its six layers B C C C C C

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from inverse.benchmarks.dft_rows import is_usable, structure_of
+from inverse.benchmarks.known_materials import verified
 from inverse.benchmarks.strained_cells import StrainedCells, stored_strained_cells
 from inverse.console import progress
+from inverse.records import plain
 from inverse.report.summary import wilson_interval
 from inverse.verification.judge import Judge, TensorVerdict
 from inverse.verification.stiffness import is_near_unstable
@@ -56,7 +58,9 @@ def run_elasticity(n: int = 100, seed: int = 0) -> dict[str, Any]:
             missing += found is None
             done += [] if found is None else [found]
             bar.advance(row["formula"])
-    return {**summary(done), "missing": missing, "passed": _passes(done, missing), "crystals": done}
+    known = verified()
+    passed = _passes(done, missing) and bool(known["passed"])
+    return {**summary(done), "missing": missing, "passed": passed, "known": known, "crystals": plain(done)}
 
 
 def summary(done: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pymatgen.core import Structure
 from inverse.benchmarks.dft_rows import calibration_rows, structure_of
 from inverse.benchmarks.intervals import bootstrapped
 from inverse.console import progress
+from inverse.records import plain
 from inverse.verification.judge import Judge
 from inverse.verification.judges import load_verifier
 from inverse.verification.potentials import limit_threads, load_potential, quiet
@@ -63,7 +65,9 @@ def run_speed(n: int = 40, seed: int = 0) -> dict[str, Any]:
             else:
                 done.append({"formula": row["formula"], **found})
             bar.advance(row["formula"])
-    return {**_ratios(done, seed), "failed": failed, "two_processes": two_processes(rows), "crystals": done}
+    ratios = plain(_ratios(done, seed))
+    beside = {"failed": failed, "two_processes": two_processes(rows)}
+    return {**ratios, **beside, "crystals": plain(done)}
 
 
 def _ratios(done: list[dict[str, Any]], seed: int) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def two_processes(rows: Sequence[dict[str, Any]], n: int = 12) -> dict[str, Any]
     for workers in (1, 2):
         with load_verifier(POTENTIAL, reuse=False, store="", workers=workers) as pool:
             pool.verify(structures[:workers])
-            _, seconds[workers] = timed(lambda pool=pool: pool.verify(structures))
+            _, seconds[workers] = timed(partial(pool.verify, structures))
     ratio = round(seconds[1].wall / seconds[2].wall, 3)
     return {"ratio": ratio, "asked": TWO_PROCESSES, "n": len(structures), "passed": ratio >= TWO_PROCESSES}
 
