@@ -1,5 +1,6 @@
 """A whole campaign on stand-ins: run, stop, kill and resume, damaged folders."""
 
+import csv
 import json
 import os
 import signal
@@ -67,6 +68,16 @@ def test_same_seed_same_run_and_other_seed_another(tmp_path: Path) -> None:
             run.run()
     assert summary(tmp_path / "a") == summary(tmp_path / "b")
     assert summary(tmp_path / "a") != summary(tmp_path / "c")
+
+
+def test_every_cif_that_the_table_names_is_there_after_a_step(tmp_path: Path) -> None:
+    with campaign(tmp_path / "run", budget={"verifications": 24}) as run:
+        run.step()
+        verified = next(c for c in run.all_candidates() if c.status is Status.HIT)
+        with (tmp_path / "run" / "candidates.csv").open(newline="") as file:
+            named = [row["cif"] for row in csv.DictReader(file) if row["cif"]]
+    assert f"cifs/{verified.id}.cif" in named
+    assert not [name for name in named if not (tmp_path / "run" / name).is_file()]
 
 
 def test_steps_of_several_and_resume_between(tmp_path: Path) -> None:
