@@ -203,7 +203,7 @@ def iterate_verifications(
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
 
     Raises:
-        DataError: a path that does not exist.
+        DataError: none of the paths exists; one among others has an error record in its place.
         ConfigError: a referee beside a named potential.
         UnknownNameError: no such potential or judge.
         MissingExtraError: a potential whose package is not installed.

@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 from inverse.reading import ReadStructure, checked, read_structures
 from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
-from surrogates.errors import EngineError, StructureError
+from surrogates.errors import DataError, EngineError, StructureError
 from surrogates.properties import Property
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate
 
@@ -60,12 +60,12 @@ def iterate_predictions(
         scale: of all answers; None follows the `source` of each row, Materials Project PBE without one.
 
     Raises:
-        DataError: a path that does not exist; at once, before anything is predicted.
+        DataError: no path exists, and no formula is given; at once, before anything is predicted.
         UnknownNameError: no such scale.
     """
     if scale is not None:
         scale_index(scale)
-    records = read_inputs(structures)
+    records = read_inputs(structures, beside_others=bool(formulas))
     return itertools.chain(
         _structure_records(records, surrogate, scale),
         _formula_records(formulas, composition_surrogate, scale or SCALES[0]),
@@ -95,18 +95,33 @@ def to_line(record: Record) -> str:
     return json.dumps(record, allow_nan=False, ensure_ascii=False)
 
 
-def read_inputs(inputs: Iterable[str | Path | Structure]) -> Iterator[ReadStructure]:
+def read_inputs(
+    inputs: Iterable[str | Path | Structure], beside_others: bool = False
+) -> Iterator[ReadStructure]:
     """Return the records of paths and structures in order; paths are checked at once.
 
+    A missing path has an error record in its place, unless there is nothing else: then it is bad usage.
+
+    Args:
+        inputs: files, folders and structures.
+        beside_others: something else is asked for as well, so that no path need exist.
+
     Raises:
-        DataError: a path that does not exist.
+        DataError: none of the paths exists.
     """
     parts: list[Iterable[ReadStructure]] = []
+    missing: list[DataError] = []
     for index, given in enumerate(inputs):
         if isinstance(given, Structure):
             parts.append([_given_structure(given, index)])
-        else:
+            continue
+        try:
             parts.append(read_structures([given]))
+        except DataError as error:
+            parts.append([ReadStructure(Path(given).name, str(given), error=error)])
+            missing.append(error)
+    if missing and len(missing) == len(parts) and not beside_others:
+        raise missing[0]
     return itertools.chain.from_iterable(parts)
 
 

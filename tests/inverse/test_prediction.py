@@ -139,7 +139,18 @@ def test_batches_shrink_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_missing_file_stops_before_anything_is_predicted() -> None:
     with pytest.raises(DataError, match="no such file"):
-        iterate_predictions(["nowhere.cif"], surrogate=VolumeSurrogate())
+        iterate_predictions(["nowhere.cif", "no/folder"], surrogate=VolumeSurrogate())
+
+
+def test_a_missing_file_among_others_is_an_error_in_its_place() -> None:
+    records = predict([crystal("Al", 4), "no/nowhere.cif", crystal("Al", 3)], surrogate=VolumeSurrogate())
+    assert [r["id"] for r in records] == ["structure#0", "nowhere.cif", "structure#2"]
+    assert records[1]["file"] == "no/nowhere.cif"
+    assert records[1]["error"]["type"] == "DataError"
+    assert "no such file" in records[1]["error"]["message"]
+    assert ["error" in r for r in records] == [False, True, False]
+    beside = predict(["nowhere.cif"], ["C"], VolumeSurrogate(), FractionSurrogate())
+    assert ["error" in r for r in beside] == [True, False]
 
 
 def test_results_are_streamed() -> None:
