@@ -46,6 +46,7 @@ def judged(
 
     A hit converged, is Born-stable, still meets the constraints after relaxation, meets every hard target by
     the judges' calibrated means and lies at most 0.1 eV/atom above the hull unless a target says otherwise.
+    What cannot be called known, derivative or new is no hit either, and its reason says so.
     """
     verification = replace(verification, values=with_derived(verification.values, verification.structure))
     candidate = replace(candidate, verification=verification)
@@ -59,6 +60,8 @@ def judged(
     if reason:
         return replace(candidate, status=Status.FAILED, reason=reason)
     missed = missed_target(candidate, objective)
+    if not missed and candidate.hit_class is None:
+        missed = f"hit class: {candidate.nearest_known or 'no relaxed structure to classify'}"
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
 
 

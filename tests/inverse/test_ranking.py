@@ -9,7 +9,9 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.objective import Objective
 from inverse.ranking import Kinship, judged, pareto_front, probability_after, with_duplicates
+from inverse.report.summary import reason_name
 from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
+from surrogates.errors import StructureError
 from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 
 WC = Structure(Lattice.hexagonal(2.92, 2.84), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
@@ -42,6 +44,20 @@ def test_a_hit() -> None:
     assert found.probability_after > 0.9
     assert found.verification is not None
     assert found.verification.values["vickers_hardness_chen"].mean == pytest.approx(32.5, abs=2)
+
+
+def test_what_cannot_be_classified_is_no_hit_and_says_why() -> None:
+    """A hit without a class would be in the total and in none of known, derivative, new."""
+    start = Candidate("c000001", WC, "test", 0)
+
+    def refuse(structure: Structure) -> Kinship:
+        raise StructureError("spglib finds no symmetry")
+
+    found = judged(start, verdict(), WANTED, lambda s: "", refuse)
+    assert (found.status, found.hit_class) == (Status.VERIFIED, None)
+    assert found.reason == "hit class: unknown (spglib finds no symmetry)"
+    assert reason_name(found.reason) == "hit class"
+    assert decide(verdict(structure=None)).status is Status.VERIFIED
 
 
 @pytest.mark.parametrize(

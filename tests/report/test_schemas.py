@@ -32,6 +32,18 @@ def test_verify_lines(k: int) -> None:
         validator("verify").validate({**line, "hit_class": "novel"})
 
 
+def test_a_line_without_hit_class_is_flagged() -> None:
+    made = candidate(0, "verified")
+    assert made.verification is not None
+
+    def refuse(structure: Structure) -> None:
+        raise StructureError("spglib finds no symmetry")
+
+    line = verification_record(ReadStructure("a", "a", made.structure), made.verification, refuse)
+    assert line["hit_class"] is None
+    assert "unclassified" in line["flags"]
+
+
 def test_error_lines() -> None:
     record = error_record(ReadStructure("a.cif", "a.cif", error=StructureError("no atoms")))
     validator("error").validate(record)
