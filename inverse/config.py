@@ -13,7 +13,7 @@ from inverse.config_fields import Flag, Part, Seconds, Text, Whole
 from inverse.config_reading import config_error, one_line, parse_yaml, read_text
 from inverse.constraints import Constraints, infeasibility
 from inverse.element_groups import element_groups
-from inverse.target_spec import TargetSpec
+from inverse.target_spec import TargetSpec, contradiction
 from inverse.types import Target
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import PROPERTIES, Property
@@ -110,6 +110,8 @@ class CampaignConfig(Part):
                 spec.to_target(properties[name])
             except ValueError as error:
                 raise ConfigError(f"targets.{name}: {error}") from None
+        if reason := contradiction(self.targets):
+            raise ConfigError(f"targets: {reason}")
         if unwanted := [t for t in self.trained if t.property.name not in self.target_specs]:
             name = unwanted[0].property.name
             raise ConfigError(f"surrogates: {unwanted[0].folder}: predicts {name!r}, which no target names")

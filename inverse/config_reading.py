@@ -174,6 +174,11 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
         text = f"{path}: unknown key {str(location[-1])!r}; {nearest(str(location[-1]), keys)}"
     elif kind == "missing":
         text = f"{path}: missing; it has no default"
+    elif first.get("input") is None and kind in ("dict_type", "model_type", "tuple_type", "list_type"):
+        what = "a mapping of keys to values" if kind in ("dict_type", "model_type") else "a list"
+        text = f"{path}: is empty (null); give {what}, or leave it out"
+    elif kind == "too_short" and not first.get("input"):
+        text = f"{path}: is empty; give at least {first['ctx']['min_length']} entry"
     elif kind == "value_error":
         text = f"{path}: {detail}" if path else detail
     elif kind == "literal_error":

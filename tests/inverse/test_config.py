@@ -111,7 +111,15 @@ def test_yaml_does_not_turn_nobelium_into_false() -> None:
     [
         ("tagets: {}\n", r"my\.yaml: tagets: unknown key 'tagets'; did you mean 'targets'\?"),
         ("name: x\n", r"targets: missing"),
-        ("targets: {}\n", r"targets: .*at least 1"),
+        ("targets: {}\n", r"targets: is empty; give at least 1 entry$"),
+        ("targets:\n", r"targets: is empty \(null\); give a mapping"),
+        ("targets: {bulk_modulus_vrh: }\n", r"targets\.bulk_modulus_vrh: is empty \(null\); give a mapping"),
+        (f"{K}seed_structures:\n", r"seed_structures: is empty \(null\); give a list"),
+        ("targets: {bulk_modulus_vrh: {max: 10}, shear_modulus_vrh: {min: 500}}\n", r"targets: K <= 10 and G >= 500 GPa: no crystal"),
+        ("targets: {young_modulus_vrh: {min: 400}, shear_modulus_vrh: {max: 100}}\n", r"targets: E >= 400 GPa: .* 300 at most"),
+        ("targets: {young_modulus_vrh: {max: 100}, bulk_modulus_vrh: {min: 300}, shear_modulus_vrh: {min: 150}}\n", r"targets: E <= 100"),
+        ("targets: {pugh_ratio: {min: 1}, bulk_modulus_vrh: {min: 300}, shear_modulus_vrh: {max: 200}}\n", r"targets: G/K >= 1: .* 0\.667 at most"),
+        ("targets: {pugh_ratio: {max: 0.2}, bulk_modulus_vrh: {max: 300}, shear_modulus_vrh: {min: 200}}\n", r"targets: G/K <= 0\.2"),
         ("targets: {bulk_modulus: {min: 3}}\n", r"unknown property 'bulk_modulus'; did you mean 'bulk_modulus_vrh'"),
         ("targets: {bulk_modulus_vrh: {mim: 3}}\n", r"bulk_modulus_vrh\.mim: unknown key 'mim'; did you mean 'min'"),
         ("targets: {bulk_modulus_vrh: {min: '3'}}\n", r"bulk_modulus_vrh\.min: '3' .*number, not text"),
@@ -192,6 +200,24 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(broken)
+
+
+def test_odd_but_possible_moduli_are_searched_for() -> None:
+    """Auxetic crystals have G above K, soft metals next to none; only what no crystal has is refused."""
+    for text in (
+        "bulk_modulus_vrh: {max: 16}, shear_modulus_vrh: {min: 39}",
+        "bulk_modulus_vrh: {min: 300}, shear_modulus_vrh: {max: 10}",
+        "young_modulus_vrh: {min: 250}, shear_modulus_vrh: {max: 100}",
+        "pugh_ratio: {min: 1}, bulk_modulus_vrh: {min: 300}",
+        "bulk_modulus_vrh: {maximise: true}, shear_modulus_vrh: {min: 500}",
+    ):
+        assert len(read(f"targets: {{{text}}}\n").targets) == 2
+
+
+def test_a_missing_seed_is_refused_in_a_mapping_as_in_a_file() -> None:
+    wanted = {"targets": {"bulk_modulus_vrh": {"min": 300}}}
+    with pytest.raises(ConfigError, match=r"seed_structures: 'gone\.cif': no such file"):
+        CampaignConfig.from_mapping({**wanted, "seed_structures": ["gone.cif"]})
 
 
 def test_seed_structures_start_at_the_config(tmp_path: Path) -> None:
