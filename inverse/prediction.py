@@ -17,6 +17,9 @@ from surrogates.errors import DataError, EngineError, StructureError
 from surrogates.properties import Property
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate
 
+LEAST_CONTACT = 0.5
+"""Share of the sum of covalent radii; closer atoms are no crystal that any model was trained on."""
+
 WINDOW = 2048
 """Structures that are sorted by size and batched together; results leave in input order window by window."""
 
@@ -190,7 +193,17 @@ def _answers(
             formula = structure.composition.reduced_formula
             level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
             records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], *value)
+            records[i]["in_domain"] = records[i]["in_domain"] and not _collide(structure)
     return records, ran_out
+
+
+def _collide(structure: Structure) -> bool:
+    """Return whether two atoms stand closer than any crystal's do."""
+    from ase.data import covalent_radii
+
+    radii = covalent_radii[list(structure.atomic_numbers)]
+    first, second, _, distances = structure.get_neighbor_list(2 * LEAST_CONTACT * float(radii.max()))
+    return bool((distances < LEAST_CONTACT * (radii[first] + radii[second])).any())
 
 
 def divided(

@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 
 from inverse.file_formats import RawStructure, parse_file, recognised_format
 from surrogates.errors import DataError, EngineError, StructureError
-from surrogates.periodic_table import element_index
+from surrogates.periodic_table import element_index, refuse_isotopes
 
 MAX_ATOMS = 20_000
 """A file that holds more atoms in one cell is refused: no model here answers it."""
@@ -150,6 +150,7 @@ def checked(structure: Structure | None, ordered: bool = True) -> Structure:
         raise StructureError(f"the cell has {volume / len(structure):.3g} Å³ per atom")
     species = []
     for site in structure:
+        refuse_isotopes(site.species)
         amounts: dict[str, float] = {}
         for kind, amount in site.species.items():
             symbol = str(getattr(getattr(kind, "element", kind), "symbol", kind))

@@ -78,12 +78,13 @@ class CompositionBatch:
 
         Raises:
             StructureError: a formula that cannot be read, with its position.
-            UnsupportedElementError: an element beyond Lr.
+            UnsupportedElementError: an element beyond Lr, or an isotope.
         """
         from pymatgen.core import Composition
 
         from surrogates.crystal import element_index
         from surrogates.errors import StructureError
+        from surrogates.periodic_table import refuse_isotopes
 
         fractions = torch.zeros(len(formulas), N_ELEMENTS)
         for row, formula in enumerate(formulas):
@@ -93,6 +94,7 @@ class CompositionBatch:
                 raise StructureError(f"formula {formula!r} cannot be read: {error}") from None
             if not amounts:
                 raise StructureError(f"formula {formula!r} has no atoms")
+            refuse_isotopes(Composition(formula).elements)
             for symbol, amount in amounts.items():
                 fractions[row, element_index(symbol)] = amount
         return cls(fractions, torch.full((len(formulas),), scale, dtype=torch.long))

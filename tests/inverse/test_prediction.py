@@ -153,6 +153,27 @@ def test_a_missing_file_among_others_is_an_error_in_its_place() -> None:
     assert ["error" in r for r in beside] == [True, False]
 
 
+def test_colliding_atoms_are_out_of_domain() -> None:
+    """W and C 0.15 Å apart were answered with 238 GPa and no warning."""
+    lattice = Lattice.cubic(4)
+    apart = Structure(lattice, ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    touching = Structure(lattice, ["W", "C"], [[0, 0, 0], [0.15 / 4, 0, 0]])
+    images = Structure(Lattice.orthorhombic(4, 4, 0.7), ["C"], [[0, 0, 0]])
+    records = predict([apart, touching, images], surrogate=VolumeSurrogate())
+    assert [r["in_domain"] for r in records] == [True, False, False]
+
+
+def test_deuterium_is_refused_by_name() -> None:
+    """pymatgen's D has the symbol H: it was read as hydrogen without a word."""
+    heavy = Structure(Lattice.cubic(3), ["W", "D"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    records = predict([heavy], ["WD", "C"], VolumeSurrogate(), FractionSurrogate())
+    for record in records[:2]:
+        assert record["error"]["type"] == "UnsupportedElementError"
+        assert "isotope 'D'" in record["error"]["message"]
+        assert "write H" in record["error"]["message"]
+    assert "error" not in records[2]
+
+
 def test_results_are_streamed() -> None:
     records = iterate_predictions((crystal("Al", 3) for _ in range(3)), surrogate=VolumeSurrogate())
     assert math.isclose(next(records)["predictions"]["bulk_modulus_vrh"]["mean"], 27, rel_tol=1e-5)
