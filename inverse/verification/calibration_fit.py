@@ -112,7 +112,7 @@ def out_of_fold(
     for k in range(N_FOLDS):
         seen = [pair for pair, f in zip(pairs, fold, strict=True) if f != k and _is_usable(plan, pair)]
         fitted = fit_calibration(plan, settings, seen, free)
-        for i in np.flatnonzero(fold == k):
+        for i in np.flatnonzero(fold == k).tolist():
             mean = fitted.on_dft_scale(pairs[i].readings)
             if math.isfinite(mean):
                 means[i], log_stds[i] = mean, fitted.log_std_at(mean, pairs[i].readings)

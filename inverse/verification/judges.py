@@ -15,6 +15,7 @@ from inverse.types import Stage, Verification, VerifiedValue
 from inverse.verification.calibration import calibrated
 from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
+from inverse.verification.limits import Deadline, Limit, exceeded
 from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.potentials import available_potentials, check_potential, potential_version
 from inverse.verification.protocol import FormationEnergy, HullEnergy
@@ -199,7 +200,7 @@ class LadderVerifier:
 
     def relax_energy(self, structure: Structure) -> tuple[Structure, float] | None:
         """Return what the energy judge relaxed and its formation energy, eV/atom; None on failure."""
-        relaxed = self._energy_judge.relax(structure, time.monotonic() + self.seconds_limit)
+        relaxed = self._energy_judge.relax(structure, Limit.of(self.seconds_limit))
         if relaxed.structure is None:
             return None
         try:
@@ -211,7 +212,7 @@ class LadderVerifier:
         """Return what the judges say about one structure; never raises for a bad one."""
         case = _Case()
         try:
-            reason = self._climb(structure, case, case.started + self.seconds_limit)
+            reason = self._climb(structure, case, Limit.of(self.seconds_limit))
         except (MissingExtraError, KeyboardInterrupt):
             raise
         except EngineError as error:
@@ -233,7 +234,7 @@ class LadderVerifier:
             elasticity=case.elasticity,
         )
 
-    def _climb(self, structure: Structure, case: _Case, deadline: float) -> str:
+    def _climb(self, structure: Structure, case: _Case, deadline: Deadline) -> str:
         """Fill the case stage by stage; return why it could not be finished, "" when it was."""
         relaxed = self._relaxed(self._energy_judge, structure, case, deadline)
         if relaxed.structure is None:
@@ -271,17 +272,19 @@ class LadderVerifier:
             summary[part] = {n: v for n, v in summary[part].items() if not n.startswith("bulk_modulus")}
         return summary
 
-    def _own_cell(self, name: str, structure: Structure, case: _Case, deadline: float) -> Structure:
+    def _own_cell(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> Structure:
         """Return the cell relaxed by a judge, or the energy judge's own where its energy is not smooth."""
         own = self._relaxed(self._judges[name], structure, case, deadline)
         if own.structure is not None:
             return own.structure
-        if time.monotonic() > deadline:
+        if exceeded(deadline):
             raise VerificationError(own.reason)
         case.flag(f"not_relaxed_by_{name}")
         return structure
 
-    def _relaxed(self, judge: Judge, structure: Structure, case: _Case, deadline: float) -> RelaxationVerdict:
+    def _relaxed(
+        self, judge: Judge, structure: Structure, case: _Case, deadline: Deadline
+    ) -> RelaxationVerdict:
         verdict = judge.relax(structure, deadline)
         name = "relaxed" if judge is self._energy_judge else f"relaxed by {judge.potential}"
         deciders = (judge.potential, judge.prerelax_by)
@@ -323,7 +326,7 @@ class LadderVerifier:
         error = energy_correction.formation_energy_error(potential) if known else 0.1
         return formation, hull, error
 
-    def _tensor(self, name: str, structure: Structure, case: _Case, deadline: float) -> TensorVerdict:
+    def _tensor(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict:
         only_bulk = name != self.panel.shear
         verdict = self._judges[name].tensor(structure, deadline, only_bulk)
         read = read_shear(verdict)
@@ -345,15 +348,15 @@ class LadderVerifier:
     def _moduli(
         self, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure], case: _Case
     ) -> None:
-        names = (self.panel.bulk, self.panel.shear)
-        read = readings(*(tensors[name] for name in names), *(cells[name] for name in names))
+        bulk, shear = self.panel.bulk, self.panel.shear
+        read = readings(tensors[bulk], tensors[shear], cells[bulk], cells[shear])
         case.flag(*read.doubts)
         for prop, value, known in _calibrated_moduli(read, self.settings.digest):
             case.values[prop.name] = value
             if not known:
                 case.flag("uncalibrated")
 
-    def _ask_second(self, case: _Case, deadline: float) -> None:
+    def _ask_second(self, case: _Case, deadline: Deadline) -> None:
         """Add the second opinion on what is shortlisted; it changes no value, a difference is flagged."""
         name = self.panel.second
         if not name or case.structure is None or not _is_within(case.values, self.shortlist):
@@ -368,6 +371,9 @@ class LadderVerifier:
         for prop, value, known in _calibrated_moduli(read, self.settings.digest):
             if known or "uncalibrated" in case.flags:  # raw beside calibrated would always differ
                 case.second_opinion[prop.name] = value
+        if not case.second_opinion:
+            case.note("second_opinion", None, f"{name}: not compared with DFT")
+            return
         found = differences(case.values, case.second_opinion)
         if found:
             case.flag(SECOND_DIFFERS)

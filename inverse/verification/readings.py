@@ -1,7 +1,7 @@
 """What the judges measured on one crystal, each on its own scale, and which of it to doubt."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,8 +112,7 @@ def readings(
         shear_cell: relaxed by the judge of G.
     """
     read = read_shear(shear)
-    bulk_value = bulk.bulk_modulus
-    change = bulk.bulk_amplitude
+    bulk_value, change = read_bulk(bulk)
     doubts = []
     if _is_collapsed(bulk.potential, shear.potential, bulk_cell, shear_cell):
         doubts.append(MAGNETIC_COLLAPSE)
@@ -129,6 +128,24 @@ def readings(
         anion=anion_class(bulk_cell),
         doubts=tuple(doubts),
     )
+
+
+def read_bulk(verdict: TensorVerdict) -> tuple[float, float]:
+    """Return K and its change with the strain, GPa: as it stands, or free of the kink as in `read_shear`."""
+    if verdict.potential in KINKED and verdict.relaxed and verdict.repeated:
+        free, larger = (_hill(elasticity.hill_bulk_modulus, t) for t in _without_kink(verdict))
+        if math.isfinite(free) and math.isfinite(larger):
+            return free, abs(free - larger)
+        if math.isfinite(free) or math.isfinite(larger):
+            known = free if math.isfinite(free) else larger
+            return known, UNSURE * known
+    return verdict.bulk_modulus, verdict.bulk_amplitude
+
+
+def _without_kink(verdict: TensorVerdict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stiffness without the kink and the one at the larger strain, (6, 6) GPa each."""
+    once, twice = (np.asarray(t, dtype=float) for t in (verdict.relaxed, verdict.repeated))
+    return 2 * twice - once, twice
 
 
 def _is_collapsed(bulk_by: str, shear_by: str, bulk_cell: Structure, shear_cell: Structure) -> bool:
@@ -152,8 +169,7 @@ def read_shear(verdict: TensorVerdict) -> ShearReading:
         stable = bool(verdict.is_stable) and math.isfinite(verdict.shear_modulus)
         kept = tuple(flag for flag in verdict.flags if flag in ("unstable_tensor", "unstable_mode"))
         return _read(verdict.shear_modulus, verdict.shear_amplitude, stable, (*others, *kept))
-    once, twice = (np.asarray(t, dtype=float) for t in (verdict.relaxed, verdict.repeated))
-    free, larger = hill_shear(2 * twice - once), hill_shear(twice)
+    free, larger = (_hill(elasticity.hill_shear_modulus, t) for t in _without_kink(verdict))
     shear = free if math.isfinite(free) else larger
     change = abs(free - larger) if math.isfinite(free + larger) else UNSURE * shear
     unstable = () if math.isfinite(shear) else ("unstable_tensor",)
@@ -168,12 +184,11 @@ def _read(shear: float, change: float, is_stable: bool, flags: tuple[str, ...]) 
     return ShearReading(shear, change, is_stable, flags)
 
 
-def hill_shear(stiffness: Sequence[Sequence[float]] | np.ndarray) -> float:
-    """Return the Hill shear modulus, GPa, of a (6, 6) stiffness; NaN when it is not positive definite."""
-    tensor = np.asarray(stiffness, dtype=float)
+def _hill(average: Callable[[torch.Tensor], torch.Tensor], tensor: np.ndarray) -> float:
+    """Return an average of a (6, 6) stiffness, GPa; NaN when it is not positive definite."""
     if not np.isfinite(tensor).all() or np.linalg.eigvalsh(tensor)[0] <= 0:
         return math.nan
-    return float(elasticity.hill_shear_modulus(torch.as_tensor(tensor)[None]))
+    return float(average(torch.as_tensor(tensor)[None]))
 
 
 def anion_class(structure: Structure) -> str:

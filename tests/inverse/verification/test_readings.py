@@ -39,6 +39,12 @@ def test_the_kink_is_removed_from_the_tensor_of_a_potential_that_has_one():
     assert read.is_stable
 
 
+def test_both_moduli_are_free_of_the_kink():
+    smooth, kink, cell = cubic(300, 100, 80), cubic(-250, -60, -60), crystals.fcc()
+    alone = verdict("diep", smooth + kink, smooth + kink / 2, bulk_modulus=math.nan)
+    assert readings(alone, alone, cell, cell).bulk == pytest.approx(500 / 3)
+
+
 def test_a_smooth_potential_is_taken_at_its_word():
     read = read_shear(verdict("7net-0", cubic(300, 100, 80), shear_modulus=77.0, shear_amplitude=1.0))
     assert (read.shear, read.change, read.flags) == (77.0, 1.0, ())
