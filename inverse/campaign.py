@@ -14,6 +14,7 @@ from inverse.ladder import with_seconds
 from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
+from inverse.progress import Pace, telling
 from inverse.proposers.bayesian import Storing
 from inverse.ranking import as_judged, confirmed, judged, with_duplicates
 from inverse.records import (
@@ -34,6 +35,9 @@ STEP = 16
 
 SECONDS_TO_FINISH = 30.0
 """Kept of the time limit for tables and report when the best are asked for their phonons."""
+
+PROPOSER_LOG = logging.getLogger("inverse.proposers")
+"""Where sources say what they are at; told to whoever watches, as the first look takes minutes."""
 
 PROPOSALS_PER_VERIFICATION = 8
 """Candidates asked for, predicted and stored, for every verification of a step."""
@@ -69,6 +73,7 @@ class Campaign:
         self._half_done: list[Candidate] = []
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
+        self._pace = Pace()
         self._with_cif: set[tuple[str, bool]] = set()
         self._next_step = 0
         self._began = time.monotonic()
@@ -226,7 +231,9 @@ class Campaign:
         n = self._step_size()
         self._say("propose", f"step {number}: looking for {n} candidates worth verifying")
         before, began = self._parts.evaluator.n_evaluated, time.monotonic()
-        proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
+        with telling(PROPOSER_LOG, lambda message: self._say("propose", message)):
+            proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
+        self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
         first = len(self.candidates)
         each = (time.monotonic() - began) / max(1, len(proposals))
         candidates, chosen = self._selection.select(proposals, first, n, self._n_new(n))
@@ -245,11 +252,14 @@ class Campaign:
         verdicts = {identity: stored[identity] for identity in chosen if identity in stored}
         waiting = [identity for identity in chosen if identity not in verdicts]
         self._say("verify", f"{len(waiting)} verifications ahead", len(verdicts))
+        began = time.monotonic()
         structures = [candidates[identity].structure for identity in waiting]
         for position, verification in self._parts.verifier.verify_each(structures, self.stop.is_set):
             identity = waiting[position]
             record = verification_to_record(rounded(verification))
             verdicts[identity] = verification_from_record(record)
+            self._pace = self._pace.after(time.monotonic() - began)
+            began = time.monotonic()
             self.folder.write_verification(identity, verdicts[identity])
             formula = candidates[identity].structure.composition.reduced_formula
             note = verification.reason or "verified"
@@ -382,6 +392,7 @@ class Campaign:
                 time.monotonic() - self._began,
                 self.stop.seconds_left,
                 message,
+                self._pace.seconds_each,
             )
         )
 

@@ -78,6 +78,7 @@ class Progress:
         seconds: since this session began.
         seconds_left: until the time limit; None without one.
         message: one line.
+        seconds_each: between two verdicts of this session; None until enough are in.
     """
 
     stage: str
@@ -87,3 +88,4 @@ class Progress:
     seconds: float
     seconds_left: float | None
     message: str
+    seconds_each: float | None = None

@@ -118,9 +118,8 @@ def _say_plainly(progress: "Progress") -> None:
 def time_left(progress: "Progress") -> str:
     """Return the time left: by the pace so far or by the limit, whichever ends first; "" when unknown."""
     guesses = [] if progress.seconds_left is None else [progress.seconds_left]
-    if progress.budget and progress.n_started and progress.stage == "verify":
-        pace = progress.seconds / progress.n_started
-        guesses.append(pace * max(0, progress.budget - progress.n_started))
+    if progress.budget and progress.seconds_each is not None:
+        guesses.append(progress.seconds_each * max(0, progress.budget - progress.n_started))
     if not guesses:
         return ""
     minutes, seconds = divmod(round(min(guesses)), 60)

@@ -101,6 +101,7 @@ class Hybrid:
     def _asked(self, source: Proposer, n: int, step: int, seed: int) -> list[Proposal]:
         if n <= 0:
             return []
+        LOGGER.info("asking %s for %d of the proposals", source.name, n)
         try:
             return source.ask(n, step, seed)
         except EngineError as error:

@@ -123,6 +123,7 @@ class Substitution:
         frequency: Counter[tuple[int, ...]] = Counter()
         for prototype in prototypes:
             frequency[prototype.stoichiometry] += prototype.total
+        LOGGER.info("substitution: ranking compositions of %d stoichiometries", len(frequency))
         patterns = sorted(frequency, key=lambda p: (-frequency[p], p))
         compositions = ranked_compositions(space, space.compositions, patterns, settings.n_compositions)
         LOGGER.info("substitution: %d compositions in %d structure types", len(compositions), len(prototypes))
@@ -147,7 +148,9 @@ class Substitution:
         )
         structures = crystals.to_structures() if owners else []
         structures, owners = self._with_decoded(plans, structures, owners, seed)
+        LOGGER.info("substitution: %d structures built; screening them", len(structures))
         sound = [k for k, s in enumerate(structures) if not space.screening(s)]
+        LOGGER.info("substitution: predicting %d structures", len(sound))
         values = space.scored([structures[k] for k in sound], corrected=False)
         best: dict[int, _Entry] = {}
         for k, value in zip(sound, values):

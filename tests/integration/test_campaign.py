@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.parts import Parts
 from inverse.storage import RunFolder, read_candidates
+from inverse.terminal import time_left
 from inverse.types import Candidate, Status, Verification
 from surrogates.errors import RunFolderError, VerificationError
 from tests.fakes import CONFIG, campaign, parts
@@ -78,6 +80,29 @@ def test_every_cif_that_the_table_names_is_there_after_a_step(tmp_path: Path) ->
             named = [row["cif"] for row in csv.DictReader(file) if row["cif"]]
     assert f"cifs/{verified.id}.cif" in named
     assert not [name for name in named if not (tmp_path / "run" / name).is_file()]
+
+
+def test_stages_of_proposing_are_told_and_the_time_left_follows_the_verdicts(tmp_path: Path) -> None:
+    config = CampaignConfig.from_mapping({**CONFIG, "budget": {"verifications": 24}})
+    made, told = parts(config), []
+    ask = made.proposer.ask
+
+    def chatty(n: int, step: int, seed: int) -> Any:
+        logging.getLogger("inverse.proposers.planted").info("building %d structures", n)
+        return ask(n, step, seed)
+
+    made.proposer.ask = chatty  # type: ignore[method-assign]
+    with Campaign.create(config, tmp_path / "run", made, told.append) as run:
+        run.step()
+    proposing = [p.message for p in told if p.stage == "propose"]
+    assert "building 128 structures" in proposing
+    assert proposing[-1].startswith("128 proposals")
+    verdicts = [p for p in told if p.stage == "verify"][1:]
+    assert [p.seconds_each is None for p in verdicts] == [True] * 4 + [False] * 12
+    slow = replace(verdicts[-1], seconds=1e6, seconds_each=30.0, seconds_left=None)
+    assert time_left(slow) == "4:00 left", "eight to go, half a minute each, however long proposing took"
+    assert time_left(replace(slow, seconds_left=60.0)) == "1:00 left"
+    assert time_left(replace(slow, seconds_each=None)) == ""
 
 
 def test_steps_of_several_and_resume_between(tmp_path: Path) -> None:
