@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inverse.deciding import STABLE_WITHIN
 from inverse.evaluation import Predictions, in_domain, is_finite
 from surrogates.properties import ENERGY_ABOVE_HULL
-
-STABLE_WITHIN = 0.1
-"""Energy above the hull, eV/atom, that counts as stable when the config names no hull target."""
 
 OUT_OF_DOMAIN = 0.5
 """Factor on the worth of a candidate whose predictions lie outside the surrogate's domain."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import STABLE_WITHIN
 from inverse.completion import CompletedSurrogate, JoinedCompositions
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
+from inverse.deciding import STABLE_WITHIN
 from inverse.decoders import Condition, load_decoder
 from inverse.doctor import versions, weights
 from inverse.dynamical_stability import AskPhonons
@@ -228,7 +228,7 @@ def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
 
 
 def _shortlist(objective: Objective, potential: str) -> dict[str, tuple[float, float]]:
-    """Return the bounds within which a candidate earns a second opinion: those of a hit that judges decide."""
+    """Return the bounds within which a candidate earns a second opinion: those of a hit."""
     bounds = {ENERGY_ABOVE_HULL: (-math.inf, STABLE_WITHIN)} | {
         target.property: (target.lower, target.upper) for target in objective.hard
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.acquisition import STABLE_WITHIN
+from inverse.deciding import effective_targets
 from inverse.derived import with_derived
 from inverse.judged import is_predicted_only
 from inverse.objective import PREDICTED_ENOUGH, Objective
@@ -80,7 +80,7 @@ def missed_target(candidate: Candidate, objective: Objective) -> str:
     predicted only: met when the prediction says so with P >= 0.8.
     """
     values = candidate.verification.values if candidate.verification is not None else {}
-    for target in _hard(objective):
+    for target in effective_targets(objective.targets):
         name = target.property.name
         if name in values and math.isfinite(values[name].mean):
             if not target.is_met(values[name].mean):
@@ -95,7 +95,7 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
     if candidate.verification is None or not candidate.verification.converged:
         return 0.0
     probability = 1.0
-    for target in _hard(objective):
+    for target in effective_targets(objective.targets):
         mean, std = _combined(candidate, target.property.name)
         probability *= _inside(mean, std, target.lower, target.upper)
     return probability
@@ -195,13 +195,6 @@ def _with_kinship(candidate: Candidate, relaxed: Structure, classify: Classify) 
 
 def _group(candidate: Candidate) -> tuple[str, str]:
     return candidate.structure.composition.chemical_system, candidate.parent_prototype
-
-
-def _hard(objective: Objective) -> list[Target]:
-    hard = list(objective.hard)
-    if not any(t.property == ENERGY_ABOVE_HULL for t in hard):
-        hard.append(Target(ENERGY_ABOVE_HULL, maximum=STABLE_WITHIN))
-    return hard
 
 
 def _predicted_to_meet(candidate: Candidate, target: Target) -> bool:

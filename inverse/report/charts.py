@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from inverse.deciding import STABLE_WITHIN, effective_targets
 from inverse.report import figures, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
@@ -30,8 +31,8 @@ def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | s
 
 def _hull_limit(run: Run) -> float:
     return next(
-        (t.upper for t in wishes.effective_targets(run.config.targets) if t.property == ENERGY_ABOVE_HULL),
-        wishes.DEFAULT_HULL_LIMIT,
+        (t.upper for t in effective_targets(run.config.targets) if t.property == ENERGY_ABOVE_HULL),
+        STABLE_WITHIN,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from inverse.deciding import effective_targets
 from inverse.report import summary, views, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
@@ -60,7 +61,7 @@ def rate_text(rate: summary.HitRate) -> str:
 def baselines(run: Run) -> list[Baseline]:
     """Return the look-up and the orderings as the page shows them, also when a run did not compute them."""
     given = dict(run.manifest.get("baselines") or {})
-    asked = [target.property.name for target in wishes.effective_targets(run.config.targets)]
+    asked = [target.property.name for target in effective_targets(run.config.targets)]
     texts = {
         "lookup": (
             "Look-up",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from inverse.report.wishes import STARTED, effective_targets, verified_value
+from inverse.deciding import effective_targets
+from inverse.report.wishes import STARTED, verified_value
 from inverse.types import Candidate, HitClass, Status, Target
 from surrogates.properties import PROPERTIES
 

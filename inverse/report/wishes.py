@@ -4,14 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from inverse.deciding import STABLE_WITHIN, effective_targets
 from inverse.types import Candidate, Status, Target
-from surrogates.properties import ENERGY_ABOVE_HULL
 
 STARTED = (Status.FAILED, Status.VERIFIED, Status.HIT)
 """Statuses of candidates whose verification was started: the denominator of every rate."""
-
-DEFAULT_HULL_LIMIT = 0.1
-"""eV/atom: what counts as a hit where the config names no hull target."""
 
 
 def verified_value(candidate: Candidate, property_name: str) -> float | None:
@@ -54,14 +51,6 @@ class Wish:
     bounds: Mapping[str, tuple[float, float, float]]
     distance: float
     basis: str
-
-
-def effective_targets(targets: Sequence[Target]) -> list[Target]:
-    """Return the hard targets, with E_hull <= 0.1 eV/atom added where the config names no hull target."""
-    hard = [target for target in targets if target.is_hard]
-    if not any(target.property == ENERGY_ABOVE_HULL for target in hard):
-        hard.append(Target(ENERGY_ABOVE_HULL, maximum=DEFAULT_HULL_LIMIT))
-    return hard
 
 
 def target_misses(candidates: Iterable[Candidate], targets: Sequence[Target]) -> list[TargetMiss]:
@@ -122,7 +111,7 @@ def violation(target: Target, value: float) -> float:
     if beyond == 0.0:
         return 0.0
     bound = target.lower if value < target.lower else target.upper
-    scale = DEFAULT_HULL_LIMIT if target.property.unit.startswith("eV") else max(abs(bound), 1e-6)
+    scale = STABLE_WITHIN if target.property.unit.startswith("eV") else max(abs(bound), 1e-6)
     return beyond / scale
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inverse.config import CampaignConfig
-from inverse.report.wishes import DEFAULT_HULL_LIMIT
+from inverse.deciding import STABLE_WITHIN
 from inverse.types import Target
 from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES
 
@@ -114,7 +114,7 @@ def targets_text(targets: Sequence[Target]) -> list[str]:
     """Return every target as a clause; the default hull limit is named where none was given."""
     clauses = [target_text(target) for target in targets]
     if not any(t.is_hard and t.property == ENERGY_ABOVE_HULL for t in targets):
-        clauses.append(f"energy above hull ≤ {DEFAULT_HULL_LIMIT:g} eV/atom (the default)")
+        clauses.append(f"energy above hull ≤ {STABLE_WITHIN:g} eV/atom (the default)")
     return clauses
 
 

@@ -24,7 +24,7 @@ def verify_structures(
     *,
     reuse: bool = True,
     workers: int = 0,
-    seconds_limit: float = 600.0,
+    seconds_limit: float = 300.0,
 ) -> list[dict[str, Any]]:
     """Return one record per structure, in order: what the judges say about it; what `inverse verify` writes.
 

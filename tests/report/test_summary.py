@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from inverse.deciding import effective_targets
 from inverse.report import summary, wishes
 from inverse.report.sections import gaps_view
 from inverse.types import Candidate, Status, Target, Verification
@@ -162,8 +163,8 @@ def test_nearest_wish_falls_back_on_predictions() -> None:
 
 
 def test_a_default_hull_limit_holds_where_none_is_named() -> None:
-    hard = wishes.effective_targets(TARGETS[:2])
+    hard = effective_targets(TARGETS[:2])
     assert hard[-1] == Target(ENERGY_ABOVE_HULL, maximum=0.1)
-    assert wishes.effective_targets(TARGETS)[-1].maximum == 0.1
-    loose = wishes.effective_targets([Target(ENERGY_ABOVE_HULL, maximum=0.3)])
+    assert effective_targets(TARGETS)[-1].maximum == 0.1
+    loose = effective_targets([Target(ENERGY_ABOVE_HULL, maximum=0.3)])
     assert [target.maximum for target in loose] == [0.3]
