@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from inverse.judged import is_predicted_only
 from inverse.types import Target
 from surrogates.errors import ConfigError, UnknownNameError
 from surrogates.properties import PROPERTIES, Property
@@ -105,37 +104,6 @@ class Objective:
             total = total + target.weight * cost
         return total
 
-    def violation(self, values: Mapping[str, float]) -> float:
-        """Return how far values miss the hard targets, in natural units of each property; 0 when all are met.
-
-        A missing or non-finite value counts as infinitely far.
-        """
-        return sum((_miss(values.get(t.property.name, math.nan), t) for t in self.hard), 0.0)
-
-    def are_met(self, values: Mapping[str, float], predicted: Mapping[str, float] | None = None) -> bool:
-        """Return whether every hard target is met by (verified) values.
-
-        Args:
-            values: by property name, natural units; missing or not finite counts as not met.
-            predicted: probability of each target, by property name; decides the predicted-only properties.
-        """
-        return not self.unmet(values, predicted)
-
-    def unmet(
-        self, values: Mapping[str, float], predicted: Mapping[str, float] | None = None
-    ) -> tuple[str, ...]:
-        """Return the names of the hard targets that are not met; arguments as in `are_met`."""
-        missed = []
-        for target in self.hard:
-            name = target.property.name
-            if is_predicted_only(name):
-                is_met = (predicted or {}).get(name, 0.0) >= PREDICTED_ENOUGH
-            else:
-                is_met = target.is_met(values.get(name, math.nan))
-            if not is_met:
-                missed.append(name)
-        return tuple(missed)
-
     def utility(self, values: Mapping[str, float]) -> float:
         """Return the soft targets' worth in (0, 1]: 1 without soft targets, higher is better.
 
@@ -212,14 +180,6 @@ def _drift(mean: Tensor, target: Target) -> Tensor:
     unit = _unit_of(target.property)
     z = (mean.clamp(min=1e-6) / unit).log() if target.property.is_positive else mean / unit
     return z if target.minimise else -z
-
-
-def _miss(value: float, target: Target) -> float:
-    """Return how far a value lies outside a hard target's window, in natural units."""
-    if not math.isfinite(value):
-        return math.inf
-    unit = _unit_of(target.property)
-    return max(target.lower - value, value - target.upper, 0.0) / unit
 
 
 def _unit_of(prop: Property) -> float:

@@ -1,7 +1,6 @@
 """`inverse predict`: surrogate values of crystals and formulas as records of the command-line contract."""
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,11 +90,6 @@ def surrogates_of(model: str | Path | None) -> tuple[Surrogate | None, Compositi
         return None, None
     found, kind = load_surrogate(model), load_manifest(model)["kind"]
     return found if kind != "composition" else None, found if kind != "structure" else None
-
-
-def to_line(record: Record) -> str:
-    """Return a record as one line of JSON, without the line's end."""
-    return json.dumps(record, allow_nan=False, ensure_ascii=False)
 
 
 def read_inputs(

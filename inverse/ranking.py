@@ -1,10 +1,9 @@
-"""Verdicts -> failed, verified or hit; score and rank; duplicates; Pareto front. Pure functions."""
+"""Verdicts -> failed, verified or hit; score and rank; duplicates. Pure functions."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from pymatgen.core import Structure
 
 from inverse.deciding import effective_targets
@@ -148,22 +147,6 @@ def as_judged(candidate: Candidate) -> Candidate:
     if candidate.status is Status.VERIFIED and candidate.duplicate_of:
         return replace(candidate, status=Status.HIT, duplicate_of="", reason="")
     return candidate
-
-
-def pareto_front(values: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: no other row is at least as good everywhere and better somewhere.
-
-    Args:
-        values: (N, P), higher is better; rows with NaN are never on the front.
-
-    >>> pareto_front(np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 0.0]])).tolist()
-    [True, True, False]
-    """
-    values = np.asarray(values, dtype=float)
-    finite = np.isfinite(values).all(axis=1)
-    at_least = (values[None, :, :] >= values[:, None, :]).all(axis=-1)
-    better = (values[None, :, :] > values[:, None, :]).any(axis=-1)
-    return finite & ~(at_least & better & finite[None, :]).any(axis=1)
 
 
 def _failure(verification: Verification) -> str:

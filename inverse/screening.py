@@ -74,7 +74,6 @@ class Screen:
 
     Attributes:
         constraints: the config's.
-        charge_balance: also ask for a charge-neutral assignment of common oxidation states.
     """
 
     def __init__(
@@ -82,9 +81,8 @@ class Screen:
         constraints: Constraints,
         known: Known | None = None,
         classifier: Classifier | None = None,
-        charge_balance: bool = False,
     ) -> None:
-        self.constraints, self.charge_balance = constraints, charge_balance
+        self.constraints = constraints
         self._known, self._classifier = known, classifier
         self._systems = [frozenset(system.split("-")) for system in constraints.chemical_systems]
         self._excluded = constraints.elements.excluded()
@@ -99,7 +97,6 @@ class Screen:
             lambda s: self.composition_reason(s.composition),
             self._wrong_size,
             _bad_geometry,
-            self._unbalanced,
             self._not_novel,
             self._unwanted_derivative,
         )
@@ -148,13 +145,6 @@ class Screen:
         n_atoms = primitive_size(structure)
         if not least <= n_atoms <= most:
             return f"n_atoms: {n_atoms} in the primitive cell is not within {least} to {most}"
-        return ""
-
-    def _unbalanced(self, structure: Structure) -> str:
-        if self.charge_balance and len(structure.composition.elements) > 1:
-            formula = structure.composition.reduced_composition
-            if not formula.oxi_state_guesses():
-                return f"charge_balance: {formula.reduced_formula} has no neutral oxidation states"
         return ""
 
     def _not_novel(self, structure: Structure) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -63,15 +63,6 @@ def summary_of(run: Run, limit: int = 20) -> RenderableType:
     parts += [Text(), Text(answer(run), style="bold"), _hits_line(run), *_why_not(run), *_gap_lines(run)]
     parts += [Text(), _where(run)]
     return Group(*parts)
-
-
-def print_summary(run_folder: str | Path, console: Console, limit: int = 20) -> None:
-    """Write the summary of a run to a console.
-
-    Raises:
-        RunFolderError: no run there, or damaged.
-    """
-    console.print(run_summary(run_folder, limit))
 
 
 def _row(rank: int, candidate: Candidate, wanted: Mapping[str, Target | None]) -> list[Text]:

@@ -154,8 +154,8 @@ def constraints_text(config: CampaignConfig) -> list[str]:
 def reason_text(reason: str) -> str:
     """Return the name of a reason as a reader says it.
 
-    >>> reason_text("misses K_VRH and E_hull"), reason_text("charge_balance")
-    ('misses K and E_hull', 'charge balance')
+    >>> reason_text("misses K_VRH and E_hull"), reason_text("hit_class")
+    ('misses K and E_hull', 'hit class')
     """
     if not reason.startswith("misses "):
         return reason.replace("_", " ")

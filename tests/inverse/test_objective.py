@@ -9,7 +9,7 @@ import torch
 from inverse.objective import Objective
 from inverse.types import Target
 from surrogates.errors import ConfigError, UnknownNameError
-from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, SHEAR_MODULUS
+from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS
 from surrogates.protocol import Z90, Prediction
 
 
@@ -57,7 +57,6 @@ def test_windows_and_near_count_both_ends() -> None:
 def test_soft_targets_never_decide() -> None:
     objective = Objective([Target(DENSITY, minimise=True)])
     assert objective.probability_met({DENSITY: prediction(DENSITY, [3.0], [1.0])}).tolist() == [1.0]
-    assert objective.are_met({})
 
 
 def test_loss_falls_towards_the_target_and_has_the_right_gradient() -> None:
@@ -94,14 +93,6 @@ def test_more_doubt_is_no_way_out() -> None:
     assert std.grad is None
     assert mean.grad is not None
     assert mean.grad.item() < 0
-
-
-def test_verdicts() -> None:
-    objective = Objective([Target(BULK_MODULUS, minimum=300.0), Target(BAND_GAP, minimum=1.0)])
-    assert objective.unmet({"bulk_modulus_vrh": 310.0}, {"band_gap": 0.85}) == ()
-    assert objective.unmet({"bulk_modulus_vrh": 310.0}, {"band_gap": 0.79}) == ("band_gap",)
-    assert objective.unmet({"bulk_modulus_vrh": float("nan")}, {"band_gap": 0.9}) == ("bulk_modulus_vrh",)
-    assert not objective.are_met({"bulk_modulus_vrh": 299.0}, {"band_gap": 0.9})
 
 
 def test_score_prefers_probability_then_soft_targets() -> None:

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.objective import Objective
-from inverse.ranking import Kinship, judged, pareto_front, probability_after, with_duplicates
+from inverse.ranking import Kinship, judged, probability_after, with_duplicates
 from inverse.report.summary import reason_name
 from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
 from surrogates.errors import StructureError
@@ -157,12 +156,3 @@ def test_one_hit_per_system_and_prototype() -> None:
     assert again["c000002"].duplicate_of == "c000009"
 
 
-def test_pareto_front_against_a_plain_loop() -> None:
-    values = np.random.default_rng(3).normal(size=(40, 3))
-    values[5] = np.nan
-    front = pareto_front(values)
-    for k in range(40):
-        beaten = any(
-            (values[j] >= values[k]).all() and (values[j] > values[k]).any() for j in range(40) if j != 5
-        )
-        assert front[k] == (not beaten and k != 5)
