@@ -142,7 +142,7 @@ def symmetric(proposals: Sequence[Proposal]) -> tuple[SymmetricCrystals, list[Pr
 
 
 def distinct(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the proposals without repeats of (formula, space group of the history, volume to 2 %)."""
+    """Return the proposals without repeats of the same `fingerprint`, the first of each kept."""
     seen: set[tuple[object, ...]] = set()
     kept = []
     for proposal in proposals:
@@ -154,7 +154,10 @@ def distinct(proposals: Sequence[Proposal]) -> list[Proposal]:
 
 
 def fingerprint(structure: Structure) -> tuple[object, ...]:
-    """Return a cheap key that equal crystals share: formula, atoms, volume and sorted nearest distances."""
+    """Return a cheap key of a crystal: formula, atoms, volume in bins of 3 %, nearest distances to 0.1 Å.
+
+    Equal crystals share it, unless they straddle the edge of a bin.
+    """
     matrix = structure.distance_matrix + 1e3 * np.eye(len(structure))
     nearest = tuple(np.round(np.sort(matrix.min(axis=1)), 1).tolist()) if len(structure) > 1 else ()
     volume = round(float(np.log(structure.volume / len(structure))) / 0.03)
