@@ -11,6 +11,8 @@ _FUNCTIONS: dict[str, str] = {
     "predict": "predict",
     "sample": "sample",
     "verify": "verify",
+    "compare": "compare",
+    "bench": "bench",
     "build_report": "report",
     "export_run": "export",
     "referee_run": "referee",
@@ -20,7 +22,9 @@ _FUNCTIONS: dict[str, str] = {
 }
 
 __all__ = [  # resolved by __getattr__
+    "bench",
     "build_report",
+    "compare",
     "diagnose",
     "export_run",
     "predict",

@@ -259,6 +259,28 @@ def report(folder: str | Path) -> Path:
     return Path(build_report(Path(folder)))
 
 
+def compare(first: str | Path, second: str | Path) -> list[tuple[str, str, str]]:
+    """Return two runs side by side: rows of (what, first run, second run).
+
+    Raises:
+        RunFolderError: a folder that holds no run.
+    """
+    from inverse.comparison import compare as side_by_side
+
+    return list(side_by_side(first, second))
+
+
+def bench(name: str, n: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return the record of a benchmark; its "passed" says whether the bar was met.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+    """
+    from inverse.benchmarks import run_benchmark
+
+    return dict(run_benchmark(name, n, seed))
+
+
 def export(folder: str | Path, format: str = "cif", shortlist: str | Path | None = None) -> list[Path]:
     """Return the files written for the next step: vasp, qe or cif inputs.
 

@@ -327,6 +327,25 @@ def test_help_is_quick() -> None:
     assert seconds < 1.0, f"{seconds:.2f} s of processor time"
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "inverse", "bench"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "constraints" in done.stdout
+
+
+def test_compare_and_bench_have_a_python_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import inverse
+    from surrogates.errors import RunFolderError, UnknownNameError
+
+    monkeypatch.setattr("inverse.comparison.compare", lambda first, second: [("hits", first, second)])
+    assert inverse.compare("a", "b") == [("hits", "a", "b")]
+    with pytest.raises(UnknownNameError, match="did you mean 'constraints'"):
+        inverse.bench("contraints")
+    monkeypatch.undo()
+    with pytest.raises(RunFolderError):
+        inverse.compare(tmp_path, tmp_path)
+
+
 SLOW = """
 import sys, time
 import inverse.prediction
