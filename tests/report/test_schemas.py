@@ -2,11 +2,13 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import pytest
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
+from inverse.cli import main
 from inverse.reading import ReadStructure
 from inverse.verification.answers import error_record, verification_record
 from surrogates.errors import StructureError
@@ -42,6 +44,30 @@ def test_a_line_without_hit_class_is_flagged() -> None:
     line = verification_record(ReadStructure("a", "a", made.structure), made.verification, refuse)
     assert line["hit_class"] is None
     assert "unclassified" in line["flags"]
+
+
+def test_lines_of_the_verify_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command itself writes of a crystal, a broken file and a missing one, by a fast potential."""
+    monkeypatch.setenv("INVERSE_STORE", str(tmp_path / "store.db"))
+    crystal = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    crystal.get_primitive_structure().to(str(tmp_path / "tic.cif"))
+    (tmp_path / "broken.cif").write_text("data_x\n")
+    names = [str(tmp_path / name) for name in ("tic.cif", "broken.cif", "gone.cif")]
+    output = tmp_path / "out.jsonl"
+    monkeypatch.setattr("inverse.verification.workers.default_workers", lambda: 1)
+    potential = "tests.stand_in_potential:pairwise"
+    assert main(["verify", *names, "--potential", potential, "--output", str(output)]) == 0
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["tic.cif", "broken.cif", "gone.cif"]
+    validator("verify").validate(lines[0])
+    assert lines[0]["converged"], lines[0]["reason"]
+    assert lines[0]["potential"] == potential
+    assert lines[0]["values"]["bulk_modulus_vrh"]["mean"] > 0
+    assert Structure.from_dict(lines[0]["structure"]).composition.reduced_formula == "TiC"
+    for line in lines[1:]:
+        validator("error").validate(line)
 
 
 def test_error_lines() -> None:
