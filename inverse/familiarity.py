@@ -1,6 +1,5 @@
 """What the known materials say of a structure: its kin, its type, and how far predictions are believed."""
 
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -18,6 +17,7 @@ from inverse.types import HitClass
 from inverse.verification.energy_correction import corrected_potentials, formation_energy
 from inverse.verification.judge import Judge
 from inverse.verification.judges import panel_named
+from inverse.verification.limits import Limit
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError
 
@@ -75,7 +75,7 @@ def classifier_by_energy(known: KnownMaterials, hull: ReferenceHull, config: Cam
 
 
 def _relaxed_energy(judge: Judge, structure: Structure) -> tuple[Structure, float] | None:
-    found = judge.relax(structure, time.monotonic() + SECONDS_PER_VERIFICATION)
+    found = judge.relax(structure, Limit.of(SECONDS_PER_VERIFICATION))
     if found.structure is None or judge.potential not in corrected_potentials():
         return None
     try:

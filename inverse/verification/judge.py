@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 
 from inverse.records import plain, structure_from_record, structure_to_record
 from inverse.verification.inquiry import Inquiry, answered
+from inverse.verification.limits import Deadline
 from inverse.verification.potentials import load_potential
 from inverse.verification.relaxation import RelaxationSettings, relaxing
 from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness_inquiry
@@ -131,7 +132,7 @@ class Judge:
         self.settings = settings or JudgeSettings()
         self.store, self.reuse, self.prerelax_by = store, reuse, prerelax_by
 
-    def relax(self, structure: Structure, deadline: float = float("inf")) -> RelaxationVerdict:
+    def relax(self, structure: Structure, deadline: Deadline = float("inf")) -> RelaxationVerdict:
         """Return the structure relaxed by this judge.
 
         Raises:
@@ -139,7 +140,7 @@ class Judge:
         """
         return answered(self.relaxing(structure, deadline))
 
-    def relaxing(self, structure: Structure, deadline: float = float("inf")) -> Inquiry[RelaxationVerdict]:
+    def relaxing(self, structure: Structure, deadline: Deadline = float("inf")) -> Inquiry[RelaxationVerdict]:
         """Return `relax` as an inquiry, for `answered_together`."""
         task = self._relax_task
         try:
@@ -161,7 +162,7 @@ class Judge:
         )
 
     def tensor(
-        self, structure: Structure, deadline: float = float("inf"), only_bulk: bool = False
+        self, structure: Structure, deadline: Deadline = float("inf"), only_bulk: bool = False
     ) -> TensorVerdict:
         """Return the relaxed-ion stiffness of a structure that this judge relaxed.
 
@@ -171,7 +172,7 @@ class Judge:
         return answered(self.tensor_inquiry(structure, deadline, only_bulk))
 
     def tensor_inquiry(
-        self, structure: Structure, deadline: float = float("inf"), only_bulk: bool = False
+        self, structure: Structure, deadline: Deadline = float("inf"), only_bulk: bool = False
     ) -> Inquiry[TensorVerdict]:
         """Return `tensor` as an inquiry, for `answered_together`."""
         task = "bulk modulus" if only_bulk else "tensor"
@@ -200,7 +201,7 @@ class Judge:
     def _relax_task(self) -> str:
         return f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
 
-    def _relax(self, start: Structure, deadline: float) -> Inquiry[dict[str, Any]]:
+    def _relax(self, start: Structure, deadline: Deadline) -> Inquiry[dict[str, Any]]:
         symbols = {site.specie.symbol for site in start}
         potential = load_potential(self.potential, self.device)
         potential.check_elements(symbols)
@@ -218,7 +219,7 @@ class Judge:
         energy = done.energy * len(relaxed) / done.cell.n_atoms
         return {"structure": structure_to_record(relaxed), "energy": energy, "steps": steps}
 
-    def _tensor(self, structure: Structure, deadline: float, only_bulk: bool) -> Inquiry[dict[str, Any]]:
+    def _tensor(self, structure: Structure, deadline: Deadline, only_bulk: bool) -> Inquiry[dict[str, Any]]:
         settings = bulk_only(self.settings.tensor) if only_bulk else self.settings.tensor
         cell = SymmetricCell.from_structure(structure)
         potential = load_potential(self.potential, self.device)

@@ -1,12 +1,12 @@
 """Relaxation of cell and positions by a potential, inside the crystal's symmetry."""
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from inverse.verification.batches import SinglePoint
 from inverse.verification.inquiry import Inquiry, Question, answered
+from inverse.verification.limits import Deadline, exceeded
 from inverse.verification.potentials import Potential
 from inverse.verification.symmetric_cell import SymmetricCell, mandel_to_tensor, voigt_to_mandel
 from surrogates.errors import VerificationError
@@ -61,7 +61,7 @@ def relax(
     cell: SymmetricCell,
     potential: Potential,
     settings: RelaxationSettings | None = None,
-    deadline: float = float("inf"),
+    deadline: Deadline = float("inf"),
 ) -> Relaxed:
     """Return the cell relaxed by quasi-Newton steps in what its symmetry leaves free.
 
@@ -72,7 +72,7 @@ def relax(
         cell: where to start.
         potential: what to relax with.
         settings: when to stop.
-        deadline: `time.monotonic()` after which to give up.
+        deadline: a limit, or the `time.monotonic()` after which to give up.
 
     Raises:
         VerificationError: colliding atoms, exploding or collapsing cell, no convergence, time limit, a
@@ -85,7 +85,7 @@ def relaxing(
     cell: SymmetricCell,
     potential: Potential,
     settings: RelaxationSettings | None = None,
-    deadline: float = float("inf"),
+    deadline: Deadline = float("inf"),
 ) -> Inquiry[Relaxed]:
     """Return `relax` as an inquiry, for several crystals side by side; the same arguments and errors."""
     return _Descent(cell, potential, settings or RelaxationSettings(), deadline).run()
@@ -95,7 +95,7 @@ class _Descent:
     """State of one relaxation: where it stands, its gradient and its Hessian."""
 
     def __init__(
-        self, cell: SymmetricCell, potential: Potential, settings: RelaxationSettings, deadline: float
+        self, cell: SymmetricCell, potential: Potential, settings: RelaxationSettings, deadline: Deadline
     ) -> None:
         self.start, self.cell = cell, cell
         self.potential, self.settings, self.deadline = potential, settings, deadline
@@ -130,8 +130,8 @@ class _Descent:
 
     def _evaluate(self, cell: SymmetricCell) -> Inquiry[SinglePoint]:
         settings, name = self.settings, self.potential.name
-        if time.monotonic() > self.deadline:
-            raise VerificationError(f"time limit during relaxation by {name}")
+        if limit := exceeded(self.deadline):
+            raise VerificationError(f"time limit during relaxation by {name}: {limit}")
         if self.steps >= settings.steps:
             raise VerificationError(f"{name}: not relaxed within {settings.steps} steps")
         ratio = cell.volume / self.start.volume

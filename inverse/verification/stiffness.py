@@ -1,6 +1,5 @@
 """Relaxed-ion stiffness from strained and displaced cells, as few of them as the symmetry needs."""
 
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 
 from inverse.verification.batches import SinglePoint
 from inverse.verification.inquiry import Inquiry, Question, answered
+from inverse.verification.limits import Deadline, exceeded
 from inverse.verification.potentials import Potential
 from inverse.verification.symmetric_cell import (
     SHEAR,
@@ -88,7 +88,7 @@ def stiffness(
     cell: SymmetricCell,
     potential: Potential,
     settings: StiffnessSettings | None = None,
-    deadline: float = float("inf"),
+    deadline: Deadline = float("inf"),
 ) -> Stiffness:
     """Return the relaxed-ion stiffness of a relaxed cell by the internal-strain formula.
 
@@ -99,7 +99,7 @@ def stiffness(
         cell: relaxed by the same potential.
         potential: what to ask.
         settings: finite differences.
-        deadline: `time.monotonic()` after which to give up.
+        deadline: a limit, or the `time.monotonic()` after which to give up.
 
     Raises:
         VerificationError: a potential that failed, or the time limit.
@@ -114,7 +114,7 @@ def stiffness_inquiry(
     cell: SymmetricCell,
     potential: Potential,
     settings: StiffnessSettings | None = None,
-    deadline: float = float("inf"),
+    deadline: Deadline = float("inf"),
 ) -> Inquiry[Stiffness]:
     """Return `stiffness` as an inquiry, for several crystals side by side; the same arguments and errors."""
     return _Tensor(cell, potential, settings or StiffnessSettings(), deadline).run()
@@ -143,7 +143,7 @@ class _Tensor:
     """Strains, displacements and their responses, in Mandel components and flat (3A,) displacements."""
 
     def __init__(
-        self, cell: SymmetricCell, potential: Potential, settings: StiffnessSettings, deadline: float
+        self, cell: SymmetricCell, potential: Potential, settings: StiffnessSettings, deadline: Deadline
     ) -> None:
         self.cell, self.potential, self.settings, self.deadline = cell, potential, settings, deadline
         self.strain_basis = cell.free_strains if settings.only_bulk else np.eye(6)
@@ -212,8 +212,9 @@ class _Tensor:
         at_once = max(1, ATOMS_AT_ONCE // self.cell.n_atoms)
         points: list[SinglePoint] = []
         for first in range(0, len(cells), at_once):
-            if time.monotonic() > self.deadline:
-                raise VerificationError(f"time limit during the elastic tensor by {self.potential.name}")
+            if limit := exceeded(self.deadline):
+                by = self.potential.name
+                raise VerificationError(f"time limit during the elastic tensor by {by}: {limit}")
             points += yield Question(self.potential, cells[first : first + at_once])
         self.n_evaluations = len(points)
         following = iter(points)

@@ -1,4 +1,4 @@
-"""A pool of processes that verify side by side, each structure within its limit of wall time."""
+"""A pool of processes that verify side by side, each structure within its limit of time."""
 
 import contextlib
 import logging
@@ -22,13 +22,14 @@ from inverse.records import (
     verification_to_record,
 )
 from inverse.types import Verification
+from inverse.verification.limits import GUARD
 from inverse.verification.potentials import limit_threads
 from surrogates.errors import EngineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
 
 GRACE = 20.0
-"""Seconds beyond its limit after which a worker that does not answer is killed."""
+"""Seconds beyond the limit by the clock after which a worker that does not answer is killed."""
 
 START_LIMIT = 1200.0
 """Seconds a worker may take to load its potentials: minutes from a cold network disk of a busy machine."""
@@ -174,7 +175,8 @@ class VerifierPool:
             elif worker.position is not None and self._is_overdue(worker):
                 position, seconds = worker.position, time.monotonic() - worker.since
                 self._remove(worker)
-                yield position, self._failure(f"time limit of {self.plan.seconds_limit:.0f} s", seconds)
+                limit = GUARD * self.plan.seconds_limit
+                yield position, self._failure(f"time limit of {limit:.0f} s by the clock", seconds)
             elif not worker.is_ready and time.monotonic() - worker.since > START_LIMIT:
                 self._failed_start(worker, f"no answer within {START_LIMIT:.0f} s")
 
@@ -204,7 +206,7 @@ class VerifierPool:
             raise VerificationError(f"verification workers do not start: {reason}")
 
     def _is_overdue(self, worker: _Worker) -> bool:
-        return time.monotonic() - worker.since > self.plan.seconds_limit + GRACE
+        return time.monotonic() - worker.since > GUARD * self.plan.seconds_limit + GRACE
 
     def _remove(self, worker: _Worker) -> None:
         worker.stop()

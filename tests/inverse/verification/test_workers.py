@@ -31,11 +31,12 @@ def test_crashes_stops_and_order():
 
 def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
     monkeypatch.setattr(workers, "GRACE", 0.0)
+    monkeypatch.setattr(workers, "GUARD", 1.0)
     with load_verifier(HANGS, store="", workers=1, seconds_limit=8.0) as pool:
         pool.start()
         verdicts = pool.verify([crystals.fcc("Cu"), crystals.fcc("Au", 4.0)])
     assert verdicts[0].converged, verdicts[0].reason
-    assert verdicts[1].reason == "time limit of 8 s"
+    assert verdicts[1].reason == "time limit of 8 s by the clock"
     assert not verdicts[1].converged
 
 
