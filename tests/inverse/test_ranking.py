@@ -154,5 +154,3 @@ def test_one_hit_per_system_and_prototype() -> None:
     again = {c.id: c for c in with_duplicates([*found.values(), later])}
     assert again["c000009"].status is Status.HIT
     assert again["c000002"].duplicate_of == "c000009"
-
-
