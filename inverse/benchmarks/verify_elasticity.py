@@ -72,11 +72,15 @@ def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
     flagged = [one for one in done if one["flags"]]
     errors = {key: _errors(done, key) for key in ("bulk_error", "shear_error", "clamped_shear_error")}
     unflagged = [one for one in done if not one["flags"]]
+    comparable = [one for one in done if math.isfinite(one["bulk"][1])]
     return {
         "n": len(done),
         "within": len(within),
         "share": round(len(within) / len(done), 4),
-        "share_interval": [round(v, 4) for v in wilson_interval(len(within), len(done))],
+        "share_interval": _interval(len(within), len(done)),
+        "without_moduli_by_brute_force": len(done) - len(comparable),
+        "within_of_comparable": [len(within), len(comparable)],
+        "share_of_comparable_interval": _interval(len(within), len(comparable)),
         "bulk_within": sum(abs(one["bulk_error"]) <= BULK_LIMIT for one in done),
         "shear_within": sum(abs(one["shear_error"]) <= SHEAR_LIMIT for one in done),
         "flagged": len(flagged),
@@ -177,3 +181,7 @@ def _passes(done: list[dict[str, Any]], missing: int) -> bool:
 def _errors(done: list[dict[str, Any]], key: str) -> np.ndarray:
     values = np.abs([one[key] for one in done])
     return np.round(values[np.isfinite(values)], 5)
+
+
+def _interval(hits: int, n: int) -> list[float] | None:
+    return [round(value, 4) for value in wilson_interval(hits, n)] if n else None
