@@ -72,13 +72,13 @@ def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
     flagged = [one for one in done if one["flags"]]
     errors = {key: _errors(done, key) for key in ("bulk_error", "shear_error", "clamped_shear_error")}
     unflagged = [one for one in done if not one["flags"]]
-    comparable = [one for one in done if math.isfinite(one["bulk"][1])]
+    comparable = [one for one in done if any(map(math.isfinite, one["bulk"]))]
     return {
         "n": len(done),
         "within": len(within),
         "share": round(len(within) / len(done), 4),
         "share_interval": _interval(len(within), len(done)),
-        "without_moduli_by_brute_force": len(done) - len(comparable),
+        "without_moduli_by_either": len(done) - len(comparable),
         "within_of_comparable": [len(within), len(comparable)],
         "share_of_comparable_interval": _interval(len(within), len(comparable)),
         "bulk_within": sum(abs(one["bulk_error"]) <= BULK_LIMIT for one in done),
