@@ -33,7 +33,7 @@ def verify_structures(
         potential: "auto", a built-in potential, or module:factory.
         reuse: False asks the judges afresh, whatever the store holds.
         workers: processes beside this one; with any, a script needs its `if __name__ == "__main__":` guard.
-        seconds_limit: wall time allowed for one structure.
+        seconds_limit: of computing allowed for one structure; four times as many by the clock.
 
     Raises:
         UnknownNameError: no such potential; names the nearest.

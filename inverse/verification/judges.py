@@ -147,7 +147,7 @@ class LadderVerifier:
             settings: of every judge.
             store: shared memory of verdicts; None remembers nothing.
             reuse: False asks afresh, and still writes.
-            seconds_limit: wall time allowed for one structure.
+            seconds_limit: of computing allowed for one structure; four times as many by the clock.
             stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
             formation_energy: None takes the packaged element energies.
             hull_energy: None takes the packaged reference hull.
@@ -437,7 +437,7 @@ def load_verifier(
         reuse: False asks the judges afresh, whatever the store holds.
         store: None is the user's store, "" none at all, else a path (or, without workers, an open store).
         workers: processes beside this one.
-        seconds_limit: wall time allowed for one structure.
+        seconds_limit: of computing allowed for one structure; four times as many by the clock.
         stop_above_hull: eV/atom; a structure further above the hull is not asked about its stiffness.
         referee: the referee instead: K by diep, G by 7net-l3i5.
         device: where the potentials compute: auto (a GPU where there is one), cpu or cuda.
