@@ -19,7 +19,7 @@ from inverse.verification.limits import Deadline, Limit, exceeded
 from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.potentials import available_potentials, check_potential, potential_version
 from inverse.verification.protocol import FormationEnergy, HullEnergy
-from inverse.verification.readings import Readings, read_shear, readings
+from inverse.verification.readings import KINKED, Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, MissingExtraError, UnknownNameError, VerificationError
 from surrogates.properties import (
@@ -327,13 +327,12 @@ class LadderVerifier:
         return formation, hull, error
 
     def _tensor(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict:
-        only_bulk = name != self.panel.shear
+        only_bulk = name != self.panel.shear and name not in KINKED  # the kink is seen in whole tensors alone
         verdict = self._judges[name].tensor(structure, deadline, only_bulk)
         read = read_shear(verdict)
         flags, is_stable = read.flags, read.is_stable
-        if name == self.panel.bulk:
-            flags = tuple(dict.fromkeys((*verdict.flags, *flags))) if only_bulk else flags
-            is_stable = bool(verdict.is_stable) if only_bulk else is_stable
+        if only_bulk:
+            flags, is_stable = verdict.flags, bool(verdict.is_stable)
         if verdict.reason:
             is_stable, flags = False, ()
         case.flag(*flags)
