@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -142,10 +142,9 @@ KINDS: dict[str, Callable[[np.random.Generator], Structure]] = {
 class Misbehaving(Calculator):
     """An ASE calculator with one fault."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
-
     def __init__(self, fault: str) -> None:
         super().__init__()
+        self.implemented_properties = ["energy", "forces", "stress"]
         self.fault = fault
 
     def calculate(

@@ -113,7 +113,9 @@ def _verified(
 
 def _fault(name: str, wanted: str) -> Mapping[str, Any]:
     """Return the reason recorded for a misbehaving potential, and whether the next crystal is answered."""
-    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5] * 3])
+    salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
+    )
     potential = f"inverse.benchmarks.broken_crystals:{name}"
     limit = 3.0 if name == "hanging" else SECONDS_LIMIT
     verdicts = _verified([salt.get_primitive_structure()] * 2, potential, limit, name, workers=1)
@@ -127,7 +129,9 @@ def _fault(name: str, wanted: str) -> Mapping[str, Any]:
 
 def _sizes() -> dict[str, Any]:
     """Return what becomes of sound cells of 1 and of 60 atoms."""
-    tungsten = Structure(Lattice.cubic(2.9), ["W", "W"], [[0, 0, 0], [0.5] * 3]).get_primitive_structure()
+    tungsten = Structure(
+        Lattice.cubic(2.9), ["W", "W"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
+    ).get_primitive_structure()
     large = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.9), *_perovskite()) * (3, 2, 2)
     large.perturb(0.02)
     verdicts = _verified([tungsten, large], POTENTIAL, 10 * SECONDS_LIMIT, "1 and 60 atoms")

@@ -1,4 +1,4 @@
-"""The plain way to a relaxed-ion tensor, as the benchmark has it: strain, relax every ion, read the stress."""
+"""The plain way to a relaxed-ion tensor, as the benchmark has it: strain, relax ions, read the stress."""
 
 import numpy as np
 from ase.calculators.calculator import Calculator
