@@ -10,6 +10,10 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.constraints:run_constraints",
         "screened candidates under random constraint sets, judged again by a second implementation",
     ),
+    "verify": (
+        "inverse.benchmarks.verify:run_verify",
+        "every benchmark of the verification below, in one record",
+    ),
     "verify-elasticity": (
         "inverse.benchmarks.verify_elasticity:run_elasticity",
         "the relaxed-ion tensor against ions relaxed in every strained cell, 100 crystals of all symmetries",
