@@ -148,7 +148,7 @@ def crystals(n: int = 100, seed: int = 0) -> list[dict[str, Any]]:
     Raises:
         DataError: the shared structures are absent.
     """
-    from surrogates.datasets.shared import crystal_rows
+    from inverse.benchmarks.dft_rows import crystal_rows
 
     rows = [row for row in crystal_rows("elasticity") if is_usable(row) and row["space_group"]]
     order = np.random.default_rng(seed).permutation(len(rows))
