@@ -44,8 +44,8 @@ def run_speed(n: int = 40, seed: int = 0) -> dict[str, Any]:
     """Return how many times cheaper our tensor and our whole verification are than matcalc's.
 
     Both ways take turns in this process, one thread, the same potential, nothing from a store; each computes
-    the tensor of the cell that it relaxed itself. CPU time decides; wall time stands beside it. Our tensor of
-    record repeats every strain at twice the size for its error; `unrepeated`, beside it, does what matcalc does.
+    the tensor of the cell that it relaxed itself. CPU time decides; wall time stands beside it. Our tensor
+    repeats every strain at twice the size for its error; `unrepeated`, beside it, does what matcalc does.
 
     Args:
         n: crystals, the first usable ones of the calibration rows.
