@@ -107,7 +107,7 @@ class Facts:
         return None if phase is None else phase.formation_energy_per_atom
 
     def energy_above_hull_of(self, formula: str | Composition) -> float | None:
-        """Return the distance of the lowest known polymorph to the hull of the other phases, eV/atom."""
+        """Return the distance of the lowest known polymorph to the hull, eV/atom; 0 where it is on it."""
         energy = self.formation_energy_of(formula)
         if energy is None:
             return None
