@@ -178,7 +178,7 @@ def crystal_system(space_group: int) -> str:
 
 
 def _passes(done: list[dict[str, Any]], missing: int) -> bool:
-    """Return whether enough of the crystals that have moduli by either way agree, and no other went unnamed."""
+    """Return whether enough crystals that have moduli agree, and every exception was flagged."""
     unflagged = any(not one["within"] and not one["flags"] for one in done)
     within, n = summary(done)["within_of_comparable"] if done else (0, 0)
     return n > 0 and missing == 0 and within >= SHARE * n and not unflagged
