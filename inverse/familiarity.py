@@ -22,7 +22,7 @@ from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError
 
 SECONDS_PER_VERIFICATION = 120.0
-"""Wall time after which one verification is given up and recorded as such."""
+"""Of computing, after which one verification is given up and recorded as such."""
 
 TRUST_SYMPREC = 0.1
 """Å, at which a proposed structure is compared with known types."""

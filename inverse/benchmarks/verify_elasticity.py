@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inverse.benchmarks.dft_rows import is_usable, structure_of
+from inverse.benchmarks.dft_rows import crystal_rows, is_usable, structure_of
 from inverse.benchmarks.known_materials import verified
 from inverse.benchmarks.strained_cells import StrainedCells, stored_strained_cells
 from inverse.console import progress
@@ -153,8 +153,6 @@ def crystals(n: int = N_CRYSTALS, seed: int = 0) -> list[dict[str, Any]]:
     Raises:
         DataError: the shared structures are absent.
     """
-    from inverse.benchmarks.dft_rows import crystal_rows
-
     rows = [row for row in crystal_rows("elasticity") if is_usable(row) and row["space_group"]]
     order = np.random.default_rng(seed).permutation(len(rows))
     waiting: dict[str, list[dict[str, Any]]] = {system: [] for system in SYSTEMS}

@@ -167,8 +167,8 @@ def matthews(true: np.ndarray, said: np.ndarray) -> float:
 
 def known_phases(hull: ReferenceHull, n: int = 3000) -> dict[str, Any]:
     """Return the share of phases stable by Materials Project structures that end above the limit."""
-    stable = {r["formula"] for r in crystal_rows("mp_structures") if (r["energy_above_hull"] or 1.0) <= 1e-6}
-    stable |= {r["formula"] for r in crystal_rows("mp_structures") if r["energy_above_hull"] == 0}
+    distances = ((r["formula"], r["energy_above_hull"]) for r in crystal_rows("mp_structures"))
+    stable = {formula for formula, above in distances if above is not None and above <= 1e-6}
     formulas = [f for f in sorted(stable) if _energy_of(hull, f) is not None]
     chosen = np.random.default_rng(0).permutation(len(formulas))[:n]
     names = [formulas[i] for i in chosen]
