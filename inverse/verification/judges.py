@@ -17,9 +17,9 @@ from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.limits import Deadline, Limit, exceeded
 from inverse.verification.own_judges import load_property_judge, own_values
-from inverse.verification.potentials import available_potentials, check_potential, potential_version
+from inverse.verification.potentials import KINKED, available_potentials, check_potential, potential_version
 from inverse.verification.protocol import FormationEnergy, HullEnergy
-from inverse.verification.readings import KINKED, Readings, read_shear, readings
+from inverse.verification.readings import Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, MissingExtraError, UnknownNameError, VerificationError
 from surrogates.properties import (

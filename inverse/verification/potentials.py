@@ -31,6 +31,12 @@ from surrogates.errors import (
 PACKAGE_OF: dict[str, str] = {"chgnet": "chgnet", "diep": "diep", "7net-0": "sevenn", "7net-l3i5": "sevenn"}
 """Python package that carries each built-in potential; `sevenn` is an optional extra (GPL-3.0)."""
 
+KINKED = frozenset({"diep"})
+"""Potentials whose energy has a term linear in |strain| at ideal crystals: stiffness goes as a + b / strain.
+
+Twice the tensor at twice the strain minus the tensor at the strain itself is free of b. Measured against DFT
+in experiments/LOG.md (part 2, scale).
+"""
 
 EDGES_ON_CPU = 4000
 """Neighbour pairs in one pass on a CPU: more of them gain nothing there."""
@@ -78,6 +84,11 @@ class Potential:
     elements: frozenset[str]
     batch: Batch | None = None
     device: str = "cpu"
+
+    @property
+    def is_kinked(self) -> bool:
+        """Whether its energy has a kink at ideal crystals, see `KINKED`."""
+        return self.name in KINKED
 
     def check_elements(self, symbols: set[str]) -> None:
         """Raise UnsupportedElementError when the potential does not know one of the symbols."""

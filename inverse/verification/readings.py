@@ -9,14 +9,8 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.verification.judge import TensorVerdict
+from inverse.verification.potentials import KINKED
 from surrogates import elasticity
-
-KINKED = frozenset({"diep"})
-"""Potentials whose energy has a term linear in |strain| at ideal crystals: stiffness goes as a + b / strain.
-
-Twice the tensor at twice the strain minus the tensor at the strain itself is free of b. Measured against DFT
-in experiments/LOG.md (part 2, scale).
-"""
 
 ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("oxide", frozenset({"O"})),

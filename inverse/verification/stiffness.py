@@ -26,6 +26,12 @@ VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEA
 SOFT_MODE, LEFT_OF_CLAMPED, SOFT_STRAIN = 0.5, 0.4, 0.05
 """Limits of `is_near_unstable`, set before any comparison was made."""
 
+_VOIGT_STRAINS = np.concatenate([np.eye(6), *(np.eye(6)[None, k] + SHEAR * np.eye(6)[3:] for k in range(3))])
+"""(15, 6) Mandel: pure normal strains, pure shears, and one of each of equal tensor components.
+
+Where symmetry tells the responses to the two apart, one cell serves both.
+"""
+
 ATOMS_AT_ONCE = 500
 """Atoms in the cells asked about between two looks at the clock."""
 
@@ -147,7 +153,10 @@ class _Tensor:
     ) -> None:
         self.cell, self.potential, self.settings, self.deadline = cell, potential, settings, deadline
         self.strain_basis = cell.free_strains if settings.only_bulk else np.eye(6)
-        self.strains = _generators(self.strain_basis, cell.strain_operations)
+        # a kink adds up differently in a mixture, and the calibration of such a potential saw pure strains
+        axes = np.eye(6) if potential.is_kinked else _VOIGT_STRAINS
+        candidates = None if settings.only_bulk else axes
+        self.strains = _generators(self.strain_basis, cell.strain_operations, candidates)
         self.modes = coupled_modes(cell, self.strain_basis)
 
     def run(self) -> Inquiry[Stiffness]:
@@ -193,11 +202,17 @@ class _Tensor:
         )
 
     def _strain_pair(self, strain: np.ndarray, size: float) -> "_Pair":
-        amplitude = size * (SHEAR if np.abs(strain[3:]).max() > 0.9 else 1.0) * strain
+        amplitude = size * self._length(strain) * strain
         tensor = mandel_to_tensor(amplitude)
         odd = _reverses(self.cell.strain_operations, strain)
         cells = [self.cell.moved(tensor), self.cell.moved(-tensor)]
         return _Pair(strain, float(np.linalg.norm(amplitude)), odd, cells[:1] if odd is not None else cells)
+
+    def _length(self, strain: np.ndarray) -> float:
+        """Return the Mandel length of a strain of size 1: its largest tensor component is 1."""
+        if self.settings.only_bulk:  # mixtures of all components: their own length is their size
+            return SHEAR if np.abs(strain[3:]).max() > 0.9 else 1.0
+        return 1.0 / float(np.abs(strain / [1, 1, 1, SHEAR, SHEAR, SHEAR]).max())
 
     def _shift_pair(self, shift: np.ndarray) -> "_Pair":
         size = self.settings.displacement / np.linalg.norm(shift.reshape(-1, 3), axis=1).max()
@@ -310,15 +325,16 @@ def coupled_modes(cell: SymmetricCell, strain_basis: np.ndarray) -> np.ndarray:
     return np.asarray(right[values > 1e-6])
 
 
-def _generators(basis: np.ndarray, operations: np.ndarray) -> list[np.ndarray]:
+def _generators(
+    basis: np.ndarray, operations: np.ndarray, candidates: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Return few unit vectors whose images under the operations span `basis` (rows, orthonormal).
 
-    Coordinate axes come first when the basis is the whole space (pure Voigt strains); otherwise fixed
-    pseudo-random mixtures, of which one generates every kind of mode at once.
+    They are chosen from the candidates; without any, from fixed pseudo-random mixtures, of which one
+    generates every kind of mode at once. Where as many directions are won, a vector that an operation
+    reverses is preferred: it takes one cell instead of two.
     """
     left, chosen = basis, []
-    is_whole = len(basis) == basis.shape[1]
-    candidates = np.eye(len(basis)) if is_whole else None
     generator = np.random.default_rng(0)
     while len(left):
         trials = candidates if candidates is not None else generator.normal(size=(24, len(left))) @ left
@@ -331,12 +347,14 @@ def _generators(basis: np.ndarray, operations: np.ndarray) -> list[np.ndarray]:
     return chosen
 
 
-def _spread(vector: np.ndarray, left: np.ndarray, operations: np.ndarray) -> tuple[int, float]:
-    """Return how many new directions the images of a vector span, and how evenly."""
+def _spread(vector: np.ndarray, left: np.ndarray, operations: np.ndarray) -> tuple[int, bool, float]:
+    """Return how many new directions the images of a vector span, if one is its opposite, and how evenly."""
     length = np.linalg.norm(vector)
     values = np.linalg.svd(operations @ (vector / length) @ left.T, compute_uv=False)
     rank = int((values > 1e-4 * max(values[0], 1e-12)).sum()) if values[0] > 1e-4 else 0
-    return rank, round(float(values[rank - 1] / values[0]), 6) if rank else 0.0
+    if not rank:
+        return 0, False, 0.0
+    return rank, _reverses(operations, vector) is not None, round(float(values[rank - 1] / values[0]), 6)
 
 
 def _response(point: SinglePoint) -> tuple[np.ndarray, np.ndarray]:

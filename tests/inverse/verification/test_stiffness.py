@@ -66,7 +66,7 @@ def test_bulk_alone_is_the_bulk_modulus_of_the_whole_tensor():
         )
         assert alone.bulk_modulus == pytest.approx(whole.bulk_modulus, rel=0.01)
         assert np.isnan(alone.shear_modulus)
-        assert alone.n_evaluations < whole.n_evaluations
+        assert alone.n_evaluations <= whole.n_evaluations
 
 
 def test_the_frame_does_not_matter_to_the_moduli():
@@ -82,8 +82,8 @@ def test_the_frame_does_not_matter_to_the_moduli():
 def test_symmetry_keeps_the_number_of_cells_small():
     potential = load_potential(EMT)
     once = StiffnessSettings(repeat_factor=0.0)
-    assert stiffness(relaxed(crystals.fcc(), potential), potential, once).n_evaluations == 3
-    assert stiffness(relaxed(crystals.hcp(), potential), potential, once).n_evaluations <= 8
+    assert stiffness(relaxed(crystals.fcc(), potential), potential, once).n_evaluations == 2
+    assert stiffness(relaxed(crystals.hcp(), potential), potential, once).n_evaluations <= 6
 
 
 def test_rock_salt_has_no_mode_that_couples_to_strain():
@@ -163,3 +163,16 @@ def test_tungsten_by_diep():
     assert result.bulk_modulus == pytest.approx(321, abs=4)
     assert result.shear_modulus == pytest.approx(155, abs=5)
     assert result.n_evaluations == 6
+
+
+@pytest.mark.parametrize(
+    "structure", [crystals.hcp("Cu"), crystals.l1_2("Cu", "Au"), crystals.low_symmetry()]
+)
+def test_a_cell_that_serves_two_strains_gives_the_tensor_of_pure_strains(structure, monkeypatch):
+    potential = load_potential(MORSE if structure.composition.reduced_formula != "Cu" else EMT)
+    cell = relaxed(structure, potential)
+    shared = stiffness(cell, potential)
+    monkeypatch.setattr("inverse.verification.potentials.KINKED", frozenset({potential.name}))
+    pure = stiffness(cell, potential)
+    assert shared.n_evaluations < pure.n_evaluations
+    np.testing.assert_allclose(shared.relaxed, pure.relaxed, atol=0.01 * np.abs(pure.relaxed).max())
