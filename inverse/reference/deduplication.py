@@ -1,17 +1,22 @@
 """Many candidates -> which are the same crystal: by formula, by signature, and only then by comparing atoms.
 
-Cheap questions first. A formula that occurs once needs no symmetry; cells written in the same way need none
-either. Within equal signatures two crystals whose scaled distances agree are the same; `StructureMatcher`
-decides where they do not.
+Cheap questions first. A formula that occurs once needs no symmetry; cells whose atoms coincide need none
+either: they are one crystal written twice. Within equal signatures two crystals whose scaled distances agree
+are the same; `StructureMatcher` decides where they do not. What depends on the arrangement alone is found
+once for all the decorations of a prototype.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Element, Lattice, Structure
 
+from inverse.reference.coincidence import Pattern, coincide, pattern, patterns, reduced_basis
 from inverse.reference.signatures import Cell, signature_text
 from surrogates.errors import StructureError
 
@@ -20,6 +25,9 @@ SYMPREC = 0.1
 
 VOLUME = 12.0
 """Å³ per atom to which cells are scaled before they are compared, since scale does not count."""
+
+COINCIDENCE = SYMPREC / 2
+"""Å, likewise; atoms nearer than this are not told apart by a signature."""
 
 _SHELLS = np.linspace(0.8, 2.6, 19)
 """Centres of the radial functions, in units of the cube root of the volume per atom."""
@@ -35,11 +43,13 @@ class Distinct:
 
     Attributes:
         first: (N,) index of the first candidate that is the same crystal, its own where it is the first.
-        n_signatures: signatures that had to be computed.
-        n_matches: questions that only `StructureMatcher` could answer.
+        n_coincident: candidates whose atoms coincide with those of an earlier one.
+        n_signatures: signatures asked for; decorations of one prototype share the work.
+        n_matches: questions that only `StructureMatcher` could answer; likewise.
     """
 
     first: list[int]
+    n_coincident: int = 0
     n_signatures: int = 0
     n_matches: int = 0
 
@@ -52,11 +62,12 @@ class Distinct:
 def distinct(structures: Sequence[Structure]) -> Distinct:
     """Return which candidates are the same crystal, up to its scale.
 
-    A candidate without a signature (broken, partly occupied) is the same as none.
+    A candidate without a signature (spglib finds no symmetry) is the same as those alone whose atoms coincide
+    with its own; a broken or partly occupied one is the same as none.
     """
     found = Distinct(list(range(len(structures))))
     cells: dict[int, Cell] = {}
-    by_formula: dict[str, list[int]] = {}
+    by_formula: dict[tuple[tuple[str, int], ...], list[int]] = {}
     written: dict[tuple[object, ...], int] = {}
     for i, structure in enumerate(structures):
         try:
@@ -66,12 +77,33 @@ def distinct(structures: Sequence[Structure]) -> Distinct:
         first = written.setdefault(_as_written(cell), i)
         found.first[i] = first
         if first == i:
-            by_formula.setdefault(cell.reduced_formula, []).append(i)
+            by_formula.setdefault(_formula(cell), []).append(i)
     for same_formula in by_formula.values():
-        if len(same_formula) > 1:
-            _separate(same_formula, cells, found)
+        others = _without_coincident(same_formula, cells, found)
+        if len(others) > 1:
+            _separate(others, cells, found)
     found.first = [found.first[first] for first in found.first]
     return found
+
+
+def _formula(cell: Cell) -> tuple[tuple[str, int], ...]:
+    """Return the reduced formula, without the text that takes pymatgen most of the time."""
+    amounts = Counter(cell.species)
+    divisor = gcd(*amounts.values())
+    return tuple(sorted((symbol, n // divisor) for symbol, n in amounts.items()))
+
+
+def _without_coincident(indices: Sequence[int], cells: dict[int, Cell], found: Distinct) -> list[int]:
+    """Return the candidates of one formula whose atoms coincide with no earlier one's."""
+    kept: list[int] = []
+    for i in indices:
+        first = next((k for k in kept if coincide(cells[k], cells[i], COINCIDENCE)), None)
+        if first is None:
+            kept.append(i)
+        else:
+            found.first[i] = first
+            found.n_coincident += 1
+    return kept
 
 
 def _separate(indices: Sequence[int], cells: dict[int, Cell], found: Distinct) -> None:
@@ -90,15 +122,12 @@ def _compare(members: Sequence[int], cells: dict[int, Cell], found: Distinct) ->
     """Merge the equal ones among crystals of one formula and one signature."""
     kept: list[int] = []
     sums = {i: radial_sums(cells[i]) for i in members}
-    reduced: dict[int, Structure] = {}
-    matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
     for i in members:
         distances = sorted((float(np.abs(sums[i] - sums[k]).max()), k) for k in kept)
         first = distances[0][1] if distances and distances[0][0] < _SAME else None
         for _, k in distances if first is None else ():
             found.n_matches += 1
-            one, other = (reduced.setdefault(j, _reduced(cells[j])) for j in (i, k))
-            if matcher.fit(one, other, skip_structure_reduction=True):
+            if _fit(*patterns(cells[i], cells[k])):
                 first = k
                 break
         if first is None:
@@ -107,10 +136,23 @@ def _compare(members: Sequence[int], cells: dict[int, Cell], found: Distinct) ->
             found.first[i] = first
 
 
-def _reduced(cell: Cell) -> Structure:
-    """Return the cell as StructureMatcher reduces it, once instead of at every question."""
-    structure = Structure(Lattice(cell.lattice), list(cell.species), cell.frac_coords)
-    return structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
+@lru_cache(maxsize=16384)
+def _fit(one: Pattern, other: Pattern) -> bool:
+    """Return the answer of StructureMatcher, which does not depend on what the elements are."""
+    matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
+    return bool(matcher.fit(_reduced(one), _reduced(other), skip_structure_reduction=True))
+
+
+@lru_cache(maxsize=4096)
+def _reduced(numbered: Pattern) -> Structure:
+    """Return the primitive cell on its Niggli basis, with metals (calcium onwards) for the numbers."""
+    lattice, coords, numbers = numbered.to_arrays()
+    basis, _ = reduced_basis(numbered.lattice)
+    elements = [Element.from_Z(20 + int(n)) for n in numbers]
+    structure = Structure(Lattice(basis), elements, coords @ lattice @ np.linalg.inv(basis))
+    if gcd(*Counter(numbered.numbers).values()) == 1:
+        return structure  # no translation can repeat the cell
+    return structure.get_primitive_structure()
 
 
 def _scaled(cell: Cell) -> Cell:
@@ -134,19 +176,27 @@ def radial_sums(cell: Cell) -> np.ndarray:
 
     Equal for every description of a crystal: rotated, shifted, permuted, another or a larger cell.
     """
-    unit = cell.lattice / cell.volume_per_atom ** (1 / 3)
+    kinds = list(dict.fromkeys(cell.species))
+    order = sorted(range(len(kinds)), key=kinds.__getitem__)
+    return _numbered_sums(pattern(cell))[order][:, order].ravel()
+
+
+@lru_cache(maxsize=4096)
+def _numbered_sums(numbered: Pattern) -> np.ndarray:
+    """Return (E, E, 19) radial sums in the order of the numbers."""
+    lattice, coords, of = numbered.to_arrays()
+    unit = lattice / (abs(np.linalg.det(lattice)) / len(coords)) ** (1 / 3)
     reach = float(_SHELLS[-1]) + 2 * _WIDTH
     heights = 1.0 / np.linalg.norm(np.linalg.inv(unit), axis=0)
     spans = [np.arange(-n, n + 1) for n in np.ceil(reach / heights).astype(int) + 1]
     images = np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3)
-    coords = cell.frac_coords % 1.0
-    apart = (coords[None, :, :] - coords[:, None, :]).reshape(-1, 3) @ unit
+    inside = coords % 1.0
+    apart = (inside[None, :, :] - inside[:, None, :]).reshape(-1, 3) @ unit
     squared = ((apart[:, None, :] + images @ unit) ** 2).sum(axis=-1)
     pairs, _ = near = np.nonzero((squared < reach**2) & (squared > 1e-10))
     r = np.sqrt(squared[near])
     weights = np.exp(-0.5 * ((r[:, None] - _SHELLS) / _WIDTH) ** 2) * np.minimum(1.0, reach - r)[:, None]
-    kinds = sorted(set(cell.species))
-    of = np.array([kinds.index(symbol) for symbol in cell.species])
-    kind = (of[:, None] * len(kinds) + of[None, :]).ravel()[pairs]
-    sums = [weights[kind == k].sum(axis=0) for k in range(len(kinds) ** 2)]
-    return np.concatenate(sums) / len(coords)
+    n_kinds = int(of.max()) + 1
+    kind = (of[:, None] * n_kinds + of[None, :]).ravel()[pairs]
+    sums = np.stack([weights[kind == k].sum(axis=0) for k in range(n_kinds**2)])
+    return sums.reshape(n_kinds, n_kinds, -1) / len(coords)

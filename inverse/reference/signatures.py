@@ -104,10 +104,14 @@ class Cell:
         Raises:
             StructureError: empty, partially occupied, or not finite.
         """
-        if len(structure) == 0 or not structure.is_ordered:
+        try:
+            found = [site.specie for site in structure]
+        except AttributeError:  # pymatgen's answer to partial occupation
+            found = []
+        if not found:
             name = structure.composition.reduced_formula or "empty structure"
             raise StructureError(f"{name}: only ordered crystals have a signature")
-        species = tuple(getattr(site.specie, "element", site.specie).symbol for site in structure)
+        species = tuple(getattr(specie, "element", specie).symbol for specie in found)
         lattice = np.ascontiguousarray(structure.lattice.matrix, dtype=float)
         coords = np.ascontiguousarray(structure.frac_coords, dtype=float)
         if not (np.isfinite(lattice).all() and np.isfinite(coords).all()):
