@@ -18,6 +18,7 @@ from inverse.benchmarks.intervals import bootstrapped
 from inverse.console import progress
 from inverse.reference import ReferenceHull
 from inverse.reference.energy_scale import on_reference_scale
+from inverse.reference.signatures import SYMPRECS, Cell, signature_text
 from inverse.verification.energy_correction import fitted_formulas, formation_energy
 from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.store import VerificationStore
@@ -122,11 +123,34 @@ def outcome(row: Mapping[str, Any], verdict: RelaxationVerdict, hull: ReferenceH
         energy = formation_energy(verdict.structure, verdict.energy, POTENTIAL)
     except EngineError as error:
         return {**result, "reason": str(error)}
-    return {**result, "error": energy - true, "above": result["true_above"] + energy - true, "reason": ""}
+    above = result["true_above"] + energy - true
+    kept = is_same_phase(structure_of(dict(row)), verdict.structure)
+    return {**result, "error": energy - true, "above": above, "reason": "", "kept_phase": kept}
+
+
+def is_same_phase(dft: Structure, relaxed: Structure) -> bool:
+    """Return whether a relaxed cell has the signature of the DFT cell at one of the tolerances."""
+    cells = [Cell.from_structure(structure) for structure in (dft, relaxed)]
+    texts = ([signature_text(cell, symprec) for cell in cells] for symprec in SYMPRECS)
+    return any(first is not None and first == second for first, second in texts)
 
 
 def figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return MAE over the rows with an energy and decisions over all: a failure counts as "not stable"."""
+    """Return MAE over the rows with an energy and decisions over all: a failure counts as "not stable".
+
+    Beside them the same for the rows whose elements have a reference, and for those of them that end in the
+    phase DFT kept: a cell whose symmetry was broken may relax to a lower phase than DFT's symmetric one.
+    """
+    answered = [o for o in outcomes if "error" in o]
+    parts = {
+        "kept_phase": [o for o in answered if o["kept_phase"]],
+        "another_phase": [o for o in answered if not o["kept_phase"]],
+    }
+    beside = {name: _figures(part) for name, part in {"answered": answered, **parts}.items()}
+    return {**_figures(outcomes), "beside": beside}
+
+
+def _figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not outcomes:
         return {"n": 0}
     errors = np.array([o.get("error", np.nan) for o in outcomes])
