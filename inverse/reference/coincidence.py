@@ -100,12 +100,21 @@ def _coincide(one: Pattern, other: Pattern, tolerance: float) -> bool:
     different = own_numbers[:, None] != numbers[None, :]
     for atom in np.flatnonzero(own_numbers == rarest):
         apart = (turned - turned[:, atom, None] + anchor)[:, :, None] - coords  # (settings, A, A, 3)
-        squared = (((apart - np.round(apart)) @ basis) ** 2).sum(axis=-1)
+        apart = (apart - np.round(apart)) @ basis
+        squared = (apart**2).sum(axis=-1)
         squared[:, different] = np.inf
-        on_top = (squared.min(axis=-1) < tolerance**2).all(axis=-1)
-        if any(len(set(onto)) == len(onto) for onto in squared[on_top].argmin(axis=-1).tolist()):
+        near = (squared.min(axis=-1) < (2 * tolerance) ** 2).all(axis=-1)  # the anchor may be off as well
+        if any(_is_map(*pair, tolerance) for pair in zip(apart[near], squared[near].argmin(axis=-1))):
             return True
     return False
+
+
+def _is_map(apart: np.ndarray, onto: np.ndarray, tolerance: float) -> bool:
+    """Return whether each atom has another partner, within the tolerance after the best common shift."""
+    if len(set(onto.tolist())) < len(onto):
+        return False
+    off = apart[np.arange(len(onto)), onto]
+    return bool((((off - off.mean(axis=0)) ** 2).sum(axis=-1) < tolerance**2).all())
 
 
 def _settings(basis: np.ndarray, own_basis: np.ndarray) -> np.ndarray:

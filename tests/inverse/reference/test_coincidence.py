@@ -72,3 +72,10 @@ def test_mirror_images_do_not_coincide():
 
 def test_cells_of_different_size_do_not_coincide():
     assert not same(NACL, NACL.get_primitive_structure())
+
+
+def test_the_tolerance_counts_from_the_best_shift_not_from_one_atom():
+    off = RUTILE.copy()
+    off.translate_sites([0, 1], [0.03, 0.0, 0.0], frac_coords=False)
+    off.translate_sites([2, 3, 4, 5], [-0.03, 0.0, 0.0], frac_coords=False)
+    assert same(RUTILE, off)
