@@ -1,0 +1,57 @@
+"""Which elements enter the reference set, and what kind of bonding a set of them makes."""
+
+from collections.abc import Collection
+
+from inverse.element_groups import element_groups
+from inverse.reference import ReferenceHull
+from inverse.verification.energy_correction import supported_elements
+
+POTENTIAL = "7net-0"
+"""The one potential that labels; it is never a judge."""
+
+FEW = frozenset({"U", "Th"})
+"""Radioactive elements of which a few crystals are taken."""
+
+STIFF_METALS = tuple("Ti Zr Hf V Nb Ta Cr Mo W Mn Re Fe Ru Os Co Rh Ir Ni Pt Al Sc".split())
+STIFF_LIGHTS = tuple("B C N O Si Be Al P Ge".split())
+"""Elements of most crystals with K > 200 or G > 100 GPa."""
+
+_BY_ANION = {
+    **dict.fromkeys("F Cl Br I".split(), "halide"),
+    "O": "oxide",
+    "N": "nitride",
+    **dict.fromkeys("S Se Te".split(), "chalcogenide"),
+    "H": "hydride",
+    "C": "carbide",
+    **dict.fromkeys("P As Sb".split(), "pnictide"),
+    "B": "boride",
+    **dict.fromkeys("Si Ge".split(), "silicide"),
+}
+_ORDER = "F O Cl N Br I S Se Te H C P As Sb B Si Ge".split()
+
+_COVALENT = frozenset("C P As Sb B Si Ge N".split())
+
+CHEMISTRIES = (*dict.fromkeys(_BY_ANION.values()), "intermetallic", "covalent", "element")
+"""Names of kinds of bonding."""
+
+
+def chemistry(symbols: Collection[str]) -> str:
+    """Return the kind of bonding: by the most electronegative non-metal; covalent where all are non-metals.
+
+    >>> chemistry(["Ti", "C"]), chemistry(["Si", "C"]), chemistry(["Ni", "Al"]), chemistry(["W"])
+    ('carbide', 'covalent', 'intermetallic', 'element')
+    """
+    if len(symbols) == 1:
+        return "element"
+    if set(symbols) <= _COVALENT:
+        return "covalent"
+    anion = next((s for s in _ORDER if s in symbols), "")
+    return _BY_ANION.get(anion, "intermetallic")
+
+
+def allowed_elements() -> tuple[str, ...]:
+    """Return the elements with an energy of the potential and a reference phase; no radioactive but a few."""
+    known = supported_elements(POTENTIAL) & ReferenceHull.packaged().supported_elements
+    groups = element_groups()
+    refused = (frozenset(groups["radioactive"]) - FEW) | frozenset(groups["noble_gas"])
+    return tuple(sorted(known - refused))
