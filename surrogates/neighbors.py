@@ -9,13 +9,13 @@ from torch import Tensor
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ShapeError
 
-MAX_CANDIDATES = 4_000_000
-"""Pairs times images tested at once; bounds the memory of large batches."""
+MAX_PLACES = 4_000_000
+"""Pairs times images in the box around the cutoff, searched at once; bounds the memory of large batches."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Directed edges between atoms and periodic images of atoms, sorted by source.
+    """Directed edges between atoms and periodic images of atoms, sorted by source, then target.
 
     Attributes:
         source: (E,) long; the atom that looks.
@@ -30,18 +30,21 @@ class Edges:
     distance: Tensor
 
 
-def periodic_edges(crystals: CrystalBatch, cutoff: float | Tensor) -> Edges:
+def periodic_edges(crystals: CrystalBatch, cutoff: float | Tensor, half: bool = False) -> Edges:
     """Return every pair (atom, image of an atom) closer than the cutoff; an atom sees its own images.
 
-    Exact for skewed and tiny cells: the image range follows from the spacing of lattice planes.
-    Which edges exist is not differentiable, so weight them by a function that vanishes at the cutoff.
+    Exact for skewed and tiny cells, and no more work than edges found: images are counted off along three
+    orthogonal axes in turn, each in the interval that the cutoff leaves it (Fincke and Pohst,
+    doi:10.1090/S0025-5718-1985-0777278-8). Which edges exist is not differentiable, so weight them by a
+    function that vanishes at the cutoff.
 
     Args:
         crystals: C crystals.
         cutoff: Å, one for all or (C,) one for each; taken without its gradient.
+        half: leave out edges with source > target; each is the reverse of one with source < target.
 
     Raises:
-        ShapeError: the cutoff is neither a number nor (C,), or not positive and finite.
+        ShapeError: the cutoff is neither a number nor (C,), or not positive and finite; a flat cell.
     """
     reach = torch.as_tensor(cutoff, dtype=crystals.lattice.dtype, device=crystals.lattice.device).detach()
     if reach.ndim == 0:
@@ -51,99 +54,101 @@ def periodic_edges(crystals: CrystalBatch, cutoff: float | Tensor) -> Edges:
     if not bool((torch.isfinite(reach) & (reach > 0)).all()):
         raise ShapeError("a cutoff is not positive and finite; is a lattice degenerate?")
     with torch.no_grad():
-        source, target, image = _find(crystals, reach)
-    delta = crystals.frac_coords[target] - crystals.frac_coords[source] + image.to(crystals.lattice.dtype)
-    lattice = crystals.lattice[crystals.crystal_index[source]]
+        source, target, image = _find(crystals, reach.double(), half)
+    coords = crystals.frac_coords
+    delta = coords.index_select(0, target) - coords.index_select(0, source) + image.to(coords.dtype)
+    lattice = crystals.lattice.index_select(0, crystals.crystal_index.index_select(0, source))
     vector = torch.einsum("ei,eij->ej", delta, lattice)
     distance = (vector.square().sum(dim=1) + 1e-12).sqrt()
     return Edges(source, target, vector, distance)
 
 
-def image_ranges(lattice: Tensor, cutoff: Tensor) -> Tensor:
-    """Return (C, 3) long: how many cells to look each way so that no image within (C,) cutoff is missed.
+def triangular(lattice: Tensor) -> Tensor:
+    """Return (C, 3, 3) lattices turned so that the first row lies along x and the second in the xy plane."""
+    a, b, c = lattice.unbind(dim=1)
+    normal = torch.linalg.cross(a, b)
+    length, area = a.norm(dim=1), normal.norm(dim=1)
+    zero = torch.zeros_like(length)
+    rows = [
+        *(length, zero, zero),
+        *((a * b).sum(dim=1) / length, area / length, zero),
+        (a * c).sum(dim=1) / length,
+        (torch.linalg.cross(normal, a) * c).sum(dim=1) / (area * length),
+        (normal * c).sum(dim=1).abs() / area,
+    ]
+    return torch.stack(rows, dim=1).reshape(-1, 3, 3)
 
-    Valid for fractional coordinates wrapped to [0, 1). Lattice planes of axis k are 1/|b_k| apart.
-    """
-    planes = torch.linalg.inv(lattice.double()).norm(dim=1)
-    return (cutoff.double().unsqueeze(1) * planes - 1e-9).ceil().clamp(min=1).long()
 
-
-def _find(crystals: CrystalBatch, cutoff: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _find(crystals: CrystalBatch, cutoff: Tensor, half: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return source (E,), target (E,) and image (E, 3) of all edges, crystals in chunks of bounded size."""
-    ranges = image_ranges(crystals.lattice, cutoff)
-    n_atoms = crystals.n_atoms
-    cost = (n_atoms**2 * (2 * ranges + 1).prod(dim=1)).cumsum(0)
-    chunk = torch.div(cost - 1, MAX_CANDIDATES, rounding_mode="floor")
+    axes = triangular(crystals.lattice.double())
+    places = (1.0 + 2.0 * cutoff.unsqueeze(1) / axes.diagonal(dim1=1, dim2=2)).prod(dim=1)
+    if not bool(torch.isfinite(places).all()):
+        raise ShapeError("a cell has no volume")
+    chunk = ((crystals.n_atoms**2 * places).cumsum(0) / MAX_PLACES).floor()
     starts = (chunk[1:] != chunk[:-1]).nonzero().flatten() + 1
     bounds = [0, *starts.tolist(), crystals.n_crystals]
-    first_atom = torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)])
     parts = [
-        _find_chunk(crystals, cutoff, ranges, n_atoms, first_atom, low, high)
-        for low, high in pairwise(bounds)
-        if high > low
+        _find_chunk(crystals, axes, cutoff, low, high, half) for low, high in pairwise(bounds) if high > low
     ]
     if not parts:
-        empty = n_atoms.new_zeros(0)
-        return empty, empty, n_atoms.new_zeros(0, 3)
+        empty = crystals.crystal_index.new_zeros(0)
+        return empty, empty, crystals.crystal_index.new_zeros(0, 3)
     source, target, image = (torch.cat(column) for column in zip(*parts))
     return source, target, image
 
 
 def _find_chunk(
-    crystals: CrystalBatch,
-    cutoff: Tensor,
-    ranges: Tensor,
-    n_atoms: Tensor,
-    first_atom: Tensor,
-    low: int,
-    high: int,
+    crystals: CrystalBatch, axes: Tensor, cutoff: Tensor, low: int, high: int, half: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the edges of crystals low..high-1."""
-    lattice, n, extent = crystals.lattice[low:high], n_atoms[low:high], ranges[low:high]
-    image, image_start, n_images = _images(extent)
-    image_crystal = _repeat(n_images)
-    image_vector = torch.einsum("ei,eij->ej", image.to(lattice.dtype), lattice[image_crystal])
-
-    pair_crystal = _repeat(n * n)
-    local = _arange_within(n * n)
-    offset = first_atom[low:high][pair_crystal]
-    source = offset + torch.div(local, n[pair_crystal], rounding_mode="floor")
-    target = offset + local % n[pair_crystal]
-    cell = torch.floor(crystals.frac_coords)
-    wrapped = crystals.frac_coords - cell
-    pair_vector = torch.einsum("ei,eij->ej", wrapped[target] - wrapped[source], lattice[pair_crystal])
-
-    per_pair = n_images[pair_crystal]
-    pair = _repeat(per_pair)
-    seen = _arange_within(per_pair) + image_start[pair_crystal][pair]
-    squared = (pair_vector[pair] + image_vector[seen]).square().sum(dim=1)
-    keep = (squared < cutoff[low:high][pair_crystal][pair].square()).nonzero().flatten()
-    pair, seen = pair[keep], seen[keep]
-    real = ~((source[pair] == target[pair]) & (image[seen] == 0).all(dim=1))
-    pair, seen = pair[real], seen[real]
-    shift = image[seen] + (cell[source[pair]] - cell[target[pair]]).long()
-    return source[pair], target[pair], shift
+    source, target = _pairs(crystals.n_atoms, low, high, half)
+    coords = crystals.frac_coords.double()
+    delta = coords.index_select(0, target) - coords.index_select(0, source)
+    pair, image = _images(delta, crystals.crystal_index.index_select(0, source), axes, cutoff.square())
+    source, target = source.index_select(0, pair), target.index_select(0, pair)
+    real = ((source != target) | (image != 0).any(dim=1)).nonzero().flatten()
+    return source.index_select(0, real), target.index_select(0, real), image.index_select(0, real)
 
 
-def _images(extent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return images (I, 3) of all crystals in turn, the first of each (C,) and how many each has (C,)."""
-    width = 2 * extent + 1
-    count = width.prod(dim=1)
-    owner = _repeat(count)
-    local = _arange_within(count)
-    z = local % width[owner, 2]
-    local = torch.div(local, width[owner, 2], rounding_mode="floor")
-    y = local % width[owner, 1]
-    x = torch.div(local, width[owner, 1], rounding_mode="floor")
-    image = torch.stack([x, y, z], dim=1) - extent[owner]
-    return image, count.cumsum(0) - count, count
+def _pairs(n_atoms: Tensor, low: int, high: int, half: bool) -> tuple[Tensor, Tensor]:
+    """Return source and target of all pairs of atoms of crystals low..high-1, or of those not in reverse."""
+    end = n_atoms.cumsum(0)
+    crystal, atom = _expand((end - n_atoms)[low:high], n_atoms[low:high])
+    first = atom if half else (end - n_atoms)[low:high].index_select(0, crystal)
+    row, target = _expand(first, end[low:high].index_select(0, crystal) - first)
+    return atom.index_select(0, row), target
 
 
-def _repeat(counts: Tensor) -> Tensor:
-    return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+def _images(delta: Tensor, crystal: Tensor, axes: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pair (E,) and image (E, 3) of all edges.
+
+    Args:
+        delta: (Q, 3) fractional difference of each pair.
+        crystal: (Q,) long.
+        axes: (C, 3, 3) triangular lattices.
+        room: (C,) squared cutoffs.
+    """
+    pair = torch.arange(len(delta), device=delta.device)
+    image, offset = pair.new_zeros(len(delta), 0), torch.zeros_like(delta)
+    room = room.index_select(0, crystal)
+    for k in (2, 1, 0):
+        step = axes[:, k, k].index_select(0, crystal)
+        middle, width = -offset[:, k] / step - delta[:, k], room.clamp(min=0.0).sqrt() / step
+        first = (middle - width).floor().long() + 1
+        row, number = _expand(first, ((middle + width).ceil().long() - first).clamp(min=0))
+        pair, image = pair.index_select(0, row), image.index_select(0, row)
+        image = torch.cat([number.unsqueeze(1), image], dim=1)
+        if k > 0:
+            crystal, delta, offset, room = (x.index_select(0, row) for x in (crystal, delta, offset, room))
+            along = (delta[:, k] + number).unsqueeze(1) * axes[:, k].index_select(0, crystal)
+            offset = offset + along
+            room = room - offset[:, k].square()
+    return pair, image
 
 
-def _arange_within(counts: Tensor) -> Tensor:
-    total = int(counts.sum())
-    start = counts.cumsum(0) - counts
-    return torch.arange(total, device=counts.device) - torch.repeat_interleave(start, counts)
+def _expand(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the row of each number, and the number, where a row holds `count` of them from `first` on."""
+    end = count.cumsum(0)
+    row = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    return row, torch.arange(len(row), device=count.device) + (first - end + count).index_select(0, row)

@@ -3,7 +3,7 @@
 Nothing here is learned, so the features of a crystal are made once and serve every member of an ensemble.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -72,17 +72,25 @@ def envelope(reduced: Tensor) -> Tensor:
     return (1.0 - reduced.square()).clamp(min=0.0).square()
 
 
-def radial_features(reduced: Tensor, bond: Tensor) -> Tensor:
-    """Return (E, N_RADIAL) Gaussians of distance / cutoff and of distance / sum of radii, both (E,)."""
-    narrow = _gaussians(reduced, REDUCED_CENTRES, [1.2 * 0.6 / 11] * len(REDUCED_CENTRES))
-    return torch.cat([narrow, _gaussians(bond, BOND_CENTRES, [1.2 * 1.8 / 15] * len(BOND_CENTRES))], dim=1)
+def length_features(reduced: Tensor, bond: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (E, N_RADIAL) Gaussians, and (E, N_SHELLS) soft membership of the shells; differentiable.
+
+    Args:
+        reduced: (E,) distance / cutoff, of which the first Gaussians are made.
+        bond: (E,) distance / sum of covalent radii, of which the others and the shells are made.
+    """
+    slope, start = (values.to(reduced) for values in _gaussian_lines())
+    # one pass over all columns: exp(-(slope x - start)²)
+    every = torch.addmm(start, torch.stack([reduced, bond], dim=1), slope).square().neg().exp()
+    radial, shells = every.split([N_RADIAL, N_SHELLS], dim=1)
+    return radial, shells
 
 
-def shell_features(bond: Tensor) -> Tensor:
-    """Return (E, N_SHELLS) soft membership of the shells; `bond` is (E,) distance / sum of radii."""
-    return _gaussians(bond, SHELL_CENTRES, SHELL_WIDTHS)
-
-
-def _gaussians(values: Tensor, centres: Sequence[float], widths: Sequence[float]) -> Tensor:
-    centre = values.new_tensor(centres)
-    return torch.exp(-0.5 * ((values.unsqueeze(1) - centre) / values.new_tensor(widths)).square())
+@lru_cache(maxsize=1)
+def _gaussian_lines() -> tuple[Tensor, Tensor]:
+    """Return slopes (2, columns) and starts (columns,) whose line squared is minus a Gaussian's exponent."""
+    narrow, wide = [1.2 * 0.6 / 11] * len(REDUCED_CENTRES), [1.2 * 1.8 / 15] * len(BOND_CENTRES)
+    centre = torch.tensor([*REDUCED_CENTRES, *BOND_CENTRES, *SHELL_CENTRES], dtype=torch.float64)
+    steep = 0.5**0.5 / torch.tensor([*narrow, *wide, *SHELL_WIDTHS], dtype=torch.float64)
+    is_reduced = torch.arange(len(centre)) < len(REDUCED_CENTRES)
+    return torch.stack([steep * is_reduced, steep * ~is_reduced]), -steep * centre

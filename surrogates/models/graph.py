@@ -7,12 +7,12 @@ from torch import Tensor
 
 from surrogates.crystal import CrystalBatch
 from surrogates.models.basis import (
+    DEGREES,
     N_HARMONICS,
     N_RADIAL,
     N_SHELLS,
     envelope,
-    radial_features,
-    shell_features,
+    length_features,
     spherical_harmonics,
 )
 from surrogates.models.elements import element_property
@@ -60,9 +60,9 @@ class CrystalGraph:
     def from_crystals(cls, crystals: CrystalBatch, reach: float) -> "CrystalGraph":
         """Return the graph of whole crystals; differentiable in lattice, frac_coords and occupancy."""
         volume = crystals.volume / crystals.n_atoms.to(crystals.lattice.dtype)
-        edges = periodic_edges(crystals, cutoff_radius(volume, reach))
+        edges = periodic_edges(crystals, cutoff_radius(volume, reach), half=True)
         weight = torch.ones_like(crystals.occupancy[:, 0])
-        pairs = pair_features(
+        half = pair_features(
             edges.source,
             edges.target,
             edges.vector,
@@ -71,6 +71,7 @@ class CrystalGraph:
             volume,
             reach,
         )
+        pairs = _with_reverses(*half)
         return cls(crystals.occupancy, weight, crystals.crystal_index, *pairs, volume, crystals.scale)
 
     def mean(self, values: Tensor) -> Tensor:
@@ -91,19 +92,42 @@ def pair_features(
     reach: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return source, target, radial and angular features of the pairs that the edges (E,) make up."""
-    n_sites = occupancy.shape[0]
-    key, pair = torch.unique(source * n_sites + target, return_inverse=True)
+    first, second, pair = _distinct(source, target, occupancy.shape[0])
     distance = (vector.square().sum(dim=1) + 1e-12).sqrt()
-    cutoff = cutoff_radius(volume_per_atom, reach)[crystal_index]
+    cutoff = cutoff_radius(volume_per_atom, reach).index_select(0, crystal_index)
     radius = occupancy @ element_property("covalent_radius").to(occupancy)
+    sum_of_radii = radius.index_select(0, first) + radius.index_select(0, second)
     reduced = distance / cutoff.index_select(0, source)
-    bond = distance / (radius.index_select(0, source) + radius.index_select(0, target))
+    radial, shells = length_features(reduced, distance / sum_of_radii.index_select(0, pair))
     fade = envelope(reduced).unsqueeze(1)
-    radial = vector.new_zeros(len(key), N_RADIAL).index_add(0, pair, radial_features(reduced, bond) * fade)
+    radial = vector.new_zeros(len(first), N_RADIAL).index_add(0, pair, radial * fade)
     harmonics = spherical_harmonics(vector / distance.unsqueeze(1)).unsqueeze(2)
-    terms = harmonics * (shell_features(bond) * fade).unsqueeze(1)
-    angular = vector.new_zeros(len(key), N_HARMONICS, N_SHELLS).index_add(0, pair, terms)
-    return torch.div(key, n_sites, rounding_mode="floor"), key % n_sites, radial, angular
+    terms = harmonics * (shells * fade).unsqueeze(1)
+    angular = vector.new_zeros(len(first), N_HARMONICS, N_SHELLS).index_add(0, pair, terms)
+    return first, second, radial, angular
+
+
+def _distinct(source: Tensor, target: Tensor, n_sites: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return source and target of the distinct pairs among edges (E,), and the pair (E,) of each edge."""
+    key = source * n_sites + target
+    is_sorted = bool((key[1:] >= key[:-1]).all())
+    find = torch.unique_consecutive if is_sorted else torch.unique
+    distinct, pair = find(key, return_inverse=True)
+    return torch.div(distinct, n_sites, rounding_mode="floor"), distinct % n_sites, pair
+
+
+def _with_reverses(
+    source: Tensor, target: Tensor, radial: Tensor, angular: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return pairs with source <= target and the reverses of the others; odd degrees change their sign."""
+    other = (source < target).nonzero().flatten()
+    sign = torch.cat([angular.new_full((2 * k + 1,), (-1.0) ** k) for k in DEGREES]).reshape(-1, 1)
+    return (
+        torch.cat([source, target.index_select(0, other)]),
+        torch.cat([target, source.index_select(0, other)]),
+        torch.cat([radial, radial.index_select(0, other)]),
+        torch.cat([angular, angular.index_select(0, other) * sign]),
+    )
 
 
 def cutoff_radius(volume_per_atom: Tensor, reach: float) -> Tensor:

@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from surrogates import neighbors
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ShapeError
-from surrogates.neighbors import periodic_edges
+from surrogates.neighbors import periodic_edges, triangular
 from tests.surrogates.tiny import crystals
 
 
@@ -33,6 +33,8 @@ def test_same_edges_as_pymatgen_in_skewed_and_tiny_cells(seed, cutoff):
     first = np.cumsum([0] + [len(s) for s in structures])
     for k, s in enumerate(structures):
         source, target, _, distance = s.get_neighbor_list(cutoff)
+        closer = distance < cutoff - 1e-9  # pymatgen counts an image at the cutoff itself as a neighbour
+        source, target, distance = source[closer], target[closer], distance[closer]
         mine = owner == k
         pairs = zip((edges.source[mine] - first[k]).tolist(), (edges.target[mine] - first[k]).tolist())
         assert sorted(pairs) == sorted(zip(source.tolist(), target.tolist()))
@@ -51,10 +53,47 @@ def test_vectors_lead_from_source_to_an_image_of_target():
 def test_chunks_do_not_change_the_edges(monkeypatch):
     batch = CrystalBatch.from_structures(crystals() * 3, dtype=torch.float64)
     whole = periodic_edges(batch, 5.0)
-    monkeypatch.setattr(neighbors, "MAX_CANDIDATES", 500)
+    monkeypatch.setattr(neighbors, "MAX_PLACES", 500)
     parts = periodic_edges(batch, 5.0)
     assert torch.equal(whole.source, parts.source)
     assert torch.equal(whole.vector, parts.vector)
+
+
+def test_half_of_the_edges_and_their_reverses_are_all_of_them():
+    batch = CrystalBatch.from_structures(crystals(), dtype=torch.float64)
+    whole, half = periodic_edges(batch, 5.0), periodic_edges(batch, 5.0, half=True)
+    assert (half.source <= half.target).all()
+    other = half.source < half.target
+
+    def rows(source, target, vector):
+        return sorted(zip(source.tolist(), target.tolist(), *vector.round(decimals=6).abs().T.tolist()))
+
+    mirrored = (
+        torch.cat([half.source, half.target[other]]),
+        torch.cat([half.target, half.source[other]]),
+        torch.cat([half.vector, -half.vector[other]]),
+    )
+    assert rows(*mirrored) == rows(whole.source, whole.target, whole.vector)
+
+
+def test_edges_are_sorted_by_source_then_target():
+    edges = periodic_edges(CrystalBatch.from_structures(crystals()), 5.0)
+    key = edges.source * 100 + edges.target
+    assert (key.diff() >= 0).all()
+
+
+def test_triangular_lattices_keep_lengths_and_angles():
+    lattice = torch.randn(5, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    turned = triangular(lattice)
+    torch.testing.assert_close(turned @ turned.mT, lattice @ lattice.mT)
+    assert (turned.diagonal(dim1=1, dim2=2) > 0).all()
+    assert (turned.triu(1) == 0).all()
+
+
+def test_refuses_a_flat_cell():
+    batch = CrystalBatch.from_structures(crystals())
+    with pytest.raises(ShapeError, match="no volume"):
+        periodic_edges(batch.replace(lattice=torch.ones_like(batch.lattice)), 4.0)
 
 
 def test_one_cutoff_per_crystal():
