@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pymatgen.core import Composition, Structure
 
-from experiments.reference_set.elements import STIFF_LIGHTS, STIFF_METALS, allowed_elements
+from experiments.reference_set.elements import FEW, LANTHANIDES, STIFF_LIGHTS, STIFF_METALS, allowed_elements
 from inverse.proposers.building import Geometry, built, packaged_geometries
 from inverse.proposers.compositions import fractions
 from inverse.proposers.prototypes import Prototype, alike_class
@@ -27,9 +27,7 @@ MOST_ATOMS, LARGE, LEAST_OPERATIONS, MOST_FREE = 8, 6, 8, 4
 """Atoms of the primitive cell; those from which twice the operations are asked for; free coordinates."""
 
 RARE = 0.3
-"""Weight of a lanthanide beyond La beside any other element of its class."""
-
-_LANTHANIDES = frozenset("Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Th U".split())
+"""Weight of a lanthanide beyond La, or of U and Th, beside any other element of its class."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def decorations(one: Type, n: int, rng: np.random.Generator) -> list[tuple[str, 
 
 
 def _drawn(members: Sequence[str], rng: np.random.Generator) -> str:
-    weights = np.array([RARE if m in _LANTHANIDES else 1.0 for m in members])
+    weights = np.array([RARE if m in LANTHANIDES | FEW else 1.0 for m in members])
     return str(rng.choice(members, p=weights / weights.sum()))
 
 

@@ -1,4 +1,4 @@
-"""Where labels and surrogate disagreed: the expected error of the next label, by structure type and element."""
+"""Where labels and surrogate disagreed: the error to expect, by structure type and element."""
 
 import math
 from collections import defaultdict

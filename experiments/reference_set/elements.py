@@ -12,24 +12,31 @@ POTENTIAL = "7net-0"
 FEW = frozenset({"U", "Th"})
 """Radioactive elements of which a few crystals are taken."""
 
-STIFF_METALS = tuple("Ti Zr Hf V Nb Ta Cr Mo W Mn Re Fe Ru Os Co Rh Ir Ni Pt Al Sc".split())
-STIFF_LIGHTS = tuple("B C N O Si Be Al P Ge".split())
+
+def _symbols(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+STIFF_METALS = _symbols("Ti Zr Hf V Nb Ta Cr Mo W Mn Re Fe Ru Os Co Rh Ir Ni Pt Al Sc")
+STIFF_LIGHTS = _symbols("B C N O Si Be Al P Ge")
 """Elements of most crystals with K > 200 or G > 100 GPa."""
 
+LANTHANIDES = frozenset(_symbols("Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu"))
+
 _BY_ANION = {
-    **dict.fromkeys("F Cl Br I".split(), "halide"),
+    **dict.fromkeys(_symbols("F Cl Br I"), "halide"),
     "O": "oxide",
     "N": "nitride",
-    **dict.fromkeys("S Se Te".split(), "chalcogenide"),
+    **dict.fromkeys(_symbols("S Se Te"), "chalcogenide"),
     "H": "hydride",
     "C": "carbide",
-    **dict.fromkeys("P As Sb".split(), "pnictide"),
+    **dict.fromkeys(_symbols("P As Sb"), "pnictide"),
     "B": "boride",
-    **dict.fromkeys("Si Ge".split(), "silicide"),
+    **dict.fromkeys(_symbols("Si Ge"), "silicide"),
 }
-_ORDER = "F O Cl N Br I S Se Te H C P As Sb B Si Ge".split()
+_ORDER = _symbols("F O Cl N Br I S Se Te H C P As Sb B Si Ge")
 
-_COVALENT = frozenset("C P As Sb B Si Ge N".split())
+_COVALENT = frozenset(_symbols("C P As Sb B Si Ge N"))
 
 CHEMISTRIES = (*dict.fromkeys(_BY_ANION.values()), "intermetallic", "covalent", "element")
 """Names of kinds of bonding."""

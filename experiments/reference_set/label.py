@@ -1,4 +1,4 @@
-"""Label a pool by 7net-0: `python -m experiments.reference_set.label pool-1.jsonl.gz --seconds 290 --part 1/1`.
+"""Label pools by 7net-0: `python -m experiments.reference_set.label pool-1.jsonl.gz --seconds 290`.
 
 One JSON line a crystal, on disk before the next is begun, in .work/reference_set/labels/, a file of its own
 for every process. What any of these files holds is passed over, so a killed run loses one crystal at most and

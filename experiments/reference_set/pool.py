@@ -45,10 +45,7 @@ def gathered(seed: int) -> list[Decorated]:
     elements = frozenset(allowed_elements())
     small: dict[str, Any] = {"n_atoms": (2, 6), "n_elements": (2, 3), "allowed_elements": elements}
     conditions = [Condition(**small), *(Condition(targets=t, **small) for t in _wanted())]
-    found = decorated(types(known_prototypes(8)), SOFT = 10.0
-"""GPa added to moduli whose error is taken relative to them: nobody asks how soft caesium is."""
-
-PER_TYPE, load_surrogate("composition"), seed)
+    found = decorated(types(known_prototypes(8)), PER_TYPE, load_surrogate("composition"), seed)
     found += decoded(load_decoder("default"), conditions, PER_CONDITION, seed)
     only = Elements(only=tuple(sorted(elements)))
     screen = Screen(Constraints(elements=only, n_atoms=(1, 8), n_elements=(1, 4)))
