@@ -43,7 +43,7 @@ class Calibration:
 
     def noise(self, uniform: Tensor) -> Tensor:
         """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""
-        table = torch.tensor(self.quantiles, dtype=uniform.dtype)
+        table = torch.tensor(self.quantiles, dtype=uniform.dtype, device=uniform.device)
         place = (2 * uniform - 1).abs() * (N_LEVELS - 1)
         low = place.floor().clamp(max=N_LEVELS - 2).long()
         size = table[low] + (place - low) * (table[low + 1] - table[low])

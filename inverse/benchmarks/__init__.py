@@ -10,6 +10,10 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.constraints:run_constraints",
         "screened candidates under random constraint sets, judged again by a second implementation",
     ),
+    "speed": (
+        "inverse.benchmarks.speed:run_speed",
+        "structures a second of the surrogate, with and without gradients, against CHGNet's energy",
+    ),
     "verify": (
         "inverse.benchmarks.verify:run_verify",
         "every benchmark of the verification below, in one record",
