@@ -24,6 +24,7 @@ WEIGHTS = "weights.safetensors"
 LOADERS: dict[str, str] = {
     "structure": "surrogates.ensemble:StructureSurrogate",
     "composition": "surrogates.models.composition:CompositionEnsemble",
+    "stack": "surrogates.stack:AccurateSurrogate",
     "table": "surrogates.models.kernel:KernelSurrogate",
 }
 """Kind of checkpoint -> 'module:class' with a `from_checkpoint(checkpoint)` constructor."""
@@ -31,6 +32,7 @@ LOADERS: dict[str, str] = {
 TRAINERS: dict[str, str] = {
     "structure": "surrogates.training:train_from_settings",
     "composition": "surrogates.models.composition_fit:train_from_settings",
+    "stack": "surrogates.stack_training:train_from_settings",
     "table": "surrogates.models.kernel_fit:fit_table",
 }
 """Kind of checkpoint -> 'module:function' that fits it; what `inverse train` calls."""

@@ -1,12 +1,13 @@
 """StructureSurrogate: members -> calibrated mean, error bar, interval and joint samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from surrogates.batching import joined, shares
 from surrogates.calibration import Calibration, joint_uniforms
 from surrogates.checkpoint import Checkpoint
 from surrogates.crystal import CrystalBatch
@@ -52,13 +53,54 @@ class MemberGroup:
             widths.append(out[:, n:].clamp(-6, 3) + spread.to(out).log())
         return torch.stack(values), torch.stack(widths)
 
+    def first(self, n_members: int) -> "MemberGroup":
+        """Return the group of the first members only."""
+        return replace(
+            self,
+            networks=self.networks[:n_members],
+            shifts=self.shifts[:n_members],
+            spreads=self.spreads[:n_members],
+        )
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "MemberGroup":
+        """Move every member in place to a device or dtype; returns self."""
+        for network in self.networks:
+            network.to(device=device, dtype=dtype)
+        return self
+
+
+class Group(Protocol):
+    """What a StructureSurrogate joins: members that predict the same properties from a graph."""
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        """(T,) what is predicted."""
+        ...
+
+    @property
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """(T,) of the mean over members."""
+        ...
+
+    def outputs(self, graph: CrystalGraph) -> tuple[Tensor, Tensor]:
+        """Return values and log-widths (K, C, T) of the members."""
+        ...
+
+    def first(self, n_members: int) -> "Group":
+        """Return the group of the first members only."""
+        ...
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Group":
+        """Return the group on a device, in a dtype."""
+        ...
+
 
 class StructureSurrogate:
     """The packaged differentiable surrogate of crystals; see `surrogates.protocol.Surrogate`."""
 
     def __init__(
         self,
-        groups: Sequence[MemberGroup],
+        groups: Sequence[Group],
         domain: Domain,
         correlation: Tensor,
         reach: float,
@@ -67,7 +109,7 @@ class StructureSurrogate:
     ) -> None:
         """Join groups; `correlation` (T, T) is that of the residuals of all their properties in turn."""
         self.name = name
-        self.groups = tuple(groups)
+        self.groups: tuple[Group, ...] = tuple(groups)
         self.domain = domain
         self.correlation = correlation
         self.reach = reach
@@ -82,6 +124,7 @@ class StructureSurrogate:
         """Return a Prediction per property (all by default); see the protocol.
 
         Differentiable in lattice, frac_coords and occupancy. The mean of a positive property is its median.
+        Large batches go through in shares, so that memory is bounded where no gradient is asked for.
 
         Raises:
             UnknownNameError: a property this surrogate does not have.
@@ -93,6 +136,12 @@ class StructureSurrogate:
                 names = [p.name for p in self.properties]
                 raise UnknownNameError.among("property of the structure surrogate", prop.name, names)
         self.domain.check(crystals.occupancy)
+        return joined([self._predict_share(share, wanted) for share in shares(crystals, self.reach)])
+
+    def _predict_share(
+        self, crystals: CrystalBatch, wanted: Sequence[Property]
+    ) -> dict[Property, Prediction]:
+        """Return the predictions of crystals few enough to go through a network together."""
         needed = set(wanted).union(*(needed_for(p) for p in wanted))
         learned: dict[Property, Prediction] = {}
         if needed & set(self.learned):
@@ -107,16 +156,7 @@ class StructureSurrogate:
 
     def fast(self, n_members: int = 1) -> "StructureSurrogate":
         """Return the same surrogate with the first members only: cheaper gradients for inner loops."""
-        groups = [
-            MemberGroup(
-                g.properties,
-                g.networks[:n_members],
-                g.shifts[:n_members],
-                g.spreads[:n_members],
-                g.calibrations,
-            )
-            for g in self.groups
-        ]
+        groups = [group.first(n_members) for group in self.groups]
         return StructureSurrogate(
             groups, self.domain, self.correlation, self.reach, f"{self.name}-fast", self.record
         )
@@ -125,19 +165,19 @@ class StructureSurrogate:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "StructureSurrogate":
         """Move every member in place to a device or dtype; returns self."""
-        for group in self.groups:
-            for network in group.networks:
-                network.to(device=device, dtype=dtype)
+        self.groups = tuple(group.to(device, dtype) for group in self.groups)
         return self
 
     def _predict_group(
-        self, group: MemberGroup, graph: CrystalGraph, covered: Tensor
+        self, group: Group, graph: CrystalGraph, covered: Tensor
     ) -> dict[Property, Prediction]:
         values, widths = group.outputs(graph)
         found: dict[Property, Prediction] = {}
         for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations)):
             levels = self._levels[:, self.learned.index(prop)].to(values)
-            found[prop] = _prediction(prop, values[:, :, t], widths[:, :, t], calibration, levels, covered)
+            found[prop] = calibrated_prediction(
+                prop, values[:, :, t], widths[:, :, t], calibration, levels, covered
+            )
         return found
 
     @classmethod
@@ -161,6 +201,10 @@ class StructureSurrogate:
         tensors: dict[str, Tensor] = {}
         records = []
         for g, group in enumerate(self.groups):
+            if not isinstance(group, MemberGroup):
+                raise CheckpointError(
+                    f"{self.name}: a group that is no group of networks has its own checkpoint"
+                )
             record, named = group_to_record(group, g)
             records.append(record)
             tensors |= named
@@ -211,7 +255,7 @@ def group_from_record(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     )
 
 
-def _prediction(
+def calibrated_prediction(
     prop: Property, values: Tensor, widths: Tensor, calibration: Calibration, levels: Tensor, covered: Tensor
 ) -> Prediction:
     """Return the prediction of one property from member values and log-widths (K, C)."""

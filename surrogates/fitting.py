@@ -93,6 +93,8 @@ def fit(
         CheckpointError: the state belongs to another fit.
     """
     run = _Run(shape, config, labels, rows)
+    if shape.trend:
+        run.set_trend(stores[0], labels)
     if state is not None and state.is_file():
         run.load(state)
     start = time.monotonic()
@@ -121,6 +123,27 @@ def predict_rows(
     return torch.cat(parts) if parts else torch.zeros(0, 2 * network.config.n_outputs)
 
 
+def ridge(features: Tensor, targets: Tensor, weight: Tensor, penalty: float = 100.0) -> tuple[Tensor, Tensor]:
+    """Return weights (T, F) and offsets (T,) of a linear law by ridge regression; NaN targets are left out.
+
+    Features are standardised for the penalty, so it does not depend on their units.
+    """
+    x = features.double()
+    middle, size = x.mean(dim=0), x.std(dim=0).clamp(min=1e-4)
+    columns = torch.cat([(x - middle) / size, torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
+    damping = torch.full((columns.shape[1],), penalty, dtype=torch.float64)
+    damping[-1] = 0.0
+    laws, offsets = [], []
+    for t in range(targets.shape[1]):
+        known = torch.isfinite(targets[:, t])
+        weighted = (columns[known] * weight[known].double().unsqueeze(1)).T
+        moments = weighted @ columns[known] + torch.diag(damping)
+        law = torch.linalg.solve(moments, weighted @ targets[known, t].double())
+        laws.append(law[:-1] / size)
+        offsets.append(law[-1] - (law[:-1] / size) @ middle)
+    return torch.stack(laws).float(), torch.stack(offsets).float()
+
+
 class _Run:
     """State of one fit: weights, their average, the optimiser, the epoch."""
 
@@ -130,7 +153,8 @@ class _Run:
             self.network = InvariantNetwork(shape)
         self.config, self.rows, self.epoch = config, rows, 0
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
-        self.optimiser = torch.optim.AdamW(_groups(self.network, config.weight_decay), lr=1e-4)
+        groups = _groups(self.network, config.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=1e-4, fused=True)
         self.curve: list[dict[str, float]] = []
         known = labels.targets[rows]
         valid = torch.isfinite(known)
@@ -138,6 +162,18 @@ class _Run:
         self.shift = torch.where(valid, known, 0.0).sum(dim=0) / count
         squared = torch.where(valid, known - self.shift, 0.0).square().sum(dim=0) / count
         self.spread = squared.sqrt().clamp(min=1e-3)
+
+    def set_trend(self, store: PairStore, labels: Labels) -> None:
+        """Give the network its linear law: ridge regression of the standardised targets of the rows."""
+        with torch.no_grad():
+            parts = [
+                self.network.fixed_features(store.batch(p, labels.scale[p])) for p in self.rows.split(512)
+            ]
+        wanted = (labels.targets[self.rows] - self.shift) / self.spread
+        weight, bias = ridge(torch.cat(parts), wanted, labels.weight[self.rows])
+        self.network.set_trend(weight, bias)
+        for name in ("trend.weight", "trend.bias"):
+            self.average[name] = dict(self.network.named_parameters())[name].detach().clone()
 
     def train_epoch(
         self, stores: Sequence[PairStore], labels: Labels, offsets: Sequence[Tensor] | None = None
@@ -170,8 +206,7 @@ class _Run:
         self.optimiser.step()
         decay = min(self.config.averaging, (1 + self.epoch * 50) / (10 + self.epoch * 50))
         with torch.no_grad():
-            for name, p in self.network.named_parameters():
-                self.average[name].lerp_(p, 1 - decay)
+            torch._foreach_lerp_(list(self.average.values()), list(self.network.parameters()), 1 - decay)
         return float(loss.detach())
 
     def _loss(self, out: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
@@ -228,9 +263,12 @@ class _Run:
 
         tensors = {f"average.{k}": v for k, v in self.average.items()}
         for name, p in self.network.named_parameters():
+            tensors[f"weight.{name}"] = p.detach()
+            if not p.requires_grad:
+                continue
             moments = self.optimiser.state[p]
-            tensors |= {f"weight.{name}": p.detach(), f"first.{name}": moments["exp_avg"]}
-            tensors |= {f"second.{name}": moments["exp_avg_sq"], f"step.{name}": moments["step"]}
+            tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
+            tensors[f"step.{name}"] = moments["step"]
         keys = sorted(self.curve[0]) if self.curve else []
         curve = [[record.get(key, float("nan")) for key in keys] for record in self.curve]
         tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
@@ -261,6 +299,8 @@ class _Run:
             for name, p in self.network.named_parameters():
                 p.copy_(tensors[f"weight.{name}"])
                 self.average[name] = tensors[f"average.{name}"]
+                if not p.requires_grad:
+                    continue
                 self.optimiser.state[p] = {
                     "exp_avg": tensors[f"first.{name}"],
                     "exp_avg_sq": tensors[f"second.{name}"],
@@ -270,6 +310,7 @@ class _Run:
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
     """Decay matrices only, not biases, norms and embeddings."""
-    matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and n != "embedding"]
-    others = [p for n, p in network.named_parameters() if p.ndim != 2 or n == "embedding"]
+    learned = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
+    matrices = [p for n, p in learned if p.ndim == 2 and n != "embedding"]
+    others = [p for n, p in learned if p.ndim != 2 or n == "embedding"]
     return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]

@@ -44,6 +44,8 @@ class TrainingConfig:
         displacement: Å, of a copy.
         good_eos_weight: of good equation-of-state rows in the loss.
         rough_eos_weight: of rough ones.
+        stiff_weight: of stiff rows in the loss.
+        unsure: weigh rows by how surely structure and moduli were joined.
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
         energy: keys of EnergyConfig; see `surrogates.energy_training`.
@@ -58,6 +60,8 @@ class TrainingConfig:
     displacement: float = 0.06
     good_eos_weight: float = 0.5
     rough_eos_weight: float = 0.05
+    stiff_weight: float = 1.0
+    unsure: bool = False
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, Any] = field(default_factory=dict)
@@ -145,7 +149,9 @@ def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
     rows = elasticity_rows()
     if not rows:
         raise DataError("the elasticity set has no usable row")
-    labels = elasticity_labels(rows, config.good_eos_weight, config.rough_eos_weight)
+    labels = elasticity_labels(
+        rows, config.good_eos_weight, config.rough_eos_weight, config.stiff_weight, config.unsure
+    )
     graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
     reach = InvariantConfig(**config.network).reach
     copies = range(config.n_disturbed if disturbed else 0)
@@ -220,14 +226,14 @@ def out_of_fold(data: ModuliData, fits: Mapping[int, FitReport]) -> tuple[Tensor
     widths = values.clone()
     for k, report in fits.items():
         rows = (data.fold == k).nonzero().flatten()
-        values[rows], widths[rows] = _outputs(report, data, rows)
+        values[rows], widths[rows] = member_outputs(report, data, rows)
     return values, widths
 
 
 def member_spread(data: ModuliData, fits: Mapping[int, FitReport]) -> Tensor:
     """Return (C, T) standard deviations of the members' values on every row."""
     rows = torch.arange(len(data.labels.formulas))
-    stacked = torch.stack([_outputs(report, data, rows)[0] for report in fits.values()])
+    stacked = torch.stack([member_outputs(report, data, rows)[0] for report in fits.values()])
     return (stacked - stacked.mean(dim=0)).square().mean(dim=0).sqrt()
 
 
@@ -264,7 +270,8 @@ def load_energy_group(config: TrainingConfig) -> tuple[MemberGroup, dict[str, An
     )
 
 
-def _outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor, Tensor]:
+def member_outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values and log-widths (R, T) of one fit for rows (R,) as they are."""
     out = predict_rows(report.network, data.stores[0], data.labels.scale, rows)
     n = len(report.shift)
     return out[:, :n] * report.spread + report.shift, out[:, n:].clamp(-6, 3) + report.spread.log()

@@ -75,10 +75,29 @@ def elasticity_rows(eos: bool = True) -> list[dict[str, Any]]:
     return [row for row in crystal_rows("elasticity") if is_scored(row) or (eos and _is_eos(row))]
 
 
+STIFF: tuple[float, float] = (200.0, 100.0)
+"""K or G, GPa, from which a row is called stiff."""
+
+UNSURE: Mapping[str, float] = {"formula+sg match B": 0.7, "formula+sg match C": 0.3}
+"""Weight of rows whose structure was joined to its moduli less surely."""
+
+
 def elasticity_labels(
-    rows: Sequence[Mapping[str, Any]], good_weight: float = 0.5, rough_weight: float = 0.05
+    rows: Sequence[Mapping[str, Any]],
+    good_weight: float = 0.5,
+    rough_weight: float = 0.05,
+    stiff_weight: float = 1.0,
+    unsure: bool = False,
 ) -> Labels:
-    """Return log10 moduli and weights; EOS moduli stand on their own scale in the column of K."""
+    """Return log10 moduli and weights; EOS moduli stand on their own scale in the column of K.
+
+    Args:
+        rows: of `elasticity_rows`.
+        good_weight: of good equation-of-state rows.
+        rough_weight: of rough ones.
+        stiff_weight: factor on the weight of full tensors beyond STIFF.
+        unsure: weigh rows that are joined less surely by UNSURE.
+    """
     targets = np.full((len(rows), 2), np.nan)
     weight = np.ones(len(rows))
     for i, row in enumerate(rows):
@@ -86,6 +105,11 @@ def elasticity_labels(
         if _is_eos(row):
             k, g = row["bulk_modulus_eos"], None
             weight[i] = good_weight if str(row["label"]).endswith("good") else rough_weight
+        else:
+            is_stiff = k > STIFF[0] or (g or 0.0) > STIFF[1]
+            weight[i] = (stiff_weight if is_stiff else 1.0) * (
+                UNSURE.get(row["label"], 1.0) if unsure else 1.0
+            )
         targets[i] = [np.log10(v) if v and v > 0 else np.nan for v in (k, g)]
     return Labels(
         ids=tuple(row["id"] for row in rows),

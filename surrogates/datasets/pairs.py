@@ -1,6 +1,6 @@
 """Pair features of labelled crystals, as they are or disturbed: what training reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -97,6 +97,19 @@ class PairStore:
             volume_per_atom=self.volume_per_atom[crystals],
             scale=scale,
         )
+
+
+def without_structure(store: PairStore) -> PairStore:
+    """Return the store with no pairs and one volume for all: what a network sees of a formula alone."""
+    return replace(
+        store,
+        source=store.source[:0],
+        target=store.target[:0],
+        radial=store.radial[:0],
+        angular=store.angular[:0],
+        pair_start=torch.zeros_like(store.pair_start),
+        volume_per_atom=torch.full_like(store.volume_per_atom, float(store.volume_per_atom.median())),
+    )
 
 
 def pair_store(

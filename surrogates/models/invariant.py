@@ -26,6 +26,7 @@ class InvariantConfig:
         n_embedding: learned features of an element.
         hidden: width of the readout.
         dropout: in the readout while training.
+        trend: add a linear law of fixed features, which `set_trend` gives; the rest is learned beside it.
     """
 
     n_outputs: int = 2
@@ -37,6 +38,7 @@ class InvariantConfig:
     n_embedding: int = 16
     hidden: int = 128
     dropout: float = 0.1
+    trend: bool = False
 
 
 class InvariantNetwork(nn.Module):
@@ -71,11 +73,36 @@ class InvariantNetwork(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(config.hidden, 2 * config.n_outputs),
         )
+        if config.trend:
+            n_fixed = 4 * self.elements.shape[1] + 3 + len(SCALES) + N_RADIAL
+            self.trend = nn.Linear(n_fixed, config.n_outputs).requires_grad_(False)
 
     def forward(self, graph: CrystalGraph) -> Tensor:
         """Return (C, 2 x n_outputs); differentiable in vectors, volume and occupancy."""
         pooled, overall = self.features(graph)
-        return self.readout(torch.cat([pooled, overall], dim=1))
+        out = self.readout(torch.cat([pooled, overall], dim=1))
+        if not self.config.trend:
+            return out
+        trend = self.trend(self._fixed(graph, overall))
+        return torch.cat([out[:, : self.config.n_outputs] + trend, out[:, self.config.n_outputs :]], dim=1)
+
+    def fixed_features(self, graph: CrystalGraph) -> Tensor:
+        """Return (C, F) what the linear law reads: element statistics, density, scale, mean radial sums."""
+        element = graph.occupancy @ torch.cat([self.elements, self.embedding], dim=1)
+        return self._fixed(graph, self._global(graph, element))
+
+    def _fixed(self, graph: CrystalGraph, overall: Tensor) -> Tensor:
+        n, learned = self.elements.shape[1], self.config.n_embedding
+        mean, spread = overall[:, :n], overall[:, n + learned : 2 * n + learned]
+        site = graph.radial.new_zeros(graph.occupancy.shape[0], N_RADIAL)
+        radial = graph.mean(site.index_add(0, graph.source, graph.radial))
+        return torch.cat([mean, spread, overall[:, 2 * (n + learned) :], radial], dim=1)
+
+    def set_trend(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the linear law: weights (n_outputs, F) on `fixed_features`, and (n_outputs,)."""
+        with torch.no_grad():
+            self.trend.weight.copy_(weight)
+            self.trend.bias.copy_(bias)
 
     def features(self, graph: CrystalGraph) -> tuple[Tensor, Tensor]:
         """Return pooled site features (C, 2 x channels) and global features (C, U)."""

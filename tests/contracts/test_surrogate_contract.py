@@ -8,7 +8,7 @@ from surrogates.crystal import CrystalBatch
 from surrogates.errors import UnknownNameError
 from surrogates.properties import BAND_GAP
 from surrogates.protocol import Surrogate
-from tests.surrogates.tiny import crystals, tiny_surrogate
+from tests.surrogates.tiny import crystals, tiny_stack, tiny_surrogate
 
 
 class SurrogateContract:
@@ -93,6 +93,12 @@ class TestTinyFast(SurrogateContract):
         return tiny_surrogate().fast(1)
 
 
+class TestTinyStack(SurrogateContract):
+    @pytest.fixture
+    def surrogate(self):
+        return tiny_stack()
+
+
 @pytest.mark.skipif(not packaged_folder("structure").is_dir(), reason="no structure weights are packaged")
 class TestPackaged(SurrogateContract):
     dtype = torch.float32
@@ -101,3 +107,13 @@ class TestPackaged(SurrogateContract):
     @pytest.fixture
     def surrogate(self):
         return load_surrogate("structure")
+
+
+@pytest.mark.skipif(not packaged_folder("accurate").is_dir(), reason="no accurate weights are packaged")
+class TestPackagedAccurate(SurrogateContract):
+    dtype = torch.float32
+    tolerance = 1e-3
+
+    @pytest.fixture
+    def surrogate(self):
+        return load_surrogate("accurate")

@@ -7,7 +7,11 @@ from surrogates.calibration import Calibration
 from surrogates.domain import Domain
 from surrogates.ensemble import MemberGroup, StructureSurrogate
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
+from surrogates.models.trees import N_BINS, Trees
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.stack import AccurateSurrogate, StackGroup
+
+N_DESCRIPTORS = 268
 
 LEVELS = tuple(float(q) for q in torch.linspace(0, 2.6, 33))
 
@@ -37,6 +41,48 @@ def tiny_surrogate(n_members: int = 2, dtype: torch.dtype = torch.float64) -> St
     n_rows = tuple(0 if z == 93 else 3 if z == 91 else 50 for z in range(103))
     correlation = torch.tensor([[1.0, 0.6, 0.0], [0.6, 1.0, 0.0], [0.0, 0.0, 1.0]])
     return StructureSurrogate(groups, Domain(n_rows, 10, (0.01, 2.0), 50.0), correlation, 2.0, "tiny")
+
+
+def tiny_trees() -> Trees:
+    """Return two trees on the first two descriptors: one of two nodes, one that is a single leaf."""
+    edges = torch.full((N_DESCRIPTORS, N_BINS - 1), torch.inf)
+    edges[:2, :2] = torch.tensor([[-0.5, 0.25], [0.0, 1.0]])
+    left, right, leaf = (
+        {"leaf_index": 0, "leaf_value": -0.02},
+        {"leaf_index": 1, "leaf_value": 0.01},
+        {"leaf_index": 2, "leaf_value": 0.03},
+    )
+    inner = {
+        "split_feature": 1,
+        "threshold": 1.5,
+        "decision_type": "<=",
+        "left_child": left,
+        "right_child": right,
+    }
+    root = {
+        "split_feature": 0,
+        "threshold": 0.5,
+        "decision_type": "<=",
+        "left_child": inner,
+        "right_child": leaf,
+    }
+    trees = [{"tree_structure": root}, {"tree_structure": {"leaf_value": 1.8}}]
+    return Trees.from_dump(trees, edges)
+
+
+def tiny_stack(dtype: torch.dtype = torch.float64) -> AccurateSurrogate:
+    """Return the tiny surrogate stacked with another family of untrained networks and the tiny trees."""
+    base, other = tiny_surrogate(2, dtype), tiny_surrogate(3, dtype)
+    first, second = base.groups[0], other.groups[0]
+    stack = StackGroup(
+        properties=first.properties,
+        families=(first, second),
+        trees=(tiny_trees(), tiny_trees()),
+        weights=torch.tensor([[0.5, 0.3, 0.2], [0.4, 0.6, 0.0]]),
+        offsets=torch.tensor([0.01, -0.02]),
+        calibrations=first.calibrations,
+    )
+    return AccurateSurrogate(base, stack, torch.tensor([[1.0, 0.5], [0.5, 1.0]]), {})
 
 
 def crystals() -> list[Structure]:

@@ -1,0 +1,303 @@
+"""Fit what `inverse bench surrogates` compares and leave what each model says of formulas it never saw.
+
+python -m experiments.surrogates.compare                    everything that is missing (resumes)
+python -m experiments.surrogates.compare fast accurate       some of it
+
+Files: .work/surrogates/held-out/<name>.safetensors. One core; minutes a fit.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from surrogates.datasets.elasticity import TARGETS
+from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.pairs import without_structure
+from surrogates.fitting import FitConfig, FitReport, fit
+from surrogates.held_out import (
+    HeldOut,
+    as_predictions,
+    calibration_of,
+    held_out_predictions,
+    write_held_out,
+)
+from surrogates.models.boosting import BoostingConfig, grow
+from surrogates.models.gated import GatedNetwork, NeighbourStore
+from surrogates.models.invariant import InvariantConfig
+from surrogates.stack import stacked
+from surrogates.stack_training import (
+    Families,
+    StackConfig,
+    base_group,
+    descriptors_of,
+    fit_weights,
+    grown_trees,
+    held_out,
+    nested_stack,
+)
+from surrogates.training import GRAPH_REACH, ModuliData, fit_member, load_moduli, member_outputs, out_of_fold
+
+CONFIG = "experiments/surrogates/accurate.yaml"
+LIMIT = math.log10(300.0)
+EPOCHS = 12
+"""Of every fit that is made for comparison only."""
+
+GATED_FOLDS, COMPOSITION_FOLDS, BEYOND_FOLDS = (0,), (0, 1), (0, 1)
+
+
+class Comparison:
+    """Data and the fitted families, loaded once."""
+
+    def __init__(self, config: StackConfig) -> None:
+        self.config, self.second = config, config.second()
+        self.work = Path(config.work)
+        self.data = load_moduli(self.second)
+        self.labels = self.data.labels
+        self.descriptors = descriptors_of(self.data)
+        self.boosting = BoostingConfig(**config.boosting)
+        self.first = base_group(config.base)
+
+    def families(self) -> Families:
+        """Return what the fast tier, the second family and the trees say out of fold."""
+        fits = {k: fit_member(self.second, self.data, k, show) for k in range(self.second.n_folds)}
+        return held_out(self.data, self.first, fits, self.trees(), self.descriptors)
+
+    def trees(self) -> Mapping:
+        return grown_trees(self.data, self.descriptors, self.boosting, self.work)
+
+    def keep(self, found: HeldOut) -> None:
+        print(
+            found.name, len(found.rows), write_held_out(found, self.data, self.work / "held-out"), flush=True
+        )
+
+    def network(self, name: str, rows: Tensor, shape: Mapping, data: ModuliData | None = None) -> FitReport:
+        """Return a network of the second family's recipe, fitted to some rows (C,) bool; resumable."""
+        data = data or self.data
+        settings = replace(FitConfig(**{**self.second.fit, "epochs": EPOCHS}), seed=0)
+        config = InvariantConfig(**{"n_outputs": len(TARGETS), **self.second.network, **shape})
+        state = self.work / f"compare-{name}.safetensors"
+        nobody = torch.zeros(0, dtype=torch.long)
+        return fit(
+            config,
+            settings,
+            data.stores,
+            data.labels,
+            rows.nonzero().flatten(),
+            nobody,
+            state,
+            lambda record: show(name, record),
+        )
+
+    def grow(self, rows: Tensor) -> Tensor:
+        """Return what trees grown on some rows (C,) bool say of all rows, (C, T)."""
+        labels = self.labels
+        made = [
+            grow(self.descriptors[rows], labels.targets[rows, t], labels.weight[rows], self.boosting)
+            for t in (0, 1)
+        ]
+        parts = [torch.stack([m.predict(part) for m in made], dim=1) for part in self.descriptors.split(1024)]
+        return torch.cat(parts)
+
+
+def show(member: str, record: Mapping[str, float]) -> None:
+    print(member, json.dumps({k: round(v, 4) for k, v in record.items()}), flush=True)
+
+
+def fast(c: Comparison) -> HeldOut:
+    values, widths = out_of_fold(c.data, base_fits(c))
+    return held_out_predictions(
+        "fast", c.data, values, widths, {"folds": 5, "parameters": parameters(c.first.networks[0])}
+    )
+
+
+def base_fits(c: Comparison) -> dict[int, FitReport]:
+    parts = zip(c.first.networks, c.first.shifts, c.first.spreads)
+    return {k: FitReport(*part) for k, part in enumerate(parts)}
+
+
+def accurate(c: Comparison) -> HeldOut:
+    values, widths = nested_stack(c.data, c.families())
+    return held_out_predictions("accurate", c.data, values, widths, {"folds": 5})
+
+
+def boosting(c: Comparison) -> HeldOut:
+    values = torch.full_like(c.labels.targets, torch.nan)
+    for k, made in c.trees().items():
+        rows = (c.data.fold == k).nonzero().flatten()
+        for part in rows.split(1024):
+            values[part] = torch.stack([trees.predict(c.descriptors[part]) for trees in made], dim=1)
+    return held_out_predictions(
+        "boosting", c.data, values, torch.zeros_like(values), {"folds": 5, **asdict(c.boosting)}
+    )
+
+
+def constant(c: Comparison) -> HeldOut:
+    values = torch.full_like(c.labels.targets, torch.nan)
+    for k in range(5):
+        others = c.labels.is_scored & (c.data.fold != k)
+        values[c.data.fold == k] = c.labels.targets[others].nanmedian(dim=0).values
+    values += 1e-4 * torch.randn(
+        values.shape, generator=torch.Generator().manual_seed(0)
+    )  # bins need no ties
+    return held_out_predictions("constant", c.data, values, torch.zeros_like(values), {"folds": 5})
+
+
+def composition(c: Comparison) -> HeldOut:
+    """The second family's network, told formula and scale only."""
+    stores = (without_structure(c.data.stores[0]),)
+    data = replace(c.data, stores=stores)
+    values = torch.full_like(c.labels.targets, torch.nan)
+    widths = values.clone()
+    for k in COMPOSITION_FOLDS:
+        report = c.network(f"composition-{k}", c.data.fold != k, {"trend": False}, data)
+        rows = (c.data.fold == k).nonzero().flatten()
+        values[rows], widths[rows] = member_outputs(report, data, rows)
+    notes = {"folds": len(COMPOSITION_FOLDS), "epochs": EPOCHS, "parameters": parameters(report.network)}
+    return held_out_predictions("composition", c.data, values, widths, notes)
+
+
+def crystal_graph(c: Comparison) -> HeldOut:
+    """A plain crystal graph network with gated convolutions, squared error, Adam, one cycle."""
+    store = NeighbourStore.from_graphs(cached_graphs(c.data.rows, GRAPH_REACH, c.work / "graphs"))
+    values = torch.full_like(c.labels.targets, torch.nan)
+    began = time.process_time()
+    for k in GATED_FOLDS:
+        rows = ((c.data.fold != k) & torch.isfinite(c.labels.targets).any(dim=1)).nonzero().flatten()
+        network, middle, size = fit_gated(c, store, rows, k)
+        with torch.no_grad():
+            for part in (c.data.fold == k).nonzero().flatten().split(256):
+                values[part] = network(store.batch(part, c.labels.scale[part])) * size + middle
+    notes = {
+        "folds": len(GATED_FOLDS),
+        "epochs": EPOCHS,
+        "parameters": parameters(network),
+        "core_seconds": round(time.process_time() - began),
+    }
+    return held_out_predictions("crystal_graph", c.data, values, torch.zeros_like(values), notes)
+
+
+def fit_gated(
+    c: Comparison, store: NeighbourStore, rows: Tensor, seed: int
+) -> tuple[nn.Module, Tensor, Tensor]:
+    targets = c.labels.targets
+    known = torch.isfinite(targets[rows])
+    middle = torch.stack([targets[rows][known[:, t], t].mean() for t in (0, 1)])
+    size = torch.stack([targets[rows][known[:, t], t].std() for t in (0, 1)])
+    torch.manual_seed(seed)
+    network = GatedNetwork()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+    n_steps = EPOCHS * math.ceil(len(rows) / 64)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=n_steps)
+    for epoch in range(EPOCHS):
+        total, began = 0.0, time.monotonic()
+        for batch in rows[torch.randperm(len(rows))].split(64):
+            out = network(store.batch(batch, c.labels.scale[batch]))
+            wanted = (targets[batch] - middle) / size
+            valid = torch.isfinite(wanted)
+            error = torch.where(valid, out - torch.where(valid, wanted, 0.0), 0.0).square()
+            loss = (error * c.labels.weight[batch].unsqueeze(1)).sum() / valid.sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        show(
+            f"crystal-graph-{seed}", {"epoch": epoch + 1, "loss": total, "seconds": time.monotonic() - began}
+        )
+    return network.eval(), middle, size
+
+
+def beyond_300(c: Comparison) -> HeldOut:
+    """The second family's recipe without any label above 300 GPa; every formula above is judged."""
+    high = {f for f, v in zip(c.labels.formulas, (c.labels.targets[:, 0] > LIMIT).tolist()) if v}
+    is_high = torch.tensor([f in high for f in c.labels.formulas])
+    rows, values, widths, weight = [], [], [], []
+    for k in BEYOND_FOLDS:
+        report = c.network(f"beyond-{k}", (c.data.fold != k) & ~is_high, {})
+        judged = (c.labels.is_scored & (is_high | (c.data.fold == k))).nonzero().flatten()
+        v, w = member_outputs(report, c.data, judged)
+        rows.append(judged)
+        values.append(v)
+        widths.append(w)
+        weight += [
+            1 / len(BEYOND_FOLDS) if high_one else 5 / len(BEYOND_FOLDS)
+            for high_one in is_high[judged].tolist()
+        ]
+    reference = out_of_fold(c.data, {k: fit_member(c.second, c.data, k, resume_only=True) for k in range(5)})
+    calibrations, correlation = calibration_of(c.data, *reference, c.labels.is_scored)
+    found = as_predictions(torch.cat(values), torch.cat(widths), calibrations, correlation)
+    notes = {"fits": len(BEYOND_FOLDS), "epochs": EPOCHS, "weight": weight}
+    return HeldOut("beyond_300", torch.cat(rows), found, notes)
+
+
+def without(element: str) -> Callable[[Comparison], HeldOut]:
+    """Network and trees fitted without one chemistry; stacked and calibrated as out of fold elsewhere."""
+
+    def judge(c: Comparison) -> HeldOut:
+        has = torch.tensor([element in row["species"] for row in c.data.rows])
+        report = c.network(f"without-{element}", ~has, {})
+        judged = (has & c.labels.is_scored).nonzero().flatten()
+        v, w = member_outputs(report, c.data, judged)
+        both = torch.stack([v, c.grow(~has)[judged]])
+        families = c.families()
+        families = Families(families.values[1:], families.widths[1:])
+        weights, offsets = zip(*(two_weights(c, families, t) for t in (0, 1)))
+        weights, offsets = torch.stack(weights), torch.tensor(offsets)
+        elsewhere = stacked(families.values, families.widths, weights, offsets)
+        calibrations, correlation = calibration_of(c.data, *elsewhere, c.labels.is_scored & ~has)
+        values, widths = stacked(both, w.unsqueeze(0), weights, offsets)
+        found = as_predictions(values, widths, calibrations, correlation)
+        return HeldOut(
+            f"without_{element}", judged, found, {"fits": 1, "epochs": EPOCHS, "left_out": element}
+        )
+
+    return judge
+
+
+def two_weights(c: Comparison, families: Families, t: int) -> tuple[Tensor, float]:
+    wanted = c.labels.targets[:, t]
+    known = c.labels.is_scored & torch.isfinite(wanted)
+    return fit_weights(families.values[:, known, t], wanted[known])
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+MAKERS: dict[str, Callable[[Comparison], HeldOut]] = {
+    "fast": fast,
+    "accurate": accurate,
+    "boosting": boosting,
+    "constant": constant,
+    "beyond_300": beyond_300,
+    **{f"without_{element}": without(element) for element in ("B", "C", "N", "O")},
+    "crystal_graph": crystal_graph,
+    "composition": composition,
+}
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*MAKERS, []], default=[])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    comparison = Comparison(
+        StackConfig.from_mapping(yaml.safe_load(Path(CONFIG).read_text(encoding="utf-8")))
+    )
+    for name in given.names or MAKERS:
+        path = comparison.work / "held-out" / f"{name}.safetensors"
+        if given.names or not path.is_file():
+            comparison.keep(MAKERS[name](comparison))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,333 @@
+"""Training of the accurate tier: a second family of networks, boosted trees, and the weights of the stack.
+
+Everything is fitted out of fold: the fast tier's member k, network k and trees k never saw the formulas of
+fold k, and the weights that score a fold were fitted on the other folds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surrogates.calibration import Calibration, fit_calibration, rank_correlation
+from surrogates.checkpoint import load_surrogate, save_checkpoint
+from surrogates.datasets.elasticity import TARGETS
+from surrogates.ensemble import MemberGroup
+from surrogates.errors import CheckpointError, ConfigError, nearest
+from surrogates.fitting import FitReport
+from surrogates.metrics import moduli_metrics
+from surrogates.models.boosting import BoostingConfig, grow
+from surrogates.models.descriptors import crystal_descriptors
+from surrogates.models.trees import Trees
+from surrogates.stack import AccurateSurrogate, StackGroup, stacked
+from surrogates.training import (
+    ModuliData,
+    Progress,
+    TrainingConfig,
+    TrainingReport,
+    fit_member,
+    load_moduli,
+    out_of_fold,
+)
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """What `train_stack` does; the YAML of experiments/surrogates has these keys.
+
+    Attributes:
+        base: packaged name or folder of the fast tier; its members are the first family.
+        work: folder of graphs, fit states and trees (resumed from).
+        output: folder of the weights.
+        network: keys of TrainingConfig for the second family.
+        boosting: keys of BoostingConfig.
+    """
+
+    base: str = "structure"
+    work: str = ".work/surrogates"
+    output: str = "surrogates/weights/accurate"
+    network: Mapping[str, Any] = field(default_factory=dict)
+    boosting: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, Any]) -> "StackConfig":
+        """Return the config of a mapping.
+
+        Raises:
+            ConfigError: an unknown key.
+        """
+        settings = {key: value for key, value in raw.items() if key != "kind"}
+        for key in settings:
+            if key not in cls.__dataclass_fields__:
+                raise ConfigError(
+                    f"stack training: unknown setting {key!r}; {nearest(key, list(cls.__dataclass_fields__))}"
+                )
+        try:
+            config = cls(**settings)
+            config.second()
+            BoostingConfig(**config.boosting)
+        except TypeError as error:
+            raise ConfigError(f"stack training: {error}") from None
+        return config
+
+    def second(self) -> TrainingConfig:
+        """Return the training of the second family."""
+        return TrainingConfig(**{"name": "deep", "work": self.work, **self.network})
+
+
+@dataclass(frozen=True)
+class Families:
+    """What each family says of every row, by the member that did not see its formula.
+
+    Attributes:
+        values: (F + 1, C, T) trees last; NaN where nobody did.
+        widths: (F, C, T) log-widths of the networks.
+    """
+
+    values: Tensor
+    widths: Tensor
+
+
+def train_stack(
+    config: StackConfig, members: Sequence[int] | None = None, progress: Progress | None = None
+) -> TrainingReport:
+    """Fit what is not finished, stack what is, write weights and metrics once all folds are there.
+
+    Args:
+        config: what to train.
+        members: folds of the second family to fit now; all by default.
+        progress: called with the member's name and each record of its learning curve.
+
+    Raises:
+        DataError: the shared structures are missing.
+        ConfigError: a key that does not exist, or LightGBM is not installed.
+        CheckpointError: a fit state in `work` belongs to another config.
+    """
+    second = config.second()
+    data = load_moduli(second)
+    first = base_group(config.base)
+    fits = {}
+    for k in range(second.n_folds):
+        wanted = members is None or k in members
+        report = fit_member(second, data, k, progress if wanted else None, resume_only=not wanted)
+        if report is not None and report.finished:
+            fits[k] = report
+    if len(fits) < second.n_folds:
+        return TrainingReport({})
+    boosting = BoostingConfig(**config.boosting)
+    descriptors = descriptors_of(data)
+    grown = grown_trees(data, descriptors, boosting, Path(config.work))
+    families = held_out(data, first, fits, grown, descriptors)
+    stack, metrics, correlation = fit_stack(data, families, first, fits, grown)
+    surrogate = AccurateSurrogate(load_surrogate(config.base), stack, correlation, metrics)
+    output = save_checkpoint(surrogate.to_checkpoint(config.base), config.output)
+    return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
+
+
+def base_group(base: str) -> MemberGroup:
+    """Return the fast tier's networks for K and G, member k without fold k.
+
+    Raises:
+        CheckpointError: it has none, or fewer members than folds.
+    """
+    for group in load_surrogate(base).groups:
+        if group.properties == TARGETS and isinstance(group, MemberGroup):
+            return group
+    raise CheckpointError(f"{base}: holds no networks for K and G")
+
+
+def descriptors_of(data: ModuliData) -> Tensor:
+    """Return (C, D) descriptors of the crystals as they are."""
+    store, scale = data.stores[0], data.labels.scale
+    parts = torch.arange(len(data.labels.formulas)).split(512)
+    return torch.cat([crystal_descriptors(store.batch(part, scale[part])) for part in parts])
+
+
+def grown_trees(
+    data: ModuliData, descriptors: Tensor, config: BoostingConfig, work: Path
+) -> dict[int, tuple[Trees, ...]]:
+    """Return trees by fold left out, and under -1 those of all rows, which are shipped; kept in `work`."""
+    from safetensors.torch import load_file, save_file
+
+    found = {}
+    n_folds = int(data.fold.max()) + 1
+    for k in (*range(n_folds), -1):
+        path = work / f"trees-{k}.safetensors"
+        note = repr((config, len(descriptors), data.labels.weight.sum().item()))
+        if not path.is_file() or _note(path) != note:
+            rows = (data.fold != k).nonzero().flatten()
+            targets, weight = data.labels.targets[rows], data.labels.weight[rows]
+            made = [grow(descriptors[rows], targets[:, t], weight, config) for t in range(len(TARGETS))]
+            tensors = {n: v for t, trees in enumerate(made) for n, v in trees.to_tensors(str(t)).items()}
+            save_file({n: v.contiguous() for n, v in tensors.items()}, str(path), metadata={"note": note})
+        tensors = load_file(str(path))
+        found[k] = tuple(Trees.from_tensors(tensors, str(t)) for t in range(len(TARGETS)))
+    return found
+
+
+def _note(path: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        return str(file.metadata()["note"])
+
+
+def held_out(
+    data: ModuliData,
+    first: MemberGroup,
+    fits: Mapping[int, FitReport],
+    grown: Mapping[int, tuple[Trees, ...]],
+    descriptors: Tensor,
+) -> Families:
+    """Return what each family says of the rows whose formulas it did not see."""
+    base = {k: FitReport(*parts) for k, parts in enumerate(zip(first.networks, first.shifts, first.spreads))}
+    networks = [out_of_fold(data, reports) for reports in (base, fits)]
+    by_trees = torch.full_like(data.labels.targets, torch.nan)
+    for k in fits:
+        rows = (data.fold == k).nonzero().flatten()
+        for part in rows.split(1024):
+            by_trees[part] = torch.stack([trees.predict(descriptors[part]) for trees in grown[k]], dim=1)
+    values = torch.stack([*(v for v, _ in networks), by_trees])
+    return Families(values, torch.stack([w for _, w in networks]))
+
+
+def fit_weights(values: Tensor, targets: Tensor, n_steps: int = 30) -> tuple[Tensor, float]:
+    """Return weights (F,), not negative, and an offset that make sum(weights x values) + offset the target.
+
+    Least absolute error by reweighted non-negative least squares: failed calculations do not rule it.
+
+    Args:
+        values: (F, R) of the families, log10.
+        targets: (R,).
+        n_steps: reweightings.
+    """
+    from scipy.optimize import nnls
+
+    x, y = values.double().numpy().T, targets.double().numpy()
+    middle = x.mean()
+    columns = np.column_stack([x - middle, np.ones(len(y)), -np.ones(len(y))])
+    size = np.ones(len(y))
+    for _ in range(n_steps):
+        root = np.sqrt(size)
+        found, _ = nnls(columns * root[:, None], y * root)
+        size = 1.0 / np.maximum(np.abs(y - columns @ found), 0.003)
+    weights = torch.tensor(found[:-2], dtype=torch.float32)
+    return weights, float(found[-2] - found[-1] - middle * found[:-2].sum())
+
+
+def nested_stack(data: ModuliData, families: Families) -> tuple[Tensor, Tensor]:
+    """Return values and log-widths (C, T): each fold by weights that were fitted on the others."""
+    values = torch.full_like(data.labels.targets, torch.nan)
+    widths = values.clone()
+    for k in range(int(data.fold.max()) + 1):
+        weights, offsets = stack_weights(data, families, data.fold != k)
+        rows = (data.fold == k).nonzero().flatten()
+        values[rows], widths[rows] = stacked(
+            families.values[:, rows], families.widths[:, rows], weights, offsets
+        )
+    return values, widths
+
+
+def stack_weights(data: ModuliData, families: Families, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weights (T, F + 1) and offsets (T,) fitted to the scored ones of some rows (C,) bool."""
+    found = []
+    for t in range(len(TARGETS)):
+        wanted = data.labels.targets[:, t]
+        known = rows & data.labels.is_scored & torch.isfinite(wanted)
+        found.append(fit_weights(families.values[:, known, t], wanted[known]))
+    return torch.stack([w for w, _ in found]), torch.tensor([o for _, o in found])
+
+
+def fit_stack(
+    data: ModuliData,
+    families: Families,
+    first: MemberGroup,
+    fits: Mapping[int, FitReport],
+    grown: Mapping[int, tuple[Trees, ...]],
+) -> tuple[StackGroup, dict[str, Any], Tensor]:
+    """Return the stack that is shipped, its errors out of fold, and the correlation of its residuals."""
+    values, widths = nested_stack(data, families)
+    calibrations = calibrated(data, values, widths)
+    reports = list(fits.values())
+    second = MemberGroup(
+        TARGETS,
+        tuple(f.network for f in reports),
+        tuple(f.shift for f in reports),
+        tuple(f.spread for f in reports),
+        first.calibrations,
+    )
+    weights, offsets = stack_weights(data, families, torch.ones_like(data.labels.is_scored))
+    stack = StackGroup(TARGETS, (first, second), grown[-1], weights, offsets, calibrations)
+    stack = replace(stack, calibrations=_with_limits(data, stack, values, widths))
+    metrics = moduli_metrics(data.labels, values, widths, calibrations)
+    metrics["weights"] = {p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights)}
+    residual = torch.where(data.labels.is_scored.unsqueeze(1), values - data.labels.targets, torch.nan)
+    correlation = torch.eye(len(TARGETS))
+    correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
+    return stack, metrics, correlation
+
+
+def calibrated(data: ModuliData, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
+    """Return the calibrations of values and log-widths (C, T) that were made out of fold."""
+    found = []
+    for t in range(len(TARGETS)):
+        residual = values[:, t] - data.labels.targets[:, t]
+        known = data.labels.is_scored & torch.isfinite(residual)
+        found.append(fit_calibration(residual[known], widths[known, t], values[known, t]))
+    return tuple(found)
+
+
+def _with_limits(
+    data: ModuliData, stack: StackGroup, values: Tensor, widths: Tensor
+) -> tuple[Calibration, ...]:
+    """Return the calibrations with the disagreement of members beyond which a crystal is out of domain."""
+    found = []
+    scored = data.labels.is_scored.nonzero().flatten()[::4]
+    store, scale = data.stores[0], data.labels.scale
+    with torch.no_grad():
+        members = [stack.outputs(store.batch(part, scale[part]))[0] for part in scored.split(256)]
+    spread = torch.cat(members, dim=1).std(dim=0, correction=0)
+    for t, calibration in enumerate(stack.calibrations):
+        ratio = spread[:, t] / calibration.std(widths[scored, t], values[scored, t])
+        limit = max(1.0, 1.5 * float(torch.quantile(ratio, 0.99)))
+        found.append(replace(calibration, largest_disagreement=round(limit, 3)))
+    return tuple(found)
+
+
+def train_from_settings(
+    settings: Mapping[str, Any], data: Path | None = None, progress: Any = None
+) -> tuple[AccurateSurrogate, Mapping[str, Any]]:
+    """Return the trained surrogate and its errors; what `inverse train` calls for `kind: stack`.
+
+    Args:
+        settings: keys of StackConfig.
+        data: must be None: the folder is the one that INVERSE_DATA names.
+        progress: called with (epochs done, epochs in all).
+
+    Raises:
+        ConfigError: a key or value that does not fit.
+        DataError: the shared structures are missing.
+    """
+    from surrogates.datasets.shared import SETTING
+
+    if data is not None:
+        raise ConfigError(f"data: set {SETTING} to {str(data)!r} instead; structures are read from there")
+    config = StackConfig.from_mapping(settings)
+    config = replace(config, output=str(Path(config.work) / "accurate"))
+    n_epochs = config.second().n_folds * int(config.second().fit.get("epochs", 40))
+    done = 0
+
+    def count(_: str, __: dict[str, float]) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, n_epochs)
+
+    report = train_stack(config, progress=count)
+    if report.output is None:
+        raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
+    return load_surrogate(report.output), report.metrics
