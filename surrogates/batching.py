@@ -11,8 +11,8 @@ from surrogates.models.graph import cutoff_radius
 from surrogates.properties import Property
 from surrogates.protocol import Prediction
 
-EDGES_ON_CPU = 32_000
-"""Edges in one share on a CPU: smaller ones pay for calls, larger ones leave the caches."""
+EDGES_ON_CPU = 20_000
+"""Edges in one share on a CPU: smaller ones pay for calls, larger ones for page faults."""
 
 BYTES_PER_EDGE = 16_000
 """Memory that one edge takes on a GPU on its way through one network, generously."""
