@@ -1,9 +1,10 @@
-"""Where labels and surrogate disagreed: the error to expect, by structure type and element."""
+"""Where labels and surrogate disagreed: the error to expect, by type and element."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PRIOR_ROWS = 4.0
 """Rows that the mean over everything counts as, in the mean of one type or element."""
@@ -15,9 +16,9 @@ class Disagreement:
 
     Attributes:
         error: of all labels.
-        errors: of a structure type or an element.
+        errors: of a group: a structure type, an element, a size of the predicted error of G.
         useful: share of labels that gave moduli.
-        usefuls: of a structure type or an element.
+        usefuls: of a group.
     """
 
     error: float
@@ -26,7 +27,7 @@ class Disagreement:
     usefuls: Mapping[str, float]
 
     @classmethod
-    def of(cls, labels: Iterable[Mapping[str, object]]) -> "Disagreement":
+    def of(cls, labels: Iterable[Mapping[str, Any]]) -> "Disagreement":
         """Learn from labelled rows, each with its prediction; a row without moduli counts as not useful."""
         errors: dict[str, list[float]] = defaultdict(list)
         usefuls: dict[str, list[float]] = defaultdict(list)
@@ -36,20 +37,22 @@ class Disagreement:
                 usefuls[group].append(float(math.isfinite(found)))
                 if math.isfinite(found):
                     errors[group].append(found)
-        error, useful = _mean(errors[""], 0.08), _mean(usefuls[""], 0.8)
+        error, useful = _mean(errors[""], 0.08), min(max(_mean(usefuls[""], 0.8), 0.02), 0.98)
         return cls(error, _shrunk(errors, error), useful, _shrunk(usefuls, useful))
 
-    def information(self, row: Mapping[str, object]) -> float:
-        """Return the expected |log10 error| of a candidate's prediction times the chance of moduli."""
-        names = groups(row)
-        error = [self.errors.get(name, self.error) for name in names]
-        useful = [self.usefuls.get(name, self.useful) for name in names]
-        half = len(names) - 1  # one type, the rest elements
-        mixed = 0.5 * error[0] + 0.5 * sum(error[1:]) / half
-        return mixed * useful[0] * min(useful[1:]) / self.useful
+    def expected_error(self, row: Mapping[str, Any]) -> float:
+        """Return the expected |log10 error| of a candidate's prediction: the mean over its groups."""
+        return _mean([self.errors.get(name, self.error) for name in groups(row)], self.error)
+
+    def chance(self, row: Mapping[str, Any]) -> float:
+        """Return the chance of moduli: by the odds of type, predicted error and worst element."""
+        kind, spread, *elements = (_odds(self.usefuls.get(name, self.useful)) for name in groups(row))
+        centre = _odds(self.useful)
+        total = kind + spread + min(elements) - 2.0 * centre
+        return 1.0 / (1.0 + math.exp(-total))
 
 
-def residual(row: Mapping[str, object]) -> float:
+def residual(row: Mapping[str, Any]) -> float:
     """Return the mean |log10(label / prediction)| of K and G; NaN without both."""
     values = []
     for name in ("bulk_modulus", "shear_modulus"):
@@ -60,10 +63,14 @@ def residual(row: Mapping[str, object]) -> float:
     return sum(values) / 2
 
 
-def groups(row: Mapping[str, object]) -> list[str]:
-    """Return a row's structure type, then its elements."""
-    species: Sequence[str] = row["species"]  # type: ignore[assignment]
-    return [str(row["prototype"]), *sorted(set(species))]
+def groups(row: Mapping[str, Any]) -> list[str]:
+    """Return a row's structure type, the size of the predicted error of G, then its elements."""
+    spread = min(int(10 * row["shear_modulus_std"] / row["shear_modulus"]), 9)
+    return [str(row["prototype"]), f"spread {spread}", *sorted(set(row["species"]))]
+
+
+def _odds(chance: float) -> float:
+    return math.log(chance / (1.0 - chance))
 
 
 def _mean(values: Sequence[float], default: float) -> float:

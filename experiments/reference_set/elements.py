@@ -1,6 +1,7 @@
 """Which elements enter the reference set, and what kind of bonding a set of them makes."""
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from inverse.element_groups import element_groups
 from inverse.reference import ReferenceHull
@@ -56,6 +57,7 @@ def chemistry(symbols: Collection[str]) -> str:
     return _BY_ANION.get(anion, "intermetallic")
 
 
+@lru_cache(maxsize=1)
 def allowed_elements() -> tuple[str, ...]:
     """Return the elements with an energy of the potential and a reference phase; no radioactive but a few."""
     known = supported_elements(POTENTIAL) & ReferenceHull.packaged().supported_elements

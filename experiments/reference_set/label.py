@@ -22,6 +22,7 @@ from pymatgen.core import Structure
 from experiments.reference_set.coordination import coordination_change
 from experiments.reference_set.elements import POTENTIAL
 from experiments.reference_set.files import WORK, labelled, read_lines
+from experiments.reference_set.gates import MOST_ABOVE_HULL
 from inverse.records import plain, structure_from_record, structure_to_record
 from inverse.reference import ReferenceHull
 from inverse.reference.signatures import Cell, signature_text
@@ -76,7 +77,10 @@ def label(row: Mapping[str, Any], judge: Judge, hull: ReferenceHull) -> dict[str
         found |= {"steps": relaxed.steps, "reason": relaxed.reason}
         if relaxed.structure is not None:
             found |= _relaxed(start, relaxed, hull)
-            found |= _tensor(judge.tensor(relaxed.structure, limit))
+            if (found.get("energy_above_hull") or 0.0) > MOST_ABOVE_HULL:
+                found["reason"] = "above the hull: the tensor was not computed"
+            else:
+                found |= _tensor(judge.tensor(relaxed.structure, limit))
     except Exception as error:  # one crystal never ends a run
         LOGGER.exception("%s", row["id"])
         found["reason"] = f"{type(error).__name__}: {error}"
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=290.0)
     parser.add_argument("--part", default="1/1", help="k/n, for several processes")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", default=".", help="of the labels, under .work/reference_set")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     limit_threads()
@@ -184,7 +189,8 @@ def main() -> None:
     rows = [row for path in paths for row in read_lines(path)]
     k, n = map(int, options.part.split("/"))
     judge = Judge(POTENTIAL, store=VerificationStore(), device=options.device)
-    LOGGER.info("%d labelled", run(rows[k - 1 :: n], judge, options.seconds))
+    done = run(rows[k - 1 :: n], judge, options.seconds, WORK / options.folder)
+    LOGGER.info("%d labelled", done)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,10 @@ PATTERN = ("stiff", "uncertain", "stiff", "varied")
 STIFF_BULK, STIFF_SHEAR = 200.0, 100.0
 """GPa, predicted; above either a candidate belongs to the stiff region."""
 
-Row = Mapping[str, object]
+RIGID = 3.0
+"""Weight of a stiff candidate with a high shear modulus: high bulk moduli alone are common."""
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class _Count:
         yield f"type {row['prototype']}", self._caps.prototype
         kind = chemistry(system.split("-"))
         yield f"chemistry {kind}", self._caps.element if kind == "element" else self._caps.chemistry
-        if len(row["species"]) > 6:  # type: ignore[arg-type]
+        if len(row["species"]) > 6:
             yield "large", self._caps.large
         if FEW & set(system.split("-")):
             yield "few", self._caps.few
@@ -73,6 +77,7 @@ class _Count:
 def selected(
     rows: Sequence[Row],
     information: Sequence[float],
+    chance: Sequence[float],
     n: int,
     seed: int,
     caps: Caps | None = None,
@@ -81,14 +86,17 @@ def selected(
     """Return the indices of at most n rows in the order in which they should be labelled.
 
     Args:
-        rows: candidates with formula, prototype, species, cost, stable and predicted moduli.
+        rows: candidates with formula, prototype, species, cost and predicted moduli.
         information: (C,) what a label is expected to teach; for the stiff and the uncertain quota.
+        chance: (C,) that a label gives moduli.
         n: how many.
         seed: of the varied quota.
         caps: largest shares.
         earlier: rows of earlier pools, which count under the cap on chemical systems.
     """
-    queues = _queues(rows, np.asarray(information), np.random.default_rng(seed))
+    costs = np.array([float(row["cost"]) for row in rows])
+    worth = np.asarray(chance) / costs**0.5
+    queues = _queues(rows, worth, worth * np.asarray(information), np.random.default_rng(seed))
     count, chosen = _Count(n, caps or Caps(), earlier), dict[int, None]()
     live, turn = set(queues), 0
     while live and len(chosen) < n:
@@ -106,24 +114,23 @@ def selected(
 
 
 def _queues(
-    rows: Sequence[Row], information: np.ndarray, rng: np.random.Generator
+    rows: Sequence[Row], worth: np.ndarray, informative: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Iterator[int]]:
-    worth = np.array([float(row["stable"]) / float(row["cost"]) ** 0.5 for row in rows])  # type: ignore[arg-type]
     stiff = [k for k, row in enumerate(rows) if is_stiff(row)]
     everything = range(len(rows))
     kinds = [chemistry(system_of(str(row["formula"])).split("-")) for row in rows]
     types = [str(row["prototype"]) for row in rows]
-    chance = rng.random(len(rows))
+    rigid = np.array([RIGID if float(row["shear_modulus"]) > STIFF_SHEAR else 1.0 for row in rows])
     return {
-        "stiff": iter(_in_turns(stiff, worth * information, kinds, types)),
-        "uncertain": iter(sorted(everything, key=lambda k: -worth[k] * information[k])),
-        "varied": iter(_in_turns(everything, worth * chance, kinds, types)),
+        "stiff": iter(_in_turns(stiff, informative * rigid, kinds, types)),
+        "uncertain": iter(sorted(everything, key=lambda k: -informative[k])),
+        "varied": iter(_in_turns(everything, worth * rng.random(len(rows)), kinds, types)),
     }
 
 
 def is_stiff(row: Row) -> bool:
     """Return whether a row is predicted in the stiff region."""
-    bulk, shear = float(row["bulk_modulus"]), float(row["shear_modulus"])  # type: ignore[arg-type]
+    bulk, shear = float(row["bulk_modulus"]), float(row["shear_modulus"])
     return bulk > STIFF_BULK or shear > STIFF_SHEAR
 
 
