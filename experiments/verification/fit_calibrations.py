@@ -1,12 +1,13 @@
 """Fit raw -> DFT on what the store holds: `python -m experiments.verification.fit_calibrations [--write]`.
 
-Nothing is computed here: rows whose verdicts are not in the store (INVERSE_STORE) yet are left out.
+Nothing is computed here: rows that are neither carried nor in the store (INVERSE_STORE) are left out.
 """
 
 import argparse
 import json
 from dataclasses import asdict, replace
 
+from inverse.benchmarks.carried_readings import carried_row, joined
 from inverse.benchmarks.dft_rows import calibration_rows
 from inverse.benchmarks.stored_verdicts import stored_rows
 from inverse.benchmarks.verify_scale import fitted_calibrations, out_of_fold_metrics
@@ -19,7 +20,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    rows = list(stored_rows(VerificationStore(), calibration_rows()))
+    stored = stored_rows(VerificationStore(), calibration_rows())
+    rows = [joined(carried_row(row.row), row) for row in stored]
     fits = []
     for plan, pairs, fit in fitted_calibrations(rows):
         fits.append(replace(fit, metrics=out_of_fold_metrics(plan, pairs)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from inverse.benchmarks.carried_readings import carried_row, judged_rows
 from inverse.benchmarks.dft_rows import calibration_rows, doubtful_labels
 from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow, stored_rows
 from inverse.console import progress
@@ -48,6 +49,8 @@ FEWEST = 30
 def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Return how far the calibrated judges are from DFT on formulas left out, and whether that is enough.
 
+    Readings come with the package; those of rows that are not carried are looked up in the store.
+
     Args:
         n: DFT rows to look up, in the order of `calibration_rows`.
         seed: of folds, bootstrap and shuffle.
@@ -58,7 +61,8 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
     rows = calibration_rows()[:n]
     with progress("stored verdicts", len(rows)) as bar:
         stored = []
-        for row in stored_rows(VerificationStore(), rows):
+        others = stored_rows(VerificationStore(), [row for row in rows if carried_row(row) is None])
+        for row in judged_rows(rows, others):
             stored.append(row)
             bar.advance()
     there = [row for row in stored if not row.missing]
@@ -89,7 +93,7 @@ def is_aside(plan: Plan, row: StoredRow) -> bool:
         return True
     if plan.property == SHEAR_MODULUS:
         return row.catastrophe in (PHASE, UNSTABLE)
-    return bool(row.judges.doubts)
+    return row.catastrophe == PHASE or bool(row.judges.doubts)  # a campaign fails such a candidate before K
 
 
 def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozenset[str]) -> dict[str, Any]:

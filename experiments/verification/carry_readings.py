@@ -1,0 +1,21 @@
+"""Put what the store holds of the DFT rows into the package.
+
+`python -m experiments.verification.carry_readings`: rows that the store (INVERSE_STORE) lacks keep what was
+carried before; nothing is computed.
+"""
+
+from inverse.benchmarks.carried_readings import carried_row, joined, write_readings
+from inverse.benchmarks.dft_rows import calibration_rows
+from inverse.benchmarks.stored_verdicts import stored_rows
+from inverse.verification.store import VerificationStore
+
+
+def main() -> None:
+    """Write, and say how many rows are there."""
+    rows = calibration_rows()
+    found = [joined(carried_row(r.row), r) for r in stored_rows(VerificationStore(), rows)]
+    print(f"{write_readings(found)} of {len(rows)} rows carried")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What a cell that serves two strains costs in accuracy: `python -m experiments.verification.shared_strains`.
+
+The tensor of pure strains against the one of record for potentials without a kink, crystal by crystal over
+the draw of `inverse bench verify-elasticity`; nothing is stored but the relaxations.
+"""
+
+import argparse
+from unittest import mock
+
+import numpy as np
+
+from inverse.benchmarks.dft_rows import structure_of
+from inverse.benchmarks.verify_elasticity import POTENTIAL, crystals
+from inverse.verification.judge import Judge, TensorVerdict
+from inverse.verification.potentials import limit_threads
+from inverse.verification.store import VerificationStore
+
+KINKED = "inverse.verification.potentials.KINKED"
+
+
+def both(row: dict) -> tuple[TensorVerdict, TensorVerdict] | None:
+    """Return the tensors of pure and of shared strains; None where the crystal did not relax."""
+    cell = Judge(POTENTIAL, store=VerificationStore()).relax(structure_of(row)).structure
+    if cell is None:
+        return None
+    shared = Judge(POTENTIAL).tensor(cell)
+    with mock.patch(KINKED, frozenset({POTENTIAL})):
+        return Judge(POTENTIAL).tensor(cell), shared
+
+
+def main() -> None:
+    """Print every crystal and the quantiles of the differences."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crystals", type=int, default=60)
+    limit_threads()
+    differences = []
+    for row in crystals(parser.parse_args().crystals):
+        found = both(row)
+        if found is None:
+            continue
+        pure, shared = found
+        bulk, shear = (
+            abs(getattr(shared, m) / getattr(pure, m) - 1) for m in ("bulk_modulus", "shear_modulus")
+        )
+        differences.append((bulk, shear))
+        print(f"{row['formula']:14s} K {bulk:.4f} G {shear:.4f} {','.join(pure.flags)}", flush=True)
+    values = np.array(differences)
+    known = values[np.isfinite(values).all(axis=1)]
+    for name, column in zip(("K", "G"), known.T, strict=True):
+        print(name, "n", len(known), "quantiles 50, 90, 100 %", np.quantile(column, [0.5, 0.9, 1.0]).round(4))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+import math
+
+import pytest
+
+from inverse.benchmarks import carried_readings
+from inverse.benchmarks.carried_readings import carried_row, joined, judged_rows, write_readings
+from inverse.benchmarks.stored_verdicts import FAILED, StoredRow
+from inverse.verification.readings import Readings
+
+
+def told(found):
+    """Return what can be compared: NaN is not equal to itself."""
+    return {who: repr(read) for who, read in found.items()}
+
+
+READ = Readings(301.5, 120.25, "7net-l3i5", "diep", 1.0, math.nan, "boride", ("magnetic_collapse",))
+SECOND = Readings(280.0, 90.0, "7net-0", "7net-0")
+ROWS = [{"id": name} for name in ("a", "b", "c")]
+
+
+@pytest.fixture
+def carried(tmp_path, monkeypatch):
+    monkeypatch.setattr(carried_readings, "PATH", tmp_path / "readings.parquet")
+    carried_readings._by_id.cache_clear()
+    judged = StoredRow(ROWS[0], judges=READ, alone={"7net-0": SECOND})
+    failed = StoredRow(ROWS[1], catastrophe=FAILED, reason="exploded")
+    n = write_readings([judged, failed, StoredRow(ROWS[2], missing=True)], carried_readings.PATH)
+    yield n
+    carried_readings._by_id.cache_clear()
+
+
+def test_readings_come_back_as_they_were(carried):
+    assert carried == 2
+    found = carried_row(ROWS[0])
+    assert repr(found.judges) == repr(READ)
+    assert told(found.alone) == told({"7net-0": SECOND})
+    assert found.referee is None
+    failed = carried_row(ROWS[1])
+    assert (failed.catastrophe, failed.reason, failed.judges) == (FAILED, "exploded", None)
+    assert carried_row(ROWS[2]) is None
+
+
+def test_the_store_is_asked_for_what_is_not_carried_alone(carried):
+    stored = StoredRow(ROWS[2], judges=SECOND)
+    assert [row.judges for row in judged_rows(ROWS, [stored])][2] == SECOND
+
+
+def test_what_is_stored_counts_and_what_only_the_carried_row_has_stays(carried):
+    stored = StoredRow(ROWS[0], judges=SECOND, referee=SECOND)
+    both = joined(carried_row(ROWS[0]), stored)
+    assert (both.judges, both.referee) == (SECOND, SECOND)
+    assert told(both.alone) == told({"7net-0": SECOND})
+    kept = joined(carried_row(ROWS[0]), StoredRow(ROWS[0], missing=True, alone={"chgnet": SECOND}))
+    assert set(kept.alone) == {"7net-0", "chgnet"}
+    assert not kept.missing
+
+
+def test_readings_at_other_settings_do_not_count(carried, monkeypatch):
+    class Other:
+        digest = "another"
+
+    monkeypatch.setattr(carried_readings, "JudgeSettings", Other)
+    assert carried_row(ROWS[0]) is None
