@@ -60,6 +60,10 @@ class VerificationError(EngineError):
     """One verification failed; recorded as the reason, never the end of a run."""
 
 
+class MachineError(VerificationError):
+    """Memory, device or disk failed, not the crystal: never remembered as what a potential said."""
+
+
 class RunFolderError(EngineError):
     """A run folder that cannot be created, written, read or resumed."""
 

@@ -80,6 +80,21 @@ def says_nan():
     return _Nan()
 
 
+class OutOfMemory(Pairwise):
+    """Fails as a full GPU does, until `is_healthy` is set."""
+
+    is_healthy = False
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        if not OutOfMemory.is_healthy:
+            raise RuntimeError("CUDA error: out of memory")
+        super().calculate(atoms, properties, system_changes)
+
+
+def out_of_memory():
+    return OutOfMemory()
+
+
 def not_a_calculator():
     return 7
 

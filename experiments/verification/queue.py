@@ -25,9 +25,12 @@ from inverse.verification.inquiry import Inquiry, answered_together
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
-from surrogates.errors import VerificationError
+from surrogates.errors import MachineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
+
+MACHINE_ERRORS = 5
+"""Failures of memory, device or disk in a row after which a queue stops: the next would fail as well."""
 
 SECONDS_PER_CRYSTAL = 600.0
 """Wall time after which a crystal that is worked on side by side with others is given up."""
@@ -51,15 +54,24 @@ def drain(jobs: Sequence[Job], store: VerificationStore, seconds: float, part: s
         store: where the answers go.
         seconds: no job is begun after them.
         part: k/n.
+
+    Raises:
+        MachineError: the machine failed `MACHINE_ERRORS` times in a row.
     """
     stop = time.monotonic() + seconds
-    n_done = 0
+    n_done, failed = 0, 0
     for job in share(jobs, part):
         if time.monotonic() > stop:
             break
         started = time.monotonic()
         try:
             job.work(store)
+            failed = 0
+        except MachineError:
+            failed += 1
+            LOGGER.warning("%s", job.name, exc_info=True)
+            if failed >= MACHINE_ERRORS:
+                raise
         except Exception:  # one crystal never ends a queue
             LOGGER.exception("%s failed", job.name)
         n_done += 1
@@ -86,6 +98,9 @@ def drain_together(
         part: k/n.
         device: auto, cpu or cuda.
         width: crystals at once; 1 is best on a CPU.
+
+    Raises:
+        MachineError: the machine failed `MACHINE_ERRORS` times in a row.
     """
     stop, mine = time.monotonic() + seconds, share(rows, part)
 
@@ -95,9 +110,12 @@ def drain_together(
                 return
             yield _guarded(structure_of(row), store, ask, device)
 
-    n_done = 0
+    n_done, failed = 0, 0
     for position, outcome in answered_together(inquiries(), width):
         n_done += 1
+        failed = failed + 1 if isinstance(outcome, MachineError) else 0
+        if isinstance(outcome, MachineError) and failed >= MACHINE_ERRORS:
+            raise outcome
         LOGGER.info("%d %s: %s", n_done, mine[position].get("id", position), outcome or "done")
     return n_done
 
@@ -142,10 +160,16 @@ def merge(other: Path, store: VerificationStore) -> int:
 
 
 def _guarded(structure: Structure, store: VerificationStore, ask: str, device: str) -> Inquiry[str]:
-    """Return an inquiry that puts a crystal's verdicts into the store and says why it could not, if so."""
+    """Return an inquiry that puts a crystal's verdicts into the store and says why it could not, if so.
+
+    Raises:
+        MachineError: memory, device or disk failed.
+    """
     deadline = time.monotonic() + SECONDS_PER_CRYSTAL
     try:
         return (yield from _asked(structure, store, ask, device, deadline))
+    except MachineError:
+        raise
     except VerificationError as error:
         return str(error)
     except Exception as error:  # one crystal never ends a queue

@@ -13,12 +13,13 @@ from pymatgen.core import Structure
 from inverse.records import plain, structure_from_record, structure_to_record
 from inverse.verification.inquiry import Inquiry, answered
 from inverse.verification.limits import Deadline
+from inverse.verification.machine import speaks_of_machine
 from inverse.verification.potentials import KINKED, load_potential
 from inverse.verification.relaxation import RelaxationSettings, relaxing
 from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness_inquiry
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
-from surrogates.errors import EngineError, VerificationError
+from surrogates.errors import EngineError, MachineError, VerificationError
 
 NEARLY_SYMMETRIC = 0.05
 """Å; a relaxed cell this close to a higher symmetry has it: forces of 0.02 eV/Å leave as much."""
@@ -107,7 +108,10 @@ class TensorVerdict:
 
 
 class Judge:
-    """A potential at fixed settings. Never raises for one crystal: failures are verdicts with a reason."""
+    """A potential at fixed settings. Never raises for one crystal: failures are verdicts with a reason.
+
+    A machine that fails says nothing of the crystal: that is a `MachineError`, and no verdict.
+    """
 
     def __init__(
         self,
@@ -137,6 +141,7 @@ class Judge:
 
         Raises:
             MissingExtraError: the potential's package is not installed.
+            MachineError: memory, device or disk failed.
         """
         return answered(self.relaxing(structure, deadline))
 
@@ -168,6 +173,7 @@ class Judge:
 
         Raises:
             MissingExtraError: the potential's package is not installed.
+            MachineError: memory, device or disk failed.
         """
         return answered(self.tensor_inquiry(structure, deadline, only_bulk))
 
@@ -238,6 +244,8 @@ class Judge:
         started = time.monotonic()
         try:
             row = yield from compute()
+        except MachineError:
+            raise
         except (VerificationError, EngineError, ValueError, np.linalg.LinAlgError) as error:
             if type(error).__name__ in ("MissingExtraError", "UnknownNameError", "ConfigError"):
                 raise
@@ -248,7 +256,8 @@ class Judge:
     def _recall(self, structure: Structure, task: str) -> dict[str, Any] | None:
         if self.store is None or not self.reuse:
             return None
-        return self.store.get(verification_key(structure, self.potential, task, self.settings.digest))
+        row = self.store.get(verification_key(structure, self.potential, task, self.settings.digest))
+        return None if row is None or speaks_of_machine(row.get("reason") or "") else row
 
     def _remember(self, structure: Structure, task: str, row: dict[str, Any]) -> None:
         if self.store is None or "time limit" in row.get("reason", ""):

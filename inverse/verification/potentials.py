@@ -18,10 +18,12 @@ from pymatgen.core import Element
 
 from inverse.verification.batches import Batch, SinglePoint, chgnet_batch, diep_batch, sevenn_batch
 from inverse.verification.factories import factory_named
+from inverse.verification.machine import is_of_machine
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import (
     ConfigError,
     EngineError,
+    MachineError,
     MissingExtraError,
     UnknownNameError,
     UnsupportedElementError,
@@ -106,6 +108,7 @@ class Potential:
 
         Raises:
             VerificationError: the potential failed, or returned something that is not finite.
+            MachineError: it failed for want of memory, device or disk.
         """
         atoms = _atoms(numbers, lattice, frac_coords)
         atoms.calc = self.calculator
@@ -115,7 +118,8 @@ class Potential:
                 stress = np.array(atoms.get_stress(voigt=False), dtype=float)
                 energy = float(atoms.get_potential_energy())
         except Exception as error:
-            raise VerificationError(f"{self.name} failed: {_one_line(error)}") from error
+            kind = MachineError if is_of_machine(error) else VerificationError
+            raise kind(f"{self.name} failed: {_one_line(error)}") from error
         point = SinglePoint(energy, forces, 0.5 * (stress + stress.T))
         if not _is_finite(point):
             raise VerificationError(f"{self.name} returned a value that is not finite")
@@ -204,6 +208,7 @@ def load_potential(name: str, device: str = "auto") -> Potential:
         UnknownNameError: no such potential, module or factory.
         MissingExtraError: its package is not installed.
         ConfigError: the factory does not return an ASE calculator; a device that is not there.
+        MachineError: no memory or no device to load it.
     """
     from inverse.placement import device_named
 
@@ -220,7 +225,12 @@ def _loaded(name: str, device: str) -> Potential:
                 raise ConfigError(f"{name} returned a {type(calculator).__name__}, not an ASE calculator")
             known = getattr(calculator, "elements", None) or ELEMENT_SYMBOLS
             return Potential(name, calculator, frozenset(known))
-        return _BUILDERS[PACKAGE_OF[name]](name, device)
+        try:
+            return _BUILDERS[PACKAGE_OF[name]](name, device)
+        except Exception as error:
+            if not is_of_machine(error):
+                raise
+            raise MachineError(f"{name} cannot be loaded: {_one_line(error)}") from error
 
 
 def potential_version(name: str) -> str:
@@ -313,7 +323,11 @@ def _made(name: str) -> Any:
     except EngineError:
         raise
     except Exception as error:
-        raise ConfigError(f"potential {name!r} cannot be made: {_one_line(error)}") from error
+        is_transient = is_of_machine(error) and not isinstance(
+            error, OSError
+        )  # a file that is not there stays so
+        kind = MachineError if is_transient else ConfigError
+        raise kind(f"potential {name!r} cannot be made: {_one_line(error)}") from error
 
 
 def _factory(name: str) -> Callable[[], Calculator]:

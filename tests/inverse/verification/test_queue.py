@@ -8,11 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from experiments.verification import queue
 from experiments.verification.parity import parity
-from experiments.verification.queue import Job, drain, drain_together, merge, read_rows, share
+from experiments.verification.queue import (
+    MACHINE_ERRORS,
+    Job,
+    drain,
+    drain_together,
+    merge,
+    read_rows,
+    share,
+)
 from inverse.verification.judge import Judge
 from inverse.verification.store import VerificationStore
-from tests import crystals
+from surrogates.errors import MachineError
+from tests import crystals, stand_in_potential
 
 MORSE = "tests.stand_in_potential:pairwise"
 ROOT = Path(__file__).parents[3]
@@ -61,6 +71,34 @@ def test_side_by_side_the_store_gets_what_one_by_one_it_would(tmp_path):
             assert judge.remembers(structure)
             verdicts.append(judge.tensor(judge.relax(structure).structure))
         assert verdicts[0].bulk_modulus == pytest.approx(verdicts[1].bulk_modulus, rel=1e-4)
+
+
+def test_a_queue_stops_when_the_machine_fails_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    store, broken = VerificationStore(tmp_path / "s.db"), "tests.stand_in_potential:out_of_memory"
+    with pytest.raises(MachineError, match="out of memory"):
+        drain_together(ROWS[:1] * 20, store, 60.0, ask=broken, device="cpu")
+    asked = []
+
+    def work(opened):
+        asked.append(1)
+        Judge(broken, store=opened).relax(crystals.fcc("Al", 3.5))
+
+    with pytest.raises(MachineError, match="out of memory"):
+        drain([Job("a", work)] * 20, store, 60.0)
+    assert len(asked) == MACHINE_ERRORS
+    assert len(store) == 0
+
+
+def test_a_machine_that_fails_now_and_then_stops_no_queue(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "MACHINE_ERRORS", 2)
+    turns = iter([False, True] * 3)
+
+    def work(_):
+        if not next(turns):
+            raise MachineError("out of memory")
+
+    assert drain([Job("a", work)] * 6, VerificationStore(tmp_path / "s.db"), 60.0) == 6
 
 
 def test_answers_of_another_machine_are_taken_in_once(tmp_path):

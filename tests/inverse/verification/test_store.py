@@ -5,6 +5,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.verification.judge import Judge, JudgeSettings
+from inverse.verification.judges import load_verifier
+from inverse.verification.machine import is_of_machine
 from inverse.verification.relaxation import RelaxationSettings
 from inverse.verification.store import (
     VerificationStore,
@@ -12,8 +14,8 @@ from inverse.verification.store import (
     default_store_path,
     verification_key,
 )
-from surrogates.errors import DataError
-from tests import crystals
+from surrogates.errors import DataError, MachineError
+from tests import crystals, stand_in_potential
 
 EMT = "ase.calculators.emt:EMT"
 
@@ -92,6 +94,43 @@ def test_failures_are_remembered_but_not_time_limits(store):
     assert len(store) == 1
     assert "time limit" in Judge(EMT, store=store).relax(crystals.fcc(), deadline=0.0).reason
     assert len(store) == 1
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_machine_that_failed_once_is_asked_again(store, monkeypatch, planted):
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    judge, cell = Judge("tests.stand_in_potential:out_of_memory", store=store), crystals.fcc("Al", 3.5)
+    if planted:  # rows of stores that older versions wrote
+        reason = "x failed: RuntimeError: CUDA error: out of memory"
+        key = verification_key(canonical_structure(cell), judge.potential, "relax", judge.settings.digest)
+        store.put(key, {"reason": reason}, "Al", judge.potential, "relax", judge.settings.digest)
+    else:
+        with pytest.raises(MachineError, match=r"out_of_memory failed: RuntimeError: CUDA error: out of mem"):
+            judge.relax(cell)
+        assert len(store) == 0
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", True)
+    relaxed = judge.relax(cell)
+    assert relaxed.reason == ""
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    with pytest.raises(MachineError, match="out of memory"):
+        judge.tensor(relaxed.structure)
+
+
+def test_the_ladder_records_a_machine_that_failed_and_goes_on(store, monkeypatch):
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    verifier = load_verifier("tests.stand_in_potential:out_of_memory", store=store, workers=0)
+    (verdict,) = verifier.verify([crystals.fcc("Al", 3.5)])
+    assert not verdict.converged
+    assert "CUDA error: out of memory" in verdict.reason
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), RuntimeError("CUDA error: no device")])
+def test_memory_device_and_disk_are_the_machines(error):
+    assert is_of_machine(error)
+    wrapped = ValueError("wrapped")
+    wrapped.__cause__ = error
+    assert is_of_machine(wrapped)
 
 
 def test_a_damaged_store_is_named(tmp_path):
