@@ -103,11 +103,11 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
 def score(candidate: Candidate, objective: Objective) -> float:
     """Return what decides the rank, higher is better: `probability_after` times the soft targets' worth.
 
-    A second opinion beyond the stated errors lowers it.
+    A second opinion beyond the stated errors, or of "unstable" or "another phase", lowers it.
     """
     means = {p.name: _combined(candidate, p.name)[0] for p in objective.properties}
     verdict = candidate.verification
-    factor = 1.0 if verdict is None else doubt_factor(verdict.values, verdict.second_opinion)
+    factor = 1.0 if verdict is None else doubt_factor(verdict.values, verdict.second_opinion, verdict.flags)
     return factor * objective.score(candidate.probability_after or 0.0, means)
 
 

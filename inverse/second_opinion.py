@@ -1,13 +1,16 @@
 """What another potential says beside the judges: it decides no hit, a difference lowers the rank."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from inverse.types import VerifiedValue
 from surrogates.protocol import Z90
 
 SECOND_DIFFERS = "second_opinion_differs"
-"""Flag of a verification whose second opinion lies beyond the stated errors."""
+"""Flag of a verification whose second opinion is beyond the stated errors, "unstable" or "another phase"."""
+
+REFUSED = 0.5
+"""What a score is multiplied by when the second opinion is that the crystal gives way or becomes another."""
 
 
 def surprise(value: VerifiedValue, second: VerifiedValue) -> float:
@@ -32,7 +35,14 @@ def differences(values: Mapping[str, VerifiedValue], second: Mapping[str, Verifi
     ]
 
 
-def doubt_factor(values: Mapping[str, VerifiedValue], second: Mapping[str, VerifiedValue]) -> float:
-    """Return in (0, 1] what a score is multiplied by: 1 while the second opinion agrees within the errors."""
+def doubt_factor(
+    values: Mapping[str, VerifiedValue], second: Mapping[str, VerifiedValue], flags: Collection[str] = ()
+) -> float:
+    """Return in (0, 1] what a score is multiplied by: 1 while the second opinion agrees within the errors.
+
+    One that differs without a value of its own calls the crystal unstable or another phase: `REFUSED`.
+    """
+    if SECOND_DIFFERS in flags and not second:
+        return REFUSED
     worst = max((surprise(values[n], other) for n, other in second.items() if n in values), default=0.0)
     return min(1.0, Z90 / worst) if worst > 0 else 1.0

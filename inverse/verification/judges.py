@@ -360,23 +360,39 @@ class LadderVerifier:
         name = self.panel.second
         if not name or case.structure is None or not _is_within(case.values, self.shortlist):
             return
-        own = self._judges[name].relax(case.structure, deadline)
-        tensor = None if own.structure is None else self._judges[name].tensor(own.structure, deadline)
-        if own.structure is None or tensor is None or tensor.reason:
-            why_not = own.reason or (tensor.reason if tensor is not None else "")
-            case.note("second_opinion", None, why_not, name)
+        try:
+            found = self._contradictions(name, case.structure, case, deadline)
+        except VerificationError as error:
+            case.note("second_opinion", None, str(error), name)
             return
+        if found:
+            case.flag(SECOND_DIFFERS)
+        case.note("second_opinion", not found, "; ".join([name, *found]), name)
+
+    def _contradictions(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> list[str]:
+        """Return where the second opinion contradicts the judges; its values, if any, go into the case.
+
+        Raises:
+            VerificationError: it has no opinion, and why.
+        """
+        own = self._judges[name].relax(structure, deadline)
+        if own.structure is None:
+            raise VerificationError(own.reason)
+        if disagreement := phase_disagreement(structure, own.structure):
+            return [f"another phase: {disagreement}"]
+        tensor = self._judges[name].tensor(own.structure, deadline)
+        if tensor.reason:
+            raise VerificationError(tensor.reason)
+        shear = read_shear(tensor)
+        if not shear.is_stable:
+            return [f"mechanically unstable: {', '.join(f for f in shear.flags if f.startswith('unstable'))}"]
         read = readings(tensor, tensor, own.structure, own.structure)
         for prop, value, known in _calibrated_moduli(read, self.settings.digest):
             if known or "uncalibrated" in case.flags:  # raw beside calibrated would always differ
                 case.second_opinion[prop.name] = value
         if not case.second_opinion:
-            case.note("second_opinion", None, f"{name}: not compared with DFT")
-            return
-        found = differences(case.values, case.second_opinion)
-        if found:
-            case.flag(SECOND_DIFFERS)
-        case.note("second_opinion", not found, "; ".join([name, *found]), name)
+            raise VerificationError(f"{name}: not compared with DFT")
+        return differences(case.values, case.second_opinion)
 
     def _ask_own(self, case: _Case) -> None:
         """Add what the users' own judges say; a failure is noted and costs no other value."""

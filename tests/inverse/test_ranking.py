@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.objective import Objective
 from inverse.ranking import Kinship, judged, probability_after, with_duplicates
 from inverse.report.summary import reason_name
+from inverse.second_opinion import SECOND_DIFFERS
 from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
 from surrogates.errors import StructureError
 from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
@@ -105,6 +106,12 @@ def test_a_second_opinion_beyond_the_errors_lowers_the_rank_and_nothing_else() -
     assert (far.score or 0) < (alone.score or 0)
     assert far.status is alone.status is Status.HIT
     assert far.probability_after == alone.probability_after
+
+
+def test_a_second_opinion_of_unstable_lowers_the_rank() -> None:
+    refused, alone = decide(replace(verdict(), flags=(SECOND_DIFFERS,))), decide(verdict())
+    assert (refused.score or 0) < (alone.score or 0)
+    assert refused.status is Status.HIT
 
 
 def test_soft_targets_decide_among_equals() -> None:

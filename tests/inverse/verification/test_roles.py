@@ -1,6 +1,8 @@
 """Judge, second opinion, referee, and judges that users bring."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +11,10 @@ from inverse.records import verification_from_record, verification_to_record
 from inverse.second_opinion import SECOND_DIFFERS, doubt_factor
 from inverse.types import VerifiedValue
 from inverse.verification import judges
+from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier
 from surrogates.errors import ConfigError, UnknownNameError
-from tests import crystals
+from tests import crystals, stand_in_potential
 
 EMT = "ase.calculators.emt:EMT"
 MORSE = "tests.stand_in_potential:pairwise"
@@ -55,6 +58,54 @@ def test_one_beyond_the_errors_is_flagged_and_says_what(monkeypatch):
     stage = verdict.ladder[-1]
     assert stage.passed is False
     assert "bulk_modulus_vrh: 300 against 150 GPa" in stage.reason
+
+
+@pytest.mark.parametrize("flag", ["unstable_tensor", "unstable_mode"])
+def test_one_that_calls_the_crystal_unstable_is_an_opinion(monkeypatch, flag):
+    original = Judge.tensor
+
+    def tensor(self, structure, deadline=float("inf"), only_bulk=False):
+        found = original(self, structure, deadline, only_bulk)
+        if self.potential == EMT:
+            return found
+        return replace(found, is_stable=False, flags=(flag,), bulk_modulus=math.nan, shear_modulus=math.nan)
+
+    monkeypatch.setattr(Judge, "tensor", tensor)
+    refused(f"{MORSE}; mechanically unstable: {flag}")
+
+
+def test_one_that_relaxes_into_another_phase_is_an_opinion(monkeypatch):
+    original = Judge.relax
+
+    def relax(self, structure, deadline=float("inf")):
+        if self.potential == EMT:
+            return original(self, structure, deadline)
+        return RelaxationVerdict(MORSE, crystals.fcc("Cu", 4.2), -1.0)
+
+    monkeypatch.setattr(Judge, "relax", relax)
+    refused(f"{MORSE}; another phase: volumes per atom")
+
+
+def refused(reason):
+    verdict = ladder(ASKED, shortlist={}).verify_one(crystals.fcc())
+    stage = verdict.ladder[-1]
+    assert (stage.name, stage.passed) == ("second_opinion", False)
+    assert stage.reason.startswith(reason)
+    assert SECOND_DIFFERS in verdict.flags
+    assert verdict.converged
+    assert verdict.is_stable
+    assert "bulk_modulus_vrh" in verdict.values
+    assert 0 < doubt_factor(verdict.values, verdict.second_opinion, verdict.flags) < 1
+
+
+def test_a_second_opinion_that_cannot_be_had_is_none(monkeypatch):
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    full = replace(ASKED, second="tests.stand_in_potential:out_of_memory")
+    verdict = ladder(full, shortlist={}).verify_one(crystals.fcc())
+    assert verdict.converged
+    assert (verdict.ladder[-1].name, verdict.ladder[-1].passed) == ("second_opinion", None)
+    assert "out of memory" in verdict.ladder[-1].reason
+    assert SECOND_DIFFERS not in verdict.flags
 
 
 SAID = {EMT: (300.0, 15.0), MORSE: (150.0, 15.0)}
