@@ -85,7 +85,9 @@ def verified() -> dict[str, Any]:
                 bar.advance(name)
     slowest = max(one["cpu_seconds"] for one in out["stalling"].values())
     finished = [one["reason"] == "" for one in out["stalling"].values()]
-    return {**out, "slowest_stalling": slowest, "passed": slowest <= LIMIT and all(finished)}
+    outside = [name for name, one in out["known"].items() if not one["bulk_is_within"]]
+    passed = slowest <= LIMIT and all(finished) and not outside
+    return {**out, "slowest_stalling": slowest, "bulk_outside_interval": outside, "passed": passed}
 
 
 def _one(verifier: Any, name: str, structure: Structure) -> dict[str, Any]:
@@ -103,4 +105,6 @@ def _one(verifier: Any, name: str, structure: Structure) -> dict[str, Any]:
         value = verdict.values.get(prop)
         numbers = (value.mean, value.std, value.raw) if value is not None else (math.nan,) * 3
         record[prop] = [None if math.isnan(number) else round(number, 1) for number in numbers]
+    bulk, pbe = verdict.values.get("bulk_modulus_vrh"), BULK_BY_PBE.get(name, math.nan)
+    record["bulk_is_within"] = bulk is not None and bulk.lower <= pbe <= bulk.upper
     return record

@@ -22,7 +22,7 @@ from inverse.reference.signatures import SYMPRECS, Cell, signature_text
 from inverse.verification.energy_correction import fitted_formulas, formation_energy
 from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.store import VerificationStore
-from surrogates.errors import EngineError, UnsupportedElementError
+from surrogates.errors import EngineError, UnsupportedElementError, VerificationError
 
 POTENTIAL, PRERELAX_BY = "7net-l3i5", "7net-0"
 MAX_ATOMS, FEW_ATOMS = 12, 8
@@ -58,6 +58,7 @@ def run_verify_hull(n: int | None = None, seed: int = 0) -> dict[str, Any]:
     record["decompositions"] = examples(hull)
     record["passed"] = bool(
         found
+        and not record["missing"]
         and record["mae"]["value"] <= BARS["mae"]
         and record["f1"]["value"] >= BARS["f1"]
         and record["mcc"]["value"] >= BARS["mcc"]
@@ -210,20 +211,22 @@ def known_judged(hull: ReferenceHull, store: VerificationStore) -> dict[str, Any
     """Return the same by the judge's own energies, for the stable calibration rows that the store holds."""
     judge = Judge(POTENTIAL, store=store, prerelax_by=PRERELAX_BY)
     above: dict[str, float] = {}
+    failed: dict[str, str] = {}
     for row in calibration_rows():
         start = structure_of(row)
         if row.get("energy_above_hull") != 0 or not judge.remembers(start):
             continue
         verdict = judge.relax(start)
-        if verdict.structure is None:
-            continue
         try:
+            if verdict.structure is None:
+                raise VerificationError(verdict.reason)
             energy = formation_energy(verdict.structure, verdict.energy, POTENTIAL)
             above[row["formula"]] = hull(row["formula"], energy)
-        except UnsupportedElementError:
-            continue
+        except (UnsupportedElementError, VerificationError) as error:
+            failed[row["formula"]] = str(error)
     over = {f: round(d, 3) for f, d in above.items() if d > LIMIT}
-    return {"n": len(above), "above": over, "share": len(over) / max(1, len(above))}
+    n = len(above) + len(failed)
+    return {"n": n, "above": over, "failed": failed, "share": (len(over) + len(failed)) / max(1, n)}
 
 
 def query_times(hull: ReferenceHull, formulas: Sequence[str]) -> dict[str, float]:

@@ -3,9 +3,10 @@
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from inverse.benchmarks import verify_novelty
 from inverse.benchmarks.named_crystals import named_crystals
 from inverse.benchmarks.verify_novelty import many_candidates
-from inverse.reference.deduplication import distinct
+from inverse.reference.deduplication import Distinct, distinct
 
 
 def test_rewritten_copies_are_found():
@@ -46,3 +47,10 @@ def test_elements_at_other_sites_are_kept_apart_whatever_they_are():
         same_site = (elements[1], elements[0], elements[2])
         cells = [Structure(lattice, list(e), base) for e in (elements, swapped, same_site)]
         assert distinct(cells).first == [0, 1, 0]
+
+
+def test_the_benchmark_does_not_pass_a_program_that_merges_everything(monkeypatch):
+    monkeypatch.setattr(verify_novelty, "distinct", lambda found: Distinct([0] * len(found)))
+    assert not verify_novelty.deduplicated(60)["passed"]
+    monkeypatch.setattr(verify_novelty, "distinct", distinct)
+    assert verify_novelty.deduplicated(60)["merged_of_another_origin"]["not_matching"] == 0
