@@ -11,7 +11,8 @@ from pymatgen.core import Structure
 
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
-from inverse.verification.stiffness import is_near_unstable
+from inverse.verification.readings import has_kink, read_bulk, read_shear, read_tensor
+from inverse.verification.stiffness import VOIGT_OF_MANDEL, is_near_unstable
 from surrogates import elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
@@ -62,22 +63,34 @@ def elastic_summary(
 ) -> dict[str, Any]:
     """Return the tensor, its averages and what follows from K and G; numbers are finite or None.
 
+    Of a potential with a kink it is the tensor that G is read from, free of the kink; the clamped-ion tensor
+    is that one with what the ions take away at the smaller strain. Those with the kink stand beside them.
+
     Args:
         verdict: of the judge whose tensor it is; the averages are its own, raw.
         structure: the cell of that tensor.
         values: K and G on the DFT scale, from which the rest follows, errors carried (K and G are two
             judges', taken as independent); without them the raw moduli are used, without errors.
     """
+    relaxed, clamped = read_tensor(verdict), np.array(verdict.clamped, dtype=float)
+    lowest, with_kink = verdict.lowest_eigenvalue, {}
+    if has_kink(verdict):
+        with_kink = {
+            "stiffness_with_kink": _rows(verdict.relaxed),
+            "stiffness_clamped_ion_with_kink": _rows(verdict.clamped),
+        }
+        clamped = clamped + (relaxed - np.array(verdict.relaxed)) if verdict.clamped else clamped
+        lowest = float(np.linalg.eigvalsh(relaxed * VOIGT_OF_MANDEL)[0])
     out: dict[str, Any] = {
         "potential": verdict.potential,
-        "stiffness": [list(row) for row in verdict.relaxed],
-        "stiffness_clamped_ion": [list(row) for row in verdict.clamped],
+        "stiffness": _rows(relaxed),
+        "stiffness_clamped_ion": _rows(clamped),
+        **with_kink,
         "is_born_stable": verdict.is_stable,
-        "is_near_unstable": bool(verdict.clamped)
-        and is_near_unstable(np.array(verdict.relaxed), np.array(verdict.clamped), verdict.lowest_mode),
-        "lowest_eigenvalue": _finite(verdict.lowest_eigenvalue),
-        "relaxed_ion": averages(verdict.relaxed),
-        "clamped_ion": averages(verdict.clamped),
+        "is_near_unstable": bool(verdict.clamped) and is_near_unstable(relaxed, clamped, verdict.lowest_mode),
+        "lowest_eigenvalue": _finite(lowest),
+        "relaxed_ion": averages(relaxed),
+        "clamped_ion": averages(clamped),
     }
     anisotropy = out["relaxed_ion"].get("universal_anisotropy")
     return {**out, **_derived(verdict, structure, values, anisotropy)}
@@ -123,8 +136,9 @@ def _derived(
     values: Mapping[str, VerifiedValue],
     anisotropy: float | None,
 ) -> dict[str, Any]:
-    bulk = _value(values.get(BULK_MODULUS.name), verdict.bulk_modulus)
-    shear = _value(values.get(SHEAR_MODULUS.name), verdict.shear_modulus)
+    raw_bulk = read_bulk(verdict)[0] if math.isfinite(verdict.bulk_modulus) else math.nan
+    bulk = _value(values.get(BULK_MODULUS.name), raw_bulk)
+    shear = _value(values.get(SHEAR_MODULUS.name), read_shear(verdict).shear)
     if bulk is None or shear is None:
         return {}
     density, volume = float(structure.density), float(structure.volume / len(structure))
@@ -150,6 +164,10 @@ def _value(value: VerifiedValue | None, raw: float) -> tuple[float, float] | Non
     """Return mean and std, of the raw number without an error where there is no calibrated one."""
     mean, std = (raw, 0.0) if value is None else (value.mean, value.std)
     return (mean, std) if math.isfinite(mean) and mean > 0 else None
+
+
+def _rows(tensor: Any) -> list[list[float]]:
+    return [[round(float(value), 3) for value in row] for row in tensor]
 
 
 def _finite(value: float) -> float | None:

@@ -126,7 +126,7 @@ def readings(
 
 def read_bulk(verdict: TensorVerdict) -> tuple[float, float]:
     """Return K and its change with the strain, GPa: as it stands, or free of the kink as in `read_shear`."""
-    if verdict.potential in KINKED and verdict.relaxed and verdict.repeated:
+    if has_kink(verdict):
         free, larger = (_hill(elasticity.hill_bulk_modulus, t) for t in _without_kink(verdict))
         if math.isfinite(free) and math.isfinite(larger):
             return free, abs(free - larger)
@@ -134,6 +134,19 @@ def read_bulk(verdict: TensorVerdict) -> tuple[float, float]:
             known = free if math.isfinite(free) else larger
             return known, UNSURE * known
     return verdict.bulk_modulus, verdict.bulk_amplitude
+
+
+def has_kink(verdict: TensorVerdict) -> bool:
+    """Return whether a tensor has a kink that its repetition at the larger strain lets one take out."""
+    return verdict.potential in KINKED and bool(verdict.relaxed) and bool(verdict.repeated)
+
+
+def read_tensor(verdict: TensorVerdict) -> np.ndarray:
+    """Return the (6, 6) stiffness that G is read from, GPa; see `read_shear`."""
+    if not has_kink(verdict):
+        return np.asarray(verdict.relaxed, dtype=float)
+    free, larger = _without_kink(verdict)
+    return larger if _is_positive(larger) and not _is_positive(free) else free
 
 
 def _without_kink(verdict: TensorVerdict) -> tuple[np.ndarray, np.ndarray]:
@@ -157,9 +170,8 @@ def read_shear(verdict: TensorVerdict) -> ShearReading:
     Where the tensor without the kink is not positive definite but the one at the larger strain is, that one
     counts. Flags say nothing of the tensor's K.
     """
-    has_two = bool(verdict.relaxed) and bool(verdict.repeated)
     others = tuple(flag for flag in verdict.flags if flag not in _JUDGED)
-    if verdict.potential not in KINKED or not has_two:
+    if not has_kink(verdict):
         stable = bool(verdict.is_stable) and math.isfinite(verdict.shear_modulus)
         kept = tuple(flag for flag in verdict.flags if flag in ("unstable_tensor", "unstable_mode"))
         return _read(verdict.shear_modulus, verdict.shear_amplitude, stable, (*others, *kept))
@@ -180,9 +192,11 @@ def _read(shear: float, change: float, is_stable: bool, flags: tuple[str, ...]) 
 
 def _hill(average: Callable[[torch.Tensor], torch.Tensor], tensor: np.ndarray) -> float:
     """Return an average of a (6, 6) stiffness, GPa; NaN when it is not positive definite."""
-    if not np.isfinite(tensor).all() or np.linalg.eigvalsh(tensor)[0] <= 0:
-        return math.nan
-    return float(average(torch.as_tensor(tensor)[None]))
+    return float(average(torch.as_tensor(tensor)[None])) if _is_positive(tensor) else math.nan
+
+
+def _is_positive(tensor: np.ndarray) -> bool:
+    return bool(np.isfinite(tensor).all()) and float(np.linalg.eigvalsh(tensor)[0]) > 0
 
 
 def anion_class(structure: Structure) -> str:

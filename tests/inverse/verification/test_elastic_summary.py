@@ -1,5 +1,7 @@
 import json
+from importlib.resources import files
 
+import jsonschema
 import numpy as np
 import pytest
 from pymatgen.analysis.elasticity import ElasticTensor
@@ -16,6 +18,10 @@ def cubic(c11, c12, c44):
     return tuple(map(tuple, tensor))
 
 
+def rows(tensor):
+    return tuple(map(tuple, tensor))
+
+
 def verdict(tensor, is_stable=True, bulk=442.0, shear=527.0):
     return TensorVerdict("diep", bulk, shear, is_stable=is_stable, relaxed=tensor, clamped=tensor)
 
@@ -24,6 +30,7 @@ def value(mean, std):
     return VerifiedValue(mean, std, mean - 1.645 * std, mean + 1.645 * std, mean, "diep", "GPa")
 
 
+SCHEMAS = files("inverse") / "schemas"
 DIAMOND = cubic(1076.0, 125.0, 577.0)
 
 
@@ -59,6 +66,42 @@ def test_a_ductile_metal_is_outside_what_the_hardness_formulas_know():
     lead = cubic(49.5, 42.3, 14.9)
     found = elastic_summary(verdict(lead, bulk=44.7, shear=8.6), crystals.fcc("Pb", 4.95), {})
     assert not any(one["in_domain"] for one in found["hardness"].values())
+
+
+def test_the_tensor_of_a_potential_with_a_kink_is_free_of_it():
+    smooth, ions = np.array(DIAMOND), np.array(cubic(20.0, 5.0, 10.0))
+    kink = np.array(cubic(-900.0, 40.0, -300.0))
+    once, twice, clamped = (rows(t) for t in (smooth + kink, smooth + kink / 2, smooth + ions + kink))
+    shear = averages(DIAMOND)["shear_modulus_hill"]
+    found = elastic_summary(
+        TensorVerdict("diep", 110.0, 60.0, is_stable=True, relaxed=once, clamped=clamped, repeated=twice),
+        crystals.diamond(),
+        {},
+    )
+    free = elastic_summary(
+        TensorVerdict(
+            "7net-0", 442.0, shear, is_stable=True, relaxed=rows(smooth), clamped=rows(smooth + ions)
+        ),
+        crystals.diamond(),
+        {},
+    )
+    np.testing.assert_allclose(found["stiffness"], smooth)
+    np.testing.assert_allclose(found["stiffness_with_kink"], once)
+    np.testing.assert_allclose(found["stiffness_clamped_ion_with_kink"], clamped)
+    assert found["lowest_eigenvalue"] == pytest.approx(951.0)
+    for part in ("relaxed_ion", "clamped_ion", "is_near_unstable"):
+        assert found[part] == free[part]
+    assert found["hardness"]["chen"]["mean"] == pytest.approx(free["hardness"]["chen"]["mean"], rel=1e-3)
+    assert "stiffness_with_kink" not in free
+    schema = json.loads((SCHEMAS / "verify.schema.json").read_text())
+    jsonschema.validate(json.loads(json.dumps(found, allow_nan=False)), schema["properties"]["elasticity"])
+
+
+def test_where_only_the_larger_strain_is_stable_its_tensor_is_told():
+    once, twice = cubic(300.0, 40.0, 80.0), cubic(60.0, 40.0, 30.0)
+    kinked = TensorVerdict("diep", is_stable=True, relaxed=once, clamped=once, repeated=twice)
+    found = elastic_summary(kinked, crystals.fcc(), {})
+    np.testing.assert_allclose(found["stiffness"], twice)
 
 
 def test_an_unstable_tensor_has_no_reuss_average_and_nothing_follows():
