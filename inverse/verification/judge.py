@@ -60,6 +60,7 @@ class RelaxationVerdict:
         reason: why it failed, "" otherwise.
         steps: evaluations by the judge itself.
         seconds: wall time when it was computed.
+        not_prerelaxed: why the cheap potential could not relax first, and the judge began with the cell as given.
     """
 
     potential: str
@@ -68,6 +69,7 @@ class RelaxationVerdict:
     reason: str = ""
     steps: int = 0
     seconds: float = 0.0
+    not_prerelaxed: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Judge:
         except (EngineError, ValueError) as error:
             return RelaxationVerdict(self.potential, reason=str(error))
         row = self._recall(start, task)
-        if row is None:
+        if row is None or self._is_of_prerelaxer(row):
             row = yield from self._timed(lambda: self._relax(start, deadline))
             self._remember(start, task, row)
         relaxed = row.get("structure")
@@ -164,6 +166,7 @@ class Judge:
             reason=row.get("reason", ""),
             steps=int(row.get("steps") or 0),
             seconds=float(row.get("seconds") or 0.0),
+            not_prerelaxed=row.get("not_prerelaxed", ""),
         )
 
     def tensor(
@@ -201,7 +204,8 @@ class Judge:
         Raises:
             EngineError: not a crystal that could have been relaxed.
         """
-        return self._recall(canonical_structure(structure), self._relax_task) is not None
+        row = self._recall(canonical_structure(structure), self._relax_task)
+        return row is not None and not self._is_of_prerelaxer(row)
 
     @property
     def _tensor_task(self) -> str:
@@ -212,15 +216,26 @@ class Judge:
     def _relax_task(self) -> str:
         return f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
 
+    def _is_of_prerelaxer(self, row: dict[str, Any]) -> bool:
+        """Return whether a stored failure is the cheap potential's, which says nothing of this judge."""
+        named = (f"{self.prerelax_by}:", f"{self.prerelax_by} ")
+        return bool(self.prerelax_by) and str(row.get("reason") or "").startswith(named)
+
     def _relax(self, start: Structure, deadline: Deadline) -> Inquiry[dict[str, Any]]:
         symbols = {site.specie.symbol for site in start}
         potential = load_potential(self.potential, self.device)
         potential.check_elements(symbols)
         cell = SymmetricCell.from_structure(start)
         cheap = load_potential(self.prerelax_by, self.device) if self.prerelax_by else None
+        not_prerelaxed = ""
         if cheap is not None and symbols <= cheap.elements:
-            rough = yield from relaxing(cell, cheap, self.settings.prerelaxation, deadline)
-            cell = _resymmetrised(rough.cell)
+            try:
+                rough = yield from relaxing(cell, cheap, self.settings.prerelaxation, deadline)
+                cell = _resymmetrised(rough.cell)
+            except MachineError:
+                raise
+            except VerificationError as error:
+                not_prerelaxed = str(error)
         done = yield from relaxing(cell, potential, self.settings.relaxation, deadline)
         steps, cell = done.steps, _resymmetrised(done.cell)
         if cell is not done.cell:
@@ -228,7 +243,8 @@ class Judge:
             steps += done.steps
         relaxed = canonical_structure(done.cell.to_structure())
         energy = done.energy * len(relaxed) / done.cell.n_atoms
-        return {"structure": structure_to_record(relaxed), "energy": energy, "steps": steps}
+        row = {"structure": structure_to_record(relaxed), "energy": energy, "steps": steps}
+        return row | ({"not_prerelaxed": not_prerelaxed} if not_prerelaxed else {})
 
     def _tensor(self, structure: Structure, deadline: Deadline, only_bulk: bool) -> Inquiry[dict[str, Any]]:
         settings = bulk_only(self.settings.tensor) if only_bulk else self.settings.tensor

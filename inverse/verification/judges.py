@@ -288,7 +288,11 @@ class LadderVerifier:
         verdict = judge.relax(structure, deadline)
         name = "relaxed" if judge is self._energy_judge else f"relaxed by {judge.potential}"
         deciders = (judge.potential, judge.prerelax_by)
-        case.note(name, verdict.structure is not None, verdict.reason or judge.potential, *deciders)
+        remark = verdict.reason or judge.potential
+        if verdict.not_prerelaxed:
+            case.flag("not_prerelaxed")
+            remark = f"{remark}, from the cell as given: {verdict.not_prerelaxed}"
+        case.note(name, verdict.structure is not None, remark, *deciders)
         return verdict
 
     def _hull(self, relaxed: RelaxationVerdict, case: _Case) -> str:

@@ -2,9 +2,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.verification import judges, potentials
-from inverse.verification.judge import Judge, RelaxationVerdict
+from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
 from inverse.verification.potentials import available_potentials, load_potential
+from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from surrogates.errors import ConfigError, MissingExtraError, UnknownNameError, UnsupportedElementError
 from tests import crystals
 
@@ -89,6 +90,27 @@ def test_two_judges_each_relax_for_themselves():
     stages = [stage.name for stage in verdict.ladder]
     assert stages[:3] == ["relaxed", "hull", "bulk modulus"]
     assert f"relaxed by {MORSE}" in stages
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_pre_relaxer_that_fails_leaves_the_judge_the_cell_as_given(tmp_path, planted):
+    nan = "tests.stand_in_potential:says_nan"
+    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=EMT, prerelax_by=nan)
+    store, structure = VerificationStore(tmp_path / "s.db"), crystals.fcc("Cu", 3.4)
+    if planted:  # as older versions remembered it
+        task, settings = f"relax after {nan}", JudgeSettings().digest
+        key = verification_key(canonical_structure(structure), EMT, task, settings)
+        store.put(key, {"reason": f"{nan} returned a value that is not finite"}, "Cu", EMT, task, settings)
+    for _ in range(2):
+        verifier = LadderVerifier(
+            panel, store=store, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0
+        )
+        verdict = verifier.verify_one(structure)
+        assert verdict.converged, verdict.reason
+        assert "not_prerelaxed" in verdict.flags
+        assert f"from the cell as given: {nan} returned a value that is not" in verdict.ladder[0].reason
+    alone = ladder(settings=JudgeSettings()).verify_one(structure)
+    assert verdict.values["bulk_modulus_vrh"] == alone.values["bulk_modulus_vrh"]
 
 
 def test_the_panel_of_record(monkeypatch):
