@@ -61,6 +61,9 @@ LOGGER = logging.getLogger("inverse.assembly")
 JUDGED = frozenset({BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL})
 """Properties of which judges give a value of their own."""
 
+FAST, ACCURATE = "structure", "accurate"
+"""Packaged tiers of the structure-level surrogate: searches use the first, choices and answers the second."""
+
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
 
@@ -84,17 +87,21 @@ def assemble(config: CampaignConfig) -> Parts:
     screen = Screen(config.constraints, known, classifier)
     own = [load_surrogate(trained.folder) for trained in config.trained]
     compositions = _composition_surrogate(own)
-    shipped: Surrogate = CompletedSurrogate(
-        load_structure_surrogate(config.device), _composition_surrogate(), own, objective.properties
+    fast, accurate = (
+        CompletedSurrogate(
+            load_structure_surrogate(config.device, tier), _composition_surrogate(), own, objective.properties
+        )
+        for tier in (FAST, ACCURATE)
     )
-    corrected = CorrectedSurrogate(shipped)
+    searching = CorrectedSurrogate(fast)
+    deciding = CorrectedSurrogate(accurate, [searching])
     below = hull_below(hull)
-    base = Evaluator(shipped, below, objective.properties)
+    base = Evaluator(fast, below, objective.properties)
     space = SearchSpace(
         objective=objective,
         constraints=config.constraints,
         base=base,
-        corrected=Evaluator(corrected, below, objective.properties, beside=base),
+        corrected=Evaluator(searching, below, objective.properties, beside=base),
         compositions=compositions,
         decoder=_decoder(),
         condition=Condition,
@@ -114,8 +121,8 @@ def assemble(config: CampaignConfig) -> Parts:
         also=config.verify.also,
     )
     return Parts(
-        surrogate=corrected,
-        evaluator=space.corrected,
+        surrogate=deciding,
+        evaluator=Evaluator(deciding, below, objective.properties, beside=base),
         proposer=proposer_named(config.search.method, space, config),
         verifier=verifier,
         screening=screen.reason,
@@ -125,7 +132,7 @@ def assemble(config: CampaignConfig) -> Parts:
         preview=lambda s: standing(classifier, s),
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
-        description=description(config, shipped, space),
+        description=description(config, accurate, space),
         phonons=_phonons(config) if config.verify.phonons else None,
     )
 
@@ -144,16 +151,20 @@ def _phonons(config: CampaignConfig) -> AskPhonons:
     return ask
 
 
-def load_structure_surrogate(device: str = "auto") -> Surrogate:
-    """Return the shipped structure-level surrogate on a device; answers come back to the caller's.
+def load_structure_surrogate(device: str = "auto", tier: str = ACCURATE) -> Surrogate:
+    """Return a shipped structure-level surrogate on a device; answers come back to the caller's.
+
+    Args:
+        device: as in a config.
+        tier: FAST for inner loops, ACCURATE for what is shown and what is worth a verification.
 
     Raises:
         ConfigError: a device that is not there.
     """
     place = device_named(device)
-    surrogate = load_surrogate("structure")
+    surrogate = load_surrogate(tier)
     if not isinstance(surrogate, Surrogate):
-        raise ConfigError("the packaged surrogate 'structure' does not take structures")
+        raise ConfigError(f"the packaged surrogate {tier!r} does not take structures")
     if place.type == "cpu":
         return surrogate
     return PlacedSurrogate(surrogate.to(place), place)  # type: ignore[attr-defined]

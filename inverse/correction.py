@@ -46,8 +46,9 @@ class CorrectedSurrogate:
     Deterministic; differentiable where the surrogate is. Shipped weights are never touched.
     """
 
-    def __init__(self, surrogate: Surrogate) -> None:
-        self._base = surrogate
+    def __init__(self, surrogate: Surrogate, beside: Sequence["CorrectedSurrogate"] = ()) -> None:
+        """Wrap a surrogate; those `beside` it (the fast tier, which searches) are told the same verdicts."""
+        self._base, self._beside = surrogate, tuple(beside)
         self.name = f"{surrogate.name}+correction"
         self.properties = surrogate.properties
         self._told: list[Candidate] = []
@@ -68,6 +69,8 @@ class CorrectedSurrogate:
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Take verified candidates into the fit, in the order given; those without a verdict are left out."""
+        for other in self._beside:
+            other.tell(candidates)
         self._told += [c for c in candidates if c.verification is not None and c.verification.values]
         if not self._told:
             return

@@ -138,7 +138,7 @@ def _structure_records(
         readable = [i for i, r in enumerate(window) if r.structure is not None]
         results: dict[int, Record] = {}
         if readable and surrogate is None:
-            surrogate = load_surrogate("structure")
+            surrogate = load_surrogate("accurate")
         for batch in _batches(readable, [_n_atoms(r) for r in window], atoms_per_batch):
             answered, ran_out = _answers(window, batch, surrogate, scale)
             results.update(answered)

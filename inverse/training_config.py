@@ -43,11 +43,13 @@ class CompositionStage(Stage):
 
 
 class StructureStage(Stage):
-    """The structure surrogate; `settings` are those of surrogates.training."""
+    """The structure surrogate or its accurate tier; `settings` are those of surrogates.training or
+    surrogates.stack_training.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    kind: Literal["structure"]
+    kind: Literal["structure", "stack"]
 
     def settings(self) -> dict[str, Any]:
         """Return what the fit is told; it checks the keys itself."""
@@ -80,6 +82,7 @@ TrainingStage = CompositionStage | StructureStage | TableStage
 STAGES: dict[str, type[TrainingStage]] = {
     "composition": CompositionStage,
     "structure": StructureStage,
+    "stack": StructureStage,
     "table": TableStage,
 }
 

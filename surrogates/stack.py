@@ -91,7 +91,12 @@ class AccurateSurrogate(StructureSurrogate):
     """
 
     def __init__(
-        self, base: StructureSurrogate, stack: StackGroup, correlation: Tensor, record: Mapping[str, Any]
+        self,
+        base: StructureSurrogate,
+        stack: StackGroup,
+        correlation: Tensor,
+        record: Mapping[str, Any],
+        base_name: str = "structure",
     ) -> None:
         """Put a stack in the place of a fast tier's groups for the same properties.
 
@@ -100,12 +105,13 @@ class AccurateSurrogate(StructureSurrogate):
             stack: its first family is the fast tier's.
             correlation: (T, T) of the residuals of the stack's properties.
             record: errors out of fold, for people.
+            base_name: packaged name or folder of the fast tier's weights, which are not written again.
         """
         others = [group for group in base.groups if not set(group.properties) & set(stack.properties)]
         n_others = sum(len(group.properties) for group in others)
         joint = torch.block_diag(correlation, torch.eye(n_others))
         super().__init__([stack, *others], base.domain, joint, base.reach, "accurate", record)
-        self.stack, self._correlation = stack, correlation
+        self.stack, self.base, self._correlation = stack, base_name, correlation
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "AccurateSurrogate":
@@ -133,16 +139,13 @@ class AccurateSurrogate(StructureSurrogate):
                 offsets=torch.tensor(config["offsets"]),
                 calibrations=tuple(Calibration.from_json(c) for c in config["calibrations"]),
             )
-            return cls(base, stack, torch.tensor(config["correlation"]), config["record"])
+            correlation = torch.tensor(config["correlation"])
+            return cls(base, stack, correlation, config["record"], config["base"])
         except (KeyError, TypeError, RuntimeError, StopIteration) as error:
             raise CheckpointError(f"stack checkpoint does not fit this program: {error!r}") from None
 
-    def to_checkpoint(self, base: str = "structure") -> Checkpoint:
-        """Return the checkpoint that `from_checkpoint` reads.
-
-        Args:
-            base: packaged name or folder of the fast tier, which is not written again.
-        """
+    def to_checkpoint(self) -> Checkpoint:
+        """Return the checkpoint that `from_checkpoint` reads."""
         families: list[dict[str, Any]] = []
         tensors: dict[str, Tensor] = {}
         for f, family in enumerate(self.stack.families[1:], start=1):
@@ -152,8 +155,8 @@ class AccurateSurrogate(StructureSurrogate):
         for prop, trees in zip(self.stack.properties, self.stack.trees):
             tensors |= trees.to_tensors(f"trees.{prop.name}")
         config = {
-            "base": base,
-            "base_digest": weights_digest(base),
+            "base": self.base,
+            "base_digest": weights_digest(self.base),
             "properties": [p.name for p in self.stack.properties],
             "families": families,
             "weights": self.stack.weights.tolist(),

@@ -123,8 +123,8 @@ def train_stack(
     grown = grown_trees(data, descriptors, boosting, Path(config.work))
     families = held_out(data, first, fits, grown, descriptors)
     stack, metrics, correlation = fit_stack(data, families, first, fits, grown)
-    surrogate = AccurateSurrogate(load_surrogate(config.base), stack, correlation, metrics)
-    output = save_checkpoint(surrogate.to_checkpoint(config.base), config.output)
+    surrogate = AccurateSurrogate(load_surrogate(config.base), stack, correlation, metrics, config.base)
+    output = save_checkpoint(surrogate.to_checkpoint(), config.output)
     return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
 
 

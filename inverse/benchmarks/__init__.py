@@ -14,6 +14,10 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.speed:run_speed",
         "structures a second of the surrogate, with and without gradients, against CHGNet's energy",
     ),
+    "surrogates": (
+        "inverse.benchmarks.surrogates:run_surrogates",
+        "both tiers of the structure surrogate against simpler models on formulas that none of them saw",
+    ),
     "verify": (
         "inverse.benchmarks.verify:run_verify",
         "every benchmark of the verification below, in one record",

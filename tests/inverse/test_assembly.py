@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from inverse.assembly import assemble
+from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
 from inverse.config import CampaignConfig, Method
 
 
@@ -27,3 +27,10 @@ def test_orderings_propose_what_their_method_says() -> None:
     proposals = assemble(config).proposer.ask(4, 0, 7)
     assert proposals
     assert {site.specie.symbol for p in proposals for site in p.structure} <= {"W", "Mo", "C"}
+
+
+def test_the_accurate_tier_decides_and_the_fast_one_searches() -> None:
+    parts = assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}}}))
+    assert parts.surrogate.name.startswith(ACCURATE)
+    assert parts.description["weights"]["structure"].startswith(ACCURATE)
+    assert load_structure_surrogate("cpu", FAST).name == FAST

@@ -62,3 +62,11 @@ def test_differentiable() -> None:
     ].mean.sum().backward()
     assert occupancy.grad is not None
     assert torch.isfinite(occupancy.grad).all()
+
+
+def test_the_fast_tier_beside_is_told_the_same() -> None:
+    searching = CorrectedSurrogate(AnalyticSurrogate())
+    deciding = CorrectedSurrogate(AnalyticSurrogate(), [searching])
+    deciding.tell([told(cell(), 200)])
+    assert searching.n_told == deciding.n_told == 1
+    assert bulk(searching, cell()) == bulk(deciding, cell())

@@ -61,8 +61,8 @@ def test_energies_are_those_of_the_fast_tier():
 def saved(tmp_path):
     base = tmp_path / "fast"
     save_checkpoint(tiny_surrogate(dtype=torch.float32).to_checkpoint(), base, half=False)
-    surrogate = tiny_stack(torch.float32)
-    save_checkpoint(surrogate.to_checkpoint(str(base)), tmp_path / "accurate", half=False)
+    surrogate = tiny_stack(torch.float32, str(base))
+    save_checkpoint(surrogate.to_checkpoint(), tmp_path / "accurate", half=False)
     return surrogate, base, tmp_path / "accurate"
 
 

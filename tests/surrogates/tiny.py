@@ -70,7 +70,7 @@ def tiny_trees() -> Trees:
     return Trees.from_dump(trees, edges)
 
 
-def tiny_stack(dtype: torch.dtype = torch.float64) -> AccurateSurrogate:
+def tiny_stack(dtype: torch.dtype = torch.float64, base_name: str = "structure") -> AccurateSurrogate:
     """Return the tiny surrogate stacked with another family of untrained networks and the tiny trees."""
     base, other = tiny_surrogate(2, dtype), tiny_surrogate(3, dtype)
     first, second = base.groups[0], other.groups[0]
@@ -82,7 +82,7 @@ def tiny_stack(dtype: torch.dtype = torch.float64) -> AccurateSurrogate:
         offsets=torch.tensor([0.01, -0.02]),
         calibrations=first.calibrations,
     )
-    return AccurateSurrogate(base, stack, torch.tensor([[1.0, 0.5], [0.5, 1.0]]), {})
+    return AccurateSurrogate(base, stack, torch.tensor([[1.0, 0.5], [0.5, 1.0]]), {}, base_name)
 
 
 def crystals() -> list[Structure]:
