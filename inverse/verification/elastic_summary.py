@@ -11,7 +11,7 @@ from pymatgen.core import Structure
 
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
-from inverse.verification.readings import has_kink, read_bulk, read_shear, read_tensor
+from inverse.verification.readings import has_kink, is_sensible, read_bulk, read_shear, read_tensor
 from inverse.verification.stiffness import VOIGT_OF_MANDEL, is_near_unstable
 from surrogates import elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
@@ -137,8 +137,11 @@ def _derived(
     anisotropy: float | None,
 ) -> dict[str, Any]:
     raw_bulk = read_bulk(verdict)[0] if math.isfinite(verdict.bulk_modulus) else math.nan
+    raw_shear = read_shear(verdict).shear
+    if not is_sensible(raw_bulk, raw_shear):
+        return {}
     bulk = _value(values.get(BULK_MODULUS.name), raw_bulk)
-    shear = _value(values.get(SHEAR_MODULUS.name), read_shear(verdict).shear)
+    shear = _value(values.get(SHEAR_MODULUS.name), raw_shear)
     if bulk is None or shear is None:
         return {}
     density, volume = float(structure.density), float(structure.volume / len(structure))

@@ -60,7 +60,7 @@ class RelaxationVerdict:
         reason: why it failed, "" otherwise.
         steps: evaluations by the judge itself.
         seconds: wall time when it was computed.
-        not_prerelaxed: why the cheap potential could not relax first, and the judge began with the cell as given.
+        not_prerelaxed: why the cheap potential could not relax first; the judge began with the cell as given.
     """
 
     potential: str

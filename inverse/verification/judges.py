@@ -13,13 +13,14 @@ from pymatgen.core import Structure
 from inverse.second_opinion import SECOND_DIFFERS, differences
 from inverse.types import Stage, Verification, VerifiedValue
 from inverse.verification.calibration import calibrated
+from inverse.verification.departures import departures
 from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.limits import Deadline, Limit, exceeded
 from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.potentials import KINKED, available_potentials, check_potential, potential_version
 from inverse.verification.protocol import FormationEnergy, HullEnergy
-from inverse.verification.readings import Readings, read_shear, readings
+from inverse.verification.readings import ABSURD, Readings, read_shear, readings, sensible
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, MissingExtraError, UnknownNameError, VerificationError
 from surrogates.properties import (
@@ -240,6 +241,7 @@ class LadderVerifier:
         if relaxed.structure is None:
             return relaxed.reason
         case.structure = relaxed.structure
+        case.flag(*departures(structure, relaxed.structure))
         hopeless = self._hull(relaxed, case)
         if hopeless:
             return hopeless
@@ -352,7 +354,10 @@ class LadderVerifier:
         self, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure], case: _Case
     ) -> None:
         bulk, shear = self.panel.bulk, self.panel.shear
-        read = readings(tensors[bulk], tensors[shear], cells[bulk], cells[shear])
+        read, absurd = sensible(readings(tensors[bulk], tensors[shear], cells[bulk], cells[shear]))
+        if absurd:
+            case.flag(ABSURD)
+            case.note("moduli", False, "; ".join(absurd), *dict.fromkeys((bulk, shear)))
         case.flag(*read.doubts)
         for prop, value, known in _calibrated_moduli(read, self.settings.digest):
             case.values[prop.name] = value
@@ -390,7 +395,9 @@ class LadderVerifier:
         shear = read_shear(tensor)
         if not shear.is_stable:
             return [f"mechanically unstable: {', '.join(f for f in shear.flags if f.startswith('unstable'))}"]
-        read = readings(tensor, tensor, own.structure, own.structure)
+        read, absurd = sensible(readings(tensor, tensor, own.structure, own.structure))
+        if absurd:
+            raise VerificationError("; ".join(absurd))
         for prop, value, known in _calibrated_moduli(read, self.settings.digest):
             if known or "uncalibrated" in case.flags:  # raw beside calibrated would always differ
                 case.second_opinion[prop.name] = value

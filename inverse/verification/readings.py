@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,12 @@ UNSTABLE_MODE = -0.5
 """eV/Å²; the kink also falsifies force constants, by up to its slope over the displacement (0.4 seen)."""
 
 _JUDGED = ("unstable_tensor", "unstable_mode", "amplitude_dependent")
+
+ABSURD = "absurd_tensor"
+"""Flag of moduli that no crystal has: they are named, and are no numbers."""
+
+LARGEST_MODULUS, SMALLEST_BULK = 1000.0, 0.1
+"""GPa; diamond has K = 443 and G = 535, caesium K = 1.6."""
 
 MAGNETIC_COLLAPSE = "magnetic_collapse"
 BULK_AMPLITUDE = "bulk_amplitude_dependent"
@@ -122,6 +128,32 @@ def readings(
         anion=anion_class(bulk_cell),
         doubts=tuple(doubts),
     )
+
+
+def is_sensible(bulk: float = math.nan, shear: float = math.nan) -> bool:
+    """Return whether moduli in GPa are such as crystals have; NaN, which nobody measured, is no offence.
+
+    >>> is_sensible(443.0, 535.0), is_sensible(4300.0)
+    (True, False)
+    """
+    return not (bulk > LARGEST_MODULUS or shear > LARGEST_MODULUS or bulk < SMALLEST_BULK)
+
+
+def sensible(read: Readings) -> tuple[Readings, list[str]]:
+    """Return the readings without those of an absurd tensor, and in words which they were.
+
+    One judge's K and G come from one tensor and go together.
+    """
+    said, bulk, shear = [], read.bulk, read.shear
+    if not is_sensible(bulk=bulk):
+        said.append(f"K of {bulk:.4g} GPa by {read.bulk_by} is absurd")
+        bulk = math.nan
+    if not is_sensible(shear=shear):
+        said.append(f"G of {shear:.4g} GPa by {read.shear_by} is absurd")
+        shear = math.nan
+    if said and read.bulk_by == read.shear_by:
+        bulk = shear = math.nan
+    return replace(read, bulk=bulk, shear=shear), said
 
 
 def read_bulk(verdict: TensorVerdict) -> tuple[float, float]:

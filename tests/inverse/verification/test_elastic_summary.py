@@ -104,6 +104,11 @@ def test_where_only_the_larger_strain_is_stable_its_tensor_is_told():
     np.testing.assert_allclose(found["stiffness"], twice)
 
 
+def test_nothing_follows_from_an_absurd_tensor():
+    found = elastic_summary(verdict(cubic(6000.0, 4000.0, 1500.0), bulk=4667.0), crystals.fcc(), {})
+    assert "hardness" not in found
+
+
 def test_an_unstable_tensor_has_no_reuss_average_and_nothing_follows():
     unstable = cubic(100.0, 150.0, 50.0)
     found = elastic_summary(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from pymatgen.core import Lattice, Structure
 
@@ -81,6 +83,44 @@ def test_phases_are_compared_by_cell_and_sites():
     assert phase_disagreement(crystals.fcc("Cu", 3.6), crystals.fcc("Cu", 3.65)) == ""
     bcc = Structure.from_spacegroup("Im-3m", Lattice.cubic(2.86), ["Cu"], [[0, 0, 0]])
     assert phase_disagreement(crystals.fcc("Cu", 3.6), bcc) == "relaxed cells do not match"
+
+
+@pytest.mark.parametrize(("factor", "symbol"), [(40.0, "K"), (1e-4, "K"), (-1.0, "G")])
+def test_an_absurd_tensor_is_named_and_is_no_number(monkeypatch, factor, symbol):
+    original = Judge.tensor
+
+    def tensor(self, structure, deadline=float("inf"), only_bulk=False):
+        found = original(self, structure, deadline, only_bulk)
+        if factor < 0:
+            return replace(found, shear_modulus=1200.0, shear_amplitude=0.0)
+        return replace(found, bulk_modulus=factor * found.bulk_modulus)
+
+    monkeypatch.setattr(Judge, "tensor", tensor)
+    verdict = ladder().verify_one(crystals.fcc())
+    assert "absurd_tensor" in verdict.flags
+    (stage,) = [s for s in verdict.ladder if s.name == "moduli"]
+    assert stage.passed is False
+    assert stage.reason.startswith(f"{symbol} of ")
+    assert stage.reason.endswith(f"GPa by {EMT} is absurd")
+    assert not {"bulk_modulus_vrh", "shear_modulus_vrh"} & set(verdict.values)
+    assert "hardness" not in verdict.elasticity
+    assert verdict.converged
+
+
+def test_a_crystal_that_stays_what_was_proposed_has_no_flag_of_departure():
+    noisy = crystals.l1_2("Cu", "Au", 3.75).perturb(0.02) * (2, 1, 1)
+    for structure in (crystals.l1_2(), noisy):
+        flags = ladder().verify_one(structure).flags
+        assert "another_phase_than_proposed" not in flags
+        assert ("symmetry_raised" in flags) is (structure is noisy)
+
+
+def test_a_crystal_that_becomes_another_is_flagged_and_no_failure():
+    """Body-centred tetragonal copper with c/a = 1.2 slides into face-centred cubic."""
+    tetragonal = Structure(Lattice.tetragonal(2.75, 3.35), ["Cu"] * 2, [[0, 0, 0], [0.5, 0.5, 0.5]])
+    verdict = ladder().verify_one(tetragonal)
+    assert verdict.converged, verdict.reason
+    assert {"another_phase_than_proposed", "symmetry_raised"} <= set(verdict.flags)
 
 
 def test_two_judges_each_relax_for_themselves():
