@@ -119,6 +119,7 @@ def assemble(config: CampaignConfig) -> Parts:
         device=config.device,
         shortlist=_shortlist(objective, config.verify.potential),
         also=config.verify.also,
+        wanted=[p.name for p in objective.properties],
     )
     return Parts(
         surrogate=deciding,

@@ -34,3 +34,16 @@ class Broken:
 
 def broken():
     return Broken()
+
+
+class Meddling(Packing):
+    """Answers for the judges of record."""
+
+    name = "meddling"
+
+    def judge(self, structure):
+        return {"bulk_modulus_vrh": VerifiedValue(1.0, 0.1, 0.8, 1.2, 1.0, self.name, "GPa")}
+
+
+def meddling():
+    return Meddling()

@@ -140,6 +140,7 @@ class LadderVerifier:
         device: str = "auto",
         shortlist: Bounds | None = None,
         also: Sequence[str] = (),
+        wanted: Sequence[str] = (),
     ) -> None:
         """Seat the judges; weights are loaded at the first structure.
 
@@ -155,12 +156,14 @@ class LadderVerifier:
             device: where the potentials compute: auto, cpu or cuda.
             shortlist: what earns a second opinion ({}: everything that is finished); None asks for none.
             also: judges of users' own properties, as module:factory.
+            wanted: properties that targets ask for; misspelt ones of users' judges are named.
 
         Raises:
             UnknownNameError: no such judge.
             ConfigError: a factory that does not make a `PropertyJudge`.
         """
         self.panel, self.potential, self.shortlist = panel, panel.name, shortlist
+        self.wanted = tuple(wanted)
         self.settings = settings or JudgeSettings()
         self.seconds_limit, self.stop_above_hull = seconds_limit, stop_above_hull
         self._formation_energy, self._hull_energy = formation_energy, hull_energy
@@ -411,7 +414,7 @@ class LadderVerifier:
             if case.structure is None:
                 return
             try:
-                found = own_values(judge, case.structure)
+                found = own_values(judge, case.structure, case.values, self.wanted)
             except VerificationError as error:
                 case.note(judge.name, False, str(error))
                 continue
@@ -455,6 +458,7 @@ def load_verifier(
     device: str = "auto",
     shortlist: Bounds | None = None,
     also: Sequence[str] = (),
+    wanted: Sequence[str] = (),
 ) -> Any:
     """Return a StreamingVerifier: this process for `workers=0`, else a pool of that many processes.
 
@@ -469,6 +473,7 @@ def load_verifier(
         device: where the potentials compute: auto (a GPU where there is one), cpu or cuda.
         shortlist: what earns a second opinion ({}: everything that is finished); None asks for none.
         also: judges of users' own properties, as module:factory, asked last.
+        wanted: properties that targets ask for; misspelt ones of users' judges are named.
 
     Raises:
         UnknownNameError: no such potential, module or factory; names the nearest.
@@ -485,7 +490,16 @@ def load_verifier(
         if path != "":
             VerificationStore(path).close()
         plan = WorkerPlan(
-            potential, reuse, path, seconds_limit, stop_above_hull, referee, device, shortlist, tuple(also)
+            potential,
+            reuse,
+            path,
+            seconds_limit,
+            stop_above_hull,
+            referee,
+            device,
+            shortlist,
+            tuple(also),
+            tuple(wanted),
         )
         return VerifierPool(plan, workers)
     opened = store if isinstance(store, VerificationStore) else None
@@ -500,6 +514,7 @@ def load_verifier(
         device=device,
         shortlist=shortlist,
         also=also,
+        wanted=wanted,
     )
 
 

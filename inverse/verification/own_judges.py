@@ -1,15 +1,18 @@
 """Verifiers that users bring for properties of their own, asked at the end of the ladder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 
 from pymatgen.core import Structure
 
+from inverse.judged import JUDGED
 from inverse.types import VerifiedValue
 from inverse.verification.factories import factory_named
 from inverse.verification.protocol import PropertyJudge
 from surrogates.errors import ConfigError, VerificationError
+from surrogates.properties import PROPERTIES
 
 
 @lru_cache(maxsize=16)
@@ -26,11 +29,23 @@ def load_property_judge(name: str) -> PropertyJudge:
     return judge
 
 
-def own_values(judge: PropertyJudge, structure: Structure) -> Mapping[str, VerifiedValue]:
+def own_values(
+    judge: PropertyJudge,
+    structure: Structure,
+    given: Mapping[str, VerifiedValue] | None = None,
+    wanted: Collection[str] = (),
+) -> Mapping[str, VerifiedValue]:
     """Return what a user's judge says about a relaxed structure.
 
+    Args:
+        judge: to ask.
+        structure: relaxed by the energy judge.
+        given: values that others gave before; they stand.
+        wanted: properties that targets ask for; a name that is nearly one of them is taken for a mistake.
+
     Raises:
-        VerificationError: it failed, or said something that is not a finite value.
+        VerificationError: it failed, or said something that is not a finite value, or of a property that
+            is not its own.
     """
     try:
         values = dict(judge.judge(structure))
@@ -39,6 +54,9 @@ def own_values(judge: PropertyJudge, structure: Structure) -> Mapping[str, Verif
         raise VerificationError(
             f"{judge.name} failed: {type(error).__name__}: {text[0] if text else ''}"
         ) from error
+    for name in values:
+        if reason := _refusal(name, given or {}, set(wanted) - JUDGED - set(values)):
+            raise VerificationError(f"{judge.name}: {reason}")
     for name, value in values.items():
         if not isinstance(value, VerifiedValue):
             raise VerificationError(f"{judge.name}: {name} is a {type(value).__name__}, not a VerifiedValue")
@@ -46,3 +64,15 @@ def own_values(judge: PropertyJudge, structure: Structure) -> Mapping[str, Verif
         if not all(math.isfinite(number) for number in numbers):
             raise VerificationError(f"{judge.name}: {name} is not finite")
     return values
+
+
+def _refusal(name: object, given: Mapping[str, VerifiedValue], missing: Collection[str]) -> str:
+    """Return why a judge may not give a property of that name, "" when it may."""
+    if not isinstance(name, str):
+        return f"{name!r} is not the name of a property"
+    if name in JUDGED:
+        return f"{name} is what the judges give; name yours otherwise"
+    if name in given:
+        return f"{name} is given by {given[name].potential} already"
+    close = [] if name in PROPERTIES else get_close_matches(name, missing, n=1)
+    return f"unknown property {name!r}; did you mean {close[0]!r}?" if close else ""

@@ -51,6 +51,7 @@ class WorkerPlan:
     device: str = "auto"
     shortlist: Mapping[str, tuple[float, float]] | None = None
     also: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
 
 
 class _Worker:
@@ -284,6 +285,7 @@ def _verifier(plan: WorkerPlan) -> Any:
         device=plan.device,
         shortlist=plan.shortlist,
         also=plan.also,
+        wanted=plan.wanted,
     )
     for name in verifier.panel.potentials:
         load_potential(name, plan.device)

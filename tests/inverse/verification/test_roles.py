@@ -15,6 +15,7 @@ from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier
 from surrogates.errors import ConfigError, UnknownNameError
 from tests import crystals, stand_in_potential
+from tests.own_judge import Packing
 
 EMT = "ase.calculators.emt:EMT"
 MORSE = "tests.stand_in_potential:pairwise"
@@ -155,6 +156,35 @@ def test_one_that_fails_costs_no_other_value():
     assert "bulk_modulus_vrh" in verdict.values
     assert verdict.ladder[-1].passed is False
     assert verdict.ladder[-1].reason == "broken failed: RuntimeError: no licence"
+
+
+def test_one_that_answers_for_the_judges_is_refused_by_name():
+    verifier = load_verifier(EMT, store="", workers=0, also=["tests.own_judge:meddling", PACKING])
+    verdict = verifier.verify_one(crystals.fcc())
+    assert verdict.values["bulk_modulus_vrh"].potential == EMT
+    assert verdict.ladder[-2].passed is False
+    assert verdict.ladder[-2].reason.startswith("meddling: bulk_modulus_vrh is what the judges give")
+    assert "packing_fraction" in verdict.values
+
+
+def test_the_second_of_two_that_answer_the_same_is_refused(monkeypatch):
+    other = Packing()
+    other.name = "other"
+    verifier = load_verifier(EMT, store="", workers=0, also=[PACKING])
+    monkeypatch.setattr(verifier, "_own", [*verifier._own, other])
+    verdict = verifier.verify_one(crystals.fcc())
+    assert verdict.values["packing_fraction"].potential == "packing"
+    assert verdict.ladder[-1].reason == "other: packing_fraction is given by packing already"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_misspelt_target_is_named(workers):
+    verifier = load_verifier(EMT, store="", workers=workers, also=[PACKING], wanted=["packing_fractions"])
+    (verdict,) = verifier.verify([crystals.fcc()])
+    verifier.close()
+    assert "packing_fraction" not in verdict.values
+    said = "packing: unknown property 'packing_fraction'; did you mean 'packing_fractions'?"
+    assert verdict.ladder[-1].reason == said
 
 
 def test_one_that_is_none_is_refused():
