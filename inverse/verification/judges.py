@@ -18,7 +18,13 @@ from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.limits import Deadline, Limit, exceeded
 from inverse.verification.own_judges import load_property_judge, own_values
-from inverse.verification.potentials import KINKED, available_potentials, check_potential, potential_version
+from inverse.verification.potentials import (
+    KINKED,
+    available_potentials,
+    check_potential,
+    load_potential,
+    potential_version,
+)
 from inverse.verification.protocol import FormationEnergy, HullEnergy
 from inverse.verification.readings import ABSURD, Readings, read_shear, readings, sensible
 from inverse.verification.store import VerificationStore
@@ -75,7 +81,7 @@ class Panel:
 
 
 def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
-    """Return the panel of a name; `auto` depends on what is installed.
+    """Return the panel of a name; `auto` depends on what is installed. A user's calculator is made once.
 
     Args:
         potential: "auto" or a potential's name.
@@ -83,8 +89,11 @@ def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
 
     Raises:
         UnknownNameError: no such potential, module or factory.
+        ConfigError: a factory that does not make an ASE calculator.
         MissingExtraError: its package is not installed.
     """
+    if ":" in potential:
+        load_potential(potential)  # what is no potential is said now, not once for every crystal
     if potential != AUTO:
         check_potential(potential)
         # DIEP's formation energies are 0.13 eV/atom off (experiments/LOG.md): never used
@@ -477,6 +486,7 @@ def load_verifier(
 
     Raises:
         UnknownNameError: no such potential, module or factory; names the nearest.
+        ConfigError: a factory that makes no ASE calculator, or no judge.
         MissingExtraError: its package is not installed; names the extra.
         DataError: the store cannot be opened.
     """

@@ -11,7 +11,7 @@ from inverse.judged import JUDGED
 from inverse.types import VerifiedValue
 from inverse.verification.factories import factory_named
 from inverse.verification.protocol import PropertyJudge
-from surrogates.errors import ConfigError, VerificationError
+from surrogates.errors import ConfigError, EngineError, VerificationError
 from surrogates.properties import PROPERTIES
 
 
@@ -21,9 +21,18 @@ def load_property_judge(name: str) -> PropertyJudge:
 
     Raises:
         UnknownNameError: no such module or factory.
-        ConfigError: the factory does not return a `PropertyJudge`.
+        ConfigError: the factory fails, or does not return a `PropertyJudge`.
     """
-    judge = factory_named(name, "judge")()
+    factory = factory_named(name, "judge")
+    try:
+        judge = factory()
+    except EngineError:
+        raise
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        raise ConfigError(
+            f"judge {name!r} cannot be made: {type(error).__name__}: {text[0] if text else ''}"
+        ) from error
     if not isinstance(judge, PropertyJudge):
         raise ConfigError(f"{name} returned a {type(judge).__name__} without `name` and `judge(structure)`")
     return judge

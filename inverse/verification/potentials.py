@@ -17,7 +17,7 @@ from ase.calculators.calculator import Calculator
 from pymatgen.core import Element
 
 from inverse.verification.batches import Batch, SinglePoint, chgnet_batch, diep_batch, sevenn_batch
-from inverse.verification.factories import factory_named
+from inverse.verification.factories import factory_named, source_version
 from inverse.verification.machine import is_of_machine
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import (
@@ -183,6 +183,7 @@ def check_potential(name: str) -> None:
 
     Raises:
         UnknownNameError: no such potential, module or factory.
+        ConfigError: something that is not callable.
         MissingExtraError: its package is not installed.
     """
     if ":" in name:
@@ -234,9 +235,9 @@ def _loaded(name: str, device: str) -> Potential:
 
 
 def potential_version(name: str) -> str:
-    """Return package and version of a built-in potential, else its name; part of the store's key."""
+    """Return package and version of a potential, else a hash of its source; part of the store's key."""
     if name not in PACKAGE_OF:
-        return name
+        return source_version(name) or name
     from importlib.metadata import PackageNotFoundError, version
 
     try:

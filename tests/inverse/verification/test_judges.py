@@ -192,6 +192,21 @@ def test_a_factory_that_fails_is_named():
         load_potential("tests.stand_in_potential:needs_a_licence")
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("builtins:dict", ConfigError, "builtins:dict returned a dict, not an ASE calculator"),
+        ("math:pi", ConfigError, "potential: math:pi is not callable"),
+        ("math:sqrt", ConfigError, "potential 'math:sqrt' cannot be made: TypeError"),
+        ("math:pii", UnknownNameError, "math:pii: unknown factory 'pii'"),
+    ],
+)
+def test_what_is_no_potential_is_said_before_any_crystal(name, error, message, workers):
+    with pytest.raises(error, match=message):
+        load_verifier(name, store="", workers=workers)
+
+
 def test_a_calculator_from_the_package_index():
     """matscipy's Tersoff potential of Erhart and Albe: K of zinc-blende SiC is 224 GPa (PRB 71, 035211)."""
     pytest.importorskip("matscipy")

@@ -190,5 +190,9 @@ def test_a_misspelt_target_is_named(workers):
 def test_one_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="returned a int without `name`"):
         load_verifier(EMT, store="", workers=0, also=["tests.stand_in_potential:not_a_calculator"])
+    with pytest.raises(ConfigError, match=r"judge: math:pi is not callable"):
+        load_verifier(EMT, store="", workers=0, also=["math:pi"])
+    with pytest.raises(ConfigError, match="judge 'math:sqrt' cannot be made: TypeError"):
+        load_verifier(EMT, store="", workers=0, also=["math:sqrt"])
     with pytest.raises(UnknownNameError, match="judge 'packing': give module:factory"):
         load_verifier(EMT, store="", workers=0, also=["packing"])

@@ -1,12 +1,16 @@
 import sqlite3
+import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from inverse.verification.factories import source_version
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import load_verifier
 from inverse.verification.machine import is_of_machine
+from inverse.verification.potentials import potential_version
 from inverse.verification.relaxation import RelaxationSettings
 from inverse.verification.store import (
     VerificationStore,
@@ -131,6 +135,39 @@ def test_memory_device_and_disk_are_the_machines(error):
     wrapped = ValueError("wrapped")
     wrapped.__cause__ = error
     assert is_of_machine(wrapped)
+
+
+MINE = "from ase.calculators.emt import EMT as Base\n\n\ndef make():\n    return Base()\n"
+
+
+@pytest.mark.parametrize("place", ["mine_alone", "mine_package.part"])
+def test_an_edited_calculator_has_keys_of_its_own(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine_package").mkdir()
+    (tmp_path / "mine_package" / "__init__.py").touch()
+    beside = tmp_path / "mine_package" / "beside.py"
+    file = tmp_path / f"{place.replace('.', '/')}.py"
+    file.write_text(MINE)
+    cell, name = canonical_structure(crystals.fcc()), f"{place}:make"
+
+    def key():
+        source_version.cache_clear()
+        return verification_key(cell, name, "relax", "abc")
+
+    assert potential_version(name).startswith("source ")
+    before = key()
+    assert key() == before
+    beside.write_text("a = 1\n")
+    assert (key() != before) is place.startswith("mine_package")
+    file.write_text(MINE.replace("Base()", "Base(asap_cutoff=True)"))
+    assert key() != before
+
+
+def test_an_installed_calculator_has_the_version_of_its_distribution():
+    assert potential_version(EMT) == f"ase {version('ase')}"
+    assert potential_version("no.such.module:make") == "no.such.module:make"
+    assert potential_version("math:pi").startswith(("math:pi", "source"))
 
 
 def test_a_damaged_store_is_named(tmp_path):
