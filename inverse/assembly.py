@@ -18,7 +18,6 @@ from inverse.dynamical_stability import AskPhonons
 from inverse.evaluation import Evaluator
 from inverse.familiarity import (
     SECONDS_PER_VERIFICATION,
-    classifier_by_energy,
     kinship,
     known_formulas,
     known_prototypes,
@@ -47,6 +46,7 @@ from inverse.proposers.substitution import Substitution
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.screening import Screen
 from inverse.types import HitClass
+from inverse.verification.classification import classifier_by_energy
 from inverse.verification.judges import load_verifier, panel_named
 from inverse.verification.phonons import PhononVerdict, phonons
 from inverse.verification.potentials import limit_threads
@@ -129,7 +129,7 @@ def assemble(config: CampaignConfig) -> Parts:
         screening=screen.reason,
         rescreening=screen.relaxed_reason,
         classify=lambda s: kinship(classifier, s),
-        confirm=lambda s: kinship(classifier_by_energy(known, hull, config), s),
+        confirm=lambda s: kinship(classifier_by_energy(config.verify.potential), s),
         preview=lambda s: standing(classifier, s),
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
@@ -152,7 +152,7 @@ def _phonons(config: CampaignConfig) -> AskPhonons:
     return ask
 
 
-def load_structure_surrogate(device: str = "auto", tier: str = ACCURATE) -> Surrogate:
+def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogate:
     """Return a shipped structure-level surrogate on a device; answers come back to the caller's.
 
     Args:

@@ -26,6 +26,7 @@ class Calibration:
         bend: see above.
         value_range: values are clamped to it first: no extrapolation.
         quantiles: (N_LEVELS,) of |residual| / error bar, made symmetric.
+        width_range: log-widths likewise, so that one odd crystal's error bar stays a number to work with.
         largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
     """
 
@@ -35,11 +36,13 @@ class Calibration:
     value_range: tuple[float, float]
     quantiles: tuple[float, ...]
     largest_disagreement: float = 1.0
+    width_range: tuple[float, float] = (-99.0, 99.0)
 
     def std(self, log_width: Tensor, value: Tensor) -> Tensor:
         """Return error bars, in the units the residuals had; differentiable."""
         v = value.clamp(*self.value_range)
-        return torch.exp(self.offset + self.slope * log_width + self.bend[0] * v + self.bend[1] * v.square())
+        width = log_width.clamp(*self.width_range)
+        return torch.exp(self.offset + self.slope * width + self.bend[0] * v + self.bend[1] * v.square())
 
     def noise(self, uniform: Tensor) -> Tensor:
         """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""
@@ -58,6 +61,7 @@ class Calibration:
         """Return the calibration of a record."""
         first, second = record.get("bend", (0.0, 0.0))
         low, high = record.get("value_range", (-99.0, 99.0))
+        narrow, wide = record.get("width_range", (-99.0, 99.0))
         return cls(
             offset=record["offset"],
             slope=record["slope"],
@@ -65,6 +69,7 @@ class Calibration:
             value_range=(low, high),
             quantiles=tuple(record["quantiles"]),
             largest_disagreement=record["largest_disagreement"],
+            width_range=(narrow, wide),
         )
 
 
@@ -77,7 +82,10 @@ def fit_calibration(
     bars hold 90 % of the residuals (split conformal, doi:10.1007/3-540-36755-1_29).
     """
     size = residual.double().abs().clamp(min=1e-6)
-    width, plain = log_width.double(), value.double()
+    narrow, wide = torch.quantile(
+        log_width.double(), torch.tensor([0.001, 0.999], dtype=torch.float64)
+    ).tolist()
+    width, plain = log_width.double().clamp(narrow, wide), value.double()
     levels = torch.tensor([0.005, 0.999], dtype=torch.float64)
     low, high = torch.quantile(plain, levels).tolist()
     clamped = plain.clamp(low, high)
@@ -98,6 +106,7 @@ def fit_calibration(
         value_range=(low, high),
         quantiles=tuple(round(float(q), 5) for q in quantiles),
         largest_disagreement=largest_disagreement,
+        width_range=(narrow, wide),
     )
 
 

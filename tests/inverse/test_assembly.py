@@ -33,4 +33,4 @@ def test_the_accurate_tier_decides_and_the_fast_one_searches() -> None:
     parts = assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}}}))
     assert parts.surrogate.name.startswith(ACCURATE)
     assert parts.description["weights"]["structure"].startswith(ACCURATE)
-    assert load_structure_surrogate("cpu", FAST).name == FAST
+    assert load_structure_surrogate("cpu").name == FAST

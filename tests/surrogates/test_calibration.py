@@ -41,3 +41,17 @@ def test_joint_levels_are_antithetic_correlated_and_fixed():
 def test_json_round_trip():
     calibration = fit_calibration(*residuals())
     assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+def test_an_odd_width_is_no_wider_than_the_widest_that_was_calibrated():
+    residual, width, value = residuals()
+    calibration = fit_calibration(residual, width, value)
+    odd = calibration.std(torch.tensor([width.max() + 50.0]), torch.tensor([0.0]))
+    assert torch.isfinite(odd).all()
+    assert odd <= calibration.std(width.max()[None], torch.tensor([0.0])) * 1.0001
+    assert (
+        Calibration.from_json({**calibration.to_json(), "width_range": (-99.0, 99.0)}).std(
+            width.max()[None] + 5.0, torch.tensor([0.0])
+        )
+        > odd
+    )
