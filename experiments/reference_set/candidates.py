@@ -4,10 +4,10 @@ A type is decorated with kinds of elements that known crystals put there, and wi
 crystals. Cells are small and symmetric: the cost of a label grows steeply with atoms and lost symmetry.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,18 +112,24 @@ def _n_free(one: Type) -> int:
 def _aflow_templates() -> Iterator[tuple[str, Structure, tuple[str, ...]]]:
     """Yield (type, primitive cell, elements on its labels) of pymatgen's AFLOW prototypes."""
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     for entry in AFLOW_PROTOTYPE_LIBRARY:
-        structure = entry["snl"].structure
-        if len(structure) > 8 * MOST_ATOMS:
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            primitive = SpacegroupAnalyzer(structure, 0.01).get_primitive_standard_structure()
-        text = signature_text(Cell.from_structure(primitive))
-        if text is not None and len(primitive) <= MOST_ATOMS:
-            yield (anonymous(text)[0], primitive, anonymous(text)[1])
+        primitive = _primitive(entry["snl"].structure)
+        if primitive is not None and len(primitive) <= MOST_ATOMS:
+            text = signature_text(Cell.from_structure(primitive))
+            if text is not None:
+                yield (anonymous(text)[0], primitive, anonymous(text)[1])
+
+
+def _primitive(structure: Structure) -> Structure | None:
+    """Return the standardised primitive cell; None for cells too large for a small one."""
+    import spglib
+
+    if len(structure) > 8 * MOST_ATOMS:
+        return None
+    cell: Any = (structure.lattice.matrix, structure.frac_coords, [site.specie.Z for site in structure])
+    found = spglib.standardize_cell(cell, to_primitive=True, symprec=0.01)
+    return None if found is None else Structure(found[0], found[2], found[1])
 
 
 def decorations(one: Type, n: int, rng: np.random.Generator) -> list[tuple[str, ...]]:

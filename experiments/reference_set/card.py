@@ -44,19 +44,20 @@ def card(found: Passed, about: Mapping[str, str], biases: Biases, without: tuple
 
 
 _USE = """\
-`surrogates.datasets.reference_set.reference_rows()`. The values are the potential's own, a scale of their own
-beside DFT. Split by formula, as everything else: a formula held out of training is held out here too. `7net-0`
-labelled it, so it is no judge, and `7net-l3i5` learned from the same DFT data. Made and packed by
-`python -m experiments.reference_set.pool`, `... .label`, `... .pack`; licence as the project's. The structure
-types rest on pymatgen's AFLOW prototypes and on signatures of known structures."""
+`surrogates.datasets.reference_set.reference_rows()`. The values are the potential's own, a scale of their
+own beside DFT. Split by formula, as everything else: a formula held out of training is held out here too.
+`7net-0` labelled it, so it is no judge, and `7net-l3i5` learned from the same DFT data. Made and packed by
+`python -m experiments.reference_set.pool`, `... .label`, `... .pack`; licence as the project's. The
+structure types rest on pymatgen's AFLOW prototypes and on signatures of known structures."""
 
 _ORIGIN = """\
-{n} crystals made in this project, {stable} of them with K and G. Labelled by `{potential}` ({version}, settings
-{settings}) and by nothing else: energy, forces and stress of the cell as proposed; relaxed cell and energy;
-relaxed-ion and clamped elastic tensor; K and G (Voigt-Reuss-Hill). Skeletons by origin: {origins} (aflow:
-pymatgen's AFLOW prototypes; signature: structure types of known structures; decoder: samples of the shipped
-decoder). Elements were drawn; rows were chosen where the surrogate predicts stiffness (half), where it is unsure
-or was found wrong (a quarter), and over all kinds of bonding (a quarter)."""
+{n} crystals made in this project, {stable} of them with K and G. Labelled by `{potential}` ({version},
+settings {settings}) and by nothing else: energy, forces and stress of the cell as proposed; relaxed cell
+and energy; relaxed-ion and clamped elastic tensor; K and G (Voigt-Reuss-Hill). Skeletons by origin:
+{origins} (aflow: pymatgen's AFLOW prototypes; signature: structure types of known structures; decoder:
+samples of the shipped decoder). Elements were drawn; rows were chosen where the surrogate predicts
+stiffness (half), where it is unsure or was found wrong (a quarter), and over all kinds of bonding (a
+quarter)."""
 
 
 def _origin(rows: Sequence[Row], about: Mapping[str, str]) -> str:

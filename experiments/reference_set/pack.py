@@ -28,22 +28,21 @@ MOST_BYTES = 4_000_000
 
 
 def joined(folder: Path = WORK) -> list[dict[str, Any]]:
-    """Return every labelled row of the pools in their order, with its origin and the cell it started from."""
+    """Return every labelled row of the pools in their order, with its origin.
+
+    Where a label holds a relaxed cell, the one it started from (`start_*`) stands beside it.
+    """
     labels = labelled(folder)
     pool = {row["id"]: row for path in pools(folder) for row in read_lines(path)}
-    return [_with_start(labels[name], row) for name, row in pool.items() if name in labels]
+    return [_with_origin(labels[name], row) for name, row in pool.items() if name in labels]
 
 
-def _with_start(label: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    start = structure_to_record(canonical_structure(structure_from_record(row)))
-    cell = {f"start_{name}": value for name, value in start.items()}
-    return {
-        "prototype": row["prototype"],
-        "species": row["species"],
-        **label,
-        "origin": row["origin"],
-        **cell,
-    }
+def _with_origin(label: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"prototype": row["prototype"], "species": row["species"], **label, "origin": row["origin"]}
+    if "lattice" in label:
+        start = structure_to_record(canonical_structure(structure_from_record(row)))
+        found |= {f"start_{name}": value for name, value in start.items()}
+    return found
 
 
 def pack(
