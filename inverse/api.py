@@ -168,7 +168,10 @@ def verify(
     second_opinion: bool = False,
     referee: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return what the judges say, one record per structure; arguments as `iterate_verifications`."""
+    """Return what the judges say, one record per structure; arguments as `iterate_verifications`.
+
+    Computes in this process unless `workers` says otherwise: a calculator that never returns never ends then.
+    """
     found = iterate_verifications(
         _as_list(structures),
         potential,
@@ -197,7 +200,8 @@ def iterate_verifications(
         structures: files, folders and pymatgen structures.
         potential: auto, a built-in potential, or module:factory.
         reuse: False asks the judges afresh, whatever the store holds.
-        workers: processes beside this one; None takes one per core where there is more than one structure.
+        workers: processes beside this one, which end what never returns; None takes one per core, at most one
+            per structure. With any, a script needs its `if __name__ == "__main__":` guard.
         also: judges of your own properties, as module:factory.
         second_opinion: ask another potential beside the judges; its values stand beside theirs.
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
@@ -214,7 +218,7 @@ def iterate_verifications(
 
     read = list(read_inputs(structures))
     if workers is None:
-        workers = min(default_workers(), len(read)) if len(read) > 1 else 0
+        workers = min(default_workers(), sum(item.structure is not None for item in read))
     if referee and potential != "auto":
         raise ConfigError(f"the referee judges by potentials of its own, not by {potential}")
     verifier = load_verifier(
@@ -226,6 +230,8 @@ def iterate_verifications(
         shortlist={} if second_opinion else None,
     )
     try:
+        if workers:
+            verifier.start()  # potentials load while this process reads what is known
         yield from verification_records(read, verifier)
     finally:
         verifier.close()

@@ -6,20 +6,13 @@ from functools import lru_cache
 from pymatgen.core import Structure
 
 from inverse.acquisition import LEAST_TRUST, Standing
-from inverse.config import CampaignConfig
 from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.ranking import Kinship
-from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
+from inverse.reference import HitClassifier, KnownMaterials
 from inverse.reference.known import ORIGINS
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
 from inverse.types import HitClass
-from inverse.verification.energy_correction import corrected_potentials, formation_energy
-from inverse.verification.judge import Judge
-from inverse.verification.judges import panel_named
-from inverse.verification.limits import Limit
-from inverse.verification.store import VerificationStore
-from surrogates.errors import EngineError
 
 SECONDS_PER_VERIFICATION = 120.0
 """Of computing, after which one verification is given up and recorded as such."""
@@ -59,29 +52,6 @@ def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
     return Kinship(
         found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype, found.vacancy_of
     )
-
-
-_BY_ENERGY: dict[str, HitClassifier] = {}
-
-
-def classifier_by_energy(known: KnownMaterials, hull: ReferenceHull, config: CampaignConfig) -> HitClassifier:
-    """Return the classifier that relaxes end members known by formula only, with the energy judge."""
-    name = config.verify.potential
-    if name not in _BY_ENERGY:
-        panel = panel_named(name)
-        judge = Judge(panel.energy, store=VerificationStore(None), prerelax_by=panel.prerelax_by)
-        _BY_ENERGY[name] = HitClassifier(known, lambda s: _relaxed_energy(judge, s), hull)
-    return _BY_ENERGY[name]
-
-
-def _relaxed_energy(judge: Judge, structure: Structure) -> tuple[Structure, float] | None:
-    found = judge.relax(structure, Limit.of(SECONDS_PER_VERIFICATION))
-    if found.structure is None or judge.potential not in corrected_potentials():
-        return None
-    try:
-        return found.structure, formation_energy(found.structure, found.energy, judge.potential)
-    except EngineError:
-        return None
 
 
 def trust(structure: Structure, max_atoms: int) -> float:

@@ -27,7 +27,7 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
 
     Args:
         folder: of a run.
-        workers: processes beside this one; None takes one per core where there is more than one hit.
+        workers: processes beside this one; None takes one per core, at most one per hit.
 
     Raises:
         RunFolderError: no run there, damaged, or not writable.
@@ -40,7 +40,7 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
     run = read_run(folder)
     hits = [c for c in run.candidates if c.status is Status.HIT]
     if workers is None:
-        workers = min(default_workers(), len(hits)) if len(hits) > 1 else 0
+        workers = min(default_workers(), len(hits))
     verifier = load_verifier(referee=True, workers=workers, device=run.config.device)
     records: dict[int, dict[str, Any]] = {}
     following = 0

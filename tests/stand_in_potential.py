@@ -57,6 +57,22 @@ def hangs_on_gold():
     return _Slow()
 
 
+THREADS = []
+
+
+class _Counting(Pairwise):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        import torch
+
+        THREADS.append(torch.get_num_threads())
+        super().calculate(atoms, properties, system_changes)
+
+
+def counts_threads():
+    """Notes in `THREADS` how many threads torch has."""
+    return _Counting()
+
+
 class _Crashing(Pairwise):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         if 79 in atoms.numbers:

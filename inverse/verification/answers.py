@@ -57,9 +57,9 @@ def verification_records(
     Args:
         read: from `inverse.reading.read_structures`.
         verifier: from `load_verifier`; the caller closes it.
-        classify: known, derivative or new; None takes the packaged reference.
+        classify: known, derivative or new; None asks as a campaign with the same judges does.
     """
-    classify = classify or packaged_classifier()
+    classify = classify or packaged_classifier(verifier.potential)
     usable = [i for i, item in enumerate(read) if item.structure is not None]
     verdicts = verifier.verify_each([read[i].structure for i in usable])  # type: ignore[misc]
     done: dict[int, dict[str, Any]] = {
@@ -112,11 +112,11 @@ def error_record(item: ReadStructure) -> dict[str, Any]:
     return {"id": item.id, "file": item.file, "error": {"type": name, "message": str(error or "unreadable")}}
 
 
-def packaged_classifier() -> Classify:
-    """Return the classification against everything the package knows."""
-    from inverse.reference import HitClassifier, KnownMaterials
+def packaged_classifier(potential: str = AUTO) -> Classify:
+    """Return the classification against everything the package knows, as in campaigns with these judges."""
+    from inverse.verification.classification import classifier_by_energy
 
-    return HitClassifier(KnownMaterials.packaged()).classify
+    return classifier_by_energy(potential).classify
 
 
 def _read(entry: Structure | str | Path) -> Iterable[ReadStructure]:

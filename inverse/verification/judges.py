@@ -23,6 +23,7 @@ from inverse.verification.potentials import (
     available_potentials,
     check_potential,
     load_potential,
+    one_thread,
     potential_version,
 )
 from inverse.verification.protocol import FormationEnergy, HullEnergy
@@ -211,21 +212,12 @@ class LadderVerifier:
             self._hull_energy = ReferenceHull.current()
         return self._formation_energy, self._hull_energy
 
-    def relax_energy(self, structure: Structure) -> tuple[Structure, float] | None:
-        """Return what the energy judge relaxed and its formation energy, eV/atom; None on failure."""
-        relaxed = self._energy_judge.relax(structure, Limit.of(self.seconds_limit))
-        if relaxed.structure is None:
-            return None
-        try:
-            return relaxed.structure, self._energies(relaxed.structure, relaxed.energy)[0]
-        except EngineError:
-            return None
-
     def verify_one(self, structure: Structure) -> Verification:
         """Return what the judges say about one structure; never raises for a bad one."""
         case = _Case()
         try:
-            reason = self._climb(structure, case, Limit.of(self.seconds_limit))
+            with one_thread():
+                reason = self._climb(structure, case, Limit.of(self.seconds_limit))
         except (MissingExtraError, KeyboardInterrupt):
             raise
         except EngineError as error:

@@ -340,6 +340,19 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[0][:200] if text else ''}".rstrip(": ")
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread meanwhile: CPU time then means the same on every machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def limit_threads() -> None:
     """Give this process one torch thread: two verifications side by side beat one on two threads."""
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from inverse.cli import main
-from tests import fakes
+from inverse.verification import workers
+from tests import crystals, fakes
 
 WC = """data_WC
 _cell_length_a 2.92
@@ -45,6 +46,36 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "planted.yaml"
     path.write_text(yaml.safe_dump(fakes.CONFIG))
     return path
+
+
+def test_a_calculator_that_never_returns_ends_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workers, "GRACE", 0.0)
+    monkeypatch.setattr(workers, "GUARD", 0.02)
+    monkeypatch.setenv("INVERSE_STORE", str(tmp_path / "store.db"))
+    crystals.fcc("Au", 4.0).to(str(tmp_path / "gold.cif"))
+    potential = "tests.stand_in_potential:hangs_on_gold"
+    assert main(["verify", str(tmp_path / "gold.cif"), "--potential", potential]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["converged"] is False
+    assert record["reason"] == "time limit of 6 s by the clock"
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--potential", "builtins:dict", "builtins:dict returned a dict, not an ASE calculator"),
+        ("--potential", "math:pi", "math:pi is not callable"),
+        ("--also", "math:pi", "math:pi is not callable"),
+    ],
+)
+def test_what_is_no_judge_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, name: str, message: str
+) -> None:
+    crystals.fcc().to(str(tmp_path / "cu.cif"))
+    emt = [] if option == "--potential" else ["--potential", "ase.calculators.emt:EMT"]
+    assert message in refused(capsys, "verify", tmp_path / "cu.cif", option, name, *emt)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.verification import judges, potentials
@@ -9,7 +10,7 @@ from inverse.verification.judges import LadderVerifier, load_verifier, panel_nam
 from inverse.verification.potentials import available_potentials, load_potential
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from surrogates.errors import ConfigError, MissingExtraError, UnknownNameError, UnsupportedElementError
-from tests import crystals
+from tests import crystals, stand_in_potential
 
 EMT = "ase.calculators.emt:EMT"
 MORSE = "tests.stand_in_potential:pairwise"
@@ -205,6 +206,18 @@ def test_a_factory_that_fails_is_named():
 def test_what_is_no_potential_is_said_before_any_crystal(name, error, message, workers):
     with pytest.raises(error, match=message):
         load_verifier(name, store="", workers=workers)
+
+
+def test_a_limit_on_computing_does_not_depend_on_the_number_of_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        verifier = ladder(potential="tests.stand_in_potential:counts_threads")
+        assert verifier.verify_one(crystals.fcc("Al", 3.5)).converged
+        assert set(stand_in_potential.THREADS) == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_calculator_from_the_package_index():

@@ -1,0 +1,54 @@
+"""The one classifier of campaigns and of `inverse verify`: known, derivative (also by energy) or new."""
+
+from functools import lru_cache
+
+from pymatgen.core import Structure
+
+from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
+from inverse.verification.energy_correction import corrected_potentials, formation_energy
+from inverse.verification.judge import Judge
+from inverse.verification.judges import REFEREE, Panel, panel_named
+from inverse.verification.limits import Limit
+from inverse.verification.potentials import one_thread
+from inverse.verification.store import VerificationStore
+from surrogates.errors import EngineError
+
+SECONDS_PER_END_MEMBER = 120.0
+"""Of computing, after which the relaxation of an end member is given up."""
+
+
+@lru_cache(maxsize=4)
+def classifier_by_energy(potential: str) -> HitClassifier:
+    """Return the classifier that relaxes end members known by formula only, with the energy judge.
+
+    Where the judge's energies stand on no scale of formation energies, signatures alone decide.
+
+    Args:
+        potential: what verifies: "auto", "referee", a potential's name or module:factory.
+
+    Raises:
+        UnknownNameError: no such potential.
+        MissingExtraError: its package is not installed.
+    """
+    panel = panel_named(referee=True) if potential == REFEREE else panel_named(potential)
+    known, hull = KnownMaterials.packaged(), ReferenceHull.packaged()
+    if not panel.has_energy or panel.energy not in corrected_potentials():
+        return HitClassifier(known)
+    return HitClassifier(known, lambda structure: _relaxed_energy(panel, structure), hull)
+
+
+def _relaxed_energy(panel: Panel, structure: Structure) -> tuple[Structure, float] | None:
+    """Return the relaxed structure and its formation energy, eV/atom; None where the judge fails."""
+    store = VerificationStore(None)
+    try:
+        with one_thread():
+            judge = Judge(panel.energy, store=store, prerelax_by=panel.prerelax_by)
+            found = judge.relax(structure, Limit.of(SECONDS_PER_END_MEMBER))
+    finally:
+        store.close()
+    if found.structure is None:
+        return None
+    try:
+        return found.structure, formation_energy(found.structure, found.energy, panel.energy)
+    except EngineError:
+        return None
