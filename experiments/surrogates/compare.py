@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -68,6 +69,7 @@ class Comparison:
         self.boosting = BoostingConfig(**config.boosting)
         self.first = base_group(config.base)
 
+    @cached_property
     def families(self) -> Families:
         """Return what the fast tier, the second family and the trees say out of fold."""
         fits = {k: fit_member(self.second, self.data, k, show) for k in range(self.second.n_folds)}
@@ -128,8 +130,14 @@ def base_fits(c: Comparison) -> dict[int, FitReport]:
 
 
 def accurate(c: Comparison) -> HeldOut:
-    values, widths = nested_stack(c.data, c.families())
-    return held_out_predictions("accurate", c.data, values, widths, {"folds": 5})
+    values, widths = nested_stack(c.data, c.families)
+    second = fit_member(c.second, c.data, 0, resume_only=True).network
+    notes = {
+        "folds": 5,
+        "parameters": parameters(c.first.networks[0]) + parameters(second),
+        "trees": 2 * c.boosting.rounds,
+    }
+    return held_out_predictions("accurate", c.data, values, widths, notes)
 
 
 def boosting(c: Comparison) -> HeldOut:
@@ -251,9 +259,9 @@ def without(element: str) -> Callable[[Comparison], HeldOut]:
         judged = (has & c.labels.is_scored).nonzero().flatten()
         v, w = member_outputs(report, c.data, judged)
         both = torch.stack([v, c.grow(~has)[judged]])
-        families = c.families()
+        families = c.families
         families = Families(families.values[1:], families.widths[1:])
-        weights, offsets = zip(*(two_weights(c, families, t) for t in (0, 1)))
+        weights, offsets = zip(*(two_weights(c, families, ~has, t) for t in (0, 1)))
         weights, offsets = torch.stack(weights), torch.tensor(offsets)
         elsewhere = stacked(families.values, families.widths, weights, offsets)
         calibrations, correlation = calibration_of(c.data, *elsewhere, c.labels.is_scored & ~has)
@@ -266,9 +274,9 @@ def without(element: str) -> Callable[[Comparison], HeldOut]:
     return judge
 
 
-def two_weights(c: Comparison, families: Families, t: int) -> tuple[Tensor, float]:
+def two_weights(c: Comparison, families: Families, rows: Tensor, t: int) -> tuple[Tensor, float]:
     wanted = c.labels.targets[:, t]
-    known = c.labels.is_scored & torch.isfinite(wanted)
+    known = rows & c.labels.is_scored & torch.isfinite(wanted)
     return fit_weights(families.values[:, known, t], wanted[known])
 
 
