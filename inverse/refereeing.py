@@ -1,4 +1,7 @@
-"""The referee judges a run's hits again; until it has run, nothing in the folder knows its values."""
+"""The referee judges a run's hits again, by values that rank, flags, calibration and feedback never saw.
+
+The elastic tensor of the judge of G is in the record: whoever averages it has that judge's own K.
+"""
 
 import json
 import math

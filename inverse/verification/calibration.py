@@ -34,7 +34,8 @@ class Calibration:
         intercept: of the fit.
         slopes: by reading ("bulk", "shear"); none is negative, so the function is monotone.
         offsets: by anion class; a class that is not named has none.
-        log_std: standard deviation of ln(DFT / calibrated) on rows left out, soft crystals.
+        log_std: standard deviation of ln(DFT / calibrated) on the fitted rows, soft crystals; `metrics` say
+            how often the interval held on formulas left out.
         log_std_stiff: the same of stiff ones, which potentials know better.
         stiff_from: GPa; around this calibrated value the error goes over from one to the other.
         doubted: factor on the error of crystals with a doubt (`readings.DOUBTS`).

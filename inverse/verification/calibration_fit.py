@@ -1,4 +1,4 @@
-"""Robust fits of raw moduli to DFT ones, judged on formulas left out."""
+"""Robust fits of raw moduli to DFT ones; errors from the fitted rows, checked on formulas left out."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +64,9 @@ class Plan:
 
 
 def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool = False) -> Calibration:
-    """Return the calibration fitted to the pairs without doubt, its errors measured out of fold.
+    """Return the calibration fitted to the pairs without doubt, its errors those of the same pairs.
+
+    `out_of_fold` and `measures` say how true these errors are of formulas that the fit did not see.
 
     Args:
         plan: what it is made of.
@@ -229,7 +231,7 @@ def _robust(design: np.ndarray, target: np.ndarray, base: np.ndarray, ridge: np.
 
 
 def _with_errors(fitted: Calibration, trusted: Sequence[Pair], doubted: Sequence[Pair]) -> Calibration:
-    """Return the calibration with the errors that its residuals show."""
+    """Return the calibration with the errors that its residuals on the fitted pairs show."""
     means = np.array([fitted.on_dft_scale(p.readings) for p in trusted])
     residual = np.abs(np.log([p.truth for p in trusted]) - np.log(means))
     change = np.array(

@@ -269,7 +269,10 @@ class LadderVerifier:
         return ""
 
     def _summary(self, tensor: TensorVerdict, cell: Structure, case: _Case) -> dict[str, Any]:
-        """Return what the tensor says, without its K where another judges K: that is the referee's."""
+        """Return what the tensor says, its K not averaged where another judges K: that is the referee's.
+
+        The tensor itself, which implies it, stands in the record and decides nothing.
+        """
         shown = replace(tensor, is_stable=case.is_stable)
         if self.panel.shear == self.panel.bulk:
             return elastic_summary(shown, cell, case.values)

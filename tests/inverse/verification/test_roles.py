@@ -120,7 +120,7 @@ def test_it_lowers_the_score_the_more_the_further_it_is():
 
 
 def test_the_shear_judges_bulk_modulus_shows_nowhere():
-    """It is the referee's value: no number, flag or remark of the verdict may hold it."""
+    """It is the referee's: no number, flag or remark of the verdict holds it; the tensor implies it."""
     verifier = ladder(TWO, shortlist={})
     verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
     own = verifier._judges[MORSE].relax(verdict.structure).structure
