@@ -41,7 +41,7 @@ class Caps:
     large: float = 0.10
     few: float = 0.02
     chemistry: float = 0.25
-    element: float = 0.03
+    element: float = 0.01
 
 
 class _Count:
