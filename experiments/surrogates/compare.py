@@ -227,13 +227,13 @@ def fit_gated(
     return network.eval(), middle, size
 
 
-def beyond_300(c: Comparison) -> HeldOut:
+def beyond_300(c: Comparison, name: str = "beyond_300", trend: bool = True) -> HeldOut:
     """The second family's recipe without any label above 300 GPa; every formula above is judged."""
     high = {f for f, v in zip(c.labels.formulas, (c.labels.targets[:, 0] > LIMIT).tolist()) if v}
     is_high = torch.tensor([f in high for f in c.labels.formulas])
     rows, values, widths, weight = [], [], [], []
     for k in BEYOND_FOLDS:
-        report = c.network(f"beyond-{k}", (c.data.fold != k) & ~is_high, {"trend": True})
+        report = c.network(f"{name}-{k}", (c.data.fold != k) & ~is_high, {"trend": trend})
         judged = (c.labels.is_scored & (is_high | (c.data.fold == k))).nonzero().flatten()
         v, w = member_outputs(report, c.data, judged)
         rows.append(judged)
@@ -247,7 +247,12 @@ def beyond_300(c: Comparison) -> HeldOut:
     calibrations, correlation = calibration_of(c.data, *reference, c.labels.is_scored)
     found = as_predictions(torch.cat(values), torch.cat(widths), calibrations, correlation)
     notes = {"fits": len(BEYOND_FOLDS), "epochs": EPOCHS, "weight": weight}
-    return HeldOut("beyond_300", torch.cat(rows), found, notes)
+    return HeldOut(name, torch.cat(rows), found, notes)
+
+
+def beyond_300_plain(c: Comparison) -> HeldOut:
+    """The same without the linear law."""
+    return beyond_300(c, "beyond_300_plain", trend=False)
 
 
 def without(element: str) -> Callable[[Comparison], HeldOut]:
@@ -293,6 +298,7 @@ MAKERS: dict[str, Callable[[Comparison], HeldOut]] = {
     **{f"without_{element}": without(element) for element in ("B", "C", "N", "O")},
     "crystal_graph": crystal_graph,
     "composition": composition,
+    "beyond_300_plain": beyond_300_plain,
 }
 
 
