@@ -1,7 +1,7 @@
 """The project's own reference set: crystals labelled by `7net-0`, shipped with the package.
 
-The values are the potential's own, not DFT's: it is softer in shear at the stiff end (CARD.md beside the
-file gives the biases), so they stand on a scale of their own. A formula that is held out of training must be
+The values are the potential's own, not DFT's: K agrees, G is about half (CARD.md beside the file gives the
+biases), so they stand on a scale of their own. A formula that is held out of training must be
 held out here as well.
 """
 
@@ -34,9 +34,9 @@ def reference_rows(stable_only: bool = False, path: Path | None = None) -> list[
     """Return the rows with the field names of the shared crystal rows, in a fixed order.
 
     `lattice` (3, 3) Å, `species`, `frac_coords` (A, 3); `bulk_modulus_vrh`, `shear_modulus_vrh` GPa, None
-    where the crystal is unstable; `formation_energy_per_atom`, `energy_above_hull` eV/atom on the scale of the
-    reference hull; `stiffness`, `stiffness_clamped` (6, 6) GPa, Voigt; `energy_per_atom` eV, the potential's.
-    `start_*` describe the cell as proposed, before relaxation, with `start_stress` (6,) GPa.
+    where the crystal is unstable; `formation_energy_per_atom`, `energy_above_hull` eV/atom on the scale of
+    the reference hull; `stiffness`, `stiffness_clamped` (6, 6) GPa, Voigt; `energy_per_atom` eV, the
+    potential's. `start_*` describe the cell as proposed, before relaxation, with `start_stress` (6,) GPa.
 
     Args:
         stable_only: leave out crystals without moduli.
