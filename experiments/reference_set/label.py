@@ -41,6 +41,9 @@ LOGGER = logging.getLogger(__name__)
 SECONDS_PER_CRYSTAL = 60.0
 """Of computing."""
 
+LOOK_AROUND = 20
+"""Rows after which the files of other processes are read again."""
+
 LOOSE_SYMPREC = 0.1
 """Å, at which the structure before and after relaxation is compared."""
 
@@ -151,14 +154,16 @@ def append(file: TextIO, row: Mapping[str, Any]) -> None:
 
 def run(rows: Sequence[Mapping[str, Any]], judge: Judge, seconds: float, folder: Path = WORK) -> int:
     """Label rows that no file holds until the seconds are used up; return how many."""
-    stop, done = time.monotonic() + seconds, labelled(folder)
+    stop, done = time.monotonic() + seconds, dict[str, Any]()
     target = folder / "labels"
     target.mkdir(parents=True, exist_ok=True)
     hull, n_labelled = ReferenceHull.packaged(), 0
     with (target / f"{time.time_ns():x}-{os.getpid()}.jsonl").open("w") as file:
-        for row in rows:
+        for place, row in enumerate(rows):
             if time.monotonic() > stop:
                 break
+            if place % LOOK_AROUND == 0:
+                done = labelled(folder)
             if row["id"] in done:
                 continue
             found = label(row, judge, hull)
