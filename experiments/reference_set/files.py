@@ -10,15 +10,33 @@ from typing import Any
 WORK = Path(__file__).resolve().parents[2] / ".work" / "reference_set"
 """Scratch folder of pools and labels; git-ignored."""
 
+KEPT = Path(__file__).resolve().parent / "kept"
+"""Pools and labels that the repository carries, so that labelling goes on from a fresh clone."""
+
 
 def pools(folder: Path = WORK) -> list[Path]:
-    """Return the pool files in order of their numbers."""
-    return sorted(folder.glob("pool-*.jsonl.gz"), key=lambda p: int(p.name.split("-")[1].split(".")[0]))
+    """Return the pool files in order of their numbers; kept ones count as those of the scratch folder."""
+    found = {path.name: path for place in _places(folder) for path in place.glob("pool-*.jsonl.gz")}
+    return sorted(found.values(), key=lambda path: int(path.name.split("-")[1].split(".")[0]))
 
 
 def shards(folder: Path = WORK) -> list[Path]:
-    """Return the files of labels."""
-    return sorted((folder / "labels").glob("*.jsonl"))
+    """Return the files of labels, kept ones first."""
+    return sorted(path for place in _places(folder) for path in (place / "labels").glob("*.jsonl*"))
+
+
+def keep(folder: Path = WORK, kept: Path = KEPT) -> int:
+    """Put pools and labels of the scratch folder among those that the repository carries; return how many."""
+    for path in pools(folder):
+        if path.parent != kept:
+            write_lines(kept / path.name, read_lines(path))
+    labels = labelled(folder)
+    write_lines(kept / "labels" / "labels.jsonl.gz", labels.values())
+    return len(labels)
+
+
+def _places(folder: Path) -> list[Path]:
+    return [KEPT, folder] if folder == WORK else [folder]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from pymatgen.core import Structure
 
 from experiments.reference_set.coordination import coordination_change
 from experiments.reference_set.elements import POTENTIAL
-from experiments.reference_set.files import WORK, labelled, read_lines
+from experiments.reference_set.files import WORK, labelled, pools, read_lines
 from experiments.reference_set.gates import MOST_ABOVE_HULL
 from inverse.records import plain, structure_from_record, structure_to_record
 from inverse.reference import ReferenceHull
@@ -190,7 +190,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     limit_threads()
-    paths = [Path(name) if Path(name).exists() else WORK / name for name in options.pools]
+    numbered = {path.name: path for path in pools()}
+    paths = [Path(name) if Path(name).exists() else numbered.get(name, WORK / name) for name in options.pools]
     rows = [row for path in paths for row in read_lines(path)]
     k, n = map(int, options.part.split("/"))
     judge = Judge(POTENTIAL, store=VerificationStore(), device=options.device)

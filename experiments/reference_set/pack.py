@@ -1,7 +1,8 @@
 """Labels -> package data: `python -m experiments.reference_set.pack`.
 
 Applies the gates and writes surrogates/reference_set/: reference_set.parquet, failures.parquet (what did not
-enter, at which gate and why) and CARD.md. Needs the shared DFT rows, to leave out what they hold.
+enter, at which gate and why) and CARD.md; keeps pools and labels in experiments/reference_set/kept/. Needs
+the shared DFT rows, to leave out what they hold.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from experiments.reference_set import bias, table
 from experiments.reference_set.card import card
-from experiments.reference_set.files import WORK, labelled, pools, read_lines
+from experiments.reference_set.files import WORK, keep, labelled, pools, read_lines
 from experiments.reference_set.gates import Passed, passed
 from inverse.records import structure_from_record, structure_to_record
 from inverse.verification.store import canonical_structure
@@ -89,12 +90,12 @@ def _failures(found: Passed) -> pa.Table:
 
 
 def main() -> None:
-    """Pack what has been labelled."""
+    """Pack what has been labelled, and keep pools and labels for who goes on."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     found, without, asked = bias.measured()
     result = pack(joined(), bias.dft_moduli(), found, (without, asked))
-    LOGGER.info("%d rows; removed: %s", len(result.rows), result.counts)
+    LOGGER.info("%d rows; removed: %s; %d labels kept", len(result.rows), result.counts, keep())
 
 
 if __name__ == "__main__":

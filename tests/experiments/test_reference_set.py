@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from experiments.reference_set import files
 from experiments.reference_set import label as labelling
 from experiments.reference_set.bias import biases, pairs
 from experiments.reference_set.candidates import decorations, n_operations, types
@@ -280,3 +281,18 @@ def test_the_packaged_set_is_what_its_card_says():
 def test_rows_are_plain_json(folder):
     label_pools(folder)
     assert all(json.loads(json.dumps(row)) == row for row in labelled(folder).values())
+
+
+def test_what_is_kept_stands_beside_the_scratch_folder(tmp_path, monkeypatch):
+    kept, work = tmp_path / "kept", tmp_path / "work"
+    monkeypatch.setattr(files, "KEPT", kept)
+    monkeypatch.setattr(files, "WORK", work)
+    files.write_lines(work / "pool-1.jsonl.gz", [{"id": "a"}, {"id": "b"}])
+    (work / "labels").mkdir()
+    (work / "labels" / "1.jsonl").write_text('{"id": "a", "seconds": 1}\n')
+    assert files.keep(work, kept) == 1
+    (work / "labels" / "1.jsonl").unlink()
+    (work / "pool-1.jsonl.gz").unlink()
+    assert [path.parent for path in files.pools(work)] == [kept]
+    assert files.labelled(work) == {"a": {"id": "a", "seconds": 1}}
+    assert files.labelled(tmp_path / "another") == {}
