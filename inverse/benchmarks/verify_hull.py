@@ -18,7 +18,7 @@ from inverse.benchmarks.intervals import bootstrapped
 from inverse.console import progress
 from inverse.reference import ReferenceHull
 from inverse.reference.energy_scale import on_reference_scale
-from inverse.reference.signatures import SYMPRECS, Cell, signature_text
+from inverse.verification.departures import has_same_signature
 from inverse.verification.energy_correction import fitted_formulas, formation_energy
 from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.store import VerificationStore
@@ -125,15 +125,8 @@ def outcome(row: Mapping[str, Any], verdict: RelaxationVerdict, hull: ReferenceH
     except EngineError as error:
         return {**result, "reason": str(error)}
     above = result["true_above"] + energy - true
-    kept = is_same_phase(structure_of(dict(row)), verdict.structure)
+    kept = has_same_signature(structure_of(dict(row)), verdict.structure)
     return {**result, "error": energy - true, "above": above, "reason": "", "kept_phase": kept}
-
-
-def is_same_phase(dft: Structure, relaxed: Structure) -> bool:
-    """Return whether a relaxed cell has the signature of the DFT cell at one of the tolerances."""
-    cells = [Cell.from_structure(structure) for structure in (dft, relaxed)]
-    texts = ([signature_text(cell, symprec) for cell in cells] for symprec in SYMPRECS)
-    return any(first is not None and first == second for first, second in texts)
 
 
 def figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,14 +15,15 @@ def departures(proposed: Structure, relaxed: Structure) -> list[str]:
     `another_phase_than_proposed`: at none of the tolerances of signatures do the two have the same one;
     `symmetry_raised`: the relaxed crystal has more symmetry, such as a judge gives to what nearly has it.
     """
-    flags = [] if _has_same_signature(proposed, relaxed) else [ANOTHER_PHASE]
+    flags = [] if has_same_signature(proposed, relaxed) else [ANOTHER_PHASE]
     before, after = (SymmetricCell.from_structure(structure) for structure in (proposed, relaxed))
     if len(after.rotations) > len(before.rotations) or after.n_atoms < before.n_atoms:
         flags.append(SYMMETRY_RAISED)
     return flags
 
 
-def _has_same_signature(proposed: Structure, relaxed: Structure) -> bool:
+def has_same_signature(proposed: Structure, relaxed: Structure) -> bool:
+    """Return whether two crystals have the same signature at one of the tolerances, or nobody can tell."""
     from inverse.reference.signatures import SYMPRECS, Cell, signature_text
 
     try:

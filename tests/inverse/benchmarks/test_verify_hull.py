@@ -1,7 +1,8 @@
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.benchmarks.verify_hull import figures, is_same_phase
+from inverse.benchmarks.verify_hull import figures
+from inverse.verification.departures import has_same_signature
 
 
 def cubic(shift=0.0):
@@ -17,8 +18,8 @@ def row(formula, true_above, error=None, kept=True):
 
 
 def test_a_cell_that_left_its_symmetry_is_another_phase():
-    assert is_same_phase(cubic(), cubic(shift=0.0005))
-    assert not is_same_phase(cubic(), cubic(shift=0.15))
+    assert has_same_signature(cubic(), cubic(shift=0.0005))
+    assert not has_same_signature(cubic(), cubic(shift=0.15))
 
 
 def test_a_refused_row_counts_as_a_wrong_decision_and_stands_apart():
