@@ -4,16 +4,15 @@
 carried before; nothing is computed.
 """
 
-from inverse.benchmarks.carried_readings import carried_row, joined, write_readings
+from inverse.benchmarks.carried_readings import joined_rows, write_readings
 from inverse.benchmarks.dft_rows import calibration_rows
-from inverse.benchmarks.stored_verdicts import stored_rows
 from inverse.verification.store import VerificationStore
 
 
 def main() -> None:
     """Write, and say how many rows are there."""
     rows = calibration_rows()
-    found = [joined(carried_row(r.row), r) for r in stored_rows(VerificationStore(), rows)]
+    found = list(joined_rows(VerificationStore(), rows))
     print(f"{write_readings(found)} of {len(rows)} rows carried")
 
 

@@ -7,9 +7,8 @@ import argparse
 import json
 from dataclasses import asdict, replace
 
-from inverse.benchmarks.carried_readings import carried_row, joined
+from inverse.benchmarks.carried_readings import joined_rows
 from inverse.benchmarks.dft_rows import calibration_rows
-from inverse.benchmarks.stored_verdicts import stored_rows
 from inverse.benchmarks.verify_scale import fitted_calibrations, out_of_fold_metrics
 from inverse.verification.calibration import write_calibrations
 from inverse.verification.store import VerificationStore
@@ -20,8 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    stored = stored_rows(VerificationStore(), calibration_rows())
-    rows = [joined(carried_row(row.row), row) for row in stored]
+    rows = list(joined_rows(VerificationStore(), calibration_rows()))
     fits = []
     for plan, pairs, fit in fitted_calibrations(rows):
         fits.append(replace(fit, metrics=out_of_fold_metrics(plan, pairs)))

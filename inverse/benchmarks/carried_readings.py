@@ -5,7 +5,7 @@ from the store by `python -m experiments.verification.carry_readings`.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inverse.benchmarks.stored_verdicts import StoredRow
+from inverse.benchmarks.stored_verdicts import StoredRow, stored_row
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.readings import Readings
+from inverse.verification.store import VerificationStore
 
 PATH = Path(__file__).with_name("readings.parquet")
 
@@ -36,21 +37,19 @@ def carried_row(row: dict[str, Any]) -> StoredRow | None:
     return StoredRow(row, False, lines[0]["catastrophe"], lines[0]["reason"], judges, referee, read)
 
 
-def judged_rows(rows: Sequence[dict[str, Any]], stored: Iterable[StoredRow]) -> Iterable[StoredRow]:
-    """Yield the DFT rows as carried, and as stored where they are not.
-
-    Args:
-        rows: the DFT rows.
-        stored: what a store holds of those that are not carried, in order.
-    """
-    stored = iter(stored)
+def judged_rows(store: VerificationStore, rows: Iterable[dict[str, Any]]) -> Iterator[StoredRow]:
+    """Yield the DFT rows as carried; a store, which is slower to ask, has only those that are not."""
     for row in rows:
-        carried = carried_row(row)
-        yield carried if carried is not None else next(stored)
+        yield carried_row(row) or stored_row(store, row)
 
 
-def joined(carried: StoredRow | None, stored: StoredRow) -> StoredRow:
-    """Return what is stored of a row, with what only the carried one has."""
+def joined_rows(store: VerificationStore, rows: Iterable[dict[str, Any]]) -> Iterator[StoredRow]:
+    """Yield what a store holds of each DFT row, with what only the carried one has."""
+    for row in rows:
+        yield _joined(carried_row(row), stored_row(store, row))
+
+
+def _joined(carried: StoredRow | None, stored: StoredRow) -> StoredRow:
     if carried is None or stored.missing:
         own = {} if carried is None else carried.alone
         return replace(carried or stored, alone={**own, **stored.alone})

@@ -1,7 +1,6 @@
 """What the store holds about the DFT rows, as the judges' readings; computes nothing."""
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -53,13 +52,12 @@ class _Remembering(Judge):
         return
 
 
-def stored_rows(store: VerificationStore, rows: Sequence[dict[str, Any]]) -> Iterator[StoredRow]:
-    """Yield each DFT row, in order, with what the store holds of it."""
-    for row in rows:
-        try:
-            yield _stored(row, store)
-        except _MissingError:
-            yield StoredRow(row, missing=True, alone=_alone(row, store))
+def stored_row(store: VerificationStore, row: dict[str, Any]) -> StoredRow:
+    """Return a DFT row with what the store holds of it."""
+    try:
+        return _stored(row, store)
+    except _MissingError:
+        return StoredRow(row, missing=True, alone=_alone(row, store))
 
 
 class _MissingError(Exception):

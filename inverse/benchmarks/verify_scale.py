@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from inverse.benchmarks.carried_readings import carried_row, judged_rows
+from inverse.benchmarks.carried_readings import judged_rows
 from inverse.benchmarks.dft_rows import calibration_rows, doubtful_labels
-from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow, stored_rows
+from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow
 from inverse.console import progress
 from inverse.verification.calibration import Calibration
 from inverse.verification.calibration_fit import (
@@ -61,8 +61,7 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
     rows = calibration_rows()[:n]
     with progress("stored verdicts", len(rows)) as bar:
         stored = []
-        others = stored_rows(VerificationStore(), [row for row in rows if carried_row(row) is None])
-        for row in judged_rows(rows, others):
+        for row in judged_rows(VerificationStore(), rows):
             stored.append(row)
             bar.advance()
     there = [row for row in stored if not row.missing]

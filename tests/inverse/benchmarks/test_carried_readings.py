@@ -3,7 +3,7 @@ import math
 import pytest
 
 from inverse.benchmarks import carried_readings
-from inverse.benchmarks.carried_readings import carried_row, joined, judged_rows, write_readings
+from inverse.benchmarks.carried_readings import carried_row, joined_rows, judged_rows, write_readings
 from inverse.benchmarks.stored_verdicts import FAILED, StoredRow
 from inverse.verification.readings import Readings
 
@@ -40,17 +40,22 @@ def test_readings_come_back_as_they_were(carried):
     assert carried_row(ROWS[2]) is None
 
 
-def test_the_store_is_asked_for_what_is_not_carried_alone(carried):
-    stored = StoredRow(ROWS[2], judges=SECOND)
-    assert [row.judges for row in judged_rows(ROWS, [stored])][2] == SECOND
+def test_the_store_is_asked_for_what_is_not_carried_alone(carried, monkeypatch):
+    asked = []
+    monkeypatch.setattr(carried_readings, "stored_row", lambda _, row: asked.append(row) or StoredRow(row))
+    assert [found.row for found in judged_rows(None, ROWS)] == ROWS
+    assert asked == ROWS[2:]
 
 
-def test_what_is_stored_counts_and_what_only_the_carried_row_has_stays(carried):
-    stored = StoredRow(ROWS[0], judges=SECOND, referee=SECOND)
-    both = joined(carried_row(ROWS[0]), stored)
+def test_what_is_stored_counts_and_what_only_the_carried_row_has_stays(carried, monkeypatch):
+    def joined(stored):
+        monkeypatch.setattr(carried_readings, "stored_row", lambda *_: stored)
+        return next(joined_rows(None, ROWS))
+
+    both = joined(StoredRow(ROWS[0], judges=SECOND, referee=SECOND))
     assert (both.judges, both.referee) == (SECOND, SECOND)
     assert told(both.alone) == told({"7net-0": SECOND})
-    kept = joined(carried_row(ROWS[0]), StoredRow(ROWS[0], missing=True, alone={"chgnet": SECOND}))
+    kept = joined(StoredRow(ROWS[0], missing=True, alone={"chgnet": SECOND}))
     assert set(kept.alone) == {"7net-0", "chgnet"}
     assert not kept.missing
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inverse.benchmarks import carried_readings, verify_scale
+from inverse.benchmarks import verify_scale
 from inverse.benchmarks.stored_verdicts import PHASE, StoredRow
 from inverse.verification.readings import MAGNETIC_COLLAPSE, Readings
 
@@ -32,9 +32,7 @@ def planted(n=300, noise=0.04):
 def bench(monkeypatch):
     def run(rows):
         monkeypatch.setattr(verify_scale, "calibration_rows", lambda: [row.row for row in rows])
-        monkeypatch.setattr(verify_scale, "carried_row", lambda row: None)
-        monkeypatch.setattr(carried_readings, "carried_row", lambda row: None)
-        monkeypatch.setattr(verify_scale, "stored_rows", lambda store, wanted: iter(rows))
+        monkeypatch.setattr(verify_scale, "judged_rows", lambda store, wanted: iter(rows))
         monkeypatch.setattr(verify_scale, "VerificationStore", lambda: None)
         monkeypatch.setattr(verify_scale, "doubtful_labels", lambda: frozenset({"3"}))
         monkeypatch.setattr("inverse.verification.calibration_fit.N_BOOTSTRAP", 20)
