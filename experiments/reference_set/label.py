@@ -33,7 +33,7 @@ from inverse.verification.limits import Limit
 from inverse.verification.potentials import limit_threads, load_potential, potential_version
 from inverse.verification.store import VerificationStore, canonical_structure
 from inverse.verification.symmetric_cell import SymmetricCell
-from surrogates.errors import EngineError
+from surrogates.errors import EngineError, MachineError
 from surrogates.units import GPA_PER_EV_PER_A3
 
 LOGGER = logging.getLogger(__name__)
@@ -68,6 +68,9 @@ def label(row: Mapping[str, Any], judge: Judge, hull: ReferenceHull) -> dict[str
         row: with id, formula, lattice, species, frac_coords.
         judge: the potential at the settings of record.
         hull: of known phases.
+
+    Raises:
+        MachineError: memory, device or disk failed, which says nothing of the crystal.
     """
     started = time.process_time()
     found: dict[str, Any] = {"id": row["id"], "formula": row["formula"], "potential": judge.potential}
@@ -84,6 +87,8 @@ def label(row: Mapping[str, Any], judge: Judge, hull: ReferenceHull) -> dict[str
                 found["reason"] = "above the hull: the tensor was not computed"
             else:
                 found |= _tensor(judge.tensor(relaxed.structure, limit))
+    except MachineError:
+        raise
     except Exception as error:  # one crystal never ends a run
         LOGGER.exception("%s", row["id"])
         found["reason"] = f"{type(error).__name__}: {error}"

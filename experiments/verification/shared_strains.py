@@ -1,31 +1,30 @@
 """What a cell that serves two strains costs in accuracy: `python -m experiments.verification.shared_strains`.
 
-The tensor of pure strains against the one of record for potentials without a kink, crystal by crystal over
+The tensor of pure strains, as for a potential with a kink, against the one of record, crystal by crystal over
 the draw of `inverse bench verify-elasticity`; nothing is stored but the relaxations.
 """
 
 import argparse
-from unittest import mock
+from dataclasses import replace
 
 import numpy as np
 
 from inverse.benchmarks.dft_rows import structure_of
 from inverse.benchmarks.verify_elasticity import POTENTIAL, crystals
-from inverse.verification.judge import Judge, TensorVerdict
-from inverse.verification.potentials import limit_threads
+from inverse.verification.judge import Judge
+from inverse.verification.potentials import limit_threads, load_potential
+from inverse.verification.stiffness import Stiffness, stiffness
 from inverse.verification.store import VerificationStore
+from inverse.verification.symmetric_cell import SymmetricCell
 
-KINKED = "inverse.verification.potentials.KINKED"
 
-
-def both(row: dict) -> tuple[TensorVerdict, TensorVerdict] | None:
+def both(row: dict) -> tuple[Stiffness, Stiffness] | None:
     """Return the tensors of pure and of shared strains; None where the crystal did not relax."""
     cell = Judge(POTENTIAL, store=VerificationStore()).relax(structure_of(row)).structure
     if cell is None:
         return None
-    shared = Judge(POTENTIAL).tensor(cell)
-    with mock.patch(KINKED, frozenset({POTENTIAL})):
-        return Judge(POTENTIAL).tensor(cell), shared
+    symmetric, potential = SymmetricCell.from_structure(cell), load_potential(POTENTIAL)
+    return stiffness(symmetric, replace(potential, is_kinked=True)), stiffness(symmetric, potential)
 
 
 def main() -> None:

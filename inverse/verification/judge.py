@@ -209,7 +209,7 @@ class Judge:
 
     @property
     def _tensor_task(self) -> str:
-        """Tells tensors of pure strains from those of cells that serve two strains, which differ by 0.3 %."""
+        """Tells tensors of pure strains from those of cells that serve two, 0.1 % off in the median."""
         return "tensor" if self.potential in KINKED else "tensor, shared strains"
 
     @property

@@ -79,6 +79,7 @@ class Potential:
         elements: symbols it knows.
         batch: evaluates several cells in one pass; None where only one at a time is possible.
         device: where it computes.
+        is_kinked: its energy has a kink at ideal crystals, see `KINKED`.
     """
 
     name: str
@@ -86,11 +87,7 @@ class Potential:
     elements: frozenset[str]
     batch: Batch | None = None
     device: str = "cpu"
-
-    @property
-    def is_kinked(self) -> bool:
-        """Whether its energy has a kink at ideal crystals, see `KINKED`."""
-        return self.name in KINKED
+    is_kinked: bool = False
 
     def check_elements(self, symbols: set[str]) -> None:
         """Raise UnsupportedElementError when the potential does not know one of the symbols."""
@@ -266,7 +263,7 @@ def _diep(name: str, device: str) -> Potential:
 
     calculator = make_calculator(device=device)
     elements = frozenset(calculator.potential.model.element_types)
-    return Potential(name, calculator, elements, diep_batch(calculator), device)
+    return Potential(name, calculator, elements, diep_batch(calculator), device, is_kinked=name in KINKED)
 
 
 def _chgnet(name: str, device: str) -> Potential:
@@ -324,10 +321,8 @@ def _made(name: str) -> Any:
     except EngineError:
         raise
     except Exception as error:
-        is_transient = is_of_machine(error) and not isinstance(
-            error, OSError
-        )  # a file that is not there stays so
-        kind = MachineError if is_transient else ConfigError
+        # a file that is not there stays so
+        kind = MachineError if is_of_machine(error) and not isinstance(error, OSError) else ConfigError
         raise kind(f"potential {name!r} cannot be made: {_one_line(error)}") from error
 
 
