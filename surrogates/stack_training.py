@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.calibration import Calibration, fit_calibration, rank_correlation
 from surrogates.checkpoint import load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import TARGETS
 from surrogates.ensemble import MemberGroup
@@ -29,9 +28,13 @@ from surrogates.training import (
     Progress,
     TrainingConfig,
     TrainingReport,
+    calibrated,
     fit_member,
     load_moduli,
+    member_group,
     out_of_fold,
+    residual_correlation,
+    with_limits,
 )
 
 
@@ -251,51 +254,25 @@ def fit_stack(
 ) -> tuple[StackGroup, dict[str, Any], Tensor]:
     """Return the stack that is shipped, its errors out of fold, and the correlation of its residuals."""
     values, widths = nested_stack(data, families)
-    calibrations = calibrated(data, values, widths)
-    reports = list(fits.values())
-    second = MemberGroup(
-        TARGETS,
-        tuple(f.network for f in reports),
-        tuple(f.shift for f in reports),
-        tuple(f.spread for f in reports),
-        first.calibrations,
-    )
+    calibrations = calibrated(data.labels, values, widths)
+    second = member_group(fits, first.calibrations)
     weights, offsets = stack_weights(data, families, torch.ones_like(data.labels.is_scored))
     stack = StackGroup(TARGETS, (first, second), grown[-1], weights, offsets, calibrations)
-    stack = replace(stack, calibrations=_with_limits(data, stack, values, widths))
+    scored = data.labels.is_scored.nonzero().flatten()[::4]
+    spread = member_spread(stack, data, scored)
+    limited = with_limits(calibrations, spread, widths[scored], values[scored], torch.arange(len(scored)))
+    stack = replace(stack, calibrations=limited)
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["weights"] = {p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights)}
-    residual = torch.where(data.labels.is_scored.unsqueeze(1), values - data.labels.targets, torch.nan)
-    correlation = torch.eye(len(TARGETS))
-    correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
-    return stack, metrics, correlation
+    return stack, metrics, residual_correlation(data.labels, values)
 
 
-def calibrated(data: ModuliData, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
-    """Return the calibrations of values and log-widths (C, T) that were made out of fold."""
-    found = []
-    for t in range(len(TARGETS)):
-        residual = values[:, t] - data.labels.targets[:, t]
-        known = data.labels.is_scored & torch.isfinite(residual)
-        found.append(fit_calibration(residual[known], widths[known, t], values[known, t]))
-    return tuple(found)
-
-
-def _with_limits(
-    data: ModuliData, stack: StackGroup, values: Tensor, widths: Tensor
-) -> tuple[Calibration, ...]:
-    """Return the calibrations with the disagreement of members beyond which a crystal is out of domain."""
-    found = []
-    scored = data.labels.is_scored.nonzero().flatten()[::4]
+def member_spread(stack: StackGroup, data: ModuliData, rows: Tensor) -> Tensor:
+    """Return (R, T) standard deviations of the stack's members on some rows."""
     store, scale = data.stores[0], data.labels.scale
     with torch.no_grad():
-        members = [stack.outputs(store.batch(part, scale[part]))[0] for part in scored.split(256)]
-    spread = torch.cat(members, dim=1).std(dim=0, correction=0)
-    for t, calibration in enumerate(stack.calibrations):
-        ratio = spread[:, t] / calibration.std(widths[scored, t], values[scored, t])
-        limit = max(1.0, 1.5 * float(torch.quantile(ratio, 0.99)))
-        found.append(replace(calibration, largest_disagreement=round(limit, 3)))
-    return tuple(found)
+        members = [stack.outputs(store.batch(part, scale[part]))[0] for part in rows.split(256)]
+    return torch.cat(members, dim=1).std(dim=0, correction=0)
 
 
 def train_from_settings(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.calibration import fit_calibration, rank_correlation
+from surrogates.calibration import Calibration, fit_calibration, rank_correlation
 from surrogates.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
@@ -190,26 +190,12 @@ def assemble(
 ) -> tuple[StructureSurrogate, dict[str, Any]]:
     """Return the surrogate made of finished members and its errors on formulas they did not see."""
     values, widths = out_of_fold(data, fits)
-    residual = torch.where(data.labels.is_scored.unsqueeze(1), values - data.labels.targets, torch.nan)
-    spreads = member_spread(data, fits)
-    calibrations = []
-    for t in range(len(TARGETS)):
-        known = torch.isfinite(residual[:, t])
-        calibration = fit_calibration(residual[known, t], widths[known, t], values[known, t])
-        ratio = spreads[known, t] / calibration.std(widths[known, t], values[known, t])
-        limit = max(1.0, 1.5 * float(torch.quantile(ratio, 0.99)))
-        calibrations.append(replace(calibration, largest_disagreement=round(limit, 3)))
+    calibrations = calibrated(data.labels, values, widths)
+    calibrations = with_limits(calibrations, member_spread(data, fits), widths, values, data.labels.is_scored)
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["members"] = sorted(fits)
-    group = MemberGroup(
-        TARGETS,
-        tuple(f.network for f in fits.values()),
-        tuple(f.shift for f in fits.values()),
-        tuple(f.spread for f in fits.values()),
-        tuple(calibrations),
-    )
-    groups, correlation = [group], torch.eye(len(TARGETS))
-    correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
+    group = member_group(fits, calibrations)
+    groups, correlation = [group], residual_correlation(data.labels, values)
     energy = load_energy_group(config)
     if energy is not None:
         groups.append(energy[0])
@@ -218,6 +204,56 @@ def assemble(
     domain = training_domain(data)
     reach = group.networks[0].config.reach
     return StructureSurrogate(groups, domain, correlation, reach, config.name, metrics), metrics
+
+
+def member_group(fits: Mapping[int, FitReport], calibrations: tuple[Calibration, ...]) -> MemberGroup:
+    """Return the finished members for K and G as a group."""
+    reports = list(fits.values())
+    networks = tuple(f.network for f in reports)
+    shifts, spreads = tuple(f.shift for f in reports), tuple(f.spread for f in reports)
+    return MemberGroup(TARGETS, networks, shifts, spreads, calibrations)
+
+
+def scored_residuals(labels: Labels, values: Tensor) -> Tensor:
+    """Return (C, T) values minus targets; NaN where a row is not scored or nothing is known."""
+    return torch.where(labels.is_scored.unsqueeze(1), values - labels.targets, torch.nan)
+
+
+def calibrated(labels: Labels, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
+    """Return the calibrations of values and log-widths (C, T) that were made out of fold."""
+    found = []
+    for t, residual in enumerate(scored_residuals(labels, values).unbind(dim=1)):
+        known = torch.isfinite(residual)
+        found.append(fit_calibration(residual[known], widths[known, t], values[known, t]))
+    return tuple(found)
+
+
+def with_limits(
+    calibrations: Sequence[Calibration], spread: Tensor, widths: Tensor, values: Tensor, rows: Tensor
+) -> tuple[Calibration, ...]:
+    """Return the calibrations with the disagreement of members beyond which a crystal is out of domain.
+
+    Args:
+        calibrations: (T,).
+        spread: (C, T) standard deviation of the members.
+        widths: (C, T) log-widths.
+        values: (C, T).
+        rows: which of the C rows count, as an index.
+    """
+    found = []
+    for t, calibration in enumerate(calibrations):
+        ratio = spread[rows, t] / calibration.std(widths[rows, t], values[rows, t])
+        limit = max(1.0, 1.5 * float(torch.nanquantile(ratio, 0.99)))
+        found.append(replace(calibration, largest_disagreement=round(limit, 3)))
+    return tuple(found)
+
+
+def residual_correlation(labels: Labels, values: Tensor) -> Tensor:
+    """Return the (T, T) correlation of the residuals of K and G."""
+    residual = scored_residuals(labels, values)
+    correlation = torch.eye(len(TARGETS))
+    correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
+    return correlation
 
 
 def out_of_fold(data: ModuliData, fits: Mapping[int, FitReport]) -> tuple[Tensor, Tensor]:

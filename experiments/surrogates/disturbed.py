@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from inverse.benchmarks.dft_rows import structure_of
+from inverse.benchmarks.dft_rows import shaken, structure_of
 from inverse.benchmarks.intervals import bootstrapped
 from inverse.console import progress
-from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, CrystalBatch
 from surrogates.datasets.elasticity import elasticity_rows, formula_fold
-from surrogates.ensemble import StructureSurrogate
+from surrogates.ensemble import MemberGroup
 from surrogates.models.graph import CrystalGraph
 from surrogates.properties import BULK_MODULUS
+from surrogates.stack_training import base_group
 
 N_ROWS, MAX_ATOMS, AT_ONCE = 1500, 20, 100
 VOLUME_CHANGE, SHIFT = 0.04, 0.1
@@ -40,20 +40,19 @@ def run_disturbed(n: int | None = None, seed: int = 0) -> dict[str, Any]:
         DataError: the shared structures are absent.
     """
     rows = _rows(n or N_ROWS, seed)
-    surrogate: StructureSurrogate = load_surrogate("structure")
+    group = base_group("structure")
+    n_folds = len(group.networks)
     relaxed, disturbed = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     with progress("crystals, relaxed and disturbed", len(rows)) as bar:
-        for fold in range(len(_members(surrogate))):
-            mine = [
-                i for i, r in enumerate(rows) if formula_fold(r["formula"], len(_members(surrogate))) == fold
-            ]
+        for fold in range(n_folds):
+            mine = [i for i, row in enumerate(rows) if formula_fold(row["formula"], n_folds) == fold]
             for first in range(0, len(mine), AT_ONCE):
                 part = mine[first : first + AT_ONCE]
                 structures = [structure_of(rows[i]) for i in part]
                 moved = [disturb(s, [seed, i]) for s, i in zip(structures, part, strict=True)]
                 scales = [SCALE_OF_SOURCE[rows[i]["source"]] for i in part]
-                relaxed[part] = _bulk(surrogate, fold, structures, scales)
-                disturbed[part] = _bulk(surrogate, fold, moved, scales)
+                relaxed[part] = _bulk(group, fold, structures, scales)
+                disturbed[part] = _bulk(group, fold, moved, scales)
                 for _ in part:
                     bar.advance()
     truth = np.array([row["bulk_modulus_vrh"] for row in rows])
@@ -63,12 +62,7 @@ def run_disturbed(n: int | None = None, seed: int = 0) -> dict[str, Any]:
 def disturb(structure: Structure, seed: Sequence[int]) -> Structure:
     """Return the crystal with its volume changed by up to 4 % and every atom moved by 0.1 Å."""
     rng = np.random.default_rng(seed)
-    moved = structure.copy()
-    moved.scale_lattice(structure.volume * (1 + rng.uniform(-VOLUME_CHANGE, VOLUME_CHANGE)))
-    directions = rng.normal(size=(len(moved), 3))
-    shifts = SHIFT * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    coords = moved.cart_coords + shifts
-    return Structure(moved.lattice, moved.species, coords, coords_are_cartesian=True)
+    return shaken(structure, rng.uniform(-VOLUME_CHANGE, VOLUME_CHANGE), SHIFT, rng)
 
 
 def _rows(n: int, seed: int) -> list[dict[str, Any]]:
@@ -77,19 +71,14 @@ def _rows(n: int, seed: int) -> list[dict[str, Any]]:
     return list({rows[i]["formula"]: rows[i] for i in order}.values())[:n]
 
 
-def _members(surrogate: StructureSurrogate) -> Sequence[Any]:
-    return next(group for group in surrogate.groups if BULK_MODULUS in group.properties).networks  # type: ignore[attr-defined]
-
-
 def _bulk(
-    surrogate: StructureSurrogate, member: int, structures: Sequence[Structure], scales: Sequence[str]
+    group: MemberGroup, member: int, structures: Sequence[Structure], scales: Sequence[str]
 ) -> np.ndarray:
     """Return K (C,), GPa, by one member."""
-    group = next(group for group in surrogate.groups if BULK_MODULUS in group.properties)
     with torch.no_grad():
-        graph = CrystalGraph.from_crystals(CrystalBatch.from_structures(structures, scales), surrogate.reach)
-        values, _ = group.outputs(graph)
-    return np.asarray(10 ** values[member, :, list(group.properties).index(BULK_MODULUS)])
+        crystals = CrystalBatch.from_structures(structures, scales)
+        values, _ = group.outputs(CrystalGraph.from_crystals(crystals, group.networks[0].config.reach))
+    return np.asarray(10 ** values[member, :, group.properties.index(BULK_MODULUS)])
 
 
 def _record(

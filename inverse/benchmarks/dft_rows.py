@@ -56,6 +56,19 @@ def calibration_rows() -> list[dict[str, Any]]:
     return [mixed[i] for i in np.argsort(repeated, kind="stable")]
 
 
+def shaken(structure: Structure, volume_change: float, shift: float, rng: np.random.Generator) -> Structure:
+    """Return a crystal of another volume, every atom moved by `shift` Å in a random direction of its own.
+
+    `Structure.perturb` with a seed moves all atoms by the same vector.
+    """
+    changed = structure.copy()
+    changed.scale_lattice(structure.volume * (1 + volume_change))
+    directions = rng.normal(size=(len(changed), 3))
+    shifts = shift * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    coords = changed.cart_coords + shifts
+    return Structure(changed.lattice, changed.species, coords, coords_are_cartesian=True)
+
+
 def structure_of(row: dict[str, Any]) -> Structure:
     """Return the DFT structure of a row."""
     return Structure(Lattice(row["lattice"]), row["species"], row["frac_coords"])

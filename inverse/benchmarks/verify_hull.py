@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.benchmarks.dft_rows import calibration_rows, crystal_rows, structure_of
+from inverse.benchmarks.dft_rows import calibration_rows, crystal_rows, shaken, structure_of
 from inverse.benchmarks.intervals import bootstrapped
 from inverse.console import progress
 from inverse.reference import ReferenceHull
@@ -88,12 +88,7 @@ def hull_rows(seed: int = 0) -> list[dict[str, Any]]:
 def perturbed(row: Mapping[str, Any], seed: int = 0) -> Structure:
     """Return the row's crystal 4 % larger or smaller, every atom moved by 0.1 Å in a random direction."""
     rng = np.random.default_rng([seed, *row["id"].encode()])
-    structure = structure_of(dict(row))
-    structure.scale_lattice(structure.volume * (1 + VOLUME_CHANGE * rng.choice([-1, 1])))
-    directions = rng.normal(size=(len(structure), 3))
-    shifts = SHIFT * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    coords = structure.cart_coords + shifts
-    return Structure(structure.lattice, structure.species, coords, coords_are_cartesian=True)
+    return shaken(structure_of(dict(row)), VOLUME_CHANGE * rng.choice([-1, 1]), SHIFT, rng)
 
 
 def judged(
