@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.calibration import Calibration, fit_calibration, joint_uniforms, rank_correlation
+from surrogates.calibration import Calibration, joint_uniforms
 from surrogates.datasets.elasticity import TARGETS
 from surrogates.ensemble import N_SAMPLES, calibrated_prediction
 from surrogates.protocol import Prediction
-from surrogates.training import ModuliData
+from surrogates.training import ModuliData, calibrated, residual_correlation, residuals
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ def held_out_predictions(
     rows = []
     for k in data.fold[there].unique().tolist():
         others, own = there & (data.fold != k), (there & (data.fold == k)).nonzero().flatten()
-        calibrations, correlation = calibration_of(
-            data, values, widths, others if bool(others.any()) else there
-        )
+        residual = residuals(data.labels, values, others if bool(others.any()) else there)
+        calibrations, correlation = calibrated(residual, values, widths), residual_correlation(residual)
         parts.append(as_predictions(values[own], widths[own], calibrations, correlation))
         rows.append(own)
     order = torch.argsort(torch.cat(rows))
@@ -56,24 +55,11 @@ def held_out_predictions(
     return HeldOut(name, torch.cat(rows)[order], joined, notes)
 
 
-def calibration_of(
-    data: ModuliData, values: Tensor, widths: Tensor, rows: Tensor
-) -> tuple[tuple[Calibration, ...], float]:
-    """Return calibrations (T,) and the residuals' correlation from some rows (C,) bool."""
-    residual = torch.where(rows.unsqueeze(1), values - data.labels.targets, torch.nan)
-    found = []
-    for t in range(len(TARGETS)):
-        known = torch.isfinite(residual[:, t])
-        found.append(fit_calibration(residual[known, t], widths[known, t], values[known, t]))
-    return tuple(found), rank_correlation(residual[:, 0], residual[:, 1])
-
-
 def as_predictions(
-    values: Tensor, widths: Tensor, calibrations: tuple[Calibration, ...], correlation: float
+    values: Tensor, widths: Tensor, calibrations: tuple[Calibration, ...], correlation: Tensor
 ) -> tuple[Prediction, ...]:
     """Return the predictions (T,) of one member's values and log-widths (C, T)."""
-    joint = torch.tensor([[1.0, correlation], [correlation, 1.0]])
-    levels = joint_uniforms(N_SAMPLES, joint)
+    levels = joint_uniforms(N_SAMPLES, correlation)
     covered = torch.ones(len(values), dtype=torch.bool)
     return tuple(
         calibrated_prediction(

@@ -34,6 +34,7 @@ from surrogates.training import (
     member_group,
     out_of_fold,
     residual_correlation,
+    residuals,
     with_limits,
 )
 
@@ -254,7 +255,8 @@ def fit_stack(
 ) -> tuple[StackGroup, dict[str, Any], Tensor]:
     """Return the stack that is shipped, its errors out of fold, and the correlation of its residuals."""
     values, widths = nested_stack(data, families)
-    calibrations = calibrated(data.labels, values, widths)
+    residual = residuals(data.labels, values, data.labels.is_scored)
+    calibrations = calibrated(residual, values, widths)
     second = member_group(fits, first.calibrations)
     weights, offsets = stack_weights(data, families, torch.ones_like(data.labels.is_scored))
     stack = StackGroup(TARGETS, (first, second), grown[-1], weights, offsets, calibrations)
@@ -264,7 +266,7 @@ def fit_stack(
     stack = replace(stack, calibrations=limited)
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["weights"] = {p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights)}
-    return stack, metrics, residual_correlation(data.labels, values)
+    return stack, metrics, residual_correlation(residual)
 
 
 def member_spread(stack: StackGroup, data: ModuliData, rows: Tensor) -> Tensor:

@@ -190,12 +190,13 @@ def assemble(
 ) -> tuple[StructureSurrogate, dict[str, Any]]:
     """Return the surrogate made of finished members and its errors on formulas they did not see."""
     values, widths = out_of_fold(data, fits)
-    calibrations = calibrated(data.labels, values, widths)
+    residual = residuals(data.labels, values, data.labels.is_scored)
+    calibrations = calibrated(residual, values, widths)
     calibrations = with_limits(calibrations, member_spread(data, fits), widths, values, data.labels.is_scored)
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["members"] = sorted(fits)
     group = member_group(fits, calibrations)
-    groups, correlation = [group], residual_correlation(data.labels, values)
+    groups, correlation = [group], residual_correlation(residual)
     energy = load_energy_group(config)
     if energy is not None:
         groups.append(energy[0])
@@ -214,17 +215,17 @@ def member_group(fits: Mapping[int, FitReport], calibrations: tuple[Calibration,
     return MemberGroup(TARGETS, networks, shifts, spreads, calibrations)
 
 
-def scored_residuals(labels: Labels, values: Tensor) -> Tensor:
-    """Return (C, T) values minus targets; NaN where a row is not scored or nothing is known."""
-    return torch.where(labels.is_scored.unsqueeze(1), values - labels.targets, torch.nan)
+def residuals(labels: Labels, values: Tensor, rows: Tensor) -> Tensor:
+    """Return (C, T) values minus targets of some rows (C,) bool; NaN elsewhere and where nothing is known."""
+    return torch.where(rows.unsqueeze(1), values - labels.targets, torch.nan)
 
 
-def calibrated(labels: Labels, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
-    """Return the calibrations of values and log-widths (C, T) that were made out of fold."""
+def calibrated(residual: Tensor, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
+    """Return the calibrations of values and log-widths that left residuals out of fold, (C, T) each."""
     found = []
-    for t, residual in enumerate(scored_residuals(labels, values).unbind(dim=1)):
-        known = torch.isfinite(residual)
-        found.append(fit_calibration(residual[known], widths[known, t], values[known, t]))
+    for t, own in enumerate(residual.unbind(dim=1)):
+        known = torch.isfinite(own)
+        found.append(fit_calibration(own[known], widths[known, t], values[known, t]))
     return tuple(found)
 
 
@@ -248,9 +249,8 @@ def with_limits(
     return tuple(found)
 
 
-def residual_correlation(labels: Labels, values: Tensor) -> Tensor:
-    """Return the (T, T) correlation of the residuals of K and G."""
-    residual = scored_residuals(labels, values)
+def residual_correlation(residual: Tensor) -> Tensor:
+    """Return the (T, T) correlation of the residuals (C, T) of K and G."""
     correlation = torch.eye(len(TARGETS))
     correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
     return correlation

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Structure
 
 from experiments.reference_set.elements import FEW, LANTHANIDES, STIFF_LIGHTS, STIFF_METALS, allowed_elements
 from inverse.proposers.building import Geometry, built, packaged_geometries
@@ -246,12 +246,3 @@ def _renamed(one: Type, elements: tuple[str, ...], volume: float) -> Structure:
 def _described(structure: Structure, origin: str) -> Decorated | None:
     text = signature_text(Cell.from_structure(structure))
     return None if text is None else Decorated(structure, origin, anonymous(text)[0], text)
-
-
-def system_of(formula: str) -> str:
-    """Return the chemical system.
-
-    >>> system_of("WC")
-    'C-W'
-    """
-    return "-".join(sorted(e.symbol for e in Composition(formula).elements))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pymatgen.core import Composition
 
-from experiments.reference_set.candidates import system_of
 from experiments.reference_set.elements import FEW, chemistry
 
 PATTERN = ("stiff", "uncertain", "stiff", "varied")
@@ -50,11 +50,11 @@ class _Count:
     def __init__(self, n: int, caps: Caps, earlier: Iterable[Row]) -> None:
         self._n, self._caps = n, caps
         self._taken: Counter[str] = Counter()
-        self._systems = Counter(system_of(str(row["formula"])) for row in earlier)
+        self._systems = Counter(Composition(row["formula"]).chemical_system for row in earlier)
 
     def admits(self, row: Row) -> bool:
         """Return whether a row fits; if so it is counted."""
-        system = system_of(str(row["formula"]))
+        system = Composition(row["formula"]).chemical_system
         if self._systems[system] >= self._caps.system:
             return False
         keys = list(self._keys(row, system))
@@ -118,7 +118,7 @@ def _queues(
 ) -> dict[str, Iterator[int]]:
     stiff = [k for k, row in enumerate(rows) if is_stiff(row)]
     everything = range(len(rows))
-    kinds = [chemistry(system_of(str(row["formula"])).split("-")) for row in rows]
+    kinds = [chemistry(Composition(row["formula"]).chemical_system.split("-")) for row in rows]
     types = [str(row["prototype"]) for row in rows]
     rigid = np.array([RIGID if float(row["shear_modulus"]) > STIFF_SHEAR else 1.0 for row in rows])
     return {

@@ -26,7 +26,6 @@ from surrogates.fitting import FitConfig, FitReport, fit
 from surrogates.held_out import (
     HeldOut,
     as_predictions,
-    calibration_of,
     held_out_predictions,
     write_held_out,
 )
@@ -44,7 +43,17 @@ from surrogates.stack_training import (
     held_out,
     nested_stack,
 )
-from surrogates.training import GRAPH_REACH, ModuliData, fit_member, load_moduli, member_outputs, out_of_fold
+from surrogates.training import (
+    GRAPH_REACH,
+    ModuliData,
+    calibrated,
+    fit_member,
+    load_moduli,
+    member_outputs,
+    out_of_fold,
+    residual_correlation,
+    residuals,
+)
 
 CONFIG = "experiments/surrogates/accurate.yaml"
 LIMIT = math.log10(300.0)
@@ -244,7 +253,8 @@ def beyond_300(c: Comparison, name: str = "beyond_300", trend: bool = True) -> H
             for high_one in is_high[judged].tolist()
         ]
     reference = out_of_fold(c.data, {k: fit_member(c.second, c.data, k, resume_only=True) for k in range(5)})
-    calibrations, correlation = calibration_of(c.data, *reference, c.labels.is_scored)
+    residual = residuals(c.labels, reference[0], c.labels.is_scored)
+    calibrations, correlation = calibrated(residual, *reference), residual_correlation(residual)
     found = as_predictions(torch.cat(values), torch.cat(widths), calibrations, correlation)
     notes = {"fits": len(BEYOND_FOLDS), "epochs": EPOCHS, "weight": weight}
     return HeldOut(name, torch.cat(rows), found, notes)
@@ -269,7 +279,8 @@ def without(element: str) -> Callable[[Comparison], HeldOut]:
         weights, offsets = zip(*(two_weights(c, families, ~has, t) for t in (0, 1)))
         weights, offsets = torch.stack(weights), torch.tensor(offsets)
         elsewhere = stacked(families.values, families.widths, weights, offsets)
-        calibrations, correlation = calibration_of(c.data, *elsewhere, c.labels.is_scored & ~has)
+        residual = residuals(c.labels, elsewhere[0], c.labels.is_scored & ~has)
+        calibrations, correlation = calibrated(residual, *elsewhere), residual_correlation(residual)
         values, widths = stacked(both, w.unsqueeze(0), weights, offsets)
         found = as_predictions(values, widths, calibrations, correlation)
         return HeldOut(
