@@ -73,7 +73,7 @@ def write_held_out(found: HeldOut, data: ModuliData, folder: Path) -> Path:
     """Write the predictions beside labels, formulas and sources of their rows; returns the file.
 
     Tensors: `<property>.mean`, `.lower`, `.upper`, `.std`, `.truth` (R,) and `.samples` (M, R). The note
-    `about` is JSON: name, formulas, sources, n_elements, and the notes.
+    `about` is JSON: name, ids, formulas, sources, n_elements, and the notes.
     """
     from safetensors.torch import save_file
 
@@ -85,6 +85,7 @@ def write_held_out(found: HeldOut, data: ModuliData, folder: Path) -> Path:
     chosen = [data.rows[i] for i in found.rows.tolist()]
     about = {
         "name": found.name,
+        "ids": [row["id"] for row in chosen],
         "formulas": [row["formula"] for row in chosen],
         "sources": [row["source"] for row in chosen],
         "n_elements": [len(set(row["species"])) for row in chosen],

@@ -26,6 +26,7 @@ class HeldOut:
         predictions: by property.
         weight: (R,) rows of the whole set that each stands for.
         notes: what the file says of the model.
+        ids: (R,) of the rows; () in files that do not say.
     """
 
     formulas: np.ndarray
@@ -35,6 +36,7 @@ class HeldOut:
     predictions: Mapping[Property, Prediction]
     weight: np.ndarray
     notes: Mapping[str, Any]
+    ids: np.ndarray
 
     @property
     def is_mp(self) -> np.ndarray:
@@ -76,4 +78,5 @@ def read_held_out(path: Path) -> HeldOut | None:
         predictions,
         np.array(notes.pop("weight", [1.0] * n), dtype=float),
         notes,
+        np.array(about.get("ids", ())),
     )

@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 
 from inverse.benchmarks.held_out import HeldOut, read_held_out
 from inverse.benchmarks.intervals import Resampled
+from inverse.benchmarks.raw_potentials import against_potentials
 from inverse.objective import Objective
 from inverse.types import Target
 from surrogates.checkpoint import load_manifest, load_surrogate, packaged_folder
@@ -81,6 +82,8 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     }
     if result["missing"]:
         result["how"] = "python -m experiments.surrogates.compare"
+    tiers: dict[str, HeldOut] = {name: there[name] for name in ("accurate", "fast") if name in there}
+    result["potentials"] = against_potentials(tiers, THRESHOLD, seed)
     if "accurate" in there:
         result["probabilities"] = {w: probability_errors(there["accurate"], w) for w in WISHES}
     result["passes"] = passes(result)

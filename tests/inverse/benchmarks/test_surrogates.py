@@ -1,6 +1,7 @@
 """The table of `inverse bench surrogates` on made-up held-out predictions whose errors are known."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from inverse.benchmarks import surrogates
+from inverse.benchmarks import raw_potentials, surrogates
 from inverse.benchmarks.held_out import read_held_out
 from inverse.benchmarks.intervals import Resampled
+from inverse.benchmarks.stored_verdicts import StoredRow
 from inverse.benchmarks.surrogates import beyond, probability_errors, property_errors, run_surrogates
+from inverse.verification.readings import Readings
 from surrogates.errors import DataError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 
@@ -37,6 +40,7 @@ def write(folder: Path, name: str, spread: float = SPREAD, **notes: object) -> P
         tensors |= {f"{prop.name}.{k}": torch.tensor(v, dtype=torch.float32) for k, v in values.items()}
     about = {
         "name": name,
+        "ids": [f"r{k}" for k in range(N)],
         "formulas": [f"X{k // 3}" for k in range(N)],
         "sources": ["mp_matcalc_binary", "aflow_ael", "mp_matbench_match"] * (N // 3),
         "n_elements": [2, 2, 3] * (N // 3),
@@ -111,3 +115,20 @@ def test_formulas_are_resampled_with_all_their_rows() -> None:
     found = Resampled(formulas).mean(values, np.ones(100, dtype=bool))
     assert found == {"value": 0.5, "interval": [0.0, 1.0]}
     assert Resampled(formulas).mean(values, np.zeros(100, dtype=bool))["value"] is None
+
+
+def test_potentials_and_tiers_are_compared_on_the_rows_of_both(tmp_path: Path, monkeypatch) -> None:
+    held = read_held_out(write(tmp_path, "accurate"))
+    truth = held.truth[BULK_MODULUS]
+    rows = [{"id": f"r{k}", "formula": f"X{k}", BULK_MODULUS.name: truth[k]} for k in range(40)]
+    rows += [{"id": "elsewhere", "formula": "Y", BULK_MODULUS.name: 100.0}]
+    read = {row["id"]: Readings(row[BULK_MODULUS.name] * 1.1, math.nan) for row in rows}
+    read["r3"] = None
+    monkeypatch.setattr(raw_potentials, "calibration_rows", lambda: rows)
+    monkeypatch.setattr(raw_potentials, "carried_row", lambda row: StoredRow(row, judges=read[row["id"]]))
+    found = raw_potentials.against_potentials({"accurate": held}, surrogates.THRESHOLD)
+    bulk = found[BULK_MODULUS.name]
+    assert (found["n"], bulk["n"], bulk["failed"]) == (41, 39, 1)
+    assert bulk["potential"]["log10_mae"]["value"] == pytest.approx(np.log10(1.1), abs=1e-4)
+    assert 0.5 * SPREAD < bulk["accurate"]["log10_mae"]["value"] < SPREAD
+    assert found[SHEAR_MODULUS.name] == {"n": 0, "failed": 41}
