@@ -144,6 +144,12 @@ def base_group(base: str) -> MemberGroup:
     raise CheckpointError(f"{base}: holds no networks for K and G")
 
 
+def fits_of(group: MemberGroup) -> dict[int, FitReport]:
+    """Return the members of a group as fits, by the fold that each left out."""
+    parts = zip(group.networks, group.shifts, group.spreads)
+    return {k: FitReport(*part) for k, part in enumerate(parts)}
+
+
 def descriptors_of(data: ModuliData) -> Tensor:
     """Return (C, D) descriptors of the crystals as they are."""
     store, scale = data.stores[0], data.labels.scale
@@ -188,8 +194,7 @@ def held_out(
     descriptors: Tensor,
 ) -> Families:
     """Return what each family says of the rows whose formulas it did not see."""
-    base = {k: FitReport(*parts) for k, parts in enumerate(zip(first.networks, first.shifts, first.spreads))}
-    networks = [out_of_fold(data, reports) for reports in (base, fits)]
+    networks = [out_of_fold(data, reports) for reports in (fits_of(first), fits)]
     by_trees = torch.full_like(data.labels.targets, torch.nan)
     for k in fits:
         rows = (data.fold == k).nonzero().flatten()

@@ -39,6 +39,7 @@ from surrogates.stack_training import (
     base_group,
     descriptors_of,
     fit_weights,
+    fits_of,
     grown_trees,
     held_out,
     nested_stack,
@@ -127,15 +128,10 @@ def show(member: str, record: Mapping[str, float]) -> None:
 
 
 def fast(c: Comparison) -> HeldOut:
-    values, widths = out_of_fold(c.data, base_fits(c))
+    values, widths = out_of_fold(c.data, fits_of(c.first))
     return held_out_predictions(
         "fast", c.data, values, widths, {"folds": 5, "parameters": parameters(c.first.networks[0])}
     )
-
-
-def base_fits(c: Comparison) -> dict[int, FitReport]:
-    parts = zip(c.first.networks, c.first.shifts, c.first.spreads)
-    return {k: FitReport(*part) for k, part in enumerate(parts)}
 
 
 def accurate(c: Comparison) -> HeldOut:
