@@ -133,7 +133,7 @@ def _sizes() -> dict[str, Any]:
         Lattice.cubic(2.9), ["W", "W"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
     ).get_primitive_structure()
     large = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.9), *_perovskite()) * (3, 2, 2)
-    large.perturb(0.02)
+    large.perturb(0.02, min_distance=None, seed=1)
     verdicts = _verified([tungsten, large], POTENTIAL, 10 * SECONDS_LIMIT, "1 and 60 atoms")
     return {
         f"{len(structure)} atoms": {

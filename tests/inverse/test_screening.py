@@ -106,7 +106,7 @@ def test_primitive_size_sees_through_supercells() -> None:
     assert primitive_size(rocksalt() * [2, 1, 1]) == 2
     for scaling in ([[1, 1, 0], [0, 1, 0], [0, 0, 3]], [[2, 0, 0], [1, 1, 0], [0, 0, 1]]):
         assert primitive_size(WC.copy().make_supercell(scaling, in_place=False)) == 2
-    shaken = (WC * [2, 1, 1]).perturb(0.2)
+    shaken = (WC * [2, 1, 1]).perturb(0.2, min_distance=None, seed=1)
     assert primitive_size(shaken) == 4
 
 
