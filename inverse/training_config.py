@@ -22,10 +22,11 @@ class Stage(BaseModel):
     data: Path | None = None
 
 
-class CompositionStage(Stage):
-    """The composition surrogate, from the formula tables under `data` (the shared data by default)."""
+class CompositionNetworks(BaseModel):
+    """Networks on formulas: how many, how large, how long."""
 
-    kind: Literal["composition"]
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     members: int = Field(default=3, ge=1, le=20)
     steps: int = Field(default=3600, ge=1)
     batch: int = Field(default=1024, ge=8)
@@ -35,11 +36,24 @@ class CompositionStage(Stage):
     dropout: float = Field(default=0.05, ge=0, lt=1)
     width: int = Field(default=64, ge=4, multiple_of=4)
     trunk: int = Field(default=224, ge=4)
+    fractions: int = Field(default=0, ge=0, le=200)
+    test_buckets: int = Field(default=10, ge=1, le=50)
+    calibration_buckets: int = Field(default=5, ge=1, le=50)
     seed: int = Field(default=7, ge=0)
+
+
+class CompositionStage(CompositionNetworks, Stage):
+    """The composition surrogate, from the formula tables under `data` (the shared data by default).
+
+    `energy` are networks of their own for formation energies, of which there are 20 times as many values.
+    """
+
+    kind: Literal["composition"]
+    energy: CompositionNetworks | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return what the fit is told."""
-        return self.model_dump(exclude={"kind", "name", "output", "data"})
+        return self.model_dump(exclude={"kind", "name", "output", "data"}, exclude_none=True)
 
 
 class StructureStage(Stage):

@@ -24,6 +24,7 @@ WEIGHTS = "weights.safetensors"
 LOADERS: dict[str, str] = {
     "structure": "surrogates.ensemble:StructureSurrogate",
     "composition": "surrogates.models.composition:CompositionEnsemble",
+    "composition_groups": "surrogates.models.composition_groups:CompositionGroups",
     "stack": "surrogates.stack:AccurateSurrogate",
     "table": "surrogates.models.kernel:KernelSurrogate",
 }

@@ -25,7 +25,7 @@ TABLE_PROPERTIES: tuple[str, ...] = (
     "volume_per_atom",
     "band_gap",
 )
-"""Columns of `FormulaTable.values`."""
+"""Columns of the table of everything."""
 
 _COLUMN = {symbol: z for z, symbol in enumerate(ELEMENT_SYMBOLS)}
 _TOKEN = re.compile(r"([A-Z][a-z]?)([0-9.]*(?:[eE]-[0-9]+)?)|(\()|(\))([0-9.]*)")
@@ -40,7 +40,8 @@ class FormulaTable:
         elements: (N, K) columns of the elements, -1 where a row has fewer.
         fractions: (N, K) atomic fractions.
         source: (N,) index into SOURCES.
-        values: (N, P) in natural units, NaN where unknown; columns as TABLE_PROPERTIES.
+        values: (N, P) in natural units, NaN where unknown.
+        properties: P names of the columns.
     """
 
     formulas: tuple[str, ...]
@@ -48,6 +49,7 @@ class FormulaTable:
     fractions: np.ndarray
     source: np.ndarray
     values: np.ndarray
+    properties: tuple[str, ...] = TABLE_PROPERTIES
 
     def __len__(self) -> int:
         return len(self.formulas)
@@ -57,6 +59,19 @@ class FormulaTable:
         dense = np.zeros((len(rows), N_ELEMENTS + 1), dtype=np.float32)
         np.put_along_axis(dense, self.elements[rows], self.fractions[rows], axis=1)
         return torch.from_numpy(dense[:, :N_ELEMENTS])
+
+    def only(self, properties: Sequence[str]) -> "FormulaTable":
+        """Return the columns of some properties, and the rows where one of them is known."""
+        values = self.values[:, [self.properties.index(name) for name in properties]]
+        known = np.flatnonzero(np.isfinite(values).any(axis=1))
+        return FormulaTable(
+            tuple(self.formulas[i] for i in known),
+            self.elements[known],
+            self.fractions[known],
+            self.source[known],
+            values[known],
+            tuple(properties),
+        )
 
     def bucket(self) -> np.ndarray:
         """Return (N,) integers 0 to 99 that depend on the formula alone: the split."""

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.shared import SETTING, data_folder
-from surrogates.datasets.tables import SOURCES, TABLE_PROPERTIES, FormulaTable, read_formula_tables
+from surrogates.datasets.tables import SOURCES, FormulaTable, read_formula_tables
 from surrogates.errors import ConfigError, DataError, nearest
 from surrogates.models.composition import CompositionCalibration, CompositionEnsemble
 from surrogates.models.composition_features import ElementNodes, statistics
+from surrogates.models.composition_groups import CompositionGroups
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.models.composition_training import (
     CompositionTraining,
@@ -30,7 +31,7 @@ from surrogates.models.composition_training import (
     training_record,
 )
 from surrogates.models.elements import element_properties
-from surrogates.properties import PROPERTIES
+from surrogates.properties import FORMATION_ENERGY, PROPERTIES
 from surrogates.protocol import Z90
 
 
@@ -56,10 +57,14 @@ def assemble(
         _correlation(scores),
     )
     config = {
-        "architecture": {"width": training.width, "trunk": training.trunk},
+        "architecture": {
+            "width": training.width,
+            "trunk": training.trunk,
+            "fractions": training.fractions,
+        },
         "training": dict(record),
     }
-    properties = [PROPERTIES[name] for name in TABLE_PROPERTIES]
+    properties = [PROPERTIES[name] for name in table.properties]
     counts = element_counts(table, split.train)
     return CompositionEnsemble(networks, properties, SOURCES, calibration, counts, config)
 
@@ -115,9 +120,9 @@ def _calibrated(
 
 def element_counts(table: FormulaTable, rows: np.ndarray) -> Tensor:
     """Return (S, P, Z) training rows that hold each element, by source and property."""
-    counts = np.zeros((len(SOURCES), len(TABLE_PROPERTIES), N_ELEMENTS + 1), dtype=np.int32)
+    counts = np.zeros((len(SOURCES), len(table.properties), N_ELEMENTS + 1), dtype=np.int32)
     for source in range(len(SOURCES)):
-        for p in range(len(TABLE_PROPERTIES)):
+        for p in range(len(table.properties)):
             chosen = rows[(table.source[rows] == source) & np.isfinite(table.values[rows, p])]
             counts[source, p] = np.bincount(table.elements[chosen].ravel(), minlength=N_ELEMENTS + 1)
     return torch.from_numpy(counts[:, :, :N_ELEMENTS].copy())
@@ -139,7 +144,7 @@ def held_out_errors(
     targets = standardisation.standardised(table.values)
     report: dict[str, dict[str, Any]] = {}
     for s, source in enumerate(SOURCES):
-        for p, name in enumerate(TABLE_PROPERTIES):
+        for p, name in enumerate(table.properties):
             train = split.train[(table.source[split.train] == s) & np.isfinite(targets[split.train, p])]
             chosen = (table.source[split.test] == s) & np.isfinite(targets[split.test, p])
             if chosen.sum() < 20 or len(train) < 50:
@@ -194,7 +199,7 @@ def train_composition(
     """
     started = time.monotonic()
     split = Split.of(table, training)
-    standardisation = Standardisation.of(table.values[split.train])
+    standardisation = Standardisation.of(table.values[split.train], table.properties)
     targets = standardisation.standardised(table.values)
     networks = []
     for member in range(training.members):
@@ -205,9 +210,12 @@ def train_composition(
 
         state = None if work is None else work / f"member-{member}.safetensors"
         key = member_key(training, member, table)
-        network = None if state is None else finished_member(state, training, key)
+        network = None
+        if state is not None:
+            network = finished_member(state, training, len(table.properties), key)
         if network is None:
-            network = fit_member(table, split.train, targets, training, training.seed + member, report)
+            seed = training.seed + member
+            network = fit_member(table, split.train, targets, training, seed, report, state, key)
             if state is not None:
                 save_member(network, state, key)
         report(training.steps, training.steps)
@@ -218,13 +226,18 @@ def train_composition(
     return ensemble, errors
 
 
+ENERGY = "energy"
+"""Key of the settings of networks that learn formation energies alone."""
+
+
 def train_from_settings(
     settings: Mapping[str, Any], data: Path | None = None, progress: Progress | None = None
-) -> tuple[CompositionEnsemble, dict[str, dict[str, Any]]]:
-    """Return the ensemble trained on the formula tables of a data folder, and its held-out errors.
+) -> tuple[CompositionGroups, dict[str, dict[str, Any]]]:
+    """Return the surrogate trained on the formula tables of a data folder, and its held-out errors.
 
     Args:
-        settings: keys of CompositionTraining, and `work`, the folder of finished members.
+        settings: keys of CompositionTraining; `work`, the folder of members; and `energy`, again keys of
+            CompositionTraining, of networks for formation energies alone, which then answer for them.
         data: folder that holds tables/ and structures/; the shared data by default.
         progress: called with (steps done, steps in all).
 
@@ -232,16 +245,36 @@ def train_from_settings(
         ConfigError: a setting that does not exist or is out of range.
         DataError: the tables are missing or damaged.
     """
-    names = [f.name for f in fields(CompositionTraining)]
-    work = settings.get("work")
-    settings = {key: value for key, value in settings.items() if key != "work"}
-    for key in settings:
-        if key not in names:
-            raise ConfigError(f"composition training: unknown setting {key!r}; {nearest(key, names)}")
-    training = CompositionTraining(**settings)
+    work = Path(settings["work"]) if settings.get("work") else None
+    everything = _training(settings, "")
+    energy = _training(settings[ENERGY], f"{ENERGY}.") if settings.get(ENERGY) else None
     folder = data_folder() if data is None else data
     if not (folder / "tables").is_dir():
         raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
-    return train_composition(
-        read_formula_tables(folder), training, progress, None if work is None else Path(work)
+    table = read_formula_tables(folder)
+    total = everything.members * everything.steps
+    whole = total + (energy.members * energy.steps if energy else 0)
+
+    def count(done: int, _: int, before: int = 0) -> None:
+        if progress is not None:
+            progress(before + done, whole)
+
+    ensemble, errors = train_composition(table, everything, count, work)
+    if energy is None:
+        return CompositionGroups([ensemble]), errors
+    own, own_errors = train_composition(
+        table.only([FORMATION_ENERGY.name]),
+        energy,
+        lambda done, steps: count(done, steps, total),
+        None if work is None else work / ENERGY,
     )
+    return CompositionGroups([ensemble, own]), errors | own_errors
+
+
+def _training(settings: Mapping[str, Any], where: str) -> CompositionTraining:
+    names = [f.name for f in fields(CompositionTraining)]
+    found = {key: value for key, value in settings.items() if key not in ("work", ENERGY)}
+    for key in found:
+        if key not in names:
+            raise ConfigError(f"composition training: unknown setting {where + key!r}; {nearest(key, names)}")
+    return CompositionTraining(**found)

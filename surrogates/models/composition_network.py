@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from surrogates.crystal import N_ELEMENTS
 from surrogates.models.composition_features import N_EXTRA, ElementNodes, statistics
 
+FRACTION_WIDTH = 1.2
+"""Width of the Gaussians of an element's fraction, in units of their distance."""
+
 BOUND = 2.0
 """Attention scores stay within ±this, so that a trace of an element never takes over."""
 
@@ -59,8 +62,10 @@ class CompositionNetwork(nn.Module):
         trunk: width of the shared trunk.
         blocks: context blocks.
         heads: attention heads.
+        fractions: Gaussians of an element's own fraction that its state starts from; 0 leaves them out.
     """
 
+    centres: Tensor
     table: Tensor
     shift: Tensor
     stretch: Tensor
@@ -76,6 +81,7 @@ class CompositionNetwork(nn.Module):
         blocks: int = 2,
         heads: int = 4,
         dropout: float = 0.0,
+        fractions: int = 0,
     ) -> None:
         super().__init__()
         n_statistics = 4 * table.shape[1] + N_EXTRA
@@ -94,6 +100,10 @@ class CompositionNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(trunk, 2 * n_outputs)
         self.offset = nn.Parameter(torch.zeros(n_sources, N_ELEMENTS, n_outputs))
+        if fractions:
+            self.register_buffer("centres", torch.linspace(0.0, 1.0, fractions))
+            self.amount = nn.Sequential(nn.Linear(fractions, width), nn.SiLU(), nn.Linear(width, width))
+        self.n_fractions = fractions
         nn.init.normal_(self.embedding.weight, std=0.3)
         nn.init.normal_(self.source.weight, std=0.3)
 
@@ -112,6 +122,9 @@ class CompositionNetwork(nn.Module):
         """
         nodes = ElementNodes.from_fractions(fractions)
         hidden = self.embedding(nodes.element) + self.enter(self.table[nodes.element])
+        if self.n_fractions:
+            apart = (nodes.fraction.unsqueeze(1) - self.centres) * (self.n_fractions - 1) / FRACTION_WIDTH
+            hidden = hidden + self.amount(torch.exp(-apart.square()))
         for block in self.blocks:
             hidden = block(hidden, nodes)
         stats = ((statistics(nodes, self.table) - self.shift) / self.stretch).clamp(-8, 8)

@@ -1,10 +1,11 @@
 """Fit of the members on formula tables: stratified batches, Laplace likelihood, averaged weights."""
 
 import hashlib
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.datasets.tables import SOURCES, TABLE_PROPERTIES, FormulaTable
+from surrogates.datasets.tables import SOURCES, FormulaTable
 from surrogates.errors import ConfigError
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.models.elements import element_properties
@@ -40,6 +41,7 @@ class CompositionTraining:
         width: of element states.
         trunk: of the shared trunk.
         dropout: in the trunk.
+        fractions: Gaussians of an element's own fraction that its state starts from; 0 leaves them out.
     """
 
     members: int = 4
@@ -55,6 +57,7 @@ class CompositionTraining:
     width: int = 64
     trunk: int = 224
     dropout: float = 0.05
+    fractions: int = 0
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a setting out of range."""
@@ -76,9 +79,9 @@ class Standardisation:
     is_log: tuple[bool, ...]
 
     @classmethod
-    def of(cls, values: np.ndarray) -> "Standardisation":
-        """Return it from (N, P) natural values; robust, NaN ignored."""
-        is_log = tuple(PROPERTIES[name].is_positive for name in TABLE_PROPERTIES)
+    def of(cls, values: np.ndarray, properties: Sequence[str]) -> "Standardisation":
+        """Return it from (N, P) natural values of P properties; robust, NaN ignored."""
+        is_log = tuple(PROPERTIES[name].is_positive for name in properties)
         latent = to_latent(values, is_log)
         low, centre, high = np.nanpercentile(latent, [16, 50, 84], axis=0)
         spread = np.maximum((high - low) / 2, np.nanstd(latent, axis=0) / 2)
@@ -118,22 +121,6 @@ class Split:
         )
 
 
-@dataclass
-class MemberFit:
-    """One member while it is trained."""
-
-    network: CompositionNetwork
-    averaged: dict[str, Tensor] = field(default_factory=dict)
-
-    def average(self, decay: float) -> None:
-        """Move the running average towards the present weights."""
-        for name, value in self.network.state_dict().items():
-            if name not in self.averaged or not value.is_floating_point():
-                self.averaged[name] = value.clone()
-            else:
-                self.averaged[name].lerp_(value, 1 - decay)
-
-
 def laplace_loss(mean: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
     """Return the mean negative Laplace log-likelihood per property, summed; NaN targets do not count."""
     known = torch.isfinite(target)
@@ -142,15 +129,16 @@ def laplace_loss(mean: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
     return (loss.sum(dim=0) / known.sum(dim=0).clamp(min=8)).sum()
 
 
-def new_network(training: CompositionTraining) -> CompositionNetwork:
+def new_network(training: CompositionTraining, n_outputs: int) -> CompositionNetwork:
     """Return an untrained member of the shape that the settings ask for."""
     return CompositionNetwork(
         element_properties(),
-        len(TABLE_PROPERTIES),
+        n_outputs,
         len(SOURCES),
         width=training.width,
         trunk=training.trunk,
         dropout=training.dropout,
+        fractions=training.fractions,
     )
 
 
@@ -161,6 +149,8 @@ def fit_member(
     training: CompositionTraining,
     seed: int,
     progress: Progress | None = None,
+    state: Path | None = None,
+    key: str = "",
 ) -> CompositionNetwork:
     """Return one trained member with averaged weights.
 
@@ -171,76 +161,172 @@ def fit_member(
         training: settings.
         seed: of initial weights, batches and dropout; nothing else is drawn from.
         progress: called after each step.
+        state: file of an unfinished fit, written every SAVED steps and gone on from.
+        key: what the fit depends on; a state of another one is not used.
     """
-    draw = np.random.default_rng([seed, 0])
-    elastic = rows[np.isfinite(targets[rows, 0])]
-    energy = rows[~np.isfinite(targets[rows, 0]) | (table.source[rows] == 0)]
-    n_elastic = int(training.batch * training.elastic_share) if len(elastic) else 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fit = MemberFit(new_network(training))
-        network = fit.network
-        # most gaps are exactly zero: without a floor their likelihood diverges and drowns every other one
-        network.floor[TABLE_PROPERTIES.index("band_gap")] = -1.2
-        network.fit_statistics(table.dense(draw.choice(rows, min(len(rows), 20_000), replace=False)))
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    run = _Run(table, rows, targets, training, seed)
+    if state is not None:
+        run.load(state, key)
+    while run.step < training.steps:
+        run.advance()
+        if progress is not None:
+            progress(run.step, training.steps)
+        if state is not None and run.step % SAVED == 0 and run.step < training.steps:
+            run.save(state, key)
+    run.network.load_state_dict(run.averaged)
+    return run.network.eval()
+
+
+SAVED = 1000
+"""Steps after which an unfinished fit is written."""
+
+
+class _Run:
+    """State of one fit: weights, their running average, the optimiser, the step."""
+
+    def __init__(
+        self,
+        table: FormulaTable,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        training: CompositionTraining,
+        seed: int,
+    ) -> None:
+        self.table, self.targets, self.training, self.seed = table, targets, training, seed
+        self.step = 0
+        self.elastic, self.energy, self.n_elastic = _strata(table, rows, training)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = new_network(training, len(table.properties))
+        if "band_gap" in table.properties:
+            # most gaps are exactly zero: without a floor their likelihood diverges and drowns every other one
+            self.network.floor[table.properties.index("band_gap")] = -1.2
+        draw = np.random.default_rng([seed, 0])
+        self.network.fit_statistics(table.dense(draw.choice(rows, min(len(rows), 20_000), replace=False)))
+        self.averaged = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, training.learning_rate, total_steps=training.steps, pct_start=0.1
+
+    def advance(self) -> None:
+        """Make one step; its batch, rate and dropout follow from seed and step alone."""
+        draw = np.random.default_rng([self.seed, 1, self.step])
+        batch = np.concatenate(
+            [
+                draw.choice(self.elastic, self.n_elastic),
+                draw.choice(self.energy, self.training.batch - self.n_elastic),
+            ]
         )
-        for step in range(training.steps):
-            batch = np.concatenate(
-                [draw.choice(elastic, n_elastic), draw.choice(energy, training.batch - n_elastic)]
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.training.learning_rate * _rate(self.step / self.training.steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + self.step)
+            mean, log_scale = self.network(
+                self.table.dense(batch), torch.from_numpy(self.table.source[batch])
             )
-            optimiser.zero_grad(set_to_none=True)
-            mean, log_scale = network(table.dense(batch), torch.from_numpy(table.source[batch]))
-            laplace_loss(mean, log_scale, torch.from_numpy(targets[batch])).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            fit.average(min(training.average, (step + 1) / (step + 10)))
-            if progress is not None:
-                progress(step + 1, training.steps)
-    network.load_state_dict(fit.averaged)
-    return network.eval()
+        laplace_loss(mean, log_scale, torch.from_numpy(self.targets[batch])).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        decay = min(self.training.average, self.step / (self.step + 9))
+        for name, value in self.network.named_parameters():
+            self.averaged[name].lerp_(value.detach(), 1 - decay)
+
+    def save(self, path: Path, key: str) -> None:
+        """Write weights, averages and optimiser moments; a kill leaves the old file or the new one."""
+        tensors = {f"average.{name}": value for name, value in self.averaged.items()}
+        for name, p in self.network.named_parameters():
+            moments = self.optimiser.state[p]
+            tensors |= {f"weight.{name}": p.detach(), f"step.{name}": moments["step"]}
+            tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
+        _write(path, tensors, {"key": key, "step": str(self.step)})
+
+    def load(self, path: Path, key: str) -> None:
+        """Go on from a saved state, if there is one of this fit."""
+        found = _read(path, key)
+        if found is None:
+            return
+        note, tensors = found
+        self.step = int(note["step"])
+        self.averaged = {name: tensors[f"average.{name}"] for name in self.averaged}
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                p.copy_(tensors[f"weight.{name}"])
+                self.optimiser.state[p] = {
+                    "step": tensors[f"step.{name}"],
+                    "exp_avg": tensors[f"first.{name}"],
+                    "exp_avg_sq": tensors[f"second.{name}"],
+                }
+
+
+def _strata(
+    table: FormulaTable, rows: np.ndarray, training: CompositionTraining
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return rows with moduli, the others (with all of source 0), and how many of the former a batch has."""
+    if "bulk_modulus_vrh" not in table.properties:
+        return rows[:0], rows, 0
+    is_elastic = np.isfinite(table.values[rows, table.properties.index("bulk_modulus_vrh")])
+    elastic, energy = rows[is_elastic], rows[~is_elastic | (table.source[rows] == 0)]
+    return elastic, energy, int(training.batch * training.elastic_share) if len(elastic) else 0
+
+
+def _rate(progress: float) -> float:
+    """Return the learning rate in units of its peak: a linear warm-up over a tenth, then a cosine to zero."""
+    warm = 0.1
+    if progress < warm:
+        return 0.04 + 0.96 * progress / warm
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
 def member_key(training: CompositionTraining, member: int, table: FormulaTable) -> str:
     """Return what a member's weights depend on: settings, its number and the table."""
     settings = {name: value for name, value in asdict(training).items() if name != "members"}
-    digest = hashlib.sha256(repr((settings, member, table.formulas)).encode())
+    digest = hashlib.sha256(repr((settings, member, table.properties, table.formulas)).encode())
     digest.update(table.values.tobytes())
     return digest.hexdigest()
 
 
 def save_member(network: CompositionNetwork, path: Path, key: str) -> None:
     """Write a finished member; a kill leaves the old file or the new one."""
+    _write(path, network.state_dict(), {"key": key})
+
+
+def finished_member(
+    path: Path, training: CompositionTraining, n_outputs: int, key: str
+) -> CompositionNetwork | None:
+    """Return the member in a file, None when there is none of this key, or it is unfinished."""
+    found = _read(path, key)
+    if found is None or "step" in found[0]:
+        return None
+    network = new_network(training, n_outputs)
+    network.load_state_dict(found[1])
+    return network.eval()
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str]) -> None:
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    tensors = {name: t.contiguous() for name, t in network.state_dict().items()}
-    temporary.write_bytes(save(tensors, metadata={"key": key}))
+    temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata=dict(note)))
     os.replace(temporary, path)
 
 
-def finished_member(path: Path, training: CompositionTraining, key: str) -> CompositionNetwork | None:
-    """Return the member in a file, None when there is none of this key."""
+def _read(path: Path, key: str) -> tuple[dict[str, str], dict[str, Tensor]] | None:
+    """Return note and tensors of a file, None when it is missing, damaged or of another key."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return None
     try:
         with safe_open(str(path), framework="pt") as file:
-            if (file.metadata() or {}).get("key") != key:
+            note = dict(file.metadata() or {})
+            if note.get("key") != key:
                 return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return note, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
         return None
-    network = new_network(training)
-    network.load_state_dict(tensors)
-    return network.eval()
 
 
 def member_outputs(
