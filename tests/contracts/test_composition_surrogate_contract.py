@@ -13,12 +13,14 @@ from surrogates.datasets.tables import formula_table
 from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
 from surrogates.models.composition import CompositionEnsemble
 from surrogates.models.composition_fit import train_composition
+from surrogates.models.composition_groups import CompositionGroups
 from surrogates.models.composition_training import CompositionTraining
 from surrogates.models.kernel_fit import fit_table
 from surrogates.properties import (
     BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
     HARDNESS,
     SHEAR_MODULUS,
     VOLUME,
@@ -60,6 +62,17 @@ def tiny_network() -> CompositionEnsemble:
 
 
 @lru_cache(maxsize=1)
+def tiny_groups() -> CompositionGroups:
+    """Return the ensemble with another for the formation energy alone, which starts from fractions."""
+    values = dict(zip(FORMULAS, heaviness(FORMULAS).tolist(), strict=True))
+    energies = formula_table(
+        [("oqmd", "formation_energy_per_atom", {f: -v / 50 for f, v in values.items()})]
+    ).only(["formation_energy_per_atom"])
+    settings = CompositionTraining(members=1, steps=20, batch=64, width=16, trunk=32, fractions=8)
+    return CompositionGroups([tiny_network(), train_composition(energies, settings)[0]])
+
+
+@lru_cache(maxsize=1)
 def kernel() -> CompositionSurrogate:
     batch = CompositionBatch.from_formulas(FORMULAS)
     return fit_table(HEAVINESS, batch, heaviness(FORMULAS), FORMULAS, is_log=True)[0]
@@ -74,6 +87,7 @@ def packaged() -> CompositionSurrogate:
 
 SURROGATES: dict[str, Callable[[], CompositionSurrogate]] = {
     "tiny network": tiny_network,
+    "tiny groups": tiny_groups,
     "kernel": kernel,
     "packaged": packaged,
 }
@@ -144,6 +158,18 @@ def test_gradients_in_the_fractions_agree_with_finite_differences(surrogate: Com
         assert torch.allclose(difference[1], std_gradient[:, column], rtol=5e-3, atol=5e-3 * scale_of)
 
 
+def test_a_later_group_answers_for_what_it_learned_and_nothing_else() -> None:
+    whole = tiny_groups()
+    asked = [FORMATION_ENERGY, DENSITY, BULK_MODULUS]
+    found = whole.predict(batch(), asked)
+    own = [group.predict(batch(), [FORMATION_ENERGY])[FORMATION_ENERGY].mean for group in whole.groups]
+    assert not torch.allclose(own[0], own[1])
+    assert torch.equal(found[FORMATION_ENERGY].mean, own[1])
+    others = whole.groups[0].predict(batch(), asked[1:])
+    assert all(torch.equal(found[p].mean, others[p].mean) for p in asked[1:])
+    assert list(found) == asked
+
+
 def test_refuses_what_it_does_not_know(surrogate: CompositionSurrogate) -> None:
     with pytest.raises(UnknownNameError, match="energy_above_hull"):
         surrogate.predict(batch(), [ENERGY_ABOVE_HULL])
@@ -193,6 +219,8 @@ def test_what_follows_from_other_properties() -> None:
 
 def test_joint_samples_carry_the_correlation_of_errors() -> None:
     surrogate = packaged()
+    if isinstance(surrogate, CompositionGroups):
+        surrogate = surrogate.groups[0]
     assert isinstance(surrogate, CompositionEnsemble)
     predictions = surrogate.predict(batch(), [BULK_MODULUS, SHEAR_MODULUS])
     logs = torch.stack([predictions[p].samples[:, 0].log() for p in (BULK_MODULUS, SHEAR_MODULUS)])

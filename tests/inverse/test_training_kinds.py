@@ -213,6 +213,33 @@ def test_composition_kind_trains_and_resumes(
     assert all(torch.isfinite(found[p].mean).all() for p in asked)
 
 
+def test_energies_get_networks_of_their_own_and_resume_inside_one(
+    compositions: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two saved states, the same command ends with the same weights."""
+    from surrogates.models import composition_training
+
+    monkeypatch.setattr(composition_training, "SAVED", 4)
+    compositions["members"] = 1
+    compositions["energy"] = {"members": 1, "steps": 20, "batch": 32, "width": 8, "trunk": 12, "fractions": 6}
+    whole = train(compositions, tmp_path / "whole")
+    run = composition_training._Run
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "advance", killed_at(6 + 11, run.advance))
+        with pytest.raises(KeyboardInterrupt):
+            train(compositions, tmp_path / "killed")
+    steps = []
+    advance = run.advance
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "advance", lambda self: (steps.append(self.step), advance(self))[1])
+        resumed = train(compositions, tmp_path / "killed")
+    assert steps == list(range(8, 20)), "the finished member is kept, the other goes on from step 8"
+    assert same(whole["weights"], resumed["weights"])
+    assert "mp formation_energy_per_atom" in resumed["held_out"]
+    with pytest.raises(ConfigError, match=r"energy.step"):
+        train({**compositions, "energy": {"step": 3}}, tmp_path / "bad")
+
+
 def test_weights_have_ordinary_file_modes(tmp_path: Path) -> None:
     """Other users of a machine may read what its umask lets them read."""
     from surrogates.checkpoint import Checkpoint, save_checkpoint
