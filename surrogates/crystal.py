@@ -34,8 +34,9 @@ SCALE_OF_SOURCE: dict[str, str] = {
     "aflow_ael": "aflow_pbe",
     "jarvis_optb88": "jarvis_optb88",
     "alex_hp_eos": "alex_eos",
+    "reference_7net0": "potential_7net0",
 }
-"""Scale on which the values of each source of the elasticity set stand."""
+"""Scale on which the values of each source of the elasticity set and of the reference set stand."""
 
 
 def scale_index(name: str) -> int:

@@ -1,5 +1,6 @@
 """The one fit loop of the structure-level networks: resumable, reproducible, keeps the averaged weights."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -75,6 +76,7 @@ def fit(
     state: Path | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
     offsets: Sequence[Tensor] | None = None,
+    start: InvariantNetwork | None = None,
 ) -> FitReport:
     """Return a network fitted to some rows.
 
@@ -88,18 +90,21 @@ def fit(
         state: file written after each epoch and resumed from.
         progress: called with each record of the curve.
         offsets: one (C, T) per store, what its disturbance adds to the targets; nothing by default.
+        start: network of the same shape whose weights are gone on from; random ones by default.
 
     Raises:
         CheckpointError: the state belongs to another fit.
     """
     run = _Run(shape, config, labels, rows)
+    if start is not None:
+        run.start_from(start)
     if shape.trend:
         run.set_trend(stores[0], labels)
     if state is not None and state.is_file():
         run.load(state)
-    start = time.monotonic()
+    begun_fit = time.monotonic()
     while run.epoch < config.epochs and not run.is_stale(config.patience):
-        if config.seconds and time.monotonic() - start > config.seconds:
+        if config.seconds and time.monotonic() - begun_fit > config.seconds:
             return run.report(finished=False)
         begun = time.monotonic()
         loss = run.train_epoch(stores, labels, offsets)
@@ -151,7 +156,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = InvariantNetwork(shape)
-        self.config, self.rows, self.epoch = config, rows, 0
+        self.config, self.rows, self.epoch, self.origin = config, rows, 0, ""
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         groups = _groups(self.network, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=1e-4, fused=True)
@@ -162,6 +167,15 @@ class _Run:
         self.shift = torch.where(valid, known, 0.0).sum(dim=0) / count
         squared = torch.where(valid, known - self.shift, 0.0).square().sum(dim=0) / count
         self.spread = squared.sqrt().clamp(min=1e-3)
+
+    def start_from(self, network: InvariantNetwork) -> None:
+        """Take over the weights of a network that was fitted to other rows; a state of this fit knows it."""
+        self.network.load_state_dict(network.state_dict())
+        self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        digest = hashlib.sha256()
+        for p in self.average.values():
+            digest.update(p.numpy().tobytes())
+        self.origin = digest.hexdigest()[:16]
 
     def set_trend(self, store: PairStore, labels: Labels) -> None:
         """Give the network its linear law: ridge regression of the standardised targets of the rows."""
@@ -280,7 +294,7 @@ class _Run:
         os.replace(temporary, path)
 
     def _identity(self) -> str:
-        return repr({k: v for k, v in vars(self.config).items() if k != "seconds"})
+        return repr({k: v for k, v in vars(self.config).items() if k != "seconds"}) + self.origin
 
     def load(self, path: Path) -> None:
         """Continue from a saved state."""

@@ -14,15 +14,16 @@ from surrogates.calibration import Calibration, fit_calibration, rank_correlatio
 from surrogates.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
-from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.orbits import GraphStore, cached_graphs
 from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
-from surrogates.datasets.shared import SETTING
+from surrogates.datasets.reference_set import reference_rows
+from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
 from surrogates.errors import CheckpointError, ConfigError, DataError, nearest
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.metrics import moduli_metrics
-from surrogates.models.invariant import InvariantConfig
+from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 
 GRAPH_REACH = 2.1
 """Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""
@@ -49,6 +50,8 @@ class TrainingConfig:
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
         energy: keys of EnergyConfig; see `surrogates.energy_training`.
+        pretraining: keys of FitConfig of a fit to the project's own reference set, whose weights each member
+            starts from; the formulas that a member leaves out are left out there as well.
     """
 
     name: str = "structure"
@@ -65,6 +68,7 @@ class TrainingConfig:
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, Any] = field(default_factory=dict)
+    pretraining: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "TrainingConfig":
@@ -81,6 +85,7 @@ class TrainingConfig:
             config = cls(**raw)
             InvariantConfig(**config.network)
             FitConfig(**config.fit)
+            FitConfig(**config.pretraining)
         except (OSError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise ConfigError(f"training config {path}: {error}") from None
         return config
@@ -126,16 +131,19 @@ def train(
         ConfigError: a key of `network` or `fit` does not exist.
         CheckpointError: a fit state in `work` belongs to another config.
     """
-    data = load_moduli(config)
-    fits: dict[int, FitReport] = {}
-    for k in range(config.n_folds):
-        wanted = members is None or k in members
-        report = fit_member(config, data, k, progress if wanted else None, resume_only=not wanted)
-        if report is not None and report.finished:
-            fits[k] = report
-    if not fits:
-        return TrainingReport({}, ())
-    surrogate, metrics = assemble(config, data, fits)
+    early = pretrained(config, members, progress) if config.pretraining else None
+    if early is not None and not has_structures():
+        surrogate, metrics = assemble(replace(config, energy={}), load_reference(config), early)
+        metrics["missing"] = f"{MODULI_STAGE}: the shared structures are not there; set {SETTING}"
+        fits = early
+    else:
+        data = load_moduli(config)
+        fits = fitted_members(config, data, members, progress, early or {})
+        if not fits:
+            return TrainingReport({}, ())
+        surrogate, metrics = assemble(config, data, fits)
+        if early:
+            metrics["pretraining"] = assemble(replace(config, energy={}), load_reference(config), early)[1]
     output = save_checkpoint(surrogate.to_checkpoint(), config.output)
     text = json.dumps(metrics, indent=1) + "\n"
     temporary = Path(config.work) / f"metrics.{os.getpid()}.tmp"
@@ -144,18 +152,62 @@ def train(
     return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
 
 
+MODULI_STAGE = "moduli by DFT"
+"""Name of the stage that needs the shared structures."""
+
+
+def pretrained(
+    config: TrainingConfig, members: Sequence[int] | None, progress: Progress | None
+) -> dict[int, FitReport]:
+    """Return fits to the reference set, by the fold of formulas that each left out."""
+    data = load_reference(config)
+    stage = replace(config, name=f"{config.name}-pretraining", fit=config.pretraining)
+    return fitted_members(stage, data, members, progress, {})
+
+
+def fitted_members(
+    config: TrainingConfig,
+    data: ModuliData,
+    members: Sequence[int] | None,
+    progress: Progress | None,
+    early: Mapping[int, FitReport],
+) -> dict[int, FitReport]:
+    """Return the finished fits; those of `members` (None: all) are fitted now, from their `early` weights."""
+    fits: dict[int, FitReport] = {}
+    for k in range(config.n_folds):
+        wanted = members is None or k in members
+        start = early[k].network if k in early else None
+        report = fit_member(config, data, k, progress if wanted else None, not wanted, start)
+        if report is not None and report.finished:
+            fits[k] = report
+    return fits
+
+
+def load_reference(config: TrainingConfig) -> ModuliData:
+    """Return the crystals of the reference set that have K and G, on the potential's own scale."""
+    rows = reference_rows(stable_only=True)
+    graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
+    return moduli_data(config, rows, graphs, config.n_disturbed)
+
+
 def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
     """Return the elasticity set with features; graphs are cached in the work folder."""
     rows = elasticity_rows()
     if not rows:
         raise DataError("the elasticity set has no usable row")
+    graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
+    return moduli_data(config, rows, graphs, config.n_disturbed if disturbed else 0)
+
+
+def moduli_data(
+    config: TrainingConfig, rows: Sequence[Mapping[str, Any]], graphs: GraphStore, n_disturbed: int
+) -> ModuliData:
+    """Return labels, features and folds of rows with their graphs."""
     labels = elasticity_labels(
         rows, config.good_eos_weight, config.rough_eos_weight, config.stiff_weight, config.unsure
     )
-    graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
     reach = InvariantConfig(**config.network).reach
-    copies = range(config.n_disturbed if disturbed else 0)
-    disturbances = [Perturbation(config.strain, config.displacement, seed=k + 1) for k in copies]
+    disturbances = [Perturbation(config.strain, config.displacement, seed=k + 1) for k in range(n_disturbed)]
     stores = (pair_store(graphs, reach), *(pair_store(graphs, reach, d) for d in disturbances))
     return ModuliData(rows, labels, stores, labels.fold(config.n_folds))
 
@@ -166,8 +218,12 @@ def fit_member(
     member: int,
     progress: Progress | None = None,
     resume_only: bool = False,
+    start: InvariantNetwork | None = None,
 ) -> FitReport | None:
-    """Return the fit of the member that leaves one fold out; None if it is to be resumed but never began."""
+    """Return the fit of the member that leaves one fold out; None if it is to be resumed but never began.
+
+    `start` is a network whose weights are gone on from.
+    """
     state = Path(config.work) / f"{config.name}-{member}.safetensors"
     if resume_only and not state.is_file():
         return None
@@ -182,7 +238,7 @@ def fit_member(
         if progress is not None:
             progress(f"{config.name}-{member}", record)
 
-    return fit(shape, settings, data.stores, data.labels, rows, watch, state, tell)
+    return fit(shape, settings, data.stores, data.labels, rows, watch, state, tell, start=start)
 
 
 def assemble(
@@ -317,6 +373,8 @@ def _epochs(config: TrainingConfig) -> int:
     """Return the epochs of all members, those of the energy too; TypeError for a key that does not exist."""
     InvariantConfig(**config.network)
     epochs = FitConfig(**config.fit).epochs * config.n_folds
+    if config.pretraining:
+        epochs += FitConfig(**config.pretraining).epochs * config.n_folds
     if config.energy:
         from surrogates.energy_training import EnergyConfig
 
@@ -363,7 +421,7 @@ def train_from_settings(
             progress(done, epochs)
 
     report = train(config, progress=count)
-    if config.energy and report.output is not None:
+    if config.energy and report.output is not None and "missing" not in report.metrics:
         from surrogates.energy_training import train_energy
 
         is_whole = train_energy(config, count) is not None

@@ -123,7 +123,7 @@ def elasticity_labels(
 
 
 def _is_eos(row: Mapping[str, Any]) -> bool:
-    value = row["bulk_modulus_eos"]
+    value = row.get("bulk_modulus_eos")
     return (
         row["bulk_modulus_vrh"] is None
         and value is not None

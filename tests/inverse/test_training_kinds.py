@@ -156,6 +156,27 @@ def test_structure_kind_with_energy(
     assert FORMATION_ENERGY in load_surrogate(report["weights"]).properties
 
 
+def test_pretraining_on_the_reference_set_is_all_there_is_without_the_structures(
+    structures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them the members start from it, without them it is what comes out, and the report says so."""
+    rows = [{**row, "source": "reference_7net0"} for row in structure_rows()]
+    monkeypatch.setattr("surrogates.training.reference_rows", lambda stable_only: rows)
+    monkeypatch.setattr("surrogates.training.has_structures", lambda: False)
+    staged = {**structures, "pretraining": {"epochs": 2, "batch_size": 16}}
+    early = train({**staged, "energy": ENERGY}, tmp_path / "early")
+    assert early["held_out"]["missing"].startswith("moduli by DFT")
+    assert early["held_out"]["bulk_modulus_vrh"]["n"] == len(rows)
+    monkeypatch.setattr("surrogates.training.has_structures", lambda: True)
+    plain = train(structures, tmp_path / "plain")
+    whole = train(staged, tmp_path / "whole")
+    assert "missing" not in whole["held_out"]
+    assert "bulk_modulus_vrh" in whole["held_out"]["pretraining"]
+    assert not same(plain["weights"], whole["weights"])
+    again = train({**staged, "work": str(tmp_path / "whole" / "work")}, tmp_path / "again")
+    assert same(again["weights"], whole["weights"])
+
+
 def test_a_pause_says_how_to_go_on(structures: dict[str, Any], tmp_path: Path) -> None:
     structures["fit"] = {**structures["fit"], "seconds": 1e-9}
     with pytest.raises(CheckpointError, match="the same command resumes it"):
