@@ -16,6 +16,7 @@ from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
 from surrogates.datasets.orbits import GraphStore, cached_graphs
 from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
+from surrogates.datasets.reference_set import SOURCE as REFERENCE
 from surrogates.datasets.reference_set import reference_rows
 from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
@@ -47,6 +48,8 @@ class TrainingConfig:
         rough_eos_weight: of rough ones.
         stiff_weight: of stiff rows in the loss.
         unsure: weigh rows by how surely structure and moduli were joined.
+        reference_weight: of the rows of the reference set, on the scale of its potential;
+            0 leaves them out.
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
         energy: keys of EnergyConfig; see `surrogates.energy_training`.
@@ -65,6 +68,7 @@ class TrainingConfig:
     rough_eos_weight: float = 0.05
     stiff_weight: float = 1.0
     unsure: bool = False
+    reference_weight: float = 0.0
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, Any] = field(default_factory=dict)
@@ -195,8 +199,16 @@ def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
     rows = elasticity_rows()
     if not rows:
         raise DataError("the elasticity set has no usable row")
-    graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
-    return moduli_data(config, rows, graphs, config.n_disturbed if disturbed else 0)
+    folder = Path(config.work) / "graphs"
+    graphs = cached_graphs(rows, GRAPH_REACH, folder)
+    if config.reference_weight > 0:
+        others = reference_rows(stable_only=True)
+        rows, graphs = rows + others, graphs.joined(cached_graphs(others, GRAPH_REACH, folder))
+    data = moduli_data(config, rows, graphs, config.n_disturbed if disturbed else 0)
+    labels, is_reference = data.labels, torch.tensor([row["source"] == REFERENCE for row in rows])
+    weight = torch.where(is_reference, config.reference_weight * labels.weight, labels.weight)
+    labels = replace(labels, weight=weight, is_scored=labels.is_scored & ~is_reference)
+    return replace(data, labels=labels)
 
 
 def moduli_data(

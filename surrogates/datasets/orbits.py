@@ -48,6 +48,14 @@ class GraphStore:
         """(C,) edges of each crystal."""
         return self.edge_start[1:] - self.edge_start[:-1]
 
+    def joined(self, other: "GraphStore") -> "GraphStore":
+        """Return the graphs of both, this one's crystals first."""
+        parts = {name: torch.cat([own, vars(other)[name]]) for name, own in vars(self).items()}
+        for name in ("site_start", "edge_start"):
+            own = vars(self)[name]
+            parts[name] = torch.cat([own, own[-1] + vars(other)[name][1:]])
+        return GraphStore(**parts)
+
 
 def cached_graphs(
     rows: Sequence[Mapping[str, Any]], reach: float, folder: Path, symprec: float = 0.01

@@ -1,0 +1,263 @@
+"""Adversarial ascents on K, checked by the judge: `python -m experiments.surrogates.adversarial`
+
+Training-like cells in which every atom is a random mixture of four elements climb the predicted K: 200 steps
+of Adam, all atoms, the cell and the species free. The species then are the heaviest of each atom, and the last
+quarter of the steps descends the predicted formation energy of the hard crystal. What the surrogate says of
+the result is the claim; the judge relaxes the crystal without help and says what K is.
+
+    python -m experiments.surrogates.adversarial climb -n 500       all ascents (minutes)
+    python -m experiments.surrogates.adversarial verify --seconds 290 --part 1/2   resumes from the store
+    python -m experiments.surrogates.adversarial report
+"""
+
+import argparse
+import json
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.verification.queue import share
+from inverse.benchmarks.dft_rows import structure_of
+from inverse.benchmarks.intervals import bootstrapped
+from inverse.proposers.descent import overlap
+from inverse.records import structure_from_record, structure_to_record
+from inverse.verification.calibration import calibrated
+from inverse.verification.judge import Judge
+from inverse.verification.limits import Limit
+from inverse.verification.potentials import limit_threads
+from inverse.verification.readings import Readings, anion_class, read_bulk
+from inverse.verification.store import VerificationStore
+from surrogates.checkpoint import load_surrogate
+from surrogates.crystal import N_ELEMENTS, CrystalBatch
+from surrogates.datasets.elasticity import elasticity_rows
+from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY
+from surrogates.protocol import Z90
+
+LOGGER = logging.getLogger(__name__)
+
+FOLDER = Path(".work/surrogates")
+STEPS, SOFT_STEPS, AT_ONCE = 200, 150, 50
+N_MIXED = 4
+"""Elements of every atom's mixture."""
+
+GEOMETRY_RATE, SPECIES_RATE = 0.01, 0.1
+SHARPENING = 4.0
+"""Factor on the logits at the last soft step, from 1 at the first."""
+
+ENERGY_UNIT = 0.05
+"""eV/atom that weigh as much as a factor e in K, for the geometry alone."""
+
+OVERLAP = 20.0
+FEWEST_ATOMS, MOST_ATOMS = 2, 4
+FEWEST_ROWS = 60
+"""Rows of the elasticity set that an element of a mixture must have."""
+
+LEAST_RISE = 0.25
+SECONDS_PER_CRYSTAL = 120.0
+
+
+def starts(n: int, seed: int = 0) -> tuple[CrystalBatch, Tensor]:
+    """Return n cells of the elasticity set, and logits (A, Z) of random mixtures, others at -1e9."""
+    rows = [r for r in elasticity_rows(eos=False) if FEWEST_ATOMS <= len(r["species"]) <= MOST_ATOMS]
+    rng = np.random.default_rng(seed)
+    chosen = [rows[i] for i in rng.choice(len(rows), n, replace=len(rows) < n)]
+    crystals = CrystalBatch.from_structures([structure_of(row) for row in chosen])
+    domain = load_surrogate("structure").domain
+    common = np.flatnonzero(np.array(domain.n_rows) >= FEWEST_ROWS)
+    logits = torch.full((len(crystals.frac_coords), N_ELEMENTS), -1e9)
+    for atom in range(len(logits)):
+        elements = rng.choice(common, N_MIXED, replace=False)
+        logits[atom, elements] = torch.tensor(rng.normal(size=N_MIXED), dtype=torch.float32)
+    return crystals, logits
+
+
+def climbed(crystals: CrystalBatch, logits: Tensor, guarded: bool = True) -> list[dict[str, Any]]:
+    """Return the record of each ascent: K at the start, the hard crystal at the end, what is claimed of it.
+
+    Args:
+        crystals: C cells.
+        logits: (A, Z) of the species.
+        guarded: climb the lower end of one standard deviation, hold the cell by the predicted energy and atoms
+            apart; otherwise climb the plain prediction.
+    """
+    fast, accurate = load_surrogate("structure"), load_surrogate("accurate")
+    strain = torch.zeros(crystals.n_crystals, 3, 3, requires_grad=True)
+    shift = torch.zeros_like(crystals.frac_coords, requires_grad=True)
+    soft = logits.clone().requires_grad_(True)
+    groups = [{"params": [strain, shift], "lr": GEOMETRY_RATE}, {"params": [soft], "lr": SPECIES_RATE}]
+    optimiser = torch.optim.Adam(groups)
+    with torch.no_grad():
+        first = fast.predict(_at(crystals, strain, shift, soft.softmax(dim=1)), [BULK_MODULUS])
+    hard = soft.detach()
+    for step in range(STEPS):
+        is_soft = step < SOFT_STEPS
+        if is_soft:
+            occupancy = (soft * (1 + (SHARPENING - 1) * step / SOFT_STEPS)).softmax(dim=1)
+        else:
+            if step == SOFT_STEPS:
+                hard = torch.nn.functional.one_hot(soft.detach().argmax(dim=1), N_ELEMENTS).to(soft)
+            occupancy = hard
+        loss = _loss(fast, crystals, strain, shift, occupancy, is_soft, guarded)
+        optimiser.zero_grad()
+        loss.sum().backward()
+        for parameter in (strain, shift, soft):
+            if parameter.grad is not None:
+                parameter.grad = torch.nan_to_num(parameter.grad, posinf=0.0, neginf=0.0)
+        optimiser.step()
+    with torch.no_grad():
+        final = _at(crystals, strain, shift, hard)
+        claims = accurate.predict(final, [BULK_MODULUS])[BULK_MODULUS]
+    return [
+        {
+            "structure": structure_to_record(structure),
+            "start": float(first[BULK_MODULUS].mean[k]),
+            "claim": float(claims.mean[k]),
+            "std": float(claims.std[k]),
+            "in_domain": bool(claims.in_domain[k]),
+        }
+        for k, structure in enumerate(final.to_structures())
+    ]
+
+
+def _loss(
+    surrogate: Any,
+    crystals: CrystalBatch,
+    strain: Tensor,
+    shift: Tensor,
+    occupancy: Tensor,
+    is_soft: bool,
+    guarded: bool,
+) -> Tensor:
+    """Return (C,) what is descended."""
+    now = _at(crystals, strain, shift, occupancy)
+    loss = now.lattice.new_zeros(now.n_crystals)
+    if is_soft or not guarded:
+        bulk = surrogate.predict(now, [BULK_MODULUS])[BULK_MODULUS]
+        loss = loss - bulk.mean.log() + (bulk.std / bulk.mean if guarded else 0.0)
+    if guarded:
+        fixed = _at(crystals, strain, shift, occupancy.detach())
+        energy = surrogate.predict(fixed, [FORMATION_ENERGY])[FORMATION_ENERGY]
+        loss = loss + energy.mean / ENERGY_UNIT + OVERLAP * overlap(fixed)
+    return loss
+
+
+def _at(crystals: CrystalBatch, strain: Tensor, shift: Tensor, occupancy: Tensor) -> CrystalBatch:
+    """Return the crystals with a symmetric log strain (C, 3, 3), atoms moved (A, 3) Å, species (A, Z)."""
+    lattice = crystals.lattice @ torch.linalg.matrix_exp((strain + strain.transpose(1, 2)) / 2)
+    inverse = torch.linalg.inv(crystals.lattice)[crystals.crystal_index]
+    moved = crystals.frac_coords + torch.einsum("ai,aij->aj", shift, inverse)
+    return CrystalBatch(lattice, moved, occupancy, crystals.crystal_index, crystals.scale)
+
+
+def verified(record: Mapping[str, Any], judge: Judge) -> dict[str, Any]:
+    """Return what the judge says of K of the end of an ascent, on the DFT scale; or why it cannot."""
+    relaxed = judge.relax(structure_from_record(record["structure"]), Limit.of(SECONDS_PER_CRYSTAL))
+    if relaxed.structure is None:
+        return {"reason": relaxed.reason}
+    tensor = judge.tensor(relaxed.structure, Limit.of(SECONDS_PER_CRYSTAL), only_bulk=True)
+    bulk, change = read_bulk(tensor)
+    if not (math.isfinite(bulk) and bulk > 0):
+        return {"reason": tensor.reason or "no positive bulk modulus"}
+    read = Readings(
+        bulk=bulk, bulk_by=judge.potential, bulk_change=change, anion=anion_class(relaxed.structure)
+    )
+    value, _ = calibrated(BULK_MODULUS, read, judge.settings.digest)
+    return {"verdict": value.mean, "verdict_std": value.std, "reason": ""}
+
+
+def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how many rose, the optimism gaps of those that were asked, and how often the interval held.
+
+    The gap is claim over verdict minus one, without its sign a failure counts as 1.
+    """
+    rose = [row for row in rows if row["claim"] >= (1 + LEAST_RISE) * row["start"]]
+    asked = [row for row in rose if "reason" in row]
+    failed = np.array([bool(row["reason"]) for row in asked])
+    gap = np.array([1.0 if row["reason"] else row["claim"] / row["verdict"] - 1 for row in asked])
+    inside = np.array([not row["reason"] and _holds(row) for row in asked])
+    trusted = np.array([row["in_domain"] for row in asked])
+    worst = np.argsort(-gap)[:12]
+    return {
+        "n": len(rows),
+        "rose": len(rose),
+        "asked": len(asked),
+        "failed": int(failed.sum()),
+        "median_gap": bootstrapped(lambda g: float(np.median(g)), gap),
+        "median_size_of_gap": bootstrapped(lambda g: float(np.median(np.abs(g))), gap),
+        "quantile_90_gap": bootstrapped(lambda g: float(np.quantile(g, 0.9)), gap),
+        "interval_holds": bootstrapped(lambda i: float(i.mean()), inside.astype(float)),
+        "in_domain": float(trusted.mean()),
+        "median_claim": float(np.median([row["claim"] for row in asked])),
+        "median_start": float(np.median([row["start"] for row in asked])),
+        "elements": _elements(asked),
+        "worst": [_told(asked[i]) for i in worst],
+    }
+
+
+def _holds(row: Mapping[str, Any]) -> bool:
+    error = math.hypot(row["std"] / row["claim"], row["verdict_std"] / row["verdict"])
+    return abs(math.log(row["claim"] / row["verdict"])) <= Z90 * error
+
+
+def _elements(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    count = Counter(s for row in rows for s in structure_from_record(row["structure"]).symbol_set)
+    return dict(count.most_common(12))
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    structure = structure_from_record(row["structure"])
+    said = row["reason"] or f"{row['verdict']:.0f} ± {row['verdict_std']:.0f}"
+    return f"{structure.composition.reduced_formula} {row['claim']:.0f} ± {row['std']:.0f}, judge: {said}"
+
+
+def main() -> None:
+    """Climb, verify or report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("climb", "verify", "report"))
+    parser.add_argument("-n", type=int, default=500, help="ascents")
+    parser.add_argument("--seconds", type=float, default=290.0)
+    parser.add_argument("--part", default="1/1")
+    parser.add_argument("--plain", action="store_true", help="without what makes it robust")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    limit_threads()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    name = "adversarial-plain" if given.plain else "adversarial"
+    ascents = FOLDER / f"{name}.json"
+    if given.what == "climb":
+        rows: list[dict[str, Any]] = []
+        for first in range(0, given.n, AT_ONCE):
+            crystals, logits = starts(min(AT_ONCE, given.n - first), seed=first)
+            rows += climbed(crystals, logits, guarded=not given.plain)
+            LOGGER.info("%d of %d", len(rows), given.n)
+        ascents.write_text(json.dumps(rows))
+        return
+    rows = json.loads(ascents.read_text())[: given.n]
+    judge = Judge("7net-l3i5", store=VerificationStore(), prerelax_by="7net-0")
+    if given.what == "verify":
+        stop = time.monotonic() + given.seconds
+        for k, row in enumerate(share(rows, given.part)):
+            if time.monotonic() > stop:
+                break
+            LOGGER.info("%d %s", k, _told({**row, **verified(row, judge)}))
+        return
+    known = [{**row, **verified(row, judge)} if _is_known(row, judge) else row for row in rows]
+    print(json.dumps(report(known), indent=1, ensure_ascii=False))
+
+
+def _is_known(row: Mapping[str, Any], judge: Judge) -> bool:
+    return judge.remembers(structure_from_record(row["structure"]))
+
+
+if __name__ == "__main__":
+    main()
