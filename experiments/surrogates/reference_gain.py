@@ -1,8 +1,8 @@
 """What the reference set gains on one fold: `python -m experiments.surrogates.reference_gain --fold 0`
 
-One member is fitted as shipped but with the reference set beside the DFT rows (`beside`), and one that starts
-from a fit to it (`before`); the shipped member is `without`. All leave out the formulas of the fold everywhere.
-Errors on the fold's scored DFT rows, and on its reference rows, as the DFT scale and as the potential's own.
+One member is fitted as shipped but with the reference set beside the DFT rows (`beside`), and one starts from
+a fit to it (`before`); the shipped member is `without`. All leave out the formulas of the fold everywhere.
+Errors on the fold's scored DFT rows, and on its reference rows, on the DFT scale and on the potential's own.
 """
 
 import argparse
