@@ -1,9 +1,9 @@
 """Adversarial ascents on K, checked by the judge: `python -m experiments.surrogates.adversarial`
 
 Training-like cells in which every atom is a random mixture of elements climb the predicted K: 200 steps of
-Adam, all atoms, the cell and the species free. Each atom then is its heaviest element, and the last quarter of
-the steps descends the predicted formation energy of the hard crystal. What the surrogate says of the result is
-the claim; the judge relaxes the crystal without help and says what K is.
+Adam, all atoms, the cell and the species free. Each atom then is its heaviest element, and the last quarter
+of the steps descends the predicted formation energy of the hard crystal. What the surrogate says of the end
+is the claim; the judge relaxes the crystal without help and says what K is.
 
     python -m experiments.surrogates.adversarial climb -n 500       all ascents (minutes)
     python -m experiments.surrogates.adversarial verify --seconds 290 --part 1/2   resumes from the store
