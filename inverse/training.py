@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inverse.training_config import TableStage, TrainingStage, read_stage
+from inverse.reference.training_table import MISSING, carried_formulas
+from inverse.training_config import CompositionStage, TableStage, TrainingStage, read_stage
 from inverse.user_table import read_table
 from surrogates.checkpoint import MANIFEST, load_trainer, save_checkpoint
+from surrogates.datasets.shared import SETTING, has_tables
 from surrogates.errors import RunFolderError
 
 REPORT, WORK = "report.json", "work"
@@ -59,6 +61,11 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
     if isinstance(stage, TableStage):
         return _fit_table(stage, progress)
     settings = {"work": str(work), **stage.settings()}
+    if isinstance(stage, CompositionStage) and stage.data is None and not has_tables():
+        table = carried_formulas()
+        surrogate, errors = load_trainer(stage.kind)(settings, None, progress, table)
+        missing = f"{MISSING}: the shared data is not there; set {SETTING}"
+        return surrogate, {"held_out": errors, "missing": missing}
     surrogate, errors = load_trainer(stage.kind)(settings, stage.data, progress)
     return surrogate, {"held_out": errors}
 

@@ -231,7 +231,10 @@ ENERGY = "energy"
 
 
 def train_from_settings(
-    settings: Mapping[str, Any], data: Path | None = None, progress: Progress | None = None
+    settings: Mapping[str, Any],
+    data: Path | None = None,
+    progress: Progress | None = None,
+    table: FormulaTable | None = None,
 ) -> tuple[CompositionGroups, dict[str, dict[str, Any]]]:
     """Return the surrogate trained on the formula tables of a data folder, and its held-out errors.
 
@@ -240,6 +243,7 @@ def train_from_settings(
             CompositionTraining, of networks for formation energies alone, which then answer for them.
         data: folder that holds tables/ and structures/; the shared data by default.
         progress: called with (steps done, steps in all).
+        table: what to learn from, instead of a data folder.
 
     Raises:
         ConfigError: a setting that does not exist or is out of range.
@@ -248,10 +252,11 @@ def train_from_settings(
     work = Path(settings["work"]) if settings.get("work") else None
     everything = _training(settings, "")
     energy = _training(settings[ENERGY], f"{ENERGY}.") if settings.get(ENERGY) else None
-    folder = data_folder() if data is None else data
-    if not (folder / "tables").is_dir():
-        raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
-    table = read_formula_tables(folder)
+    if table is None:
+        folder = data_folder() if data is None else data
+        if not (folder / "tables").is_dir():
+            raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
+        table = read_formula_tables(folder)
     total = everything.members * everything.steps
     whole = total + (energy.members * energy.steps if energy else 0)
 

@@ -12,8 +12,8 @@ from inverse.training import train
 from surrogates.checkpoint import load_checkpoint, load_surrogate
 from surrogates.crystal import CrystalBatch
 from surrogates.datasets.tables import formula_table
-from surrogates.errors import CheckpointError, ConfigError
-from surrogates.properties import BAND_GAP, BULK_MODULUS, FORMATION_ENERGY
+from surrogates.errors import CheckpointError, ConfigError, UnknownNameError
+from surrogates.properties import BAND_GAP, BULK_MODULUS, FORMATION_ENERGY, VOLUME
 from surrogates.protocol import CompositionBatch
 from tests.surrogates.tiny import crystals
 
@@ -269,3 +269,19 @@ def test_weights_have_ordinary_file_modes(tmp_path: Path) -> None:
     modes = {path.stat().st_mode for path in (tmp_path / "w").iterdir()}
     (tmp_path / "plain").write_text("")
     assert modes == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_composition_kind_learns_from_the_carried_facts_where_nothing_else_is_there(
+    compositions: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report says what is missing; what was learned can be asked, the rest is refused by name."""
+    monkeypatch.setenv("INVERSE_DATA", str(tmp_path / "nowhere"))
+    settings = {k: v for k, v in compositions.items() if k != "data"}
+    report = train({**settings, "members": 1}, tmp_path / "out")
+    assert report["missing"].startswith("volumes")
+    assert report["held_out"]["oqmd formation_energy_per_atom"]["n"] > 20_000
+    surrogate = load_surrogate(report["weights"])
+    found = surrogate.predict(CompositionBatch.from_formulas(["WC"]), [BULK_MODULUS, FORMATION_ENERGY])
+    assert all(torch.isfinite(p.mean).all() for p in found.values())
+    with pytest.raises(UnknownNameError, match="volume_per_atom"):
+        surrogate.predict(CompositionBatch.from_formulas(["WC"]), [VOLUME])
