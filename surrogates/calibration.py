@@ -1,7 +1,7 @@
 """Is the spread true? Error bars fitted to residuals that no member saw, and joint noise for samples."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,14 @@ from surrogates.protocol import Z90
 
 N_LEVELS = 33
 """Quantiles kept of the standardised residuals."""
+
+
+USUAL_DISAGREEMENT = 1.5
+"""Factor on the spread of members where no crystal was held out of all of them."""
+
+LARGEST_FACTOR = 20.0
+FEWEST_HELD = 60
+"""Crystals held out of all members below which the factor is not fitted."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Calibration:
         quantiles: (N_LEVELS,) of |residual| / error bar, made symmetric.
         width_range: log-widths likewise, so that one odd crystal's error bar stays a number to work with.
         largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
+        disagreement: factor on the spread of members, which takes over from the error bar where it is larger;
+            see `with_disagreement`.
     """
 
     offset: float
@@ -37,12 +47,20 @@ class Calibration:
     quantiles: tuple[float, ...]
     largest_disagreement: float = 1.0
     width_range: tuple[float, float] = (-99.0, 99.0)
+    disagreement: float = USUAL_DISAGREEMENT
 
     def std(self, log_width: Tensor, value: Tensor) -> Tensor:
         """Return error bars, in the units the residuals had; differentiable."""
         v = value.clamp(*self.value_range)
         width = log_width.clamp(*self.width_range)
         return torch.exp(self.offset + self.slope * width + self.bend[0] * v + self.bend[1] * v.square())
+
+    def joined(self, std: Tensor, spread: Tensor) -> Tensor:
+        """Return the error bar of the mean of members that are `spread` apart; all of one shape.
+
+        What is usual of disagreement is in the residuals already; only an unusual one widens the bar.
+        """
+        return (std.pow(4) + (self.disagreement * spread).pow(4)).pow(0.25)
 
     def noise(self, uniform: Tensor) -> Tensor:
         """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""
@@ -70,6 +88,7 @@ class Calibration:
             quantiles=tuple(record["quantiles"]),
             largest_disagreement=record["largest_disagreement"],
             width_range=(narrow, wide),
+            disagreement=record.get("disagreement", USUAL_DISAGREEMENT),
         )
 
 
@@ -107,6 +126,41 @@ def fit_calibration(
         quantiles=tuple(round(float(q), 5) for q in quantiles),
         largest_disagreement=largest_disagreement,
         width_range=(narrow, wide),
+    )
+
+
+def with_disagreement(
+    calibrations: Sequence[Calibration], values: Tensor, widths: Tensor, targets: Tensor, label_std: Tensor
+) -> tuple[Calibration, ...]:
+    """Return the calibrations with the factor on the members' spread at which 90 % intervals hold 90 %.
+
+    On crystals that none of the members has seen, unlike the residuals out of fold, where all but one have.
+    A property without enough labels takes the largest factor of the others.
+
+    Args:
+        calibrations: (T,).
+        values: (K, C, T) of the members.
+        widths: (K, C, T) log-widths of the members.
+        targets: (C, T), NaN where unknown.
+        label_std: (T,) standard deviation of the labels themselves.
+    """
+    factors: list[float | None] = []
+    for t, calibration in enumerate(calibrations):
+        known = torch.isfinite(targets[:, t])
+        if int(known.sum()) < FEWEST_HELD:
+            factors.append(None)
+            continue
+        own = values[:, known, t].double()
+        mean, spread = own.mean(dim=0), own.std(dim=0, correction=0)
+        std = calibration.std(widths[:, known, t].double().mean(dim=0), mean)
+        # the factor that makes the interval of each crystal just reach its label
+        needed = ((mean - targets[known, t]) / Z90).square() - float(label_std[t]) ** 2
+        factor = (needed.clamp(min=0.0).square() - std.pow(4)).clamp(min=0.0).pow(0.25) / (spread + 1e-9)
+        factors.append(float(torch.quantile(factor, 0.9).clamp(USUAL_DISAGREEMENT, LARGEST_FACTOR)))
+    largest = max((f for f in factors if f is not None), default=USUAL_DISAGREEMENT)
+    return tuple(
+        replace(c, disagreement=round(largest if factor is None else factor, 3))
+        for c, factor in zip(calibrations, factors, strict=True)
     )
 
 

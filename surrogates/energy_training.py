@@ -12,13 +12,14 @@ from surrogates.calibration import coverage, fit_calibration
 from surrogates.checkpoint import Checkpoint, load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.energies import elastic_energy, energy_labels, energy_rows, shaking_energy
-from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import Deformation, PairStore, pair_store
 from surrogates.ensemble import MemberGroup, group_to_record
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.models.invariant import InvariantConfig
+from surrogates.new_crystals import for_new_crystals
 from surrogates.properties import FORMATION_ENERGY
-from surrogates.training import GRAPH_REACH, Progress, TrainingConfig
+from surrogates.training import Progress, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class EnergyConfig:
     Attributes:
         n_members: each leaves another tenth of the formulas out.
         max_atoms: larger cells are not trained on.
+        reference: learn from the energies of the project's own reference set as well.
         copies: of each crystal, deformed: (lowest, highest linear strain, largest displacement in Å).
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
@@ -35,6 +37,7 @@ class EnergyConfig:
 
     n_members: int = 2
     max_atoms: int = 24
+    reference: bool = False
     copies: tuple[tuple[float, float, float], ...] = ((-0.05, 0.06, 0.15), (-0.15, 0.15, 0.1))
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
@@ -70,6 +73,9 @@ def train_energy(config: TrainingConfig, progress: Progress | None = None) -> di
             return None
         fits.append(report)
     group, metrics = _assemble(data, fits)
+    reach = group.networks[0].config.reach
+    group, new = for_new_crystals(group, reach, Path(config.work) / "graphs")
+    metrics |= {"new_crystals": new}
     record, tensors = group_to_record(group, index=1)
     checkpoint = Checkpoint("energy_members", {"group": record, "metrics": metrics}, tensors)
     save_checkpoint(checkpoint, Path(config.work) / "energy-members", half=False)
@@ -78,7 +84,7 @@ def train_energy(config: TrainingConfig, progress: Progress | None = None) -> di
 
 def load_energies(config: TrainingConfig, settings: EnergyConfig) -> EnergyData:
     """Return the crystals at rest and deformed, with what the deformation costs by predicted K and G."""
-    rows = energy_rows(settings.max_atoms)
+    rows = energy_rows(settings.max_atoms, settings.reference)
     labels = energy_labels(rows)
     graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
     reach = InvariantConfig(**settings.network).reach

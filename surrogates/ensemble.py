@@ -263,8 +263,7 @@ def calibrated_prediction(
     residual = calibration.std(widths.mean(dim=0), mean)
     deviation = values - mean
     spread = (deviation.square().mean(dim=0) + 1e-12).sqrt()
-    # residuals already hold the disagreement that is usual; only an unusual one widens the error bar
-    std = (residual.pow(4) + (1.5 * spread).pow(4)).pow(0.25)
+    std = calibration.joined(residual, spread)
     noise = (std.square() - spread.square()).clamp(min=0).add(1e-12).sqrt()
     member = torch.arange(len(levels), device=values.device) % values.shape[0]
     # the two mirrored halves use the same member deviations with opposite sign

@@ -22,6 +22,7 @@ from surrogates.metrics import moduli_metrics
 from surrogates.models.boosting import BoostingConfig, grow
 from surrogates.models.descriptors import crystal_descriptors
 from surrogates.models.trees import Trees
+from surrogates.new_crystals import for_new_crystals
 from surrogates.stack import AccurateSurrogate, StackGroup, stacked
 from surrogates.training import (
     ModuliData,
@@ -126,7 +127,7 @@ def train_stack(
     descriptors = descriptors_of(data)
     grown = grown_trees(data, descriptors, boosting, Path(config.work))
     families = held_out(data, first, fits, grown, descriptors)
-    stack, metrics, correlation = fit_stack(data, families, first, fits, grown)
+    stack, metrics, correlation = fit_stack(data, families, first, fits, grown, Path(config.work) / "graphs")
     surrogate = AccurateSurrogate(load_surrogate(config.base), stack, correlation, metrics, config.base)
     output = save_checkpoint(surrogate.to_checkpoint(), config.output)
     return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
@@ -257,8 +258,12 @@ def fit_stack(
     first: MemberGroup,
     fits: Mapping[int, FitReport],
     grown: Mapping[int, tuple[Trees, ...]],
+    graphs: Path,
 ) -> tuple[StackGroup, dict[str, Any], Tensor]:
-    """Return the stack that is shipped, its errors out of fold, and the correlation of its residuals."""
+    """Return the stack that is shipped, its errors out of fold, and the correlation of its residuals.
+
+    `graphs` is the folder of cached graphs.
+    """
     values, widths = nested_stack(data, families)
     residual = residuals(data.labels, values, data.labels.is_scored)
     calibrations = calibrated(residual, values, widths)
@@ -268,8 +273,10 @@ def fit_stack(
     scored = data.labels.is_scored.nonzero().flatten()[::4]
     spread = member_spread(stack, data, scored)
     limited = with_limits(calibrations, spread, widths[scored], values[scored], torch.arange(len(scored)))
-    stack = replace(stack, calibrations=limited)
+    reach = max(family.networks[0].config.reach for family in stack.families)
+    stack, new = for_new_crystals(replace(stack, calibrations=limited), reach, graphs)
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
+    metrics["new_crystals"] = new
     metrics["weights"] = {p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights)}
     return stack, metrics, residual_correlation(residual)
 

@@ -14,10 +14,10 @@ from surrogates.calibration import Calibration, fit_calibration, rank_correlatio
 from surrogates.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
-from surrogates.datasets.orbits import GraphStore, cached_graphs
+from surrogates.datasets.orbits import GRAPH_REACH, GraphStore, cached_graphs
 from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
 from surrogates.datasets.reference_set import SOURCE as REFERENCE
-from surrogates.datasets.reference_set import reference_rows
+from surrogates.datasets.reference_set import is_held, reference_rows
 from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
@@ -25,9 +25,7 @@ from surrogates.errors import CheckpointError, ConfigError, DataError, nearest
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
-
-GRAPH_REACH = 2.1
-"""Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""
+from surrogates.new_crystals import for_new_crystals
 
 Progress = Callable[[str, dict[str, float]], None]
 
@@ -202,7 +200,7 @@ def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
     folder = Path(config.work) / "graphs"
     graphs = cached_graphs(rows, GRAPH_REACH, folder)
     if config.reference_weight > 0:
-        others = reference_rows(stable_only=True)
+        others = [row for row in reference_rows(stable_only=True) if not is_held(row)]
         rows, graphs = rows + others, graphs.joined(cached_graphs(others, GRAPH_REACH, folder))
     data = moduli_data(config, rows, graphs, config.n_disturbed if disturbed else 0)
     labels, is_reference = data.labels, torch.tensor([row["source"] == REFERENCE for row in rows])
@@ -263,7 +261,9 @@ def assemble(
     calibrations = with_limits(calibrations, member_spread(data, fits), widths, values, data.labels.is_scored)
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["members"] = sorted(fits)
-    group = member_group(fits, calibrations)
+    reach = fits[min(fits)].network.config.reach
+    group, new = for_new_crystals(member_group(fits, calibrations), reach, Path(config.work) / "graphs")
+    metrics |= {"new_crystals": new}
     groups, correlation = [group], residual_correlation(residual)
     energy = load_energy_group(config)
     if energy is not None:
@@ -271,7 +271,6 @@ def assemble(
         correlation = torch.block_diag(correlation, torch.eye(1))
         metrics["formation_energy_per_atom"] = energy[1]
     domain = training_domain(data)
-    reach = group.networks[0].config.reach
     return StructureSurrogate(groups, domain, correlation, reach, config.name, metrics), metrics
 
 

@@ -20,7 +20,7 @@ import yaml
 from torch import Tensor, nn
 
 from surrogates.datasets.elasticity import TARGETS
-from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import without_structure
 from surrogates.fitting import FitConfig, FitReport, fit
 from surrogates.held_out import (
@@ -45,7 +45,6 @@ from surrogates.stack_training import (
     nested_stack,
 )
 from surrogates.training import (
-    GRAPH_REACH,
     ModuliData,
     calibrated,
     fit_member,

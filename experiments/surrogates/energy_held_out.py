@@ -18,14 +18,13 @@ from inverse.reference.energy_scale import on_reference_scale
 from surrogates.checkpoint import load_surrogate
 from surrogates.datasets.elasticity import MAX_ATOMS, formula_fold
 from surrogates.datasets.energies import ANIONS
-from surrogates.datasets.orbits import cached_graphs
+from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import pair_store
 from surrogates.datasets.shared import crystal_rows
 from surrogates.energy_training import N_FOLDS
 from surrogates.ensemble import MemberGroup
 from surrogates.fitting import predict_rows
 from surrogates.properties import FORMATION_ENERGY
-from surrogates.training import GRAPH_REACH
 
 WORK = Path(".work/surrogates")
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from surrogates.datasets.elasticity import Labels
+from surrogates.datasets.reference_set import SOURCE as REFERENCE
+from surrogates.datasets.reference_set import is_held, reference_rows
 from surrogates.datasets.shared import crystal_rows
 from surrogates.units import GPA_PER_EV_PER_A3
 
@@ -16,12 +18,16 @@ ANIONS: frozenset[str] = frozenset(("H", "N", "O", "F", "P", "S", "Cl", "Se", "B
 SOURCES: Mapping[str, float] = {"mp_structures": 1.0, "wbm": 0.5, "elasticity": 0.7}
 """Files used and their weights in the loss."""
 
+REFERENCE_WEIGHT = 1.0
+"""Weight of rows of the reference set: hypothetical crystals, few, up to 0.5 eV/atom above the hull."""
 
-def energy_rows(max_atoms: int = 24) -> list[dict[str, Any]]:
+
+def energy_rows(max_atoms: int = 24, reference: bool = False) -> list[dict[str, Any]]:
     """Return the rows with a formation energy on (or shifted by less than 0.03 eV/atom from) one scale.
 
     Left out: |E| > 5 eV/atom, JARVIS (another functional), WBM rows with an anion, Alexandria rows with Se
     (0.28 eV/atom off), cells above `max_atoms`, and of two equal rows (formula, space group, energy) one.
+    With `reference` the rows of the reference set follow, on that scale by the energy correction of 7net-0.
 
     Raises:
         DataError: the shared data is missing.
@@ -38,6 +44,8 @@ def energy_rows(max_atoms: int = 24) -> list[dict[str, Any]]:
                 continue
             seen.add(key)
             rows.append({**row, "file": name})
+    if reference:
+        rows += [{**row, "file": REFERENCE} for row in reference_rows() if not is_held(row)]
     return rows
 
 
@@ -49,7 +57,7 @@ def energy_labels(rows: Sequence[Mapping[str, Any]]) -> Labels:
         sources=tuple(row["file"] for row in rows),
         scale=torch.zeros(len(rows), dtype=torch.long),
         targets=torch.tensor([[row["formation_energy_per_atom"]] for row in rows], dtype=torch.float32),
-        weight=torch.tensor([SOURCES[row["file"]] for row in rows]),
+        weight=torch.tensor([SOURCES.get(row["file"], REFERENCE_WEIGHT) for row in rows]),
         is_scored=torch.tensor([row["file"] == "mp_structures" for row in rows]),
     )
 

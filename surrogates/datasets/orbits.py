@@ -15,6 +15,9 @@ from surrogates.crystal import N_ELEMENTS, CrystalBatch, element_index
 from surrogates.models.graph import cutoff_radius
 from surrogates.neighbors import periodic_edges
 
+GRAPH_REACH = 2.1
+"""Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""
+
 CHUNK = 256
 """Crystals turned into graphs at once."""
 

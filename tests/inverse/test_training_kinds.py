@@ -49,6 +49,7 @@ def structure_rows() -> list[dict[str, Any]]:
 @pytest.fixture
 def structures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr("surrogates.training.elasticity_rows", structure_rows)
+    monkeypatch.setattr("surrogates.new_crystals.reference_rows", list)
     network = {"channels": 12, "n_blocks": 1, "messages": 8, "n_angular": 4, "hidden": 12}
     return {
         "kind": "structure",
@@ -144,7 +145,7 @@ def test_structure_kind_with_energy(
         {**row, "file": "mp_structures", "formation_energy_per_atom": -1.0 + 0.02 * k}
         for k, row in enumerate(structure_rows())
     ]
-    monkeypatch.setattr("surrogates.energy_training.energy_rows", lambda max_atoms: rows)
+    monkeypatch.setattr("surrogates.energy_training.energy_rows", lambda *_: rows)
     with pytest.raises(ConfigError, match="n_member"):
         train({**structures, "energy": {**ENERGY, "n_member": 2}}, tmp_path / "out")
     paused = {**ENERGY, "fit": {"epochs": 2, "batch_size": 16, "seconds": 1e-9}}

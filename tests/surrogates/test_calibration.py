@@ -1,6 +1,16 @@
+from dataclasses import replace
+
 import torch
 
-from surrogates.calibration import Calibration, coverage, fit_calibration, joint_uniforms, rank_correlation
+from surrogates.calibration import (
+    USUAL_DISAGREEMENT,
+    Calibration,
+    coverage,
+    fit_calibration,
+    joint_uniforms,
+    rank_correlation,
+    with_disagreement,
+)
 
 
 def residuals(n=4000, seed=0):
@@ -55,3 +65,30 @@ def test_an_odd_width_is_no_wider_than_the_widest_that_was_calibrated():
         )
         > odd
     )
+
+
+def test_the_factor_on_disagreement_makes_intervals_hold_on_crystals_nobody_saw():
+    """Errors are four times the members' spread plus the label's; known crystals promised far less."""
+    generator = torch.Generator().manual_seed(3)
+    n, label = 4000, 0.05
+    spread = 0.02 + 0.1 * torch.rand(n, generator=generator)
+    truth = torch.randn(n, generator=generator)
+    mean = truth + 4 * spread * torch.randn(n, generator=generator)
+    values = torch.stack([mean - spread, mean + spread]).unsqueeze(2)
+    targets = (truth + label * torch.randn(n, generator=generator)).unsqueeze(1)
+    small = replace(fit_calibration(*residuals()), offset=-5.0, slope=0.0, bend=(0.0, 0.0))
+    widths = torch.zeros_like(values)
+    (fitted,) = with_disagreement((small,), values, widths, targets, torch.tensor([label]))
+    assert 3.5 < fitted.disagreement < 4.5
+    bar = fitted.joined(fitted.std(widths[0, :, 0], mean), spread)
+    assert abs(coverage(targets[:, 0] - mean, torch.hypot(bar, torch.tensor(label))) - 0.9) < 0.01
+    two = with_disagreement(
+        (small, small),
+        values.expand(-1, -1, 2),
+        widths.expand(-1, -1, 2),
+        torch.cat([targets, torch.full_like(targets, torch.nan)], dim=1),
+        torch.tensor([label, 0.0]),
+    )
+    assert two[1].disagreement == two[0].disagreement, "without labels of its own it takes the others'"
+    few = with_disagreement((small,), values[:, :9], widths[:, :9], targets[:9], torch.tensor([label]))
+    assert few[0].disagreement == USUAL_DISAGREEMENT
