@@ -1,24 +1,59 @@
 """Fit or resume the formation-energy members, then join them to the structure weights.
 
-Run: python -m experiments.surrogates.train_energy
+    python -m experiments.surrogates.train_energy          fit what is missing, join
+    python -m experiments.surrogates.train_energy --join   join only, to the moduli that are packaged
+
+Error bars for new crystals are fitted anew for both. The accurate tier stands on these weights: `python -m
+experiments.surrogates.fit_accurate` afterwards.
 """
 
+import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from experiments.surrogates.cross_validate import show
+from surrogates.checkpoint import load_surrogate, save_checkpoint
 from surrogates.energy_training import train_energy
-from surrogates.training import TrainingConfig, train
+from surrogates.ensemble import MemberGroup, StructureSurrogate
+from surrogates.new_crystals import for_new_crystals
+from surrogates.properties import FORMATION_ENERGY
+from surrogates.training import TrainingConfig, load_energy_group
+
+
+def join(config: TrainingConfig) -> dict[str, Any]:
+    """Write the packaged moduli with the fitted energies, and return the new entries of the record."""
+    old = load_surrogate(config.output)
+    energy = load_energy_group(config)
+    groups, record = [], dict(old.record)
+    for group in old.groups:
+        assert isinstance(group, MemberGroup)
+        if group.properties == (FORMATION_ENERGY,) and energy is not None:
+            group, record[FORMATION_ENERGY.name] = energy
+        else:
+            graphs = Path(config.work) / "graphs"
+            group, new = for_new_crystals(group, group.networks[0].config.reach, graphs)
+            record["new_crystals"] = {**record.get("new_crystals", {}), **new}
+        groups.append(group)
+    surrogate = StructureSurrogate(groups, old.domain, old.correlation, old.reach, old.name, record)
+    save_checkpoint(surrogate.to_checkpoint(), config.output)
+    return {name: record.get(name) for name in ("new_crystals", FORMATION_ENERGY.name)}
 
 
 def main() -> None:
     """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--join", action="store_true")
+    given = parser.parse_args()
     torch.set_num_threads(1)
     config = TrainingConfig.from_yaml(Path("experiments/surrogates/structure.yaml"))
-    print(json.dumps(train_energy(config, show), indent=1))
-    train(config, members=[])
+    if not given.join:
+        print(json.dumps(train_energy(config, show), indent=1))
+    print(json.dumps(join(config), indent=1))
 
 
 if __name__ == "__main__":
