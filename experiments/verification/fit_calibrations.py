@@ -1,16 +1,18 @@
 """Fit raw -> DFT on what the store holds: `python -m experiments.verification.fit_calibrations [--write]`.
 
-Nothing is computed here: rows that are neither carried nor in the store (INVERSE_STORE) are left out.
+Nothing is computed here: rows that are neither carried nor in the store (INVERSE_STORE) are left out. Judges
+of which too few rows are there keep the calibration that they have.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from inverse.benchmarks.carried_readings import joined_rows
 from inverse.benchmarks.dft_rows import calibration_rows
 from inverse.benchmarks.verify_scale import fitted_calibrations, out_of_fold_metrics
-from inverse.verification.calibration import write_calibrations
+from inverse.verification.calibration import Calibration, load_calibrations, write_calibrations
 from inverse.verification.store import VerificationStore
 
 
@@ -25,7 +27,15 @@ def main() -> None:
         fits.append(replace(fit, metrics=out_of_fold_metrics(plan, pairs)))
         print(json.dumps(asdict(fits[-1]), indent=1), flush=True)
     if options.write:
-        write_calibrations(fits)
+        write_calibrations(with_others(fits, list(load_calibrations().values())))
+
+
+def with_others(fits: Sequence[Calibration], old: Sequence[Calibration]) -> list[Calibration]:
+    """Return the fits, and the old calibrations at the same settings of judges that were not fitted now."""
+    fitted = {(fit.property, fit.judges) for fit in fits}
+    settings = {fit.settings for fit in fits}
+    kept = [c for c in old if (c.property, c.judges) not in fitted and c.settings in settings]
+    return [*fits, *kept]
 
 
 if __name__ == "__main__":

@@ -66,3 +66,19 @@ def test_readings_at_other_settings_do_not_count(carried, monkeypatch):
 
     monkeypatch.setattr(carried_readings, "JudgeSettings", Other)
     assert carried_row(ROWS[0]) is None
+
+
+def test_calibrations_of_judges_without_rows_are_kept_at_the_same_settings():
+    """Fitting K and G anew must not lose the referee's; other settings are another instrument."""
+    from dataclasses import replace
+
+    from experiments.verification.fit_calibrations import with_others
+    from inverse.verification.calibration import load_calibrations
+
+    old = list(load_calibrations().values())
+    fitted = [replace(old[0], n=7)]
+    foreign = replace(old[1], judges="somebody", settings="other")
+    joined = with_others(fitted, [*old, foreign])
+    assert joined[0].n == 7
+    assert len(joined) == len(old)
+    assert foreign not in joined
