@@ -45,7 +45,7 @@ LOGGER = logging.getLogger(__name__)
 
 FOLDER = Path(".work/surrogates")
 STEPS, SOFT_STEPS, AT_ONCE = 200, 150, 50
-N_MIXED = 4
+N_MIXED = 6
 """Elements of every atom's mixture."""
 
 GEOMETRY_RATE, SPECIES_RATE = 0.01, 0.1

@@ -1,0 +1,54 @@
+"""Adversarial ascents: what counts, and that a climb climbs."""
+
+import pytest
+import torch
+
+from experiments.surrogates.adversarial import MOST_ATOMS, climbed, report, starts
+from inverse.records import structure_from_record, structure_to_record
+from surrogates.datasets.shared import has_structures
+from tests import crystals
+
+
+def row(claim: float, verdict: float | None, std: float = 10.0, start: float = 50.0) -> dict:
+    judged = {"reason": "exploded"} if verdict is None else {"verdict": verdict, "verdict_std": 10.0}
+    return {
+        "structure": structure_to_record(crystals.diamond()),
+        "start": start,
+        "claim": claim,
+        "std": std,
+        "in_domain": True,
+        "reason": "",
+        **judged,
+    }
+
+
+def test_failures_are_gaps_of_one_and_never_inside() -> None:
+    rows = [row(110, 100), row(100, 100), row(90, 100), row(200, None), row(150, 100)]
+    found = report(rows)
+    assert found["asked"] == 5
+    assert found["failed"] == 1
+    assert found["median_gap"]["value"] == pytest.approx(0.1)
+    assert found["quantile_90_gap"]["value"] == pytest.approx(0.8)
+    assert found["interval_holds"]["value"] == pytest.approx(0.6)
+
+
+def test_only_what_rose_counts_and_what_was_not_asked_is_no_success() -> None:
+    waiting = {k: v for k, v in row(100, 100).items() if k not in ("reason", "verdict", "verdict_std")}
+    found = report([row(100, 100, start=99), waiting, row(100, 50)])
+    assert (found["n"], found["rose"], found["asked"]) == (3, 2, 1)
+    assert found["median_gap"]["value"] == pytest.approx(1.0)
+
+
+@pytest.mark.skipif(not has_structures(), reason="the shared structures are absent")
+def test_an_ascent_raises_k_and_ends_on_whole_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.surrogates.adversarial.STEPS", 24)
+    monkeypatch.setattr("experiments.surrogates.adversarial.SOFT_STEPS", 20)
+    monkeypatch.setattr("experiments.surrogates.adversarial.SPECIES_RATE", 0.5)
+    made, logits = starts(4, seed=1)
+    assert torch.all((logits > -1e8).sum(dim=1) > 1)
+    found = climbed(made, logits)
+    assert sum(r["claim"] > r["start"] for r in found) >= 3
+    for record in found:
+        structure = structure_from_record(record["structure"])
+        assert len(structure) <= MOST_ATOMS
+        assert structure.is_ordered
