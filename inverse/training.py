@@ -49,7 +49,7 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
 
 
 def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the surrogate of a stage and its held-out errors.
+    """Return the surrogate of a stage, its held-out errors, and what data it had to do without (`missing`).
 
     What is finished lies in `work` (unless the settings name another folder), and the same command goes on
     from there. The fit of a user's table takes seconds and keeps nothing.
@@ -61,13 +61,14 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
     if isinstance(stage, TableStage):
         return _fit_table(stage, progress)
     settings = {"work": str(work), **stage.settings()}
+    trainer = load_trainer(stage.kind)
     if isinstance(stage, CompositionStage) and stage.data is None and not has_tables():
-        table = carried_formulas()
-        surrogate, errors = load_trainer(stage.kind)(settings, None, progress, table)
-        missing = f"{MISSING}: the shared data is not there; set {SETTING}"
-        return surrogate, {"held_out": errors, "missing": missing}
-    surrogate, errors = load_trainer(stage.kind)(settings, stage.data, progress)
-    return surrogate, {"held_out": errors}
+        surrogate, errors = trainer(settings, None, progress, carried_formulas())
+        errors = {**errors, "missing": f"{MISSING}: the shared tables are not there; set {SETTING}"}
+    else:
+        surrogate, errors = trainer(settings, stage.data, progress)
+    held_out = {name: value for name, value in errors.items() if name != "missing"}
+    return surrogate, {"held_out": held_out} | {k: v for k, v in errors.items() if k == "missing"}
 
 
 def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, Any]]:
