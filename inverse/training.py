@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inverse.reference.training_table import MISSING, carried_formulas
+from inverse.reference.training_table import carried_formulas
 from inverse.training_config import CompositionStage, TableStage, TrainingStage, read_stage
 from inverse.user_table import read_table
 from surrogates.checkpoint import MANIFEST, load_trainer, save_checkpoint
-from surrogates.datasets.shared import SETTING, has_tables
 from surrogates.errors import RunFolderError
 
 REPORT, WORK = "report.json", "work"
@@ -62,9 +61,8 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
         return _fit_table(stage, progress)
     settings = {"work": str(work), **stage.settings()}
     trainer = load_trainer(stage.kind)
-    if isinstance(stage, CompositionStage) and stage.data is None and not has_tables():
-        surrogate, errors = trainer(settings, None, progress, carried_formulas())
-        errors = {**errors, "missing": f"{MISSING}: the shared tables are not there; set {SETTING}"}
+    if isinstance(stage, CompositionStage):
+        surrogate, errors = trainer(settings, stage.data, progress, carried_formulas)
     else:
         surrogate, errors = trainer(settings, stage.data, progress)
     held_out = {name: value for name, value in errors.items() if name != "missing"}

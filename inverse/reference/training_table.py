@@ -6,16 +6,13 @@ import numpy as np
 import pyarrow.parquet as parquet
 
 from inverse.reference.phases import NO_ENERGY, PACKAGE_DATA
-from surrogates.datasets.tables import FormulaTable, formula_table
 from surrogates.errors import DataError
 
-MISSING = "volumes, and moduli by JARVIS and Alexandria"
-"""What the shared data adds to the carried facts."""
-
-CARRIED = ("bulk_modulus_vrh", "shear_modulus_vrh", "formation_energy_per_atom", "band_gap")
+Column = tuple[str, str, Mapping[str, float]]
+"""Source, property, value by reduced formula: what composition networks are trained on."""
 
 
-def carried_formulas() -> FormulaTable:
+def carried_formulas() -> list[Column]:
     """Return energies (on the scale of the reference hull), moduli and band gaps by formula and source.
 
     Raises:
@@ -34,15 +31,15 @@ def carried_formulas() -> FormulaTable:
     ):
         if energy != NO_ENERGY:
             energies["oqmd" if source == 3 else "mp"][formula] = energy / 1000
-    columns: list[tuple[str, str, Mapping[str, float]]] = [
+    columns: list[Column] = [
         (source, "formation_energy_per_atom", values) for source, values in energies.items()
     ]
     for index, source in enumerate(("mp", "aflow")):
         mine = [i for i, s in enumerate(moduli["source"]) if s == index]
-        for name in CARRIED[:2]:
+        for name in ("bulk_modulus_vrh", "shear_modulus_vrh"):
             columns.append((source, name, _means(mine, moduli["formula"], moduli[name])))
     gap = {f: v / 1000 for f, v in zip(gaps["formula"], gaps["band_gap_mev"], strict=True)}
-    return formula_table([*columns, ("mp_legacy", "band_gap", gap)]).only(CARRIED)
+    return [*columns, ("mp_legacy", "band_gap", gap)]
 
 
 def _means(rows: list[int], formulas: list[str], values: list[float]) -> dict[str, float]:

@@ -24,11 +24,6 @@ def has_structures() -> bool:
     return (data_folder() / "structures" / "elasticity.jsonl.gz").is_file()
 
 
-def has_tables() -> bool:
-    """Return whether the tables of formulas are there."""
-    return (data_folder() / "tables").is_dir()
-
-
 def crystal_rows(name: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of `structures/<name>.jsonl.gz`: lattice, species, frac_coords and values.
 

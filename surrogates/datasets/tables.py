@@ -27,6 +27,9 @@ TABLE_PROPERTIES: tuple[str, ...] = (
 )
 """Columns of the table of everything."""
 
+Column = tuple[str, str, Mapping[str, float]]
+"""Source, property name, value by reduced formula."""
+
 _COLUMN = {symbol: z for z, symbol in enumerate(ELEMENT_SYMBOLS)}
 _TOKEN = re.compile(r"([A-Z][a-z]?)([0-9.]*(?:[eE]-[0-9]+)?)|(\()|(\))([0-9.]*)")
 
@@ -72,6 +75,11 @@ class FormulaTable:
             values[known],
             tuple(properties),
         )
+
+    def known_only(self) -> "FormulaTable":
+        """Return the table without properties that no row knows."""
+        some = np.isfinite(self.values).any(axis=0)
+        return self.only([name for name, is_known in zip(self.properties, some, strict=True) if is_known])
 
     def bucket(self) -> np.ndarray:
         """Return (N,) integers 0 to 99 that depend on the formula alone: the split."""
@@ -128,7 +136,7 @@ def _number(text: str, formula: str) -> float:
         raise StructureError(f"formula {formula!r}: {text!r} is not an amount") from None
 
 
-def formula_table(columns: Iterable[tuple[str, str, Mapping[str, float]]]) -> FormulaTable:
+def formula_table(columns: Iterable[Column]) -> FormulaTable:
     """Return the table of (source, property name, value by reduced formula) columns, merged by source.
 
     Raises:
@@ -171,7 +179,7 @@ def read_formula_tables(folder: Path) -> FormulaTable:
     Raises:
         DataError: a table that is missing or damaged.
     """
-    columns: list[tuple[str, str, Mapping[str, float]]] = []
+    columns: list[Column] = []
     columns += _elastic_columns(folder)
     for source, file, name, how in (
         ("oqmd", "oqmd", "formation_energy_per_atom", min),

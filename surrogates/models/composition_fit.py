@@ -1,7 +1,7 @@
 """Trained members -> calibrated composition surrogate, with held-out errors beside two baselines."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from torch import Tensor
 
 from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.shared import SETTING, data_folder
-from surrogates.datasets.tables import SOURCES, FormulaTable, read_formula_tables
+from surrogates.datasets.tables import (
+    SOURCES,
+    TABLE_PROPERTIES,
+    Column,
+    FormulaTable,
+    formula_table,
+    read_formula_tables,
+)
 from surrogates.errors import ConfigError, DataError, nearest
 from surrogates.models.composition import CompositionCalibration, CompositionEnsemble
 from surrogates.models.composition_features import ElementNodes, statistics
@@ -234,8 +241,8 @@ def train_from_settings(
     settings: Mapping[str, Any],
     data: Path | None = None,
     progress: Progress | None = None,
-    table: FormulaTable | None = None,
-) -> tuple[CompositionGroups, dict[str, dict[str, Any]]]:
+    otherwise: Callable[[], Sequence[Column]] | None = None,
+) -> tuple[CompositionGroups, dict[str, Any]]:
     """Return the surrogate trained on the formula tables of a data folder, and its held-out errors.
 
     Args:
@@ -243,7 +250,8 @@ def train_from_settings(
             CompositionTraining, of networks for formation energies alone, which then answer for them.
         data: folder that holds tables/ and structures/; the shared data by default.
         progress: called with (steps done, steps in all).
-        table: what to learn from, instead of a data folder.
+        otherwise: gives (source, property, value by formula) columns to learn from where `data` is not named
+            and the shared tables are not there; the errors then say under `missing` what the columns lack.
 
     Raises:
         ConfigError: a setting that does not exist or is out of range.
@@ -252,11 +260,16 @@ def train_from_settings(
     work = Path(settings["work"]) if settings.get("work") else None
     everything = _training(settings, "")
     energy = _training(settings[ENERGY], f"{ENERGY}.") if settings.get(ENERGY) else None
-    if table is None:
-        folder = data_folder() if data is None else data
-        if not (folder / "tables").is_dir():
-            raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
+    folder = data_folder() if data is None else data
+    lacking: dict[str, Any] = {}
+    if (folder / "tables").is_dir():
         table = read_formula_tables(folder)
+    elif data is None and otherwise is not None:
+        table = formula_table(otherwise()).known_only()
+        absent = [name for name in TABLE_PROPERTIES if name not in table.properties]
+        lacking["missing"] = f"{', '.join(absent) or 'some rows'}: no tables in {folder}; set {SETTING}"
+    else:
+        raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
     total = everything.members * everything.steps
     whole = total + (energy.members * energy.steps if energy else 0)
 
@@ -266,14 +279,14 @@ def train_from_settings(
 
     ensemble, errors = train_composition(table, everything, count, work)
     if energy is None:
-        return CompositionGroups([ensemble]), errors
+        return CompositionGroups([ensemble]), errors | lacking
     own, own_errors = train_composition(
         table.only([FORMATION_ENERGY.name]),
         energy,
         lambda done, steps: count(done, steps, total),
         None if work is None else work / ENERGY,
     )
-    return CompositionGroups([ensemble, own]), errors | own_errors
+    return CompositionGroups([ensemble, own]), errors | own_errors | lacking
 
 
 def _training(settings: Mapping[str, Any], where: str) -> CompositionTraining:
