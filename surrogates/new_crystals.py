@@ -15,7 +15,7 @@ from torch import Tensor
 from surrogates.calibration import with_disagreement
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import pair_store
-from surrogates.datasets.reference_set import LABEL_STD, is_held, reference_rows
+from surrogates.datasets.reference_set import LABEL_STD, held_rows
 from surrogates.ensemble import MemberGroup
 from surrogates.protocol import Z90
 from surrogates.stack import StackGroup
@@ -34,7 +34,7 @@ def for_new_crystals(group: AnyGroup, reach: float, graphs: Path) -> tuple[AnyGr
         reach: of its networks.
         graphs: folder of cached graphs.
     """
-    rows = [row for row in reference_rows() if is_held(row)]
+    rows = held_rows()
     if not rows:
         return group, {}
     store = pair_store(cached_graphs(rows, GRAPH_REACH, graphs), reach)

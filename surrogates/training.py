@@ -16,8 +16,7 @@ from surrogates.crystal import N_ELEMENTS
 from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
 from surrogates.datasets.orbits import GRAPH_REACH, GraphStore, cached_graphs
 from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
-from surrogates.datasets.reference_set import SOURCE as REFERENCE
-from surrogates.datasets.reference_set import is_held, reference_rows
+from surrogates.datasets.reference_set import fitted_rows
 from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
@@ -136,7 +135,9 @@ def train(
     early = pretrained(config, members, progress) if config.pretraining else None
     if early is not None and not has_structures():
         surrogate, metrics = assemble(replace(config, energy={}), load_reference(config), early)
-        metrics["missing"] = f"{MODULI_STAGE}: the shared structures are not there; set {SETTING}"
+        metrics["missing"] = (
+            f"{MODULI_STAGE}: the shared structures are not there; set {SETTING}. K and G are 7net-0's own"
+        )
         fits = early
     else:
         data = load_moduli(config)
@@ -186,10 +187,15 @@ def fitted_members(
 
 
 def load_reference(config: TrainingConfig) -> ModuliData:
-    """Return the crystals of the reference set that have K and G, on the potential's own scale."""
-    rows = reference_rows(stable_only=True)
+    """Return the crystals of the reference set that have K and G and may be fitted to.
+
+    The values are the potential's own, but stand where the default scale is asked for: alone they are its
+    best answer, and the DFT rows correct it.
+    """
+    rows = fitted_rows(stable_only=True)
     graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
-    return moduli_data(config, rows, graphs, config.n_disturbed)
+    data = moduli_data(config, rows, graphs, config.n_disturbed)
+    return replace(data, labels=replace(data.labels, scale=torch.zeros_like(data.labels.scale)))
 
 
 def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
@@ -199,14 +205,16 @@ def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
         raise DataError("the elasticity set has no usable row")
     folder = Path(config.work) / "graphs"
     graphs = cached_graphs(rows, GRAPH_REACH, folder)
-    if config.reference_weight > 0:
-        others = [row for row in reference_rows(stable_only=True) if not is_held(row)]
-        rows, graphs = rows + others, graphs.joined(cached_graphs(others, GRAPH_REACH, folder))
-    data = moduli_data(config, rows, graphs, config.n_disturbed if disturbed else 0)
-    labels, is_reference = data.labels, torch.tensor([row["source"] == REFERENCE for row in rows])
-    weight = torch.where(is_reference, config.reference_weight * labels.weight, labels.weight)
-    labels = replace(labels, weight=weight, is_scored=labels.is_scored & ~is_reference)
-    return replace(data, labels=labels)
+    n_disturbed = config.n_disturbed if disturbed else 0
+    if config.reference_weight <= 0:
+        return moduli_data(config, rows, graphs, n_disturbed)
+    others = fitted_rows(stable_only=True)
+    graphs = graphs.joined(cached_graphs(others, GRAPH_REACH, folder))
+    data = moduli_data(config, rows + others, graphs, n_disturbed)
+    weight, is_scored = data.labels.weight.clone(), data.labels.is_scored.clone()
+    weight[len(rows) :] *= config.reference_weight
+    is_scored[len(rows) :] = False
+    return replace(data, labels=replace(data.labels, weight=weight, is_scored=is_scored))
 
 
 def moduli_data(

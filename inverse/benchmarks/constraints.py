@@ -168,7 +168,7 @@ def candidates(rules: Mapping[str, Any], rng: random.Random, limit: int = 200_00
         if rng.random() < 0.1:
             structure.make_supercell(rng.choice(_SUPERCELLS))
         if rng.random() < 0.2:
-            structure.perturb(rng.uniform(0.0, 0.3))
+            structure.perturb(rng.uniform(0.0, 0.3), seed=rng.randrange(2**31))
         yield structure
 
 

@@ -59,7 +59,7 @@ def calibration_rows() -> list[dict[str, Any]]:
 def shaken(structure: Structure, volume_change: float, shift: float, rng: np.random.Generator) -> Structure:
     """Return a crystal of another volume, every atom moved by `shift` Å in a random direction of its own.
 
-    `Structure.perturb` with a seed moves all atoms by the same vector.
+    Drawn from `rng`, as the cells of record were; `Structure.perturb` takes a seed in recent pymatgen only.
     """
     changed = structure.copy()
     changed.scale_lattice(structure.volume * (1 + volume_change))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.reference_set import SOURCE as REFERENCE
-from surrogates.datasets.reference_set import is_held, reference_rows
+from surrogates.datasets.reference_set import fitted_rows
 from surrogates.datasets.shared import crystal_rows
 from surrogates.units import GPA_PER_EV_PER_A3
 
@@ -45,7 +45,7 @@ def energy_rows(max_atoms: int = 24, reference: bool = False) -> list[dict[str, 
             seen.add(key)
             rows.append({**row, "file": name})
     if reference:
-        rows += [{**row, "file": REFERENCE} for row in reference_rows() if not is_held(row)]
+        rows += [{**row, "file": REFERENCE} for row in fitted_rows()]
     return rows
 
 

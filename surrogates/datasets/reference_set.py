@@ -60,8 +60,17 @@ def reference_rows(stable_only: bool = False, path: Path | None = None) -> list[
     return [row for row in rows if row["is_stable"]] if stable_only else rows
 
 
-def is_held(row: Mapping[str, Any]) -> bool:
-    """Return whether a row is kept from every fit, for error bars and for what the set gained."""
+def fitted_rows(stable_only: bool = False) -> list[dict[str, Any]]:
+    """Return the rows that networks may be fitted to; see `held_rows`."""
+    return [row for row in reference_rows(stable_only) if not _is_held(row)]
+
+
+def held_rows() -> list[dict[str, Any]]:
+    """Return the rows that are kept from every fit, for error bars and for what the set gained."""
+    return [row for row in reference_rows() if _is_held(row)]
+
+
+def _is_held(row: Mapping[str, Any]) -> bool:
     return formula_fold(str(row["formula"]), HELD_ONE_IN) == 0
 
 

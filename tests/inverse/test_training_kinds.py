@@ -49,7 +49,7 @@ def structure_rows() -> list[dict[str, Any]]:
 @pytest.fixture
 def structures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr("surrogates.training.elasticity_rows", structure_rows)
-    monkeypatch.setattr("surrogates.new_crystals.reference_rows", list)
+    monkeypatch.setattr("surrogates.new_crystals.held_rows", list)
     network = {"channels": 12, "n_blocks": 1, "messages": 8, "n_angular": 4, "hidden": 12}
     return {
         "kind": "structure",
@@ -162,7 +162,7 @@ def test_pretraining_on_the_reference_set_is_all_there_is_without_the_structures
 ) -> None:
     """With them the members start from it, without them it is what comes out, and the report says so."""
     rows = [{**row, "source": "reference_7net0"} for row in structure_rows()]
-    monkeypatch.setattr("surrogates.training.reference_rows", lambda stable_only: rows)
+    monkeypatch.setattr("surrogates.training.fitted_rows", lambda stable_only: rows)
     monkeypatch.setattr("surrogates.training.has_structures", lambda: False)
     staged = {**structures, "pretraining": {"epochs": 2, "batch_size": 16}}
     early = train({**staged, "energy": ENERGY}, tmp_path / "early")

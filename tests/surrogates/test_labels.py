@@ -3,6 +3,7 @@ import torch
 
 from surrogates.datasets.elasticity import elasticity_labels, formula_fold, is_scored
 from surrogates.datasets.energies import elastic_energy, shaking_energy
+from surrogates.datasets.reference_set import fitted_rows, held_rows, reference_rows
 from surrogates.datasets.shared import crystal_rows, data_folder, has_structures
 from surrogates.errors import DataError
 from surrogates.units import GPA_PER_EV_PER_A3
@@ -83,3 +84,10 @@ def test_missing_data_names_the_setting(tmp_path, monkeypatch):
     assert not has_structures()
     with pytest.raises(DataError, match="INVERSE_DATA"):
         next(crystal_rows("elasticity"))
+
+
+def test_reference_rows_for_error_bars_stand_in_no_fit():
+    fitted, held = fitted_rows(), held_rows()
+    assert {row["formula"] for row in fitted}.isdisjoint(row["formula"] for row in held)
+    assert len(fitted) + len(held) == len(reference_rows())
+    assert 0.12 < len(held) / len(reference_rows()) < 0.22
