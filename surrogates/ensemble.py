@@ -13,10 +13,10 @@ from surrogates.checkpoint import Checkpoint
 from surrogates.crystal import CrystalBatch
 from surrogates.derived import DERIVED, derived_predictions, needed_for
 from surrogates.domain import Domain
-from surrogates.errors import CheckpointError, UnknownNameError
+from surrogates.errors import CheckpointError
 from surrogates.models.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
-from surrogates.properties import PROPERTIES, Property
+from surrogates.properties import PROPERTIES, Property, refuse_others
 from surrogates.protocol import Z90, Prediction
 
 N_SAMPLES = 80
@@ -131,10 +131,7 @@ class StructureSurrogate:
             UnsupportedElementError: an element in no training row.
         """
         wanted = tuple(self.properties if properties is None else properties)
-        for prop in wanted:
-            if prop not in self.properties:
-                names = [p.name for p in self.properties]
-                raise UnknownNameError.among("property of the structure surrogate", prop.name, names)
+        refuse_others(wanted, self.properties, "the structure surrogate")
         self.domain.check(crystals.occupancy)
         return joined([self._predict_share(share, wanted) for share in shares(crystals, self.reach)])
 

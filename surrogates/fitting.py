@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.pairs import PairStore
 from surrogates.errors import CheckpointError
+from surrogates.fit_state import fit_tensors, one_cycle, restore_fit
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 
 
@@ -238,12 +239,7 @@ class _Run:
 
     def _set_rate(self, progress: float) -> None:
         """One cycle: a linear warm-up over 6 %, then a cosine to nearly zero."""
-        warm = 0.06
-        if progress < warm:
-            factor = 0.05 + 0.95 * progress / warm
-        else:
-            angle = torch.pi * (progress - warm) / (1 - warm)
-            factor = 0.5 * (1 + float(torch.cos(torch.tensor(angle)))) + 0.002
+        factor = one_cycle(progress, warm=0.06, low=0.05) + (0.002 if progress >= 0.06 else 0.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * factor
 
@@ -275,14 +271,7 @@ class _Run:
         """Write weights, averages, optimiser moments and the curve atomically."""
         from safetensors.torch import save_file
 
-        tensors = {f"average.{k}": v for k, v in self.average.items()}
-        for name, p in self.network.named_parameters():
-            tensors[f"weight.{name}"] = p.detach()
-            if not p.requires_grad:
-                continue
-            moments = self.optimiser.state[p]
-            tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
-            tensors[f"step.{name}"] = moments["step"]
+        tensors = fit_tensors(self.network, self.optimiser, self.average)
         keys = sorted(self.curve[0]) if self.curve else []
         curve = [[record.get(key, float("nan")) for key in keys] for record in self.curve]
         tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
@@ -309,17 +298,7 @@ class _Run:
         self.epoch = int(note["epoch"])
         keys = note["keys"].split(",")
         self.curve = [dict(zip(keys, values)) for values in tensors["curve"].tolist()]
-        with torch.no_grad():
-            for name, p in self.network.named_parameters():
-                p.copy_(tensors[f"weight.{name}"])
-                self.average[name] = tensors[f"average.{name}"]
-                if not p.requires_grad:
-                    continue
-                self.optimiser.state[p] = {
-                    "exp_avg": tensors[f"first.{name}"],
-                    "exp_avg_sq": tensors[f"second.{name}"],
-                    "step": tensors[f"step.{name}"],
-                }
+        restore_fit(self.network, self.optimiser, self.average, tensors)
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, object]]:

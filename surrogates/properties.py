@@ -1,5 +1,6 @@
 """Property records: the names, symbols, units and physical ranges that the whole program shares."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from surrogates.errors import UnknownNameError
@@ -60,6 +61,13 @@ PROPERTIES: dict[str, Property] = {
         HARDNESS,
     )
 }
+
+
+def refuse_others(asked: Iterable[Property], known: Sequence[Property], who: str) -> None:
+    """Raise UnknownNameError for the first property asked for that `who` does not know."""
+    for prop in asked:
+        if prop not in known:
+            raise UnknownNameError.among("property", prop.name, [p.name for p in known], who)
 
 
 def property_named(name: str, where: str = "") -> Property:

@@ -27,7 +27,7 @@ from torch import Tensor
 from experiments.verification.queue import share
 from inverse.benchmarks.dft_rows import structure_of
 from inverse.benchmarks.intervals import bootstrapped
-from inverse.proposers.descent import overlap
+from inverse.proposers.descent import keep_finite, overlap
 from inverse.records import structure_from_record, structure_to_record
 from inverse.verification.calibration import calibrated
 from inverse.verification.judge import Judge
@@ -108,9 +108,7 @@ def climbed(crystals: CrystalBatch, logits: Tensor, guarded: bool = True) -> lis
         loss = _loss(fast, crystals, strain, shift, occupancy, is_soft, guarded)
         optimiser.zero_grad()
         loss.sum().backward()
-        for parameter in (strain, shift, soft):
-            if parameter.grad is not None:
-                parameter.grad = torch.nan_to_num(parameter.grad, posinf=0.0, neginf=0.0)
+        keep_finite(strain, shift, soft)
         optimiser.step()
     with torch.no_grad():
         final = _at(crystals, strain, shift, hard)

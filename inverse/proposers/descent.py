@@ -139,11 +139,16 @@ def _descend(
         if step < settings.steps:
             optimizer.zero_grad()
             loss.sum().backward()
-            for parameter in (lattice, coords, logits):
-                if parameter.grad is not None:
-                    parameter.grad = torch.nan_to_num(parameter.grad, posinf=0.0, neginf=0.0)
+            keep_finite(lattice, coords, logits)
             optimizer.step()
     return best
+
+
+def keep_finite(*parameters: Tensor) -> None:
+    """Set gradients that are not finite to zero, so that one odd crystal never stops a batch."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad = torch.nan_to_num(parameter.grad, posinf=0.0, neginf=0.0)
 
 
 def _assembled(

@@ -43,7 +43,6 @@ class Facts:
     Attributes:
         hull: formation energies and distances to the hull.
         moduli: columns formula, n_atoms, bulk_modulus_vrh, shear_modulus_vrh, source; rows sorted by formula.
-        band_gaps: reduced formula -> eV, loaded when first asked for.
     """
 
     hull: ReferenceHull
@@ -113,13 +112,18 @@ class Facts:
             return None
         return self.hull.energy_above_hull(to_composition(formula), energy).energy_above_hull
 
-    def band_gap_of(self, formula: str | Composition) -> float | None:
-        """Return the band gap (eV): the median over the polymorphs of the source; None when unknown."""
+    @property
+    def band_gaps(self) -> Mapping[str, float]:
+        """Band gap (eV) by reduced formula: the median over the polymorphs of the source."""
         if not self._band_gaps:
             table = _read(PACKAGE_DATA / "band_gaps.parquet")
             values = (table["band_gap_mev"].to_numpy() / 1000.0).tolist()
             self._band_gaps.update(zip(table["formula"].to_pylist(), values))
-        return self._band_gaps.get(to_composition(formula).reduced_formula)
+        return self._band_gaps
+
+    def band_gap_of(self, formula: str | Composition) -> float | None:
+        """Return the band gap (eV) of a formula; None when unknown."""
+        return self.band_gaps.get(to_composition(formula).reduced_formula)
 
     def values_of(self, formula: str | Composition) -> dict[str, float]:
         """Return every fact of a formula by property name; moduli of its stiffest entry.

@@ -12,10 +12,10 @@ from torch import Tensor
 from surrogates.checkpoint import Checkpoint
 from surrogates.crystal import ELEMENT_SYMBOLS, SCALES
 from surrogates.derived import FROM_MODULI, from_moduli
-from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
+from surrogates.errors import CheckpointError, UnsupportedElementError
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.periodic_table import ATOMIC_MASSES
-from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property
+from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property, refuse_others
 from surrogates.protocol import Z90, CompositionBatch, Prediction
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
@@ -111,11 +111,7 @@ class CompositionEnsemble:
             UnknownNameError: a property this surrogate does not have.
             UnsupportedElementError: an element that stands in no training row.
         """
-        for prop in properties:
-            if prop not in self.properties:
-                raise UnknownNameError.among(
-                    "property", prop.name, [p.name for p in self.properties], self.name
-                )
+        refuse_others(properties, self.properties, self.name)
         self._refuse_unknown_elements(compositions.fractions)
         latent: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
         result: dict[Property, Prediction] = {}

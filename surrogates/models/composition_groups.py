@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from surrogates.checkpoint import Checkpoint
-from surrogates.errors import CheckpointError, UnknownNameError
+from surrogates.errors import CheckpointError
 from surrogates.models.composition import CompositionEnsemble
-from surrogates.properties import Property
+from surrogates.properties import Property, refuse_others
 from surrogates.protocol import CompositionBatch, Prediction
 
 
@@ -35,11 +35,7 @@ class CompositionGroups:
             UnknownNameError: a property this surrogate does not have.
             UnsupportedElementError: an element that stands in no training row.
         """
-        for prop in properties:
-            if prop not in self.properties:
-                raise UnknownNameError.among(
-                    "property", prop.name, [p.name for p in self.properties], self.name
-                )
+        refuse_others(properties, self.properties, self.name)
         found: dict[Property, Prediction] = {}
         left = list(properties)
         for group in reversed(self.groups):

@@ -1,7 +1,6 @@
 """Fit of the members on formula tables: stratified batches, Laplace likelihood, averaged weights."""
 
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from surrogates.datasets.tables import SOURCES, FormulaTable
 from surrogates.errors import ConfigError
+from surrogates.fit_state import fit_tensors, one_cycle, restore_fit
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.models.elements import element_properties
 from surrogates.properties import PROPERTIES
@@ -218,7 +218,9 @@ class _Run:
             ]
         )
         for group in self.optimiser.param_groups:
-            group["lr"] = self.training.learning_rate * _rate(self.step / self.training.steps)
+            group["lr"] = self.training.learning_rate * one_cycle(
+                self.step / self.training.steps, warm=0.1, low=0.04
+            )
         self.optimiser.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + self.step)
@@ -235,11 +237,7 @@ class _Run:
 
     def save(self, path: Path, key: str) -> None:
         """Write weights, averages and optimiser moments; a kill leaves the old file or the new one."""
-        tensors = {f"average.{name}": value for name, value in self.averaged.items()}
-        for name, p in self.network.named_parameters():
-            moments = self.optimiser.state[p]
-            tensors |= {f"weight.{name}": p.detach(), f"step.{name}": moments["step"]}
-            tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
+        tensors = fit_tensors(self.network, self.optimiser, self.averaged)
         _write(path, tensors, {"key": key, "step": str(self.step)})
 
     def load(self, path: Path, key: str) -> None:
@@ -249,15 +247,7 @@ class _Run:
             return
         note, tensors = found
         self.step = int(note["step"])
-        self.averaged = {name: tensors[f"average.{name}"] for name in self.averaged}
-        with torch.no_grad():
-            for name, p in self.network.named_parameters():
-                p.copy_(tensors[f"weight.{name}"])
-                self.optimiser.state[p] = {
-                    "step": tensors[f"step.{name}"],
-                    "exp_avg": tensors[f"first.{name}"],
-                    "exp_avg_sq": tensors[f"second.{name}"],
-                }
+        restore_fit(self.network, self.optimiser, self.averaged, tensors)
 
 
 def _strata(
@@ -269,14 +259,6 @@ def _strata(
     is_elastic = np.isfinite(table.values[rows, table.properties.index("bulk_modulus_vrh")])
     elastic, energy = rows[is_elastic], rows[~is_elastic | (table.source[rows] == 0)]
     return elastic, energy, int(training.batch * training.elastic_share) if len(elastic) else 0
-
-
-def _rate(progress: float) -> float:
-    """Return the learning rate in units of its peak: a linear warm-up over a tenth, then a cosine to zero."""
-    warm = 0.1
-    if progress < warm:
-        return 0.04 + 0.96 * progress / warm
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
 def member_key(training: CompositionTraining, member: int, table: FormulaTable) -> str:

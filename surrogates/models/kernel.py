@@ -10,10 +10,10 @@ from torch import Tensor
 
 from surrogates.checkpoint import Checkpoint
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
-from surrogates.errors import CheckpointError, ShapeError, UnknownNameError, UnsupportedElementError
+from surrogates.errors import CheckpointError, ShapeError, UnsupportedElementError
 from surrogates.models.composition import N_SAMPLES, TRACE, joint_normals
 from surrogates.models.kernel_features import composition_inputs, structure_inputs
-from surrogates.properties import Property
+from surrogates.properties import Property, refuse_others
 from surrogates.protocol import Z90, CompositionBatch, Prediction
 
 LEVELS = ("composition", "structure")
@@ -91,9 +91,7 @@ class KernelSurrogate:
             UnsupportedElementError: an element that no row holds.
             ShapeError: compositions where structures are needed.
         """
-        for prop in properties:
-            if prop not in self.properties:
-                raise UnknownNameError.among("property", prop.name, [self.properties[0].name], self.name)
+        refuse_others(properties, self.properties, self.name)
         compositions = CompositionBatch.from_crystals(batch) if isinstance(batch, CrystalBatch) else batch
         self._refuse_unknown_elements(compositions.fractions)
         if self.level == "composition":
