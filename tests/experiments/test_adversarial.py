@@ -44,7 +44,7 @@ def test_an_ascent_raises_k_and_ends_on_whole_elements(monkeypatch: pytest.Monke
     monkeypatch.setattr("experiments.surrogates.adversarial.STEPS", 24)
     monkeypatch.setattr("experiments.surrogates.adversarial.SOFT_STEPS", 20)
     monkeypatch.setattr("experiments.surrogates.adversarial.SPECIES_RATE", 0.5)
-    made, logits = starts(4, seed=1)
+    made, logits = starts(4, seed=(1,))
     assert torch.all((logits > -1e8).sum(dim=1) > 1)
     found = climbed(made, logits)
     assert sum(r["claim"] > r["start"] for r in found) >= 3
