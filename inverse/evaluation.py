@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inverse.derived import DERIVED, GEOMETRIC
 from inverse.types import PredictedValue
+from surrogates.calibration import far_from_hull
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.periodic_table import ATOMIC_MASSES
@@ -61,6 +62,8 @@ class Evaluator:
         self._hull_cache: dict[str, float] = {} if beside is None else beside._hull_cache
         self._count: list[int] = [0] if beside is None else beside._count
         self._members = 1
+        # optional: how much an error bar grows with the distance from the hull, which a surrogate cannot know
+        self._widening: Mapping[Property, float] = getattr(surrogate, "widening", {})
         has = set(surrogate.properties)
         possible = has | {p for p in DERIVED if set(DERIVED[p].inputs) <= has} | set(GEOMETRIC)
         if FORMATION_ENERGY in has:
@@ -142,6 +145,9 @@ class Evaluator:
         known = dict(self._surrogate.predict(crystals, asked))
         if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:
             known[ENERGY_ABOVE_HULL] = _above_hull(known[FORMATION_ENERGY], hull_energies)
+            above = known[ENERGY_ABOVE_HULL].mean.detach()
+            for prop in known.keys() & self._widening.keys():
+                known[prop] = _widened(known[prop], far_from_hull(self._widening[prop], above))
         for prop in self.properties:
             if prop not in known:
                 known[prop] = (
@@ -221,6 +227,22 @@ def _above_hull(energy: Prediction, hull: Tensor) -> Prediction:
         lower=energy.lower - hull,
         upper=energy.upper - hull,
         samples=energy.samples - hull,
+    )
+
+
+def _widened(prediction: Prediction, factor: Tensor) -> Prediction:
+    """Return the prediction of a positive property with a log error bar (C,) `factor` times as wide."""
+    mean = prediction.mean
+
+    def apart(values: Tensor) -> Tensor:
+        return mean * (values / mean).pow(factor)
+
+    return replace(
+        prediction,
+        std=prediction.std * factor,
+        lower=apart(prediction.lower),
+        upper=apart(prediction.upper),
+        samples=apart(prediction.samples),
     )
 
 

@@ -13,12 +13,16 @@ N_LEVELS = 33
 """Quantiles kept of the standardised residuals."""
 
 
-USUAL_DISAGREEMENT = 1.5
-"""Factor on the spread of members where no crystal was held out of all of them."""
+DISAGREEMENT = 1.5
+"""Factor on the spread of members, which takes over from the error bar where it is larger: with it, 90 %
+intervals hold 90 % of DFT crystals that no member saw (`python -m experiments.surrogates.unseen_by_all`).
+"""
 
-LARGEST_FACTOR = 20.0
+MOST_WIDENING, FARTHEST = 20.0, 0.5
+"""Per eV/atom; eV/atom above the hull beyond which error bars grow no more: none was seen there."""
+
 FEWEST_HELD = 60
-"""Crystals held out of all members below which the factor is not fitted."""
+"""Crystals held out of all members below which no widening is fitted."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Calibration:
         quantiles: (N_LEVELS,) of |residual| / error bar, made symmetric.
         width_range: log-widths likewise, so that one odd crystal's error bar stays a number to work with.
         largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
-        disagreement: factor on the spread of members, which takes over from the error bar where it is larger;
-            see `with_disagreement`.
+        widening: growth of the error bar per eV/atom above the hull of known phases; see `far_from_hull`.
+            Whoever knows the hull applies it.
     """
 
     offset: float
@@ -47,7 +51,7 @@ class Calibration:
     quantiles: tuple[float, ...]
     largest_disagreement: float = 1.0
     width_range: tuple[float, float] = (-99.0, 99.0)
-    disagreement: float = USUAL_DISAGREEMENT
+    widening: float = 0.0
 
     def std(self, log_width: Tensor, value: Tensor) -> Tensor:
         """Return error bars, in the units the residuals had; differentiable."""
@@ -60,7 +64,7 @@ class Calibration:
 
         What is usual of disagreement is in the residuals already; only an unusual one widens the bar.
         """
-        return (std.pow(4) + (self.disagreement * spread).pow(4)).pow(0.25)
+        return (std.pow(4) + (DISAGREEMENT * spread).pow(4)).pow(0.25)
 
     def noise(self, uniform: Tensor) -> Tensor:
         """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""
@@ -88,7 +92,7 @@ class Calibration:
             quantiles=tuple(record["quantiles"]),
             largest_disagreement=record["largest_disagreement"],
             width_range=(narrow, wide),
-            disagreement=record.get("disagreement", USUAL_DISAGREEMENT),
+            widening=record.get("widening", 0.0),
         )
 
 
@@ -129,39 +133,33 @@ def fit_calibration(
     )
 
 
-def with_disagreement(
-    calibrations: Sequence[Calibration], values: Tensor, widths: Tensor, targets: Tensor, label_std: Tensor
-) -> tuple[Calibration, ...]:
-    """Return the calibrations with the factor on the members' spread at which 90 % intervals hold 90 %.
+def hull_widening(error: Tensor, std: Tensor, label_std: float, above: Tensor) -> float:
+    """Return the factor w per eV/atom at which 90 % of errors lie within 1.645 x std x (1 + w x above).
 
-    On crystals that none of the members has seen, unlike the residuals out of fold, where all but one have.
-    A property without enough labels takes the largest factor of the others.
+    0 where they do without it, or where there are too few crystals to tell.
 
     Args:
-        calibrations: (T,).
-        values: (K, C, T) of the members.
-        widths: (K, C, T) log-widths of the members.
-        targets: (C, T), NaN where unknown.
-        label_std: (T,) standard deviation of the labels themselves.
+        error: (C,) of the mean of all members on crystals that none of them saw.
+        std: (C,) error bars.
+        label_std: standard deviation of the labels, added in quadrature.
+        above: (C,) eV/atom above the hull of known phases; see `far_from_hull`.
     """
-    factors: list[float | None] = []
-    for t, calibration in enumerate(calibrations):
-        known = torch.isfinite(targets[:, t])
-        if int(known.sum()) < FEWEST_HELD:
-            factors.append(None)
-            continue
-        own = values[:, known, t].double()
-        mean, spread = own.mean(dim=0), own.std(dim=0, correction=0)
-        std = calibration.std(widths[:, known, t].double().mean(dim=0), mean)
-        # the factor that makes the interval of each crystal just reach its label
-        needed = ((mean - targets[known, t]) / Z90).square() - float(label_std[t]) ** 2
-        factor = (needed.clamp(min=0.0).square() - std.pow(4)).clamp(min=0.0).pow(0.25) / (spread + 1e-9)
-        factors.append(float(torch.quantile(factor, 0.9).clamp(USUAL_DISAGREEMENT, LARGEST_FACTOR)))
-    largest = max((f for f in factors if f is not None), default=USUAL_DISAGREEMENT)
-    return tuple(
-        replace(c, disagreement=round(largest if factor is None else factor, 3))
-        for c, factor in zip(calibrations, factors, strict=True)
-    )
+    if len(error) < FEWEST_HELD:
+        return 0.0
+    low, high = 0.0, MOST_WIDENING
+    for _ in range(40):
+        middle = (low + high) / 2
+        bar = torch.hypot(std * far_from_hull(middle, above), torch.full_like(std, label_std))
+        low, high = (low, middle) if coverage(error, bar) >= 0.9 else (middle, high)
+    return round(high, 3) if high > 1e-6 else 0.0
+
+
+def far_from_hull(widening: float, above: Tensor) -> Tensor:
+    """Return factors (C,) on the error bars of crystals `above` (C,) eV/atom the hull of known phases.
+
+    Crystals of training lie near it; how wrong a surrogate is grows with the distance.
+    """
+    return 1.0 + widening * torch.nan_to_num(above, nan=FARTHEST).clamp(0.0, FARTHEST)
 
 
 def joint_uniforms(n_samples: int, correlation: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def train_energy(config: TrainingConfig, progress: Progress | None = None) -> di
         fits.append(report)
     group, metrics = _assemble(data, fits)
     reach = group.networks[0].config.reach
-    group, new = for_new_crystals(group, reach, Path(config.work) / "graphs")
+    group, new = for_new_crystals(group, reach, Path(config.work) / "graphs", set(data.labels.formulas))
     metrics |= {"new_crystals": new}
     record, tensors = group_to_record(group, index=1)
     checkpoint = Checkpoint("energy_members", {"group": record, "metrics": metrics}, tensors)

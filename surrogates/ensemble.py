@@ -151,6 +151,12 @@ class StructureSurrogate:
         derived = derived_predictions(crystals, learned, others, N_SAMPLES)
         return {prop: derived[prop] if prop in derived else learned[prop] for prop in wanted}
 
+    @property
+    def widening(self) -> Mapping[Property, float]:
+        """How much the error bar of a property grows per eV/atom above the hull; absent: not at all."""
+        pairs = ((p, c) for group in self.groups for p, c in zip(group.properties, group.calibrations))
+        return {prop: calibration.widening for prop, calibration in pairs if calibration.widening}
+
     def fast(self, n_members: int = 1) -> "StructureSurrogate":
         """Return the same surrogate with the first members only: cheaper gradients for inner loops."""
         groups = [group.first(n_members) for group in self.groups]

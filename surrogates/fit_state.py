@@ -1,7 +1,8 @@
 """What the fit loops share: the learning-rate cycle, and the state that an interrupted fit goes on from."""
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,14 @@ def one_cycle(progress: float, warm: float, low: float) -> float:
     if progress < warm:
         return low + (1 - low) * progress / warm
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+
+
+def digest_of(tensors: Iterable[Tensor]) -> str:
+    """Return a digest of the content of tensors, in order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in tensors:
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def fit_tensors(network: nn.Module, optimiser: Optimizer, average: Mapping[str, Tensor]) -> dict[str, Tensor]:

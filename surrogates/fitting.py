@@ -1,6 +1,5 @@
 """The one fit loop of the structure-level networks: resumable, reproducible, keeps the averaged weights."""
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.pairs import PairStore
 from surrogates.errors import CheckpointError
-from surrogates.fit_state import fit_tensors, one_cycle, restore_fit
+from surrogates.fit_state import digest_of, fit_tensors, one_cycle, restore_fit
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 
 
@@ -97,6 +96,7 @@ def fit(
         CheckpointError: the state belongs to another fit.
     """
     run = _Run(shape, config, labels, rows)
+    run.data = fingerprint(stores, labels, rows, offsets)
     if start is not None:
         run.start_from(start)
     if shape.trend:
@@ -117,6 +117,16 @@ def fit(
         if progress is not None:
             progress(record)
     return run.report(finished=True)
+
+
+def fingerprint(
+    stores: Sequence[PairStore], labels: Labels, rows: Tensor, offsets: Sequence[Tensor] | None = None
+) -> str:
+    """Return a digest of what a fit learns from: features, targets, weights, scales, disturbances."""
+    seen = [rows, labels.targets[rows], labels.weight[rows], labels.scale[rows]]
+    for store in stores:
+        seen += [store.element, store.weight, store.radial, store.angular, store.volume_per_atom]
+    return digest_of([*seen, *(offsets or ())])
 
 
 def predict_rows(
@@ -157,7 +167,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = InvariantNetwork(shape)
-        self.config, self.rows, self.epoch, self.origin = config, rows, 0, ""
+        self.config, self.rows, self.epoch, self.origin, self.data = config, rows, 0, "", ""
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         groups = _groups(self.network, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=1e-4, fused=True)
@@ -173,10 +183,7 @@ class _Run:
         """Take over the weights of a network that was fitted to other rows; a state of this fit knows it."""
         self.network.load_state_dict(network.state_dict())
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
-        digest = hashlib.sha256()
-        for p in self.average.values():
-            digest.update(p.numpy().tobytes())
-        self.origin = digest.hexdigest()[:16]
+        self.origin = digest_of(self.average.values())
 
     def set_trend(self, store: PairStore, labels: Labels) -> None:
         """Give the network its linear law: ridge regression of the standardised targets of the rows."""
@@ -277,7 +284,7 @@ class _Run:
         tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        note = {"epoch": str(self.epoch), "keys": ",".join(keys), "rows": str(len(self.rows))}
+        note = {"epoch": str(self.epoch), "keys": ",".join(keys), "data": self.data}
         note["config"] = repr((self.network.config, self._identity()))
         save_file({k: v.contiguous() for k, v in tensors.items()}, str(temporary), metadata=note)
         os.replace(temporary, path)
@@ -293,7 +300,7 @@ class _Run:
             note = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         same = repr((self.network.config, self._identity()))
-        if note["config"] != same or int(note["rows"]) != len(self.rows):
+        if note["config"] != same or note.get("data") != self.data:
             raise CheckpointError(f"{path} belongs to another fit; remove it or change the output folder")
         self.epoch = int(note["epoch"])
         keys = note["keys"].split(",")

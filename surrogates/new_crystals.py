@@ -1,10 +1,11 @@
 """Error bars for crystals that nobody has computed: fitted where no member of a group was trained.
 
-Residuals out of fold are made by one member, which four others, trained on those rows, would steady; and
-known crystals are easier than proposed ones. The sixth of the reference set that is kept from every fit is
-neither: it tells how far apart members are on new crystals, and how wrong.
+Residuals out of fold are those of known crystals, near the hull. What a search proposes lies above it, and
+the farther, the more a surrogate is wrong. The sixth of the reference set that is kept from every fit, less
+the formulas that any DFT table holds, tells by how much.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from surrogates.calibration import with_disagreement
+from surrogates.calibration import far_from_hull, hull_widening
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import pair_store
 from surrogates.datasets.reference_set import LABEL_STD, held_rows
@@ -23,18 +24,22 @@ from surrogates.stack import StackGroup
 AnyGroup = TypeVar("AnyGroup", MemberGroup, StackGroup)
 
 
-def for_new_crystals(group: AnyGroup, reach: float, graphs: Path) -> tuple[AnyGroup, dict[str, Any]]:
-    """Return the group with error bars that hold on the reference rows kept from every fit, and its errors.
+def for_new_crystals(
+    group: AnyGroup, reach: float, graphs: Path, fitted: Collection[str]
+) -> tuple[AnyGroup, dict[str, Any]]:
+    """Return the group whose error bars grow with the distance from the hull as its errors do, and these.
 
     Errors by property: n, mean absolute error and bias (log10 where positive, else the unit), share that the
-    90 % interval holds with the label's own error in it, and the factor on the members' spread.
+    90 % interval holds with the label's own error in it, and the widening per eV/atom. A positive property
+    without labels takes the largest widening of the others; energies are not widened.
 
     Args:
-        group: members of which none was fitted to those rows.
+        group: members of which none was fitted to the held rows of the reference set.
         reach: of its networks.
         graphs: folder of cached graphs.
+        fitted: formulas that some member was fitted to.
     """
-    rows = held_rows()
+    rows = [row for row in held_rows() if row["formula"] not in fitted]
     if not rows:
         return group, {}
     store = pair_store(cached_graphs(rows, GRAPH_REACH, graphs), reach)
@@ -44,36 +49,33 @@ def for_new_crystals(group: AnyGroup, reach: float, graphs: Path) -> tuple[AnyGr
             for part in torch.arange(len(rows)).split(256)
         ]
     values, widths = (torch.cat([part[i] for part in parts], dim=1) for i in (0, 1))
-    targets = torch.full((len(rows), len(group.properties)), torch.nan)
-    label_std = torch.zeros(len(group.properties))
-    for t, prop in enumerate(group.properties):
-        if prop in LABEL_STD:
-            known = torch.tensor([torch.nan if row[prop.name] is None else row[prop.name] for row in rows])
-            targets[:, t] = known.log10() if prop.is_positive else known
-            label_std[t] = LABEL_STD[prop]
-    calibrations = with_disagreement(group.calibrations, values, widths, targets, label_std)
-    group = replace(group, calibrations=calibrations)
-    return group, _errors(group, values, widths, targets, label_std)
-
-
-def _errors(
-    group: MemberGroup | StackGroup, values: Tensor, widths: Tensor, targets: Tensor, label_std: Tensor
-) -> dict[str, Any]:
-    found = {}
+    above = _column(rows, "energy_above_hull")
+    widenings, found = [0.0] * len(group.properties), {}
     for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations, strict=True)):
-        known = torch.isfinite(targets[:, t])
-        if not bool(known.any()):
+        if prop not in LABEL_STD:
             continue
-        own = values[:, known, t]
-        mean, spread = own.mean(dim=0), own.std(dim=0, correction=0)
-        error = mean - targets[known, t]
-        bar = calibration.joined(calibration.std(widths[:, known, t].mean(dim=0), mean), spread)
-        held = error.abs() <= Z90 * torch.hypot(bar, label_std[t])
+        labels = _column(rows, prop.name)
+        labels = labels.log10() if prop.is_positive else labels
+        known = torch.isfinite(labels)
+        mean, spread = values[:, :, t].mean(dim=0), values[:, :, t].std(dim=0, correction=0)
+        std = calibration.joined(calibration.std(widths[:, :, t].mean(dim=0), mean), spread)
+        error, std = (mean - labels)[known], std[known]
+        if prop.is_positive:
+            widenings[t] = hull_widening(error, std, LABEL_STD[prop], above[known])
+        bar = torch.hypot(std * far_from_hull(widenings[t], above[known]), std.new_tensor(LABEL_STD[prop]))
         found[prop.name] = {
             "n": int(known.sum()),
             "mae": round(float(error.abs().mean()), 4),
             "bias": round(float(error.median()), 4),
-            "coverage_90": round(float(held.float().mean()), 3),
-            "disagreement": calibration.disagreement,
+            "coverage_90": round(float((error.abs() <= Z90 * bar).float().mean()), 3),
+            "widening": widenings[t],
         }
-    return found
+    calibrations = tuple(
+        replace(c, widening=max(widenings) if prop.is_positive and prop not in LABEL_STD else widening)
+        for c, prop, widening in zip(group.calibrations, group.properties, widenings, strict=True)
+    )
+    return replace(group, calibrations=calibrations), found
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> Tensor:
+    return torch.tensor([torch.nan if row[name] is None else row[name] for row in rows])

@@ -16,13 +16,15 @@ from torch import Tensor
 from surrogates.checkpoint import load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import TARGETS
 from surrogates.ensemble import MemberGroup
-from surrogates.errors import CheckpointError, ConfigError, nearest
+from surrogates.errors import CheckpointError, ConfigError
+from surrogates.fit_state import digest_of
 from surrogates.fitting import FitReport
 from surrogates.metrics import moduli_metrics
 from surrogates.models.boosting import BoostingConfig, grow
 from surrogates.models.descriptors import crystal_descriptors
 from surrogates.models.trees import Trees
 from surrogates.new_crystals import for_new_crystals
+from surrogates.settings import settings_of
 from surrogates.stack import AccurateSurrogate, StackGroup, stacked
 from surrogates.training import (
     ModuliData,
@@ -66,17 +68,9 @@ class StackConfig:
             ConfigError: an unknown key.
         """
         settings = {key: value for key, value in raw.items() if key != "kind"}
-        for key in settings:
-            if key not in cls.__dataclass_fields__:
-                raise ConfigError(
-                    f"stack training: unknown setting {key!r}; {nearest(key, list(cls.__dataclass_fields__))}"
-                )
-        try:
-            config = cls(**settings)
-            config.second()
-            BoostingConfig(**config.boosting)
-        except TypeError as error:
-            raise ConfigError(f"stack training: {error}") from None
+        config = settings_of(cls, settings, "stack training")
+        TrainingConfig.from_mapping(config.network, "stack training: network")
+        settings_of(BoostingConfig, config.boosting, "stack training: boosting")
         return config
 
     def second(self) -> TrainingConfig:
@@ -114,7 +108,7 @@ def train_stack(
     """
     second = config.second()
     data = load_moduli(second)
-    first = base_group(config.base)
+    first = base_group(config.base, second.n_folds)
     fits = {}
     for k in range(second.n_folds):
         wanted = members is None or k in members
@@ -133,14 +127,18 @@ def train_stack(
     return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
 
 
-def base_group(base: str) -> MemberGroup:
-    """Return the fast tier's networks for K and G, member k without fold k.
+def base_group(base: str, n_folds: int) -> MemberGroup:
+    """Return the fast tier's networks for K and G, member k without fold k of `n_folds`.
 
     Raises:
         CheckpointError: it has none, or fewer members than folds.
     """
     for group in load_surrogate(base).groups:
         if group.properties == TARGETS and isinstance(group, MemberGroup):
+            if len(group.networks) != n_folds:
+                raise CheckpointError(
+                    f"{base}: has {len(group.networks)} networks for K and G; each of {n_folds} folds needs one"
+                )
             return group
     raise CheckpointError(f"{base}: holds no networks for K and G")
 
@@ -168,10 +166,10 @@ def grown_trees(
     n_folds = int(data.fold.max()) + 1
     for k in (*range(n_folds), -1):
         path = work / f"trees-{k}.safetensors"
-        note = repr((config, len(descriptors), data.labels.weight.sum().item()))
+        rows = (data.fold != k).nonzero().flatten()
+        targets, weight = data.labels.targets[rows], data.labels.weight[rows]
+        note = repr((config, digest_of([rows, descriptors[rows], targets, weight])))
         if not path.is_file() or _note(path) != note:
-            rows = (data.fold != k).nonzero().flatten()
-            targets, weight = data.labels.targets[rows], data.labels.weight[rows]
             made = [grow(descriptors[rows], targets[:, t], weight, config) for t in range(len(TARGETS))]
             tensors = {n: v for t, trees in enumerate(made) for n, v in trees.to_tensors(str(t)).items()}
             save_file({n: v.contiguous() for n, v in tensors.items()}, str(path), metadata={"note": note})
@@ -274,7 +272,8 @@ def fit_stack(
     spread = member_spread(stack, data, scored)
     limited = with_limits(calibrations, spread, widths[scored], values[scored], torch.arange(len(scored)))
     reach = max(family.networks[0].config.reach for family in stack.families)
-    stack, new = for_new_crystals(replace(stack, calibrations=limited), reach, graphs)
+    stack = replace(stack, calibrations=limited)
+    stack, new = for_new_crystals(stack, reach, graphs, set(data.labels.formulas))
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["new_crystals"] = new
     metrics["weights"] = {p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights)}

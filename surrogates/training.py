@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from surrogates.datasets.reference_set import fitted_rows
 from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
-from surrogates.errors import CheckpointError, ConfigError, DataError, nearest
+from surrogates.errors import CheckpointError, ConfigError, DataError
 from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.new_crystals import for_new_crystals
+from surrogates.settings import settings_of
 
 Progress = Callable[[str, dict[str, float]], None]
 
@@ -83,12 +84,26 @@ class TrainingConfig:
         try:
             raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
             raw.pop("kind", None)
-            config = cls(**raw)
-            InvariantConfig(**config.network)
-            FitConfig(**config.fit)
-            FitConfig(**config.pretraining)
-        except (OSError, TypeError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, AttributeError, yaml.YAMLError) as error:
             raise ConfigError(f"training config {path}: {error}") from None
+        return cls.from_mapping(raw, f"training config {path}")
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, Any], where: str = "structure training") -> "TrainingConfig":
+        """Return the config of some settings, those of its parts checked as well.
+
+        Raises:
+            ConfigError: an unknown name or a value of the wrong type; names the place in `where`.
+        """
+        from surrogates.energy_training import EnergyConfig
+
+        config = settings_of(cls, raw, where)
+        settings_of(InvariantConfig, config.network, f"{where}: network")
+        settings_of(FitConfig, config.fit, f"{where}: fit")
+        settings_of(FitConfig, config.pretraining, f"{where}: pretraining")
+        energy = settings_of(EnergyConfig, config.energy, f"{where}: energy")
+        settings_of(InvariantConfig, energy.network, f"{where}: energy.network")
+        settings_of(FitConfig, energy.fit, f"{where}: energy.fit")
         return config
 
 
@@ -270,7 +285,8 @@ def assemble(
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["members"] = sorted(fits)
     reach = fits[min(fits)].network.config.reach
-    group, new = for_new_crystals(member_group(fits, calibrations), reach, Path(config.work) / "graphs")
+    graphs, formulas = Path(config.work) / "graphs", set(data.labels.formulas)
+    group, new = for_new_crystals(member_group(fits, calibrations), reach, graphs, formulas)
     metrics |= {"new_crystals": new}
     groups, correlation = [group], residual_correlation(residual)
     energy = load_energy_group(config)
@@ -314,7 +330,7 @@ def with_limits(
         spread: (C, T) standard deviation of the members.
         widths: (C, T) log-widths.
         values: (C, T).
-        rows: which of the C rows count, as an index.
+        rows: which of the C rows count, as an index or a mask.
     """
     found = []
     for t, calibration in enumerate(calibrations):
@@ -371,9 +387,12 @@ def training_domain(data: ModuliData) -> Domain:
 
 
 def load_energy_group(config: TrainingConfig) -> tuple[MemberGroup, dict[str, Any]] | None:
-    """Return the formation-energy members saved by `train_energy`, with their held-out errors, or None."""
+    """Return the formation-energy members saved by `train_energy`, with their held-out errors.
+
+    None where there are none, or the config asks for none.
+    """
     folder = Path(config.work) / "energy-members"
-    if not (folder / MANIFEST).is_file():
+    if not config.energy or not (folder / MANIFEST).is_file():
         return None
     checkpoint = load_checkpoint(folder)
     return group_from_record(checkpoint.config["group"], checkpoint.tensors), dict(
@@ -389,8 +408,7 @@ def member_outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[T
 
 
 def _epochs(config: TrainingConfig) -> int:
-    """Return the epochs of all members, those of the energy too; TypeError for a key that does not exist."""
-    InvariantConfig(**config.network)
+    """Return the epochs of all members, those of the energy too."""
     epochs = FitConfig(**config.fit).epochs * config.n_folds
     if config.pretraining:
         epochs += FitConfig(**config.pretraining).epochs * config.n_folds
@@ -398,7 +416,6 @@ def _epochs(config: TrainingConfig) -> int:
         from surrogates.energy_training import EnergyConfig
 
         energy = EnergyConfig(**config.energy)
-        InvariantConfig(**energy.network)
         epochs += FitConfig(**energy.fit).epochs * energy.n_members
     return epochs
 
@@ -419,19 +436,11 @@ def train_from_settings(
         ConfigError: a key or value that does not fit.
         DataError: the shared structures are missing.
     """
-    names = [f.name for f in fields(TrainingConfig)]
-    for key in settings:
-        if key not in names:
-            raise ConfigError(f"structure training: unknown setting {key!r}; {nearest(key, names)}")
     if data is not None:
         raise ConfigError(f"data: set {SETTING} to {str(data)!r} instead; structures are read from there")
-    try:
-        config = TrainingConfig(**settings)
-        config = replace(config, output=str(Path(config.work) / "weights"))
-        epochs = _epochs(config)
-    except TypeError as error:
-        raise ConfigError(f"structure training: {error}") from None
-    done = 0
+    config = TrainingConfig.from_mapping(settings)
+    config = replace(config, output=str(Path(config.work) / "weights"))
+    done, epochs = 0, _epochs(config)
 
     def count(_: str, __: dict[str, float]) -> None:
         nonlocal done

@@ -3,8 +3,8 @@
 Training-like cells in which every atom is a random mixture of elements climb the predicted K: 200 steps of
 Adam, all atoms, the cell and the species free. Each atom then is its heaviest element, and the last quarter
 of the steps descends the predicted formation energy of the hard crystal. The climb follows one member of the
-fast tier; what the accurate tier, most of which was not climbed, says of the end is the claim; the judge
-relaxes the crystal without help and says what K is.
+fast tier; what the accurate tier, most of which was not climbed, says of the end, as it does in a campaign,
+is the claim; the judge relaxes the crystal without help and says what K is.
 
     python -m experiments.surrogates.adversarial climb -n 500       all ascents (minutes)
     python -m experiments.surrogates.adversarial verify --seconds 290 --part 1/2   resumes from the store
@@ -12,6 +12,7 @@ relaxes the crystal without help and says what K is.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import math
@@ -28,8 +29,10 @@ from torch import Tensor
 from experiments.verification.queue import share
 from inverse.benchmarks.dft_rows import structure_of
 from inverse.benchmarks.intervals import bootstrapped
+from inverse.evaluation import Evaluator
 from inverse.proposers.descent import keep_finite, overlap
 from inverse.records import structure_from_record, structure_to_record
+from inverse.reference import ReferenceHull
 from inverse.verification.calibration import calibrated
 from inverse.verification.judge import Judge
 from inverse.verification.limits import Limit
@@ -96,7 +99,7 @@ def climbed(crystals: CrystalBatch, logits: Tensor, guarded: bool = True) -> lis
     groups = [{"params": [strain, shift], "lr": GEOMETRY_RATE}, {"params": [soft], "lr": SPECIES_RATE}]
     optimiser = torch.optim.Adam(groups)
     with torch.no_grad():
-        first = climber.predict(_at(crystals, strain, shift, soft.softmax(dim=1)), [BULK_MODULUS])
+        first = accurate.predict(_at(crystals, strain, shift, soft.softmax(dim=1)), [BULK_MODULUS])
     hard = soft.detach()
     for step in range(STEPS):
         is_soft = step < SOFT_STEPS
@@ -112,8 +115,8 @@ def climbed(crystals: CrystalBatch, logits: Tensor, guarded: bool = True) -> lis
         keep_finite(strain, shift, soft)
         optimiser.step()
     with torch.no_grad():
-        final = _at(crystals, strain, shift, hard)
-        claims = accurate.predict(final, [BULK_MODULUS])[BULK_MODULUS]
+        ends = _at(crystals, strain, shift, hard).to_structures()
+    claims = Evaluator(accurate, ReferenceHull.packaged().below, [BULK_MODULUS]).predict(ends)[BULK_MODULUS]
     return [
         {
             "structure": structure_to_record(structure),
@@ -122,7 +125,7 @@ def climbed(crystals: CrystalBatch, logits: Tensor, guarded: bool = True) -> lis
             "std": float(claims.std[k]),
             "in_domain": bool(claims.in_domain[k]),
         }
-        for k, structure in enumerate(final.to_structures())
+        for k, structure in enumerate(ends)
     ]
 
 
@@ -248,20 +251,44 @@ def main() -> None:
         ascents.write_text(json.dumps(rows))
         return
     rows = json.loads(ascents.read_text())[: given.n]
-    judge = Judge("7net-l3i5", store=VerificationStore(), prerelax_by="7net-0")
     if given.what == "verify":
-        stop = time.monotonic() + given.seconds
-        for k, row in enumerate(share([row for row in rows if has_risen(row)], given.part)):
+        verify(rows, ascents, given.part, time.monotonic() + given.seconds)
+        return
+    known = verdicts(ascents)
+    print(json.dumps(report([{**r, **known.get(_key(r), {})} for r in rows]), indent=1, ensure_ascii=False))
+
+
+def verify(rows: Sequence[Mapping[str, Any]], ascents: Path, part: str, stop: float) -> None:
+    """Ask the judge about one share of the ascents that rose, until the monotonic time `stop`.
+
+    Each verdict, of a crystal that ran out of time as well, is a line of a file beside the ascents.
+    """
+    judge = Judge("7net-l3i5", store=VerificationStore(), prerelax_by="7net-0")
+    known = verdicts(ascents)
+    path = ascents.with_suffix(f".{part.replace('/', '-of-')}.jsonl")
+    with path.open("a", encoding="utf-8") as file:
+        for k, row in enumerate(share([row for row in rows if has_risen(row)], part)):
             if time.monotonic() > stop:
                 break
-            LOGGER.info("%d %s", k, _told({**row, **verified(row, judge)}))
-        return
-    known = [{**row, **verified(row, judge)} if _is_known(row, judge) else row for row in rows]
-    print(json.dumps(report(known), indent=1, ensure_ascii=False))
+            if _key(row) not in known:
+                found = verified(row, judge)
+                file.write(json.dumps({"key": _key(row), **found}) + "\n")
+                file.flush()
+                LOGGER.info("%d %s", k, _told({**row, **found}))
 
 
-def _is_known(row: Mapping[str, Any], judge: Judge) -> bool:
-    return judge.remembers(structure_from_record(row["structure"]))
+def verdicts(ascents: Path) -> dict[str, dict[str, Any]]:
+    """Return what the judge said so far, by the ascent's end."""
+    found = {}
+    for path in sorted(ascents.parent.glob(f"{ascents.stem}.*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            verdict = json.loads(line)
+            found[verdict.pop("key")] = verdict
+    return found
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(row["structure"], sort_keys=True).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

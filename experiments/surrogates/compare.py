@@ -76,7 +76,7 @@ class Comparison:
         self.labels = self.data.labels
         self.descriptors = descriptors_of(self.data)
         self.boosting = BoostingConfig(**config.boosting)
-        self.first = base_group(config.base)
+        self.first = base_group(config.base, self.second.n_folds)
 
     @cached_property
     def families(self) -> Families:

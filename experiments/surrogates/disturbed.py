@@ -40,7 +40,7 @@ def run_disturbed(n: int | None = None, seed: int = 0) -> dict[str, Any]:
         DataError: the shared structures are absent.
     """
     rows = _rows(n or N_ROWS, seed)
-    group = base_group("structure")
+    group = base_group("structure", N_FOLDS)
     n_folds = len(group.networks)
     relaxed, disturbed = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     with progress("crystals, relaxed and disturbed", len(rows)) as bar:

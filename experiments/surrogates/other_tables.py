@@ -68,7 +68,7 @@ def debye() -> dict[str, Any]:
     truth: dict[str, list[float]] = {}
     for formula, value in zip(table["reduced_formula"], table["debye_temperature"], strict=True):
         truth.setdefault(formula, []).append(float(value))
-    fits = fits_of(base_group("structure"))
+    fits = fits_of(base_group("structure", N_FOLDS))
     rows = [i for i, row in enumerate(data.rows) if row["source"] == "aflow_ael" and row["formula"] in truth]
     rows = [i for i in rows if len(truth[data.rows[i]["formula"]]) == 1]
     moduli = np.full((len(rows), 2), np.nan)

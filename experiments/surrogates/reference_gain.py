@@ -45,7 +45,7 @@ def gains(fold: int, ways: list[str], weight: float) -> dict[str, Any]:
 
 def _fit(way: str, config: TrainingConfig, data: ModuliData, fold: int) -> FitReport | None:
     if way == "without":
-        return fits_of(base_group("structure"))[fold]
+        return fits_of(base_group("structure", N_FOLDS))[fold]
     if way == "beside":
         return fit_member(replace(config, name=f"beside-{config.reference_weight:g}"), data, fold, show)
     staged = replace(config, name="before", reference_weight=0.0, pretraining=EARLY)

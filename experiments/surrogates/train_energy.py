@@ -16,6 +16,8 @@ import torch
 
 from experiments.surrogates.cross_validate import show
 from surrogates.checkpoint import load_surrogate, save_checkpoint
+from surrogates.datasets.elasticity import elasticity_rows
+from surrogates.datasets.energies import energy_rows
 from surrogates.energy_training import train_energy
 from surrogates.ensemble import MemberGroup, StructureSurrogate
 from surrogates.new_crystals import for_new_crystals
@@ -28,13 +30,17 @@ def join(config: TrainingConfig) -> dict[str, Any]:
     old = load_surrogate(config.output)
     energy = load_energy_group(config)
     groups, record = [], dict(old.record)
+    graphs = Path(config.work) / "graphs"
+    formulas = {row["formula"] for row in elasticity_rows()}
     for group in old.groups:
         assert isinstance(group, MemberGroup)
         if group.properties == (FORMATION_ENERGY,) and energy is not None:
-            group, record[FORMATION_ENERGY.name] = energy
+            group, metrics = energy
+            learned = {row["formula"] for row in energy_rows()}
+            group, new = for_new_crystals(group, group.networks[0].config.reach, graphs, learned)
+            record[FORMATION_ENERGY.name] = {**metrics, "new_crystals": new}
         else:
-            graphs = Path(config.work) / "graphs"
-            group, new = for_new_crystals(group, group.networks[0].config.reach, graphs)
+            group, new = for_new_crystals(group, group.networks[0].config.reach, graphs, formulas)
             record["new_crystals"] = {**record.get("new_crystals", {}), **new}
         groups.append(group)
     surrogate = StructureSurrogate(groups, old.domain, old.correlation, old.reach, old.name, record)

@@ -108,7 +108,7 @@ def elasticity_labels(
         else:
             is_stiff = k > STIFF[0] or (g or 0.0) > STIFF[1]
             weight[i] = (stiff_weight if is_stiff else 1.0) * (
-                UNSURE.get(row["label"], 1.0) if unsure else 1.0
+                UNSURE.get(row.get("label", ""), 1.0) if unsure else 1.0
             )
         targets[i] = [np.log10(v) if v and v > 0 else np.nan for v in (k, g)]
     return Labels(

@@ -1,9 +1,11 @@
 """Adversarial ascents: what counts, and that a climb climbs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from experiments.surrogates.adversarial import MOST_ATOMS, climbed, report, starts
+from experiments.surrogates.adversarial import MOST_ATOMS, climbed, report, starts, verdicts, verify
 from inverse.records import structure_from_record, structure_to_record
 from surrogates.datasets.shared import has_structures
 from tests import crystals
@@ -52,3 +54,27 @@ def test_an_ascent_raises_k_and_ends_on_whole_elements(monkeypatch: pytest.Monke
         structure = structure_from_record(record["structure"])
         assert len(structure) <= MOST_ATOMS
         assert structure.is_ordered
+
+
+def test_verdicts_are_kept_line_by_line_and_asked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crystal that ran out of time keeps its verdict, and so counts as a failure."""
+    asked: list[float] = []
+
+    def judged(record: dict, judge: object) -> dict:
+        asked.append(record["claim"])
+        return {"reason": "time limit"} if record["claim"] == 100 else {"verdict": 90.0, "verdict_std": 9.0, "reason": ""}
+
+    monkeypatch.setattr("experiments.surrogates.adversarial.verified", judged)
+    monkeypatch.setattr("experiments.surrogates.adversarial.Judge", lambda *a, **k: None)
+    monkeypatch.setattr("experiments.surrogates.adversarial.VerificationStore", lambda: None)
+    rows = [
+        {**row(claim, None), "structure": structure_to_record(s)}
+        for claim, s in ((100, crystals.diamond()), (95, crystals.tungsten_carbide()), (40, crystals.diamond()))
+    ]
+    ascents = tmp_path / "adversarial-1.json"
+    verify(rows, ascents, "1/2", float("inf"))
+    verify(rows, ascents, "1/1", float("inf"))
+    assert asked == [100, 95]
+    assert {v["reason"] for v in verdicts(ascents).values()} == {"time limit", ""}

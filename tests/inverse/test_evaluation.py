@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 
+import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.evaluation import Evaluator
 from surrogates.crystal import CrystalBatch
-from surrogates.properties import BULK_MODULUS, DENSITY, VOLUME, Property
+from surrogates.properties import (
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    VOLUME,
+    Property,
+)
 from surrogates.protocol import Prediction
 from tests.fakes import AnalyticSurrogate
 
@@ -32,3 +40,27 @@ def test_density_has_the_error_of_a_cell_that_is_not_relaxed() -> None:
         relative = found[prop].std / found[prop].mean
         assert torch.all((relative > 0.02) & (relative < 0.05))
     assert abs(float(found[DENSITY].mean[0]) - structure.density) < 1e-3
+
+
+class Widening(AnalyticSurrogate):
+    """Says that its error bars of K grow by 4 per eV/atom above the hull."""
+
+    widening = {BULK_MODULUS: 4.0}  # noqa: RUF012
+
+
+def test_error_bars_grow_with_the_distance_from_the_hull_and_medians_stay() -> None:
+    structure = Structure(Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    wanted = [BULK_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL]
+    plain = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, wanted).predict([structure])
+    energy = float(plain[FORMATION_ENERGY].mean[0])
+    for above, factor in ((-0.2, 1.0), (0.0, 1.0), (0.25, 2.0), (3.0, 3.0)):
+        found = Evaluator(Widening(), lambda formula, hull=energy - above: hull, wanted).predict([structure])
+        own, before = found[BULK_MODULUS], plain[BULK_MODULUS]
+        assert float(own.mean[0]) == pytest.approx(float(before.mean[0]))
+        assert float(own.std[0] / before.std[0]) == pytest.approx(factor, rel=1e-4)
+        ratios = (own.upper / own.mean).log() / (before.upper / before.mean).log()
+        assert float(ratios[0]) == pytest.approx(factor, rel=1e-4)
+        torch.testing.assert_close(
+            (own.samples / own.mean).log(), factor * (before.samples / before.mean).log(), rtol=1e-3, atol=1e-5
+        )
+        assert float(found[FORMATION_ENERGY].std[0]) == pytest.approx(float(plain[FORMATION_ENERGY].std[0]))

@@ -3,13 +3,13 @@ from dataclasses import replace
 import torch
 
 from surrogates.calibration import (
-    USUAL_DISAGREEMENT,
     Calibration,
     coverage,
+    far_from_hull,
     fit_calibration,
+    hull_widening,
     joint_uniforms,
     rank_correlation,
-    with_disagreement,
 )
 
 
@@ -67,28 +67,23 @@ def test_an_odd_width_is_no_wider_than_the_widest_that_was_calibrated():
     )
 
 
-def test_the_factor_on_disagreement_makes_intervals_hold_on_crystals_nobody_saw():
-    """Errors are four times the members' spread plus the label's; known crystals promised far less."""
+def test_bars_widened_by_the_distance_from_the_hull_hold_near_it_and_far() -> None:
+    """Errors grow by 4 per eV/atom beside the label's own; without labels enough, nothing is fitted."""
     generator = torch.Generator().manual_seed(3)
-    n, label = 4000, 0.05
-    spread = 0.02 + 0.1 * torch.rand(n, generator=generator)
-    truth = torch.randn(n, generator=generator)
-    mean = truth + 4 * spread * torch.randn(n, generator=generator)
-    values = torch.stack([mean - spread, mean + spread]).unsqueeze(2)
-    targets = (truth + label * torch.randn(n, generator=generator)).unsqueeze(1)
-    small = replace(fit_calibration(*residuals()), offset=-5.0, slope=0.0, bend=(0.0, 0.0))
-    widths = torch.zeros_like(values)
-    (fitted,) = with_disagreement((small,), values, widths, targets, torch.tensor([label]))
-    assert 3.5 < fitted.disagreement < 4.5
-    bar = fitted.joined(fitted.std(widths[0, :, 0], mean), spread)
-    assert abs(coverage(targets[:, 0] - mean, torch.hypot(bar, torch.tensor(label))) - 0.9) < 0.01
-    two = with_disagreement(
-        (small, small),
-        values.expand(-1, -1, 2),
-        widths.expand(-1, -1, 2),
-        torch.cat([targets, torch.full_like(targets, torch.nan)], dim=1),
-        torch.tensor([label, 0.0]),
-    )
-    assert two[1].disagreement == two[0].disagreement, "without labels of its own it takes the others'"
-    few = with_disagreement((small,), values[:, :9], widths[:, :9], targets[:9], torch.tensor([label]))
-    assert few[0].disagreement == USUAL_DISAGREEMENT
+    n, label = 20_000, 0.05
+    above = 0.5 * torch.rand(n, generator=generator)
+    std = 0.02 + 0.1 * torch.rand(n, generator=generator)
+    error = std * (1 + 4 * above) * torch.randn(n, generator=generator)
+    error = error + label * torch.randn(n, generator=generator)
+    found = hull_widening(error, std, label, above)
+    assert 3.6 < found < 4.4
+    bar = torch.hypot(std * far_from_hull(found, above), torch.tensor(label))
+    for near in (above < 0.1, above > 0.4):
+        assert abs(coverage(error[near], bar[near]) - 0.9) < 0.015
+    assert hull_widening(error[:9], std[:9], label, above[:9]) == 0.0
+    assert hull_widening(0.1 * error, std, label, above) == 0.0, "bars that hold already stay"
+
+
+def test_bars_grow_no_further_than_crystals_were_seen_and_fully_where_the_hull_is_unknown() -> None:
+    factors = far_from_hull(2.0, torch.tensor([-0.3, 0.0, 0.25, 0.5, 3.0, torch.nan]))
+    torch.testing.assert_close(factors, torch.tensor([1.0, 1.0, 1.5, 2.0, 2.0, 2.0]))

@@ -85,6 +85,19 @@ def test_state_of_another_fit_is_refused(data, tmp_path):
         fitted(data, replace(CONFIG, epochs=1, seed=4), state)
 
 
+@pytest.mark.parametrize("changed", ["targets", "weight", "scale", "disturbance"])
+def test_state_of_other_data_is_refused(data, tmp_path, changed):
+    state = tmp_path / "state.safetensors"
+    fitted(data, replace(CONFIG, epochs=1), state)
+    labels, stores = data
+    if changed == "disturbance":
+        stores = (stores[0], pair_store(reduced_graphs(rows(), 2.1), 2.0, Perturbation(seed=2)))
+    else:
+        labels = replace(labels, **{changed: getattr(labels, changed) + 1})
+    with pytest.raises(CheckpointError, match="another fit"):
+        fitted((labels, stores), replace(CONFIG, epochs=1), state)
+
+
 def test_graphs_are_made_once(tmp_path):
     made = rows(4)
     first = cached_graphs(made, 2.1, tmp_path)

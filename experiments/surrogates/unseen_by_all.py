@@ -1,0 +1,93 @@
+"""Do the error bars that are shipped hold for crystals that no member saw?
+
+    python -m experiments.surrogates.unseen_by_all fast        five members, a seventh of the formulas in none
+    python -m experiments.surrogates.unseen_by_all accurate    the stack on them
+
+Errors out of fold are made by one member, four others of which saw the crystal: they tell nothing of the mean
+of all members, nor of how far apart members are. Here a seventh of the formulas is hidden from every fit,
+calibration included, and then asked for as a user does. Fits are resumed from .work/surrogates/unseen.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from experiments.surrogates.cross_validate import show
+from surrogates.checkpoint import load_surrogate, save_checkpoint
+from surrogates.datasets.elasticity import formula_fold
+from surrogates.ensemble import Group, MemberGroup, calibrated_prediction
+from surrogates.protocol import Z90
+from surrogates.stack_training import StackConfig
+from surrogates.training import ModuliData, TrainingConfig, assemble, fitted_members, load_moduli
+
+WORK = Path(".work/surrogates/unseen")
+HIDDEN_ONE_IN = 7
+
+
+def is_hidden(data: ModuliData) -> Tensor:
+    """Return (C,) bool: rows of the formulas that no member sees."""
+    return torch.tensor([formula_fold(f, HIDDEN_ONE_IN) == 0 for f in data.labels.formulas])
+
+
+def blinded(data: ModuliData) -> ModuliData:
+    """Return the data without the values of hidden rows, which then are neither fitted to nor scored."""
+    hidden = is_hidden(data)
+    targets = torch.where(hidden[:, None], torch.nan, data.labels.targets)
+    return replace(
+        data, labels=replace(data.labels, targets=targets, is_scored=data.labels.is_scored & ~hidden)
+    )
+
+
+def fast_tier() -> MemberGroup:
+    """Return the fast tier's recipe, fitted without the hidden rows."""
+    recipe = TrainingConfig.from_yaml(Path("experiments/surrogates/structure.yaml"))
+    config = replace(recipe, work=str(WORK), output=str(WORK / "fast"), energy={})
+    data = blinded(load_moduli(config))
+    surrogate, _ = assemble(config, data, fitted_members(config, data, None, show, {}))
+    save_checkpoint(surrogate.to_checkpoint(), config.output, half=False)
+    group = surrogate.groups[0]
+    assert isinstance(group, MemberGroup)
+    return group
+
+
+def accurate_tier() -> Group:
+    """Return the accurate tier's recipe on that fast tier, likewise."""
+    raw = yaml.safe_load(Path("experiments/surrogates/accurate.yaml").read_text(encoding="utf-8"))
+    config = StackConfig.from_mapping({**raw, "base": str(WORK / "fast"), "work": str(WORK)})
+    found = stack_of(config, blinded(load_moduli(config.second())), None, show)
+    assert found is not None
+    return found.stack
+
+
+def errors(group: Group, data: ModuliData) -> dict[str, Any]:
+    """Return, by property, how often the shipped error bar holds on the hidden rows."""
+    rows = (is_hidden(data) & data.labels.is_scored).nonzero().flatten()
+    store, scale = data.stores[0], data.labels.scale
+    with torch.no_grad():
+        parts = [group.outputs(store.batch(part, scale[part])) for part in rows.split(256)]
+    values, widths = (torch.cat([part[i] for part in parts], dim=1) for i in (0, 1))
+    torch.save({"values": values, "widths": widths, "rows": rows}, WORK / "outputs.pt")
+    found: dict[str, Any] = {}
+    return found
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tier", choices=("fast", "accurate"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    fast_tier()
+
+
+if __name__ == "__main__":
+    main()
