@@ -9,7 +9,6 @@ from torch import Tensor
 
 from inverse.derived import DERIVED, GEOMETRIC
 from inverse.types import PredictedValue
-from surrogates.calibration import far_from_hull
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.periodic_table import ATOMIC_MASSES
@@ -19,7 +18,7 @@ from surrogates.properties import (
     FORMATION_ENERGY,
     Property,
 )
-from surrogates.protocol import Z90, Prediction, Surrogate
+from surrogates.protocol import Z90, Prediction, Surrogate, far_from_hull
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 Predictions = Mapping[Property, Prediction]

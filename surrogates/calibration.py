@@ -1,13 +1,13 @@
 """Is the spread true? Error bars fitted to residuals that no member saw, and joint noise for samples."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from surrogates.protocol import Z90
+from surrogates.protocol import Z90, far_from_hull
 
 N_LEVELS = 33
 """Quantiles kept of the standardised residuals."""
@@ -18,8 +18,8 @@ DISAGREEMENT = 1.5
 intervals hold 90 % of DFT crystals that no member saw (`python -m experiments.surrogates.unseen_by_all`).
 """
 
-MOST_WIDENING, FARTHEST = 20.0, 0.5
-"""Per eV/atom; eV/atom above the hull beyond which error bars grow no more: none was seen there."""
+MOST_WIDENING = 20.0
+"""Per eV/atom."""
 
 FEWEST_HELD = 60
 """Crystals held out of all members below which no widening is fitted."""
@@ -152,14 +152,6 @@ def hull_widening(error: Tensor, std: Tensor, label_std: float, above: Tensor) -
         bar = torch.hypot(std * far_from_hull(middle, above), torch.full_like(std, label_std))
         low, high = (low, middle) if coverage(error, bar) >= 0.9 else (middle, high)
     return round(high, 3) if high > 1e-6 else 0.0
-
-
-def far_from_hull(widening: float, above: Tensor) -> Tensor:
-    """Return factors (C,) on the error bars of crystals `above` (C,) eV/atom the hull of known phases.
-
-    Crystals of training lie near it; how wrong a surrogate is grows with the distance.
-    """
-    return 1.0 + widening * torch.nan_to_num(above, nan=FARTHEST).clamp(0.0, FARTHEST)
 
 
 def joint_uniforms(n_samples: int, correlation: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from surrogates.crystal import CrystalBatch
 from surrogates.derived import DERIVED, derived_predictions, needed_for
 from surrogates.domain import Domain
 from surrogates.errors import CheckpointError
+from surrogates.fit_state import digest_of
 from surrogates.models.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.properties import PROPERTIES, Property, refuse_others
@@ -163,6 +164,12 @@ class StructureSurrogate:
         return StructureSurrogate(
             groups, self.domain, self.correlation, self.reach, f"{self.name}-fast", self.record
         )
+
+    def digest(self, prop: Property) -> str:
+        """Return a digest of the weights of the networks that predict a property."""
+        group = next(g for g in self.groups if prop in g.properties)
+        families = (group,) if isinstance(group, MemberGroup) else getattr(group, "families", ())
+        return digest_of(p for family in families for net in family.networks for p in net.parameters())
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from surrogates.calibration import far_from_hull, hull_widening
+from surrogates.calibration import hull_widening
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import pair_store
 from surrogates.datasets.reference_set import LABEL_STD, held_rows
 from surrogates.ensemble import MemberGroup
-from surrogates.protocol import Z90
+from surrogates.protocol import Z90, far_from_hull
 from surrogates.stack import StackGroup
 
 AnyGroup = TypeVar("AnyGroup", MemberGroup, StackGroup)

@@ -15,6 +15,19 @@ Z90 = 1.6448536269514722
 """Half-width of a 90 % interval of a normal distribution, in standard deviations."""
 
 
+FARTHEST = 0.5
+"""eV/atom above the hull beyond which error bars grow no more: no crystal was seen there."""
+
+
+def far_from_hull(widening: float, above: Tensor) -> Tensor:
+    """Return factors (C,) on the error bars of crystals `above` (C,) eV/atom the hull of known phases.
+
+    Crystals of training lie near it; how wrong a surrogate is grows with the distance, by `widening` per
+    eV/atom. An unknown distance (NaN) counts as the farthest. Applied by whoever knows the hull.
+    """
+    return 1.0 + widening * torch.nan_to_num(above, nan=FARTHEST).clamp(0.0, FARTHEST)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Values of one property for C crystals, natural units.

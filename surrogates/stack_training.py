@@ -106,8 +106,34 @@ def train_stack(
         ConfigError: a key that does not exist, or LightGBM is not installed.
         CheckpointError: a fit state in `work` belongs to another config.
     """
+    found = fitted_stack(config, load_moduli(config.second()), members, progress)
+    if found is None:
+        return TrainingReport({})
+    surrogate = AccurateSurrogate(
+        load_surrogate(config.base), found.stack, found.correlation, found.metrics, config.base
+    )
+    output = save_checkpoint(surrogate.to_checkpoint(), config.output)
+    return TrainingReport(found.metrics, found.curves, output)
+
+
+@dataclass(frozen=True)
+class FittedStack:
+    """A stack, its errors out of fold, the (T, T) correlation of its residuals, curves of its networks."""
+
+    stack: StackGroup
+    metrics: dict[str, Any]
+    correlation: Tensor
+    curves: tuple[tuple[Mapping[str, float], ...], ...]
+
+
+def fitted_stack(
+    config: StackConfig,
+    data: ModuliData,
+    members: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> FittedStack | None:
+    """Return the stack of some data, or None while some network is not finished; see `train_stack`."""
     second = config.second()
-    data = load_moduli(second)
     first = base_group(config.base, second.n_folds)
     fits = {}
     for k in range(second.n_folds):
@@ -116,15 +142,13 @@ def train_stack(
         if report is not None and report.finished:
             fits[k] = report
     if len(fits) < second.n_folds:
-        return TrainingReport({})
+        return None
     boosting = BoostingConfig(**config.boosting)
     descriptors = descriptors_of(data)
     grown = grown_trees(data, descriptors, boosting, Path(config.work))
     families = held_out(data, first, fits, grown, descriptors)
-    stack, metrics, correlation = fit_stack(data, families, first, fits, grown, Path(config.work) / "graphs")
-    surrogate = AccurateSurrogate(load_surrogate(config.base), stack, correlation, metrics, config.base)
-    output = save_checkpoint(surrogate.to_checkpoint(), config.output)
-    return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
+    found = fit_stack(data, families, first, fits, grown, Path(config.work) / "graphs")
+    return FittedStack(*found, curves=tuple(tuple(f.curve) for f in fits.values()))
 
 
 def base_group(base: str, n_folds: int) -> MemberGroup:
@@ -137,7 +161,7 @@ def base_group(base: str, n_folds: int) -> MemberGroup:
         if group.properties == TARGETS and isinstance(group, MemberGroup):
             if len(group.networks) != n_folds:
                 raise CheckpointError(
-                    f"{base}: has {len(group.networks)} networks for K and G; each of {n_folds} folds needs one"
+                    f"{base}: {len(group.networks)} networks for K and G; each of {n_folds} folds needs one"
                 )
             return group
     raise CheckpointError(f"{base}: holds no networks for K and G")

@@ -29,6 +29,9 @@ from surrogates.settings import settings_of
 
 Progress = Callable[[str, dict[str, float]], None]
 
+N_FOLDS = 5
+"""Of formulas, each left out by one member of the shipped recipes."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -58,7 +61,7 @@ class TrainingConfig:
     name: str = "structure"
     work: str = ".work/surrogates"
     output: str = "surrogates/weights/structure"
-    n_folds: int = 5
+    n_folds: int = N_FOLDS
     n_disturbed: int = 1
     strain: float = 0.015
     displacement: float = 0.06

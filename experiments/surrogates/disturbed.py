@@ -22,6 +22,7 @@ from surrogates.ensemble import MemberGroup
 from surrogates.models.graph import CrystalGraph
 from surrogates.properties import BULK_MODULUS
 from surrogates.stack_training import base_group
+from surrogates.training import N_FOLDS
 
 N_ROWS, MAX_ATOMS, AT_ONCE = 1500, 20, 100
 VOLUME_CHANGE, SHIFT = 0.04, 0.1

@@ -19,6 +19,7 @@ from surrogates.datasets.reference_set import SOURCE
 from surrogates.fitting import FitReport, predict_rows
 from surrogates.stack_training import base_group, fits_of
 from surrogates.training import (
+    N_FOLDS,
     ModuliData,
     TrainingConfig,
     fit_member,

@@ -10,21 +10,23 @@ calibration included, and then asked for as a user does. Fits are resumed from .
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
 
 from experiments.surrogates.cross_validate import show
-from surrogates.checkpoint import load_surrogate, save_checkpoint
+from inverse.benchmarks.intervals import Resampled
+from surrogates.checkpoint import save_checkpoint
 from surrogates.datasets.elasticity import formula_fold
-from surrogates.ensemble import Group, MemberGroup, calibrated_prediction
+from surrogates.ensemble import Group, MemberGroup
 from surrogates.protocol import Z90
-from surrogates.stack_training import StackConfig
+from surrogates.stack import StackGroup
+from surrogates.stack_training import StackConfig, fitted_stack
 from surrogates.training import ModuliData, TrainingConfig, assemble, fitted_members, load_moduli
 
 WORK = Path(".work/surrogates/unseen")
@@ -57,24 +59,39 @@ def fast_tier() -> MemberGroup:
     return group
 
 
-def accurate_tier() -> Group:
+def accurate_tier() -> StackGroup:
     """Return the accurate tier's recipe on that fast tier, likewise."""
     raw = yaml.safe_load(Path("experiments/surrogates/accurate.yaml").read_text(encoding="utf-8"))
     config = StackConfig.from_mapping({**raw, "base": str(WORK / "fast"), "work": str(WORK)})
-    found = stack_of(config, blinded(load_moduli(config.second())), None, show)
+    found = fitted_stack(config, blinded(load_moduli(config.second())), None, show)
     assert found is not None
     return found.stack
 
 
-def errors(group: Group, data: ModuliData) -> dict[str, Any]:
-    """Return, by property, how often the shipped error bar holds on the hidden rows."""
+def hidden_errors(group: Group, data: ModuliData) -> dict[str, Any]:
+    """Return, by property, errors on the hidden rows as a user meets them, and how often intervals hold."""
     rows = (is_hidden(data) & data.labels.is_scored).nonzero().flatten()
     store, scale = data.stores[0], data.labels.scale
     with torch.no_grad():
         parts = [group.outputs(store.batch(part, scale[part])) for part in rows.split(256)]
     values, widths = (torch.cat([part[i] for part in parts], dim=1) for i in (0, 1))
-    torch.save({"values": values, "widths": widths, "rows": rows}, WORK / "outputs.pt")
-    found: dict[str, Any] = {}
+    formulas, found = np.array([data.labels.formulas[i] for i in rows.tolist()]), {}
+    for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations, strict=True)):
+        truth = data.labels.targets[rows, t]
+        known = torch.isfinite(truth)
+        mean, spread = values[:, :, t].mean(dim=0), values[:, :, t].std(dim=0, correction=0)
+        bar = calibration.joined(calibration.std(widths[:, :, t].mean(dim=0), mean), spread)
+        error = (mean - truth).abs()
+        stiffest = known & (mean >= torch.quantile(mean[known], 0.9))
+        resampled = Resampled(formulas)
+        found[prop.name] = {
+            "n": int(known.sum()),
+            "log10_mae": resampled.mean(error.numpy(), known.numpy()),
+            "log10_mae_of_one_member": float((values[:, known, t] - truth[known]).abs().mean()),
+            "coverage_90": resampled.mean((error <= Z90 * bar).numpy(), known.numpy()),
+            "coverage_90_stiffest_tenth": resampled.mean((error <= Z90 * bar).numpy(), stiffest.numpy()),
+            "median_spread_over_bar": float((spread / bar)[known].median()),
+        }
     return found
 
 
@@ -86,7 +103,10 @@ def main() -> None:
     parser.add_argument("tier", choices=("fast", "accurate"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    fast_tier()
+    group: Group = fast_tier() if given.tier == "fast" else accurate_tier()
+    recipe = TrainingConfig.from_yaml(Path("experiments/surrogates/structure.yaml"))
+    data = load_moduli(replace(recipe, work=str(WORK)), disturbed=False)
+    print(json.dumps(hidden_errors(group, data), indent=1))
 
 
 if __name__ == "__main__":

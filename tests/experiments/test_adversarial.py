@@ -64,14 +64,22 @@ def test_verdicts_are_kept_line_by_line_and_asked_for_once(
 
     def judged(record: dict, judge: object) -> dict:
         asked.append(record["claim"])
-        return {"reason": "time limit"} if record["claim"] == 100 else {"verdict": 90.0, "verdict_std": 9.0, "reason": ""}
+        return (
+            {"reason": "time limit"}
+            if record["claim"] == 100
+            else {"verdict": 90.0, "verdict_std": 9.0, "reason": ""}
+        )
 
     monkeypatch.setattr("experiments.surrogates.adversarial.verified", judged)
     monkeypatch.setattr("experiments.surrogates.adversarial.Judge", lambda *a, **k: None)
     monkeypatch.setattr("experiments.surrogates.adversarial.VerificationStore", lambda: None)
     rows = [
         {**row(claim, None), "structure": structure_to_record(s)}
-        for claim, s in ((100, crystals.diamond()), (95, crystals.tungsten_carbide()), (40, crystals.diamond()))
+        for claim, s in (
+            (100, crystals.diamond()),
+            (95, crystals.tungsten_carbide()),
+            (40, crystals.diamond()),
+        )
     ]
     ascents = tmp_path / "adversarial-1.json"
     verify(rows, ascents, "1/2", float("inf"))

@@ -61,6 +61,9 @@ def test_error_bars_grow_with_the_distance_from_the_hull_and_medians_stay() -> N
         ratios = (own.upper / own.mean).log() / (before.upper / before.mean).log()
         assert float(ratios[0]) == pytest.approx(factor, rel=1e-4)
         torch.testing.assert_close(
-            (own.samples / own.mean).log(), factor * (before.samples / before.mean).log(), rtol=1e-3, atol=1e-5
+            (own.samples / own.mean).log(),
+            factor * (before.samples / before.mean).log(),
+            rtol=1e-3,
+            atol=1e-5,
         )
         assert float(found[FORMATION_ENERGY].std[0]) == pytest.approx(float(plain[FORMATION_ENERGY].std[0]))

@@ -1,16 +1,14 @@
-from dataclasses import replace
-
 import torch
 
 from surrogates.calibration import (
     Calibration,
     coverage,
-    far_from_hull,
     fit_calibration,
     hull_widening,
     joint_uniforms,
     rank_correlation,
 )
+from surrogates.protocol import far_from_hull
 
 
 def residuals(n=4000, seed=0):

@@ -83,9 +83,11 @@ def test_weights_count_in_precision(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said_and_not_passed(tmp_path: Path) -> None:
-    write(tmp_path, "accurate")
+    write(tmp_path, "accurate", weights=surrogates.packaged_digest("accurate"))
+    write(tmp_path, "fast", weights="of another fit")
     found = run_surrogates(4, folder=tmp_path)
-    assert "fast" in found["missing"]
+    assert "fast" in found["missing"], "predictions of other weights are no predictions of these"
+    assert "accurate" not in found["missing"]
     assert "compare" in found["how"]
     assert not found["passed"]
     assert found["passes"]["bulk_modulus_vrh.log10_mae"]
@@ -94,7 +96,8 @@ def test_what_is_missing_is_said_and_not_passed(tmp_path: Path) -> None:
 
 def test_everything_there_and_good_passes(tmp_path: Path) -> None:
     for name in surrogates.all_names():
-        write(tmp_path, name, 0.01)
+        tier = surrogates.TIERS.get(name)
+        write(tmp_path, name, 0.01, weights=surrogates.packaged_digest(tier) if tier else "")
     found = run_surrogates(4, folder=tmp_path)
     assert found["missing"] == []
     failed = [name for name, good in found["passes"].items() if not good]
