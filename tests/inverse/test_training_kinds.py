@@ -178,6 +178,38 @@ def test_pretraining_on_the_reference_set_is_all_there_is_without_the_structures
     assert same(again["weights"], whole["weights"])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fit": {"epoch": 1}}, "fit: unknown setting 'epoch'; did you mean 'epochs'"),
+        ({"fit": {"epochs": "many"}}, "fit.epochs: 'many' should be a valid integer"),
+        ({"n_folds": "five"}, "n_folds: 'five' should be a valid integer"),
+        ({"network": {"chanels": 3}}, "network: unknown setting 'chanels'; did you mean 'channels'"),
+        ({"energy": {"fit": {"epoch": 1}}}, "energy.fit: unknown setting 'epoch'"),
+        ({"kind": "stack", "network": {"n_fold": 3}}, "network: unknown setting 'n_fold'"),
+        ({"kind": "stack", "boosting": {"rounds": "all"}}, "boosting.rounds: 'all' should be"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named_with_the_nearest(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train({"kind": "structure", **change}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_the_reference_set_train_beside_unsure_ones(
+    structures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no label of how surely structure and moduli were joined."""
+    rows = [{**row, "source": "reference_7net0"} for row in structure_rows()]
+    for row in rows:
+        row.pop("label")
+    monkeypatch.setattr("surrogates.training.fitted_rows", lambda stable_only: rows)
+    report = train({**structures, "unsure": True, "reference_weight": 0.5}, tmp_path / "out")
+    assert report["held_out"]["bulk_modulus_vrh"]["n"] == len(structure_rows())
+
+
 def test_a_pause_says_how_to_go_on(structures: dict[str, Any], tmp_path: Path) -> None:
     structures["fit"] = {**structures["fit"], "seconds": 1e-9}
     with pytest.raises(CheckpointError, match="the same command resumes it"):

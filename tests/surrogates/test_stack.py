@@ -13,7 +13,7 @@ from surrogates.datasets.shared import has_structures
 from surrogates.errors import CheckpointError, ConfigError
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
 from surrogates.stack import stacked
-from surrogates.stack_training import StackConfig, fit_weights
+from surrogates.stack_training import StackConfig, base_group, fit_weights
 from tests.surrogates.tiny import crystals, tiny_stack, tiny_surrogate
 
 
@@ -86,6 +86,12 @@ def test_a_stack_refuses_a_fast_tier_it_was_not_fitted_with(saved):
 def test_digest_of_no_weights_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="is missing"):
         stack.weights_digest(str(tmp_path))
+
+
+def test_a_base_that_left_other_folds_out_is_refused(saved):
+    """Its members would be scored on rows that they were fitted to."""
+    with pytest.raises(CheckpointError, match="each of 7 folds needs one"):
+        base_group(str(saved[1]), 7)
 
 
 def test_config_names_an_unknown_key():
