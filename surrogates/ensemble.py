@@ -273,7 +273,7 @@ def calibrated_prediction(
     residual = calibration.std(widths.mean(dim=0), mean)
     deviation = values - mean
     spread = (deviation.square().mean(dim=0) + 1e-12).sqrt()
-    std = calibration.joined(residual, spread)
+    std = calibration.joined(residual, spread, len(values))
     noise = (std.square() - spread.square()).clamp(min=0).add(1e-12).sqrt()
     member = torch.arange(len(levels), device=values.device) % values.shape[0]
     # the two mirrored halves use the same member deviations with opposite sign

@@ -58,7 +58,7 @@ def for_new_crystals(
         labels = labels.log10() if prop.is_positive else labels
         known = torch.isfinite(labels)
         mean, spread = values[:, :, t].mean(dim=0), values[:, :, t].std(dim=0, correction=0)
-        std = calibration.joined(calibration.std(widths[:, :, t].mean(dim=0), mean), spread)
+        std = calibration.joined(calibration.std(widths[:, :, t].mean(dim=0), mean), spread, len(values))
         error, std = (mean - labels)[known], std[known]
         if prop.is_positive:
             widenings[t] = hull_widening(error, std, LABEL_STD[prop], above[known])

@@ -85,3 +85,12 @@ def test_bars_widened_by_the_distance_from_the_hull_hold_near_it_and_far() -> No
 def test_bars_grow_no_further_than_crystals_were_seen_and_fully_where_the_hull_is_unknown() -> None:
     factors = far_from_hull(2.0, torch.tensor([-0.3, 0.0, 0.25, 0.5, 3.0, torch.nan]))
     torch.testing.assert_close(factors, torch.tensor([1.0, 1.0, 1.5, 2.0, 2.0, 2.0]))
+
+
+def test_the_mean_of_members_is_surer_than_one_and_less_sure_where_they_disagree() -> None:
+    calibration, std = fit_calibration(*residuals()), torch.tensor([0.1])
+    alone, five = (calibration.joined(std, torch.zeros(1), n) for n in (1, 5))
+    torch.testing.assert_close(alone, std)
+    assert 0.85 * std < five < 0.95 * std
+    far = calibration.joined(std, torch.tensor([1.0]), 5)
+    torch.testing.assert_close(far, torch.tensor([1.5]), rtol=1e-3, atol=0.0)
