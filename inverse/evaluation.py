@@ -26,8 +26,10 @@ Predictions = Mapping[Property, Prediction]
 HullEnergy = Callable[[str], float]
 """Formula -> formation energy of the hull of known phases there, eV/atom; EngineError where it is unknown."""
 
-GEOMETRY_ERROR = 0.03
-"""Relative std of density and volume before relaxation."""
+GEOMETRY_ERROR, MODULUS_ERROR = 0.03, 0.10
+"""Relative std, for lack of relaxation alone, of density and volume, and of K and G, which fall with about
+the 2.3th power of the volume: `python -m experiments.surrogates.as_proposed`.
+"""
 
 
 class Evaluator:
@@ -146,7 +148,7 @@ class Evaluator:
             known[ENERGY_ABOVE_HULL] = _above_hull(known[FORMATION_ENERGY], hull_energies)
             above = known[ENERGY_ABOVE_HULL].mean.detach()
             for prop in known.keys() & self._widening.keys():
-                known[prop] = _widened(known[prop], far_from_hull(self._widening[prop], above))
+                known[prop] = _as_proposed(known[prop], far_from_hull(self._widening[prop], above))
         for prop in self.properties:
             if prop not in known:
                 known[prop] = (
@@ -229,9 +231,11 @@ def _above_hull(energy: Prediction, hull: Tensor) -> Prediction:
     )
 
 
-def _widened(prediction: Prediction, factor: Tensor) -> Prediction:
-    """Return the prediction of a positive property with a log error bar (C,) `factor` times as wide."""
+def _as_proposed(prediction: Prediction, far: Tensor) -> Prediction:
+    """Return a modulus with its error bar `far` (C,) times as wide, and the error of the geometry in it."""
     mean = prediction.mean
+    relative = (prediction.std / mean).clamp(min=1e-6)
+    factor = (far.square() + (MODULUS_ERROR / relative).square()).sqrt()
 
     def apart(values: Tensor) -> Tensor:
         return mean * (values / mean).pow(factor)
