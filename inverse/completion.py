@@ -16,6 +16,7 @@ from surrogates.protocol import (
     CompositionSurrogate,
     Prediction,
     Surrogate,
+    widening_of,
 )
 
 STRUCTURE_ERROR = 0.08
@@ -54,6 +55,7 @@ class CompletedSurrogate:
         self.name = "+".join([*names, *[surrogate.name for surrogate in own]])
         shipped = tuple(p for p in structure.properties if p not in self._own)
         self.properties: tuple[Property, ...] = (*shipped, *self._extra, *self._own)
+        self.widening = {p: w for p, w in widening_of(structure).items() if p in shipped}
 
     def predict(
         self, crystals: CrystalBatch, properties: Sequence[Property]

@@ -9,7 +9,7 @@ from torch import Tensor
 from inverse.types import Candidate
 from surrogates.crystal import CrystalBatch
 from surrogates.properties import FORMATION_ENERGY, Property
-from surrogates.protocol import Prediction, Surrogate
+from surrogates.protocol import Prediction, Surrogate, widening_of
 
 LENGTH = 0.25
 """Length scale in composition space (Euclidean distance of atomic fractions)."""
@@ -50,7 +50,7 @@ class CorrectedSurrogate:
         """Wrap a surrogate; those `beside` it (the fast tier, which searches) are told the same verdicts."""
         self._base, self._beside = surrogate, tuple(beside)
         self.name = f"{surrogate.name}+correction"
-        self.properties = surrogate.properties
+        self.properties, self.widening = surrogate.properties, widening_of(surrogate)
         self._told: list[Candidate] = []
         self._fits: dict[Property, _Fit] = {}
 

@@ -18,7 +18,7 @@ from surrogates.properties import (
     FORMATION_ENERGY,
     Property,
 )
-from surrogates.protocol import Z90, Prediction, Surrogate, far_from_hull
+from surrogates.protocol import Z90, Prediction, Surrogate, far_from_hull, widening_of
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 Predictions = Mapping[Property, Prediction]
@@ -63,8 +63,7 @@ class Evaluator:
         self._hull_cache: dict[str, float] = {} if beside is None else beside._hull_cache
         self._count: list[int] = [0] if beside is None else beside._count
         self._members = 1
-        # optional: how much an error bar grows with the distance from the hull, which a surrogate cannot know
-        self._widening: Mapping[Property, float] = getattr(surrogate, "widening", {})
+        self._widening = widening_of(surrogate)
         has = set(surrogate.properties)
         possible = has | {p for p in DERIVED if set(DERIVED[p].inputs) <= has} | set(GEOMETRIC)
         if FORMATION_ENERGY in has:

@@ -10,7 +10,7 @@ from torch import Tensor
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError
 from surrogates.properties import Property
-from surrogates.protocol import Prediction, Surrogate
+from surrogates.protocol import Prediction, Surrogate, widening_of
 
 
 def device_named(name: str) -> torch.device:
@@ -39,6 +39,7 @@ class PlacedSurrogate:
         """Wrap a surrogate whose weights are on `device` already."""
         self._surrogate, self._device = surrogate, device
         self.name, self.properties = surrogate.name, surrogate.properties
+        self.widening = widening_of(surrogate)
 
     def predict(
         self, crystals: CrystalBatch, properties: Sequence[Property]

@@ -154,9 +154,9 @@ class StructureSurrogate:
 
     @property
     def widening(self) -> Mapping[Property, float]:
-        """How much the error bar of a property grows per eV/atom above the hull; absent: not at all."""
+        """How much the error bar of each modulus grows per eV/atom above the hull."""
         pairs = ((p, c) for group in self.groups for p, c in zip(group.properties, group.calibrations))
-        return {prop: calibration.widening for prop, calibration in pairs if calibration.widening}
+        return {prop: calibration.widening for prop, calibration in pairs if prop.is_positive}
 
     def fast(self, n_members: int = 1) -> "StructureSurrogate":
         """Return the same surrogate with the first members only: cheaper gradients for inner loops."""

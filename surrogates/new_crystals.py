@@ -30,8 +30,8 @@ def for_new_crystals(
     """Return the group whose error bars grow with the distance from the hull as its errors do, and these.
 
     Errors by property: n, mean absolute error and bias (log10 where positive, else the unit), share that the
-    90 % interval holds with the label's own error in it, and the widening per eV/atom. A positive property
-    without labels takes the largest widening of the others; energies are not widened.
+    90 % interval holds with the label's own error in it, and the widening per eV/atom. G has no labels on
+    DFT's scale, and error bars wide enough by far; it and energies are not widened.
 
     Args:
         group: members of which none was fitted to the held rows of the reference set.
@@ -71,8 +71,7 @@ def for_new_crystals(
             "widening": widenings[t],
         }
     calibrations = tuple(
-        replace(c, widening=max(widenings) if prop.is_positive and prop not in LABEL_STD else widening)
-        for c, prop, widening in zip(group.calibrations, group.properties, widenings, strict=True)
+        replace(c, widening=widening) for c, widening in zip(group.calibrations, widenings, strict=True)
     )
     return replace(group, calibrations=calibrations), found
 

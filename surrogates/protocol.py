@@ -28,6 +28,16 @@ def far_from_hull(widening: float, above: Tensor) -> Tensor:
     return 1.0 + widening * torch.nan_to_num(above, nan=FARTHEST).clamp(0.0, FARTHEST)
 
 
+def widening_of(surrogate: object) -> Mapping[Property, float]:
+    """Return the widenings that a surrogate states in its attribute `widening`; most state none.
+
+    By property: those that depend on the geometry, 0 where the hull says nothing. Whoever wraps a surrogate
+    hands them on.
+    """
+    found: Mapping[Property, float] = getattr(surrogate, "widening", {})
+    return found
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Values of one property for C crystals, natural units.

@@ -1,11 +1,16 @@
 """Every search method that a config may name becomes a proposer that knows its own name."""
 
+import math
 from typing import get_args
 
 import pytest
 
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
 from inverse.config import CampaignConfig, Method
+from inverse.evaluation import MODULUS_ERROR
+from surrogates.crystal import CrystalBatch
+from surrogates.properties import BULK_MODULUS
+from tests.crystals import fcc
 
 
 @pytest.mark.parametrize("method", get_args(Method))
@@ -34,3 +39,15 @@ def test_the_accurate_tier_decides_and_the_fast_one_searches() -> None:
     assert parts.surrogate.name.startswith(ACCURATE)
     assert parts.description["weights"]["structure"].startswith(ACCURATE)
     assert load_structure_surrogate("cpu").name == FAST
+
+
+def test_error_bars_of_a_campaign_are_those_of_cells_as_proposed() -> None:
+    """Every wrapper between the shipped surrogate and who predicts hands on how its error bars grow."""
+    parts = assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}}}))
+    shipped = load_structure_surrogate("cpu", ACCURATE)
+    structure = fcc("Al", 4.04)
+    plain = shipped.predict(CrystalBatch.from_structures([structure]), [BULK_MODULUS])[BULK_MODULUS]
+    own = parts.evaluator.predict([structure])[BULK_MODULUS]
+    assert float(own.mean[0]) == pytest.approx(float(plain.mean[0]), rel=1e-3)
+    expected = math.hypot(float(plain.std[0] / plain.mean[0]), MODULUS_ERROR)
+    assert float(own.std[0] / own.mean[0]) == pytest.approx(expected, rel=0.1)
