@@ -140,8 +140,9 @@ class Evaluator:
             hull_energies: (C,) eV/atom, the hull below each composition; NaN where unknown.
         """
         self._count[0] += crystals.n_crystals
-        # a surrogate knows density and volume of the cell as proposed; what counts is the relaxed one
-        asked = [p for p in self._surrogate.properties if p in self._needed() and p not in GEOMETRIC]
+        # a surrogate knows density and volume of the cell as proposed; what counts is the relaxed one. What
+        # follows from the moduli follows here, from those with the error of the geometry in them
+        asked = [p for p in self._surrogate.properties if p in self._needed() and not self._follows(p)]
         known = dict(self._surrogate.predict(crystals, asked))
         if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:
             known[ENERGY_ABOVE_HULL] = _above_hull(known[FORMATION_ENERGY], hull_energies)
@@ -157,6 +158,10 @@ class Evaluator:
                 )
         self._members = next(iter(known.values())).samples.shape[0]
         return {p: known[p] for p in self.properties}
+
+    def _follows(self, prop: Property) -> bool:
+        inputs = DERIVED[prop].inputs if prop in DERIVED else ()
+        return prop in GEOMETRIC or (bool(inputs) and set(inputs) <= set(self._surrogate.properties))
 
     def _needed(self) -> set[Property]:
         needed = set(self.properties)

@@ -62,14 +62,20 @@ class Calibration:
         width = log_width.clamp(*self.width_range)
         return torch.exp(self.offset + self.slope * width + self.bend[0] * v + self.bend[1] * v.square())
 
-    def joined(self, std: Tensor, spread: Tensor, n_members: int) -> Tensor:
-        """Return the error bar of the mean of members that are `spread` apart; all of one shape.
+    def of_members(self, values: Tensor, log_widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean (C,) of members, its error bar, and how far they are apart; differentiable.
 
         The residuals are those of one member, and the mean of several errs less. What is usual of
         disagreement is in them already; only an unusual one widens the bar.
+
+        Args:
+            values: (K, C).
+            log_widths: (K, C).
         """
-        of_mean = std * (1.0 - GAIN_OF_MEMBERS * (1.0 - 1.0 / n_members))
-        return (of_mean.pow(4) + (DISAGREEMENT * spread).pow(4)).pow(0.25)
+        mean = values.mean(dim=0)
+        spread = ((values - mean).square().mean(dim=0) + 1e-12).sqrt()
+        of_mean = self.std(log_widths.mean(dim=0), mean) * (1.0 - GAIN_OF_MEMBERS * (1.0 - 1.0 / len(values)))
+        return mean, (of_mean.pow(4) + (DISAGREEMENT * spread).pow(4)).pow(0.25), spread
 
     def noise(self, uniform: Tensor) -> Tensor:
         """Return standardised residuals at uniform (0, 1) levels, by linear interpolation."""

@@ -1,5 +1,6 @@
 """Checkpoints: weights (safetensors) beside a JSON manifest of kind, config and format version."""
 
+import hashlib
 import importlib
 import json
 import os
@@ -177,3 +178,12 @@ def _upgraded(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
         manifest = UPGRADES[version](manifest)
         version = manifest["format_version"]
     return manifest
+
+
+def weights_digest(name: str) -> str:
+    """Return the SHA-256 of packaged or saved weights; CheckpointError where there are none."""
+    folder = Path(name) if Path(name).is_dir() else packaged_folder(name)
+    try:
+        return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except OSError:
+        raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing") from None

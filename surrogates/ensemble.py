@@ -14,7 +14,6 @@ from surrogates.crystal import CrystalBatch
 from surrogates.derived import DERIVED, derived_predictions, needed_for
 from surrogates.domain import Domain
 from surrogates.errors import CheckpointError
-from surrogates.fit_state import digest_of
 from surrogates.models.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.properties import PROPERTIES, Property, refuse_others
@@ -165,12 +164,6 @@ class StructureSurrogate:
             groups, self.domain, self.correlation, self.reach, f"{self.name}-fast", self.record
         )
 
-    def digest(self, prop: Property) -> str:
-        """Return a digest of the weights of the networks that predict a property."""
-        group = next(g for g in self.groups if prop in g.properties)
-        families = (group,) if isinstance(group, MemberGroup) else getattr(group, "families", ())
-        return digest_of(p for family in families for net in family.networks for p in net.parameters())
-
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "StructureSurrogate":
@@ -269,11 +262,8 @@ def calibrated_prediction(
     prop: Property, values: Tensor, widths: Tensor, calibration: Calibration, levels: Tensor, covered: Tensor
 ) -> Prediction:
     """Return the prediction of one property from member values and log-widths (K, C)."""
-    mean = values.mean(dim=0)
-    residual = calibration.std(widths.mean(dim=0), mean)
+    mean, std, spread = calibration.of_members(values, widths)
     deviation = values - mean
-    spread = (deviation.square().mean(dim=0) + 1e-12).sqrt()
-    std = calibration.joined(residual, spread, len(values))
     noise = (std.square() - spread.square()).clamp(min=0).add(1e-12).sqrt()
     member = torch.arange(len(levels), device=values.device) % values.shape[0]
     # the two mirrored halves use the same member deviations with opposite sign
@@ -281,7 +271,8 @@ def calibrated_prediction(
     member = torch.cat([member[: len(levels) // 2]] * 2)
     draws = mean + sign.unsqueeze(1) * deviation[member] + calibration.noise(levels).unsqueeze(1) * noise
     lower, upper = mean - Z90 * std, mean + Z90 * std
-    in_domain = covered & (spread.detach() <= calibration.largest_disagreement * residual.detach())
+    usual = calibration.std(widths.mean(dim=0), mean).detach()
+    in_domain = covered & (spread.detach() <= calibration.largest_disagreement * usual)
     if not prop.is_positive:
         return Prediction(prop, mean, std, lower, upper, draws, in_domain)
     natural = torch.pow(10.0, mean)

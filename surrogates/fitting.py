@@ -96,7 +96,8 @@ def fit(
         CheckpointError: the state belongs to another fit.
     """
     run = _Run(shape, config, labels, rows)
-    run.data = fingerprint(stores, labels, rows, offsets)
+    if state is not None:
+        run.data = fingerprint(stores, labels, rows, offsets)
     if start is not None:
         run.start_from(start)
     if shape.trend:

@@ -57,8 +57,7 @@ def for_new_crystals(
         labels = _column(rows, prop.name)
         labels = labels.log10() if prop.is_positive else labels
         known = torch.isfinite(labels)
-        mean, spread = values[:, :, t].mean(dim=0), values[:, :, t].std(dim=0, correction=0)
-        std = calibration.joined(calibration.std(widths[:, :, t].mean(dim=0), mean), spread, len(values))
+        mean, std, _ = calibration.of_members(values[:, :, t], widths[:, :, t])
         error, std = (mean - labels)[known], std[known]
         if prop.is_positive:
             widenings[t] = hull_widening(error, std, LABEL_STD[prop], above[known])

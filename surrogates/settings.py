@@ -35,3 +35,9 @@ def settings_of(record: type[Record], given: Mapping[str, Any], where: str) -> R
         place = ".".join([where, *map(str, first["loc"])])
         reason = first["msg"].replace("Input should be", "should be")
         raise ConfigError(f"{place}: {first['input']!r} {reason}") from None
+
+
+def checked(record: type[Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the settings that are given, as `settings_of` reads them; the others keep their defaults."""
+    found: Any = settings_of(record, given, where)
+    return {key: getattr(found, key) for key in given}

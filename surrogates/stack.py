@@ -1,16 +1,14 @@
 """The accurate tier: model families stacked; re-scores candidates before a verification is spent."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from surrogates.calibration import Calibration
-from surrogates.checkpoint import WEIGHTS, Checkpoint, load_surrogate, packaged_folder
+from surrogates.checkpoint import Checkpoint, load_surrogate, weights_digest
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record, group_to_record
 from surrogates.errors import CheckpointError
 from surrogates.models.descriptors import crystal_descriptors
@@ -166,12 +164,3 @@ class AccurateSurrogate(StructureSurrogate):
             "record": self.record,
         }
         return Checkpoint("stack", config, tensors)
-
-
-def weights_digest(name: str) -> str:
-    """Return the SHA-256 of packaged or saved weights; CheckpointError where there are none."""
-    folder = Path(name) if Path(name).is_dir() else packaged_folder(name)
-    try:
-        return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    except OSError:
-        raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing") from None

@@ -24,7 +24,7 @@ from surrogates.models.boosting import BoostingConfig, grow
 from surrogates.models.descriptors import crystal_descriptors
 from surrogates.models.trees import Trees
 from surrogates.new_crystals import for_new_crystals
-from surrogates.settings import settings_of
+from surrogates.settings import checked, settings_of
 from surrogates.stack import AccurateSurrogate, StackGroup, stacked
 from surrogates.training import (
     ModuliData,
@@ -69,9 +69,10 @@ class StackConfig:
         """
         settings = {key: value for key, value in raw.items() if key != "kind"}
         config = settings_of(cls, settings, "stack training")
-        TrainingConfig.from_mapping(config.network, "stack training: network")
-        settings_of(BoostingConfig, config.boosting, "stack training: boosting")
-        return config
+        second = TrainingConfig.from_mapping(config.network, "stack training: network")
+        network = {key: getattr(second, key) for key in config.network}
+        boosting = checked(BoostingConfig, config.boosting, "stack training: boosting")
+        return replace(config, network=network, boosting=boosting)
 
     def second(self) -> TrainingConfig:
         """Return the training of the second family."""
@@ -155,7 +156,7 @@ def base_group(base: str, n_folds: int) -> MemberGroup:
     """Return the fast tier's networks for K and G, member k without fold k of `n_folds`.
 
     Raises:
-        CheckpointError: it has none, or fewer members than folds.
+        CheckpointError: it has none, or not one for each fold.
     """
     for group in load_surrogate(base).groups:
         if group.properties == TARGETS and isinstance(group, MemberGroup):

@@ -25,7 +25,7 @@ from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
 from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.new_crystals import for_new_crystals
-from surrogates.settings import settings_of
+from surrogates.settings import checked, settings_of
 
 Progress = Callable[[str, dict[str, float]], None]
 
@@ -101,13 +101,17 @@ class TrainingConfig:
         from surrogates.energy_training import EnergyConfig
 
         config = settings_of(cls, raw, where)
-        settings_of(InvariantConfig, config.network, f"{where}: network")
-        settings_of(FitConfig, config.fit, f"{where}: fit")
-        settings_of(FitConfig, config.pretraining, f"{where}: pretraining")
-        energy = settings_of(EnergyConfig, config.energy, f"{where}: energy")
-        settings_of(InvariantConfig, energy.network, f"{where}: energy.network")
-        settings_of(FitConfig, energy.fit, f"{where}: energy.fit")
-        return config
+        energy = checked(EnergyConfig, config.energy, f"{where}: energy")
+        for part, kind in (("network", InvariantConfig), ("fit", FitConfig)):
+            if part in energy:
+                energy[part] = checked(kind, energy[part], f"{where}: energy.{part}")
+        return replace(
+            config,
+            network=checked(InvariantConfig, config.network, f"{where}: network"),
+            fit=checked(FitConfig, config.fit, f"{where}: fit"),
+            pretraining=checked(FitConfig, config.pretraining, f"{where}: pretraining"),
+            energy=energy,
+        )
 
 
 @dataclass(frozen=True)

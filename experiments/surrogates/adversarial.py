@@ -68,7 +68,7 @@ LEAST_RISE = 0.25
 SECONDS_PER_CRYSTAL = 120.0
 
 
-def starts(n: int, seed: Sequence[int] = (0,)) -> tuple[CrystalBatch, Tensor]:
+def starts(n: int, seed: Sequence[int]) -> tuple[CrystalBatch, Tensor]:
     """Return n cells of the elasticity set, and logits (A, Z) of random mixtures, others at -1e9."""
     rows = [r for r in elasticity_rows(eos=False) if FEWEST_ATOMS <= len(r["species"]) <= MOST_ATOMS]
     rng = np.random.default_rng(seed)

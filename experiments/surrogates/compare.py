@@ -19,7 +19,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from surrogates.checkpoint import load_surrogate
+from surrogates.checkpoint import weights_digest
 from surrogates.datasets.elasticity import TARGETS
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import without_structure
@@ -33,7 +33,6 @@ from surrogates.held_out import (
 from surrogates.models.boosting import BoostingConfig, grow
 from surrogates.models.gated import GatedNetwork, NeighbourStore
 from surrogates.models.invariant import InvariantConfig
-from surrogates.properties import BULK_MODULUS
 from surrogates.stack import stacked
 from surrogates.stack_training import (
     Families,
@@ -128,14 +127,13 @@ def show(member: str, record: Mapping[str, float]) -> None:
     print(member, json.dumps({k: round(v, 4) for k, v in record.items()}), flush=True)
 
 
-def packaged(name: str) -> str:
-    """Return the digest of the packaged weights for K, by which the benchmark knows them."""
-    return load_surrogate(name).digest(BULK_MODULUS)
-
-
 def fast(c: Comparison) -> HeldOut:
     values, widths = out_of_fold(c.data, fits_of(c.first))
-    notes = {"folds": 5, "parameters": parameters(c.first.networks[0]), "weights": packaged("structure")}
+    notes = {
+        "folds": 5,
+        "parameters": parameters(c.first.networks[0]),
+        "weights": weights_digest("structure"),
+    }
     return held_out_predictions("fast", c.data, values, widths, notes)
 
 
@@ -146,7 +144,7 @@ def accurate(c: Comparison) -> HeldOut:
         "folds": 5,
         "parameters": parameters(c.first.networks[0]) + parameters(second),
         "trees": 2 * c.boosting.rounds,
-        "weights": packaged("accurate"),
+        "weights": weights_digest("accurate"),
     }
     return held_out_predictions("accurate", c.data, values, widths, notes)
 

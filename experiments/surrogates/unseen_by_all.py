@@ -79,8 +79,7 @@ def hidden_errors(group: Group, data: ModuliData) -> dict[str, Any]:
     for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations, strict=True)):
         truth = data.labels.targets[rows, t]
         known = torch.isfinite(truth)
-        mean, spread = values[:, :, t].mean(dim=0), values[:, :, t].std(dim=0, correction=0)
-        bar = calibration.joined(calibration.std(widths[:, :, t].mean(dim=0), mean), spread, len(values))
+        mean, bar, spread = calibration.of_members(values[:, :, t], widths[:, :, t])
         error = (mean - truth).abs()
         stiffest = known & (mean >= torch.quantile(mean[known], 0.9))
         resampled = Resampled(formulas)

@@ -14,7 +14,7 @@ from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.raw_potentials import against_potentials
 from inverse.objective import Objective
 from inverse.types import Target
-from surrogates.checkpoint import load_manifest, load_surrogate, packaged_folder
+from surrogates.checkpoint import load_manifest, load_surrogate, packaged_folder, weights_digest
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import EngineError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
@@ -82,7 +82,7 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     """
     found = {name: read_held_out(folder / f"{name}.safetensors") for name in all_names()}
     for tier, name in TIERS.items():
-        if (held := found[tier]) is not None and held.notes.get("weights") != packaged_digest(name):
+        if (held := found[tier]) is not None and held.notes.get("weights") != weights_digest(name):
             found[tier] = None
     there = {name: held for name, held in found.items() if held is not None}
     models = {name: model_errors(there[name], seed) for name in MODELS if name in there}
@@ -204,14 +204,6 @@ def probability_errors(held: HeldOut, wish: str) -> dict[str, Any]:
             for b in bins
         ],
     }
-
-
-def packaged_digest(name: str) -> str:
-    """Return the digest of the packaged networks for K, as `compare` noted it; "" without weights."""
-    try:
-        return str(load_surrogate(name).digest(BULK_MODULUS))
-    except EngineError:
-        return ""
 
 
 def packaged_errors() -> dict[str, Any]:

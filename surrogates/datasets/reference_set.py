@@ -23,7 +23,8 @@ SOURCE = "reference_7net0"
 """`source` of every row."""
 
 LABEL_STD: Mapping[Property, float] = {BULK_MODULUS: 0.048, FORMATION_ENERGY: 0.03}
-"""Standard deviation of the labels from DFT, log10 of GPa and eV/atom: CARD.md, and WBM rows. G has a scale
+"""Standard deviation of the labels from DFT, log10 of GPa and eV/atom: CARD.md (0.045 of the set as it is
+now), and WBM rows. G has a scale
 of its own and is no label for DFT's.
 """
 

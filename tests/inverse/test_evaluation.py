@@ -8,13 +8,17 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.evaluation import MODULUS_ERROR, Evaluator
+from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
+from surrogates.elasticity import young_modulus
 from surrogates.properties import (
     BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,
     FORMATION_ENERGY,
+    SHEAR_MODULUS,
     VOLUME,
+    YOUNG_MODULUS,
     Property,
 )
 from surrogates.protocol import Prediction
@@ -70,3 +74,11 @@ def test_error_bars_grow_with_the_distance_from_the_hull_and_the_geometry_and_me
             atol=1e-5,
         )
         assert float(found[FORMATION_ENERGY].std[0]) == pytest.approx(float(plain[FORMATION_ENERGY].std[0]))
+
+
+def test_what_follows_from_the_moduli_carries_their_error_as_proposed() -> None:
+    structure = Structure(Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    found = Evaluator(load_surrogate("accurate"), lambda formula: -9.0, [YOUNG_MODULUS]).predict([structure])
+    bulk, shear, young = (found[p] for p in (BULK_MODULUS, SHEAR_MODULUS, YOUNG_MODULUS))
+    torch.testing.assert_close(young.mean, young_modulus(bulk.mean, shear.mean))
+    torch.testing.assert_close(young.samples, young_modulus(bulk.samples, shear.samples))

@@ -198,6 +198,12 @@ def test_a_setting_that_does_not_fit_is_named_with_the_nearest(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_checked_is_what_is_used(structures: dict[str, Any], tmp_path: Path) -> None:
+    """A number in quotes is read as the number, not refused halfway."""
+    structures["fit"] = {**structures["fit"], "epochs": "3", "learning_rate": "3e-3"}
+    assert train(structures, tmp_path / "out")["held_out"]["bulk_modulus_vrh"]["n"] > 0
+
+
 def test_rows_of_the_reference_set_train_beside_unsure_ones(
     structures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

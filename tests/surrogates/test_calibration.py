@@ -88,9 +88,14 @@ def test_bars_grow_no_further_than_crystals_were_seen_and_fully_where_the_hull_i
 
 
 def test_the_mean_of_members_is_surer_than_one_and_less_sure_where_they_disagree() -> None:
-    calibration, std = fit_calibration(*residuals()), torch.tensor([0.1])
-    alone, five = (calibration.joined(std, torch.zeros(1), n) for n in (1, 5))
+    calibration = fit_calibration(*residuals())
+    at, width = torch.full((5, 1), 0.3), torch.zeros(5, 1)
+    std = calibration.std(width[0], at[0])
+    (mean, alone, _), (_, five, spread) = (calibration.of_members(at[:n], width[:n]) for n in (1, 5))
+    torch.testing.assert_close(mean, at[0])
     torch.testing.assert_close(alone, std)
     assert 0.85 * std < five < 0.95 * std
-    far = calibration.joined(std, torch.tensor([1.0]), 5)
-    torch.testing.assert_close(far, torch.tensor([1.5]), rtol=1e-3, atol=0.0)
+    assert spread < 1e-5
+    apart = at + 10.0 * std * torch.tensor([[-1.0], [1.0], [-1.0], [1.0], [0.0]])
+    _, far, spread = calibration.of_members(apart, width)
+    torch.testing.assert_close(far, 1.5 * spread, rtol=1e-2, atol=0.0)

@@ -5,8 +5,7 @@ from math import gcd
 import pytest
 import torch
 
-from surrogates import stack
-from surrogates.checkpoint import load_surrogate, save_checkpoint
+from surrogates.checkpoint import load_surrogate, save_checkpoint, weights_digest
 from surrogates.crystal import CrystalBatch
 from surrogates.datasets.elasticity import elasticity_labels, elasticity_rows
 from surrogates.datasets.shared import has_structures
@@ -85,7 +84,7 @@ def test_a_stack_refuses_a_fast_tier_it_was_not_fitted_with(saved):
 
 def test_digest_of_no_weights_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="is missing"):
-        stack.weights_digest(str(tmp_path))
+        weights_digest(str(tmp_path))
 
 
 def test_a_base_that_left_other_folds_out_is_refused(saved):

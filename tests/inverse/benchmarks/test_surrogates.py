@@ -83,7 +83,7 @@ def test_weights_count_in_precision(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said_and_not_passed(tmp_path: Path) -> None:
-    write(tmp_path, "accurate", weights=surrogates.packaged_digest("accurate"))
+    write(tmp_path, "accurate", weights=surrogates.weights_digest("accurate"))
     write(tmp_path, "fast", weights="of another fit")
     found = run_surrogates(4, folder=tmp_path)
     assert "fast" in found["missing"], "predictions of other weights are no predictions of these"
@@ -97,7 +97,7 @@ def test_what_is_missing_is_said_and_not_passed(tmp_path: Path) -> None:
 def test_everything_there_and_good_passes(tmp_path: Path) -> None:
     for name in surrogates.all_names():
         tier = surrogates.TIERS.get(name)
-        write(tmp_path, name, 0.01, weights=surrogates.packaged_digest(tier) if tier else "")
+        write(tmp_path, name, 0.01, weights=surrogates.weights_digest(tier) if tier else "")
     found = run_surrogates(4, folder=tmp_path)
     assert found["missing"] == []
     failed = [name for name, good in found["passes"].items() if not good]
