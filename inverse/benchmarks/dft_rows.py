@@ -1,11 +1,15 @@
-"""DFT rows that judges are calibrated and measured on: every stiff one and 250 others, up to 12 atoms."""
+"""DFT rows: those that surrogates are measured on, and those of the judges (stiff ones and 250 others)."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from surrogates.datasets.elasticity import TARGETS, ids_digest, scored_rows
 from surrogates.datasets.shared import crystal_rows
+from surrogates.properties import Property
 
 SOURCES = ("mp_matcalc_binary", "mp_matbench_match", "aflow_ael")
 SEED = 20261123
@@ -18,6 +22,49 @@ ODD_RATIO = (0.1, 1.2)
 
 CONTRADICTED_BULK, CONTRADICTED_SHEAR = 1.2, 1.4
 """Factors between two DFT values of one crystal beyond which one of them is wrong, or of another state."""
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The R rows that errors of surrogates are reported on.
+
+    Attributes:
+        digest: of their ids in order.
+        ids: (R,).
+        formulas: (R,) reduced.
+        sources: (R,).
+        n_elements: (R,).
+        truth: (R,) by property, GPa; NaN where unknown.
+    """
+
+    digest: str
+    ids: np.ndarray
+    formulas: np.ndarray
+    sources: np.ndarray
+    n_elements: np.ndarray
+    truth: Mapping[Property, np.ndarray]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "ScoredRows":
+        """Return what is asked of rows of the shared file."""
+        ids = [row["id"] for row in rows]
+        return cls(
+            ids_digest(ids),
+            np.array(ids),
+            np.array([row["formula"] for row in rows]),
+            np.array([row["source"] for row in rows]),
+            np.array([len(set(row["species"])) for row in rows]),
+            {p: np.array([row[p.name] or np.nan for row in rows], dtype=float) for p in TARGETS},
+        )
+
+
+def rows_of_surrogates() -> ScoredRows:
+    """Return the scored rows of the shared file.
+
+    Raises:
+        DataError: the shared structures are absent.
+    """
+    return ScoredRows.from_rows(scored_rows())
 
 
 def is_usable(row: dict[str, Any]) -> bool:

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
+from inverse.benchmarks.dft_rows import ScoredRows
 from surrogates.errors import DataError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
-from surrogates.protocol import Prediction
+from surrogates.protocol import Z90, Prediction
+
+FOLDER = Path(__file__).with_name("predictions")
+"""What comes with the package: one file a model, nothing of the DFT rows in it but their places."""
+
+MATERIALS_PROJECT = ("mp_matcalc_binary", "mp_matbench_match", "matten_n100", "megnet_100")
+"""Sources of its rows."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class HeldOut:
     """R rows: what a model said and what DFT says, natural units.
 
     Attributes:
+        ids: (R,) of the rows.
         formulas: (R,) reduced.
         sources: (R,).
         n_elements: (R,).
@@ -26,9 +35,9 @@ class HeldOut:
         predictions: by property.
         weight: (R,) rows of the whole set that each stands for.
         notes: what the file says of the model.
-        ids: (R,) of the rows; () in files that do not say.
     """
 
+    ids: np.ndarray
     formulas: np.ndarray
     sources: np.ndarray
     n_elements: np.ndarray
@@ -36,47 +45,65 @@ class HeldOut:
     predictions: Mapping[Property, Prediction]
     weight: np.ndarray
     notes: Mapping[str, Any]
-    ids: np.ndarray
 
     @property
     def is_mp(self) -> np.ndarray:
         """(R,) bool: Materials Project rows."""
-        return np.isin(self.sources, ("mp_matcalc_binary", "mp_matbench_match", "matten_n100", "megnet_100"))
+        return np.isin(self.sources, MATERIALS_PROJECT)
 
 
-def read_held_out(path: Path) -> HeldOut | None:
-    """Return the predictions in a file; None where there is no such file.
+def read_held_out(path: Path, rows: ScoredRows) -> HeldOut | None:
+    """Return the predictions in a file beside the DFT rows; None where there is no such file.
 
     Raises:
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or that was made of other rows.
     """
-    from safetensors import safe_open
-
     if not path.is_file():
         return None
     try:
-        with safe_open(str(path), framework="pt") as file:
-            about = json.loads(file.metadata()["about"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        n = len(about["formulas"])
-        predictions, truth = {}, {}
-        for prop in (BULK_MODULUS, SHEAR_MODULUS):
-            mean, std, lower, upper, samples = (
-                tensors[f"{prop.name}.{name}"] for name in ("mean", "std", "lower", "upper", "samples")
-            )
-            is_in = torch.ones(n, dtype=torch.bool)
-            predictions[prop] = Prediction(prop, mean, std, lower, upper, samples, is_in)
-            truth[prop] = tensors[f"{prop.name}.truth"].numpy().astype(float)
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[b"about"])
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        noise, step = torch.tensor(about["noise"]), about["step"]
+        said = {
+            prop: _prediction(prop, columns, step, noise[:, :, t])
+            for t, prop in enumerate((BULK_MODULUS, SHEAR_MODULUS))
+        }
+        made_of, notes, place, weight = about["rows"], about["notes"], columns["row"], columns["weight"]
     except Exception as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    notes = about["notes"]
+    if made_of != rows.digest:
+        raise DataError(
+            f"{path} was made of other DFT rows than those here: python -m experiments.surrogates.compare"
+        )
     return HeldOut(
-        np.array(about["formulas"]),
-        np.array(about["sources"]),
-        np.array(about["n_elements"]),
-        truth,
-        predictions,
-        np.array(notes.pop("weight", [1.0] * n), dtype=float),
+        rows.ids[place],
+        rows.formulas[place],
+        rows.sources[place],
+        rows.n_elements[place],
+        {prop: truth[place] for prop, truth in rows.truth.items()},
+        said,
+        weight.astype(float),
         notes,
-        np.array(about.get("ids", ())),
+    )
+
+
+def _prediction(
+    prop: Property, columns: Mapping[str, np.ndarray], step: float, noise: torch.Tensor
+) -> Prediction:
+    """Return what a file says of a property; noise (F, M) are the standardised residuals of each fit."""
+    value, std = (
+        torch.tensor(columns[f"{prop.name}.{field}"] * step, dtype=torch.float32)
+        for field in ("value", "std")
+    )
+    samples = value + noise[torch.tensor(columns["fit"], dtype=torch.long)].T * std
+    mean = torch.pow(10.0, value)
+    return Prediction(
+        property=prop,
+        mean=mean,
+        std=mean * float(np.log(10.0)) * std,
+        lower=torch.pow(10.0, value - Z90 * std),
+        upper=torch.pow(10.0, value + Z90 * std),
+        samples=torch.pow(10.0, samples),
+        in_domain=torch.ones(len(mean), dtype=torch.bool),
     )

@@ -25,11 +25,10 @@ def against_potentials(
     Rows that the potentials gave no number for (not relaxed, unstable) are counted as `failed`.
 
     Args:
-        tiers: predictions of formulas not seen, by name; those without ids of rows are left out.
+        tiers: predictions of formulas not seen, by name.
         thresholds: GPa, of recall and precision.
         seed: of the resampling of formulas.
     """
-    tiers = {name: held for name, held in tiers.items() if len(held.ids)}
     try:
         carried = [row for row in map(carried_row, calibration_rows()) if row is not None]
     except DataError as error:

@@ -9,18 +9,16 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from inverse.benchmarks.held_out import HeldOut, read_held_out
+from inverse.benchmarks.dft_rows import rows_of_surrogates
+from inverse.benchmarks.held_out import FOLDER, HeldOut, read_held_out
 from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.raw_potentials import against_potentials
 from inverse.objective import Objective
 from inverse.types import Target
 from surrogates.checkpoint import load_manifest, load_surrogate, packaged_folder, weights_digest
 from surrogates.crystal import CrystalBatch
-from surrogates.errors import EngineError
+from surrogates.errors import DataError, EngineError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
-
-FOLDER = Path(".work/surrogates/held-out")
-"""Where `python -m experiments.surrogates.compare` leaves what each model said."""
 
 MODELS = ("accurate", "fast", "boosting", "crystal_graph", "composition", "constant")
 TIERS: Mapping[str, str] = {"fast": "structure", "accurate": "accurate"}
@@ -78,9 +76,13 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
         n: crystals on which speed is measured.
         seed: of the resampling of formulas.
         folder: of the held-out predictions; what is not there, or comes from other weights than the packaged
-            ones, is named in `missing`.
+            ones, is named in `missing`. Without the shared DFT rows there is nothing to compare with.
     """
-    found = {name: read_held_out(folder / f"{name}.safetensors") for name in all_names()}
+    try:
+        rows = rows_of_surrogates()
+    except DataError as error:
+        return {"skipped": str(error), "packaged": packaged_errors(), "speed": speeds(n)}
+    found = {name: read_held_out(folder / f"{name}.parquet", rows) for name in all_names()}
     for tier, name in TIERS.items():
         if (held := found[tier]) is not None and held.notes.get("weights") != weights_digest(name):
             found[tier] = None

@@ -1,7 +1,7 @@
 """Elastic moduli of crystals by DFT, curated by stated rules, split by formula."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,20 @@ def is_scored(row: Mapping[str, Any]) -> bool:
     if k is None or k < 5 or len(row["species"]) > MAX_ATOMS:
         return False
     return g is None or (g >= 1 and g / k < 1.3)
+
+
+def ids_digest(ids: Iterable[str]) -> str:
+    """Return a digest of rows' ids in their order: whether two files speak of the same rows."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def scored_rows() -> list[dict[str, Any]]:
+    """Return the rows whose errors are reported, in the order of the file.
+
+    Raises:
+        DataError: the shared data is missing.
+    """
+    return [row for row in crystal_rows("elasticity") if is_scored(row)]
 
 
 def elasticity_rows(eos: bool = True) -> list[dict[str, Any]]:
