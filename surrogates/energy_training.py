@@ -15,7 +15,7 @@ from surrogates.datasets.energies import elastic_energy, energy_labels, energy_r
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import Deformation, PairStore, pair_store
 from surrogates.ensemble import MemberGroup, group_to_record
-from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
+from surrogates.fitting import FitConfig, FitReport, fit, fitted_and_watched, predict_rows
 from surrogates.models.invariant import InvariantConfig
 from surrogates.new_crystals import for_new_crystals
 from surrogates.properties import FORMATION_ENERGY
@@ -132,8 +132,8 @@ def _fit_member(
     progress: Progress | None,
 ) -> FitReport:
     keys = {"target_weights": (1.0,), "perturbed": 0.5, **settings.fit}
-    rows = (data.fold != member).nonzero().flatten()
-    watch = ((data.fold == member) & data.labels.is_scored).nonzero().flatten()
+    fit_config = replace(FitConfig(**keys), seed=1000 + member)
+    rows, watch = fitted_and_watched(data.labels, data.fold == member, fit_config.patience)
     state = Path(config.work) / f"{config.name}-energy-{member}.safetensors"
     shape = InvariantConfig(**{"n_outputs": 1, **settings.network})
 
@@ -141,7 +141,6 @@ def _fit_member(
         if progress is not None:
             progress(f"{config.name}-energy-{member}", record)
 
-    fit_config = replace(FitConfig(**keys), seed=1000 + member)
     return fit(shape, fit_config, data.stores, data.labels, rows, watch, state, tell, data.offsets)
 
 

@@ -15,6 +15,9 @@ from surrogates.errors import CheckpointError
 from surrogates.fit_state import digest_of, fit_tensors, one_cycle, restore_fit
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 
+WATCHED_ONE_IN = 19
+"""Formulas to fit that are only watched where a fit may stop early; prime, so that each fold has some."""
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -64,6 +67,23 @@ class FitReport:
     spread: Tensor
     curve: list[dict[str, float]] = field(default_factory=list)
     finished: bool = True
+
+
+def fitted_and_watched(labels: Labels, held: Tensor, patience: int) -> tuple[Tensor, Tensor]:
+    """Return the rows to fit (R,) and those to watch (W,), long.
+
+    Watched are the scored rows that are held out, which is free as long as nothing is decided by them. With
+    patience the epoch is, and rows that chose it are no longer unseen: then one formula in WATCHED_ONE_IN of
+    those to fit is watched instead.
+
+    Args:
+        labels: of C crystals.
+        held: (C,) bool, rows whose formulas are held out.
+        patience: of the fit; see FitConfig.
+    """
+    watched = held if not patience else ~held & (labels.fold(WATCHED_ONE_IN) == 0)
+    fitted = ~held & ~watched
+    return fitted.nonzero().flatten(), (watched & labels.is_scored).nonzero().flatten()
 
 
 def fit(

@@ -21,7 +21,7 @@ from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
 from surrogates.errors import CheckpointError, ConfigError, DataError
-from surrogates.fitting import FitConfig, FitReport, fit, predict_rows
+from surrogates.fitting import FitConfig, FitReport, fit, fitted_and_watched, predict_rows
 from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.new_crystals import for_new_crystals
@@ -270,8 +270,7 @@ def fit_member(
     settings = replace(FitConfig(**config.fit), seed=member)
     if resume_only:
         settings = replace(settings, seconds=1e-9)
-    rows = (data.fold != member).nonzero().flatten()
-    watch = ((data.fold == member) & data.labels.is_scored).nonzero().flatten()
+    rows, watch = fitted_and_watched(data.labels, data.fold == member, settings.patience)
     shape = InvariantConfig(**{"n_outputs": len(TARGETS), **config.network})
 
     def tell(record: dict[str, float]) -> None:

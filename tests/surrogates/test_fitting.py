@@ -8,7 +8,7 @@ from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.orbits import cached_graphs, reduced_graphs
 from surrogates.datasets.pairs import Deformation, Perturbation, pair_store
 from surrogates.errors import CheckpointError
-from surrogates.fitting import FitConfig, fit, predict_rows, ridge
+from surrogates.fitting import FitConfig, fit, fitted_and_watched, predict_rows, ridge
 from surrogates.models.invariant import InvariantConfig
 
 SHAPE = InvariantConfig(n_outputs=1, channels=8, n_blocks=1, messages=8, n_angular=2, hidden=8)
@@ -96,6 +96,34 @@ def test_state_of_other_data_is_refused(data, tmp_path, changed):
         labels = replace(labels, **{changed: getattr(labels, changed) + 1})
     with pytest.raises(CheckpointError, match="another fit"):
         fitted((labels, stores), replace(CONFIG, epochs=1), state)
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+def test_what_is_held_out_never_decides_when_to_stop(patience):
+    n = 4000
+    labels = Labels(
+        ids=tuple(f"r{k}" for k in range(n)),
+        formulas=tuple(f"X{k // 2}" for k in range(n)),
+        sources=("made",) * n,
+        scale=torch.zeros(n, dtype=torch.long),
+        targets=torch.zeros(n, 1),
+        weight=torch.ones(n),
+        is_scored=torch.arange(n) % 4 > 0,
+    )
+    fold = labels.fold(5)
+    for member in range(5):
+        held = fold == member
+        rows, watch = fitted_and_watched(labels, held, patience)
+        assert not bool(held[rows].any())
+        assert bool(labels.is_scored[watch].all())
+        if not patience:
+            assert len(rows) == int((~held).sum()), "nothing is set aside for a decision that is not taken"
+            assert bool(held[watch].all())
+            continue
+        assert not bool(held[watch].any())
+        assert len(watch) == pytest.approx(0.75 * 0.8 * n / 19, rel=0.4), "in every fold"
+        formulas = np.array(labels.formulas)
+        assert not set(formulas[rows]) & set(formulas[watch])
 
 
 def test_graphs_are_made_once(tmp_path):
