@@ -279,6 +279,7 @@ def bench(
 ) -> int:
     """Run a benchmark; without a name, list them."""
     from inverse.benchmarks import BENCHMARKS, run_benchmark
+    from inverse.terminal import show_table
 
     if not name:
         for known, (_, purpose) in BENCHMARKS.items():
@@ -286,6 +287,10 @@ def bench(
         return 0
     with results_only() as stdout:
         result = run_benchmark(name, n, seed)
+    if rows := result.get("table"):
+        show_table(
+            list(rows[0]), [["-" if v is None else v for v in row.values()] for row in rows], sys.stderr
+        )
     JsonLines(None, stdout).write(result)
     return 0 if result.get("passed", True) else FAILED
 

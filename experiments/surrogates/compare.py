@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from surrogates.held_out import HeldOut, held_out_predictions, one_fit, write_he
 from surrogates.models.boosting import BoostingConfig, grow
 from surrogates.models.gated import GatedNetwork, NeighbourStore
 from surrogates.models.invariant import InvariantConfig
+from surrogates.models.trees import Trees
 from surrogates.stack import stacked
 from surrogates.stack_training import (
     Families,
@@ -58,6 +59,9 @@ LIMIT = math.log10(300.0)
 GATED_EPOCHS, GATED_BATCH = 80, 64
 """Of the crystal graph network; the others are fitted as the recipe says."""
 
+N_TIMED = 2048
+"""Crystals on which speed is measured."""
+
 LEAST_WEIGHT = 0.1
 """Rows that weigh less (rough equations of state) are left out of these fits."""
 
@@ -73,6 +77,7 @@ class Comparison:
         self.descriptors = descriptors_of(self.data)
         self.boosting = BoostingConfig(**config.boosting)
         self.first = base_group(config.base, self.second.n_folds)
+        self.timed = self.labels.is_scored.nonzero().flatten()[:N_TIMED]
 
     @cached_property
     def families(self) -> Families:
@@ -116,6 +121,15 @@ class Comparison:
         return torch.cat(parts)
 
 
+def rate(evaluate: Callable[[Tensor], object], rows: Tensor) -> float:
+    """Return crystals a second of CPU time, the model alone: features and neighbours were found before."""
+    began = time.process_time()
+    with torch.no_grad():
+        for part in rows.split(256):
+            evaluate(part)
+    return round(len(rows) / max(time.process_time() - began, 1e-6), 1)
+
+
 def show(member: str, record: Mapping[str, float]) -> None:
     print(member, json.dumps({k: round(v, 4) for k, v in record.items()}), flush=True)
 
@@ -143,14 +157,16 @@ def accurate(c: Comparison) -> HeldOut:
 
 
 def boosting(c: Comparison) -> HeldOut:
+    def grown(made: Sequence[Trees], rows: Tensor) -> Tensor:
+        return torch.stack([trees.predict(c.descriptors[rows]) for trees in made], dim=1)
+
     values = torch.full_like(c.labels.targets, torch.nan)
     for k, made in c.trees().items():
-        rows = (c.data.fold == k).nonzero().flatten()
-        for part in rows.split(1024):
-            values[part] = torch.stack([trees.predict(c.descriptors[part]) for trees in made], dim=1)
-    return held_out_predictions(
-        "boosting", c.data, values, torch.zeros_like(values), {"folds": 5, **asdict(c.boosting)}
-    )
+        for part in (c.data.fold == k).nonzero().flatten().split(1024):
+            values[part] = grown(made, part)
+    notes = {"folds": 5, **asdict(c.boosting), "parameters": sum(trees.leaf.numel() for trees in made)}
+    notes["crystals_per_second"] = rate(lambda part: grown(made, part), c.timed)
+    return held_out_predictions("boosting", c.data, values, torch.zeros_like(values), notes)
 
 
 def constant(c: Comparison) -> HeldOut:
@@ -175,6 +191,7 @@ def composition(c: Comparison) -> HeldOut:
         rows = (c.data.fold == k).nonzero().flatten()
         values[rows], widths[rows] = member_outputs(report, data, rows)
     notes = {"folds": c.second.n_folds, "parameters": parameters(report.network)}
+    notes["crystals_per_second"] = rate(lambda part: member_outputs(report, data, part), c.timed)
     return held_out_predictions("composition", c.data, values, widths, notes)
 
 
@@ -184,7 +201,11 @@ def crystal_graph(c: Comparison) -> HeldOut:
     values = torch.full_like(c.labels.targets, torch.nan)
     for k in range(c.second.n_folds):
         values[c.data.fold == k] = gated_fold(c, store, k)
-    notes = {"folds": c.second.n_folds, "epochs": GATED_EPOCHS, "parameters": parameters(GatedNetwork())}
+    network = GatedNetwork().eval()
+    notes = {"folds": c.second.n_folds, "epochs": GATED_EPOCHS, "parameters": parameters(network)}
+    notes["crystals_per_second"] = rate(
+        lambda part: network(store.batch(part, c.labels.scale[part])), c.timed
+    )
     return held_out_predictions("crystal_graph", c.data, values, torch.zeros_like(values), notes)
 
 

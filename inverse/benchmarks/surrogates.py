@@ -102,6 +102,7 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     result["potentials"] = against_potentials(tiers, THRESHOLD, seed)
     if "accurate" in there:
         result["probabilities"] = {w: probability_errors(there["accurate"], w) for w in WISHES}
+    result["table"] = [side_by_side(name, models[name], result["speed"]) for name in models]
     result["passes"] = passes(result)
     result["passed"] = not result["missing"] and all(result["passes"].values())
     return result
@@ -115,6 +116,35 @@ def all_names() -> tuple[str, ...]:
 def model_errors(held: HeldOut, seed: int = 0) -> dict[str, Any]:
     """Return errors of a model by property with 95 % intervals over formulas, and the notes it came with."""
     return {**held.notes, **{p.name: property_errors(held, p, seed) for p in (BULK_MODULUS, SHEAR_MODULUS)}}
+
+
+def side_by_side(name: str, errors: Mapping[str, Any], speed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one model's row of the table: log10 errors, recall / precision, size and speed.
+
+    A tier's speed is that from crystals, neighbour lists and error bars in it; that of the others, as noted
+    when they were fitted, is the model's alone.
+    """
+    bulk, shear = errors[BULK_MODULUS.name], errors[SHEAR_MODULUS.name]
+    own = speed.get(name, {}).get("crystals_per_second")
+    rate = own or errors.get("crystals_per_second")
+    return {
+        "model": name,
+        "log10 K": bulk["log10_mae"]["value"],
+        "MP binaries": bulk["by_group"]["mp_binaries"]["value"],
+        "MP beyond": bulk["by_group"]["mp_beyond"]["value"],
+        "AFLOW": bulk["by_group"].get("aflow_ael", {}).get("value"),
+        "log10 G": shear["log10_mae"]["value"],
+        f"K > {bulk['above']:.0f}": _found(bulk),
+        f"G > {shear['above']:.0f}": _found(shear),
+        "parameters": errors.get("parameters"),
+        "crystals/s": None if rate is None else round(rate),
+        "neighbours": "" if rate is None else "included" if own else "found before",
+    }
+
+
+def _found(errors: Mapping[str, Any]) -> str:
+    recall, precision = (errors[name]["value"] for name in ("recall", "precision"))
+    return " / ".join("-" if value is None else f"{value:.2f}" for value in (recall, precision))
 
 
 def property_errors(held: HeldOut, prop: Property, seed: int = 0) -> dict[str, Any]:

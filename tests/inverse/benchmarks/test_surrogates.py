@@ -128,6 +128,12 @@ def test_everything_there_and_good_passes(tmp_path: Path) -> None:
         write(tmp_path, name, 0.01, weights=surrogates.weights_digest(tier) if tier else "")
     found = run_surrogates(4, folder=tmp_path)
     assert found["missing"] == []
+    models = [row["model"] for row in found["table"]]
+    assert models == list(surrogates.MODELS), "one table of all models"
+    assert (
+        found["table"][0]["log10 K"] == found["models"]["accurate"][BULK_MODULUS.name]["log10_mae"]["value"]
+    )
+    assert [row["neighbours"] for row in found["table"]] == ["included", "included", "", "", "", ""]
     failed = [name for name, good in found["passes"].items() if not good]
     assert failed == []
     assert found["passed"]
