@@ -16,6 +16,9 @@ from surrogates.errors import RunFolderError
 REPORT, WORK = "report.json", "work"
 """What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
 
+BESIDE_ERRORS = ("missing", "learning_curves")
+"""What a trainer says beside its errors."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -48,7 +51,10 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
 
 
 def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the surrogate of a stage, its held-out errors, and what data it had to do without (`missing`).
+    """Return the surrogate of a stage, its held-out errors, and what stands beside them.
+
+    That is what data it had to do without (`missing`), and an epoch's loss and watched errors by member
+    (`learning_curves`).
 
     What is finished lies in `work` (unless the settings name another folder), and the same command goes on
     from there. The fit of a user's table takes seconds and keeps nothing.
@@ -65,8 +71,8 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
         surrogate, errors = trainer(settings, stage.data, progress, carried_formulas)
     else:
         surrogate, errors = trainer(settings, stage.data, progress)
-    held_out = {name: value for name, value in errors.items() if name != "missing"}
-    return surrogate, {"held_out": held_out} | {k: v for k, v in errors.items() if k == "missing"}
+    held_out = {name: value for name, value in errors.items() if name not in BESIDE_ERRORS}
+    return surrogate, {"held_out": held_out} | {k: errors[k] for k in BESIDE_ERRORS if k in errors}
 
 
 def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, Any]]:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inverse.config_reading import config_error, parse_yaml, read_text
 from surrogates.errors import ConfigError, nearest
 
+PROPERTY_NAME = r"^[a-z][a-z0-9_]{0,60}$"
+"""Of a property that a table brings."""
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -80,7 +83,7 @@ class TableStage(Stage):
     kind: Literal["table"]
     data: Path
     value: str
-    property: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,60}$")
+    property: str | None = Field(default=None, pattern=PROPERTY_NAME)
     symbol: str = ""
     unit: str = ""
     formula: str = "formula"

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pymatgen.core import Structure
 
 from inverse.objective import TABLE_RANGE
 from inverse.reading import read_structures
-from inverse.training_config import TableStage
+from inverse.training_config import PROPERTY_NAME, TableStage
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, DataError, EngineError, nearest
 from surrogates.properties import PROPERTIES, Property
@@ -85,14 +86,23 @@ def user_property(request: TableStage, is_log: bool, values: list[float]) -> Pro
     """Return the record of the table's property: a known one, or a new one named after the column.
 
     Raises:
-        ConfigError: a known property in another unit.
+        ConfigError: a known property in another unit or with a value that it cannot have, or a column without
+            a usable name.
     """
-    name = request.property or "".join(c if c.isalnum() else "_" for c in request.value.lower()).strip("_")
+    name = request.property or re.sub("[^a-z0-9]+", "_", request.value.lower()).strip("_")
+    if not re.fullmatch(PROPERTY_NAME, name):
+        raise ConfigError(f"value: {request.value!r} is no name for a property; give it one with property:")
     if name in PROPERTIES:
         known = PROPERTIES[name]
         if request.unit not in ("", known.unit):
             raise ConfigError(
                 f"unit: {request.unit!r}, but {name} is in {known.unit} everywhere; convert the table"
+            )
+        odd = next((v for v in values if not known.minimum <= v <= known.maximum), None)
+        if odd is not None:
+            raise ConfigError(
+                f"{request.data}: {request.value} {odd:g} is outside {known.minimum:g} to {known.maximum:g} "
+                f"{known.unit}, where {name} lies; convert the table, or name another property:"
             )
         return known
     bound = TABLE_RANGE * max(abs(v) for v in values)

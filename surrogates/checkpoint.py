@@ -180,6 +180,20 @@ def _upgraded(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def checkpoint_digest(name: str) -> str:
+    """Return a digest of all that packaged or saved weights say: tensors, settings, calibrations.
+
+    A stack's manifest holds the digest of its fast tier's tensors, so that one counts as well.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    folder = Path(name) if Path(name).is_dir() else packaged_folder(name)
+    with _named_errors(folder):
+        manifest = (folder / MANIFEST).read_bytes()
+    return hashlib.sha256(manifest + weights_digest(name).encode()).hexdigest()[:16]
+
+
 def weights_digest(name: str) -> str:
     """Return the SHA-256 of packaged or saved weights; CheckpointError where there are none."""
     folder = Path(name) if Path(name).is_dir() else packaged_folder(name)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from surrogates.calibration import coverage, fit_calibration
@@ -19,7 +20,10 @@ from surrogates.fitting import FitConfig, FitReport, fit, fitted_and_watched, pr
 from surrogates.models.invariant import InvariantConfig
 from surrogates.new_crystals import for_new_crystals
 from surrogates.properties import FORMATION_ENERGY
+from surrogates.settings import Count
 from surrogates.training import Progress, TrainingConfig
+
+N_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,12 @@ class EnergyConfig:
         fit: keys of FitConfig.
     """
 
-    n_members: int = 2
-    max_atoms: int = 24
+    n_members: Annotated[int, Ge(1), Le(N_FOLDS)] = 2
+    max_atoms: Count = 24
     reference: bool = False
     copies: tuple[tuple[float, float, float], ...] = ((-0.05, 0.06, 0.15), (-0.15, 0.15, 0.1))
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
-
-
-N_FOLDS = 10
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import torch
@@ -14,9 +15,14 @@ from surrogates.datasets.pairs import PairStore
 from surrogates.errors import CheckpointError
 from surrogates.fit_state import digest_of, fit_tensors, one_cycle, restore_fit
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
+from surrogates.settings import BelowOne, Count, NotNegative, Positive, Share, Whole
 
 WATCHED_ONE_IN = 19
 """Formulas to fit that are only watched where a fit may stop early; prime, so that each fold has some."""
+
+
+BEST = "best/"
+"""Prefix of the best epoch's weights in a state."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +38,23 @@ class FitConfig:
         width_loss: weight of the likelihood of the residuals; it trains the log-widths only.
         target_weights: of the columns in the loss.
         perturbed: share of rows shown disturbed in an epoch.
-        patience: epochs without gain on `watch` rows before stopping; 0 never stops early.
+        patience: epochs without gain on `watch` rows before stopping, with the weights of the best one; 0
+            never stops early. The learning rate falls over all `epochs` whether or not a fit stops before.
         seed: of weights, order and dropout.
         seconds: wall time after which fitting pauses (resume continues); 0 has no limit.
     """
 
-    epochs: int = 40
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.02
-    averaging: float = 0.998
-    width_loss: float = 0.2
+    epochs: Count = 40
+    batch_size: Count = 64
+    learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 0.02
+    averaging: BelowOne = 0.998
+    width_loss: NotNegative = 0.2
     target_weights: tuple[float, ...] = (1.0, 0.8)
-    perturbed: float = 0.2
-    patience: int = 0
+    perturbed: Share = 0.2
+    patience: Whole = 0
     seed: int = 0
-    seconds: float = 0.0
+    seconds: NotNegative = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,7 @@ def fit(
         loss = run.train_epoch(stores, labels, offsets)
         errors = run.watched(stores[0], labels, watch)
         record = {"epoch": run.epoch, "loss": loss, **errors, "seconds": time.monotonic() - begun}
+        run.keep_best(errors)
         run.curve.append(record)
         if state is not None:
             run.save(state)
@@ -190,6 +198,7 @@ class _Run:
             self.network = InvariantNetwork(shape)
         self.config, self.rows, self.epoch, self.origin, self.data = config, rows, 0, "", ""
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.best: dict[str, Tensor] = {}
         groups = _groups(self.network, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=1e-4, fused=True)
         self.curve: list[dict[str, float]] = []
@@ -283,8 +292,15 @@ class _Run:
         """Return whether the watched error has not fallen for `patience` epochs; never for 0."""
         if not patience:
             return False
-        totals = [sum(v for k, v in r.items() if k.startswith("mae_")) for r in self.curve]
+        totals = [_watched_error(record) for record in self.curve]
         return len(totals) > patience and min(totals[-patience:]) > min(totals[:-patience])
+
+    def keep_best(self, errors: Mapping[str, float]) -> None:
+        """Keep the averaged weights if nothing watched was better so far; only with patience."""
+        if self.config.patience and _watched_error(errors) <= min(
+            map(_watched_error, self.curve), default=inf
+        ):
+            self.best = {name: p.clone() for name, p in self.average.items()}
 
     def _averaged(self) -> InvariantNetwork:
         network = InvariantNetwork(self.network.config)
@@ -292,14 +308,18 @@ class _Run:
         return network.eval()
 
     def report(self, finished: bool) -> FitReport:
-        """Return the report with the averaged weights."""
-        return FitReport(self._averaged(), self.shift, self.spread, list(self.curve), finished)
+        """Return the report with the averaged weights; with patience, those of the best epoch."""
+        network = self._averaged()
+        if self.best:
+            network.load_state_dict(self.best)
+        return FitReport(network, self.shift, self.spread, list(self.curve), finished)
 
     def save(self, path: Path) -> None:
         """Write weights, averages, optimiser moments and the curve atomically."""
         from safetensors.torch import save_file
 
         tensors = fit_tensors(self.network, self.optimiser, self.average)
+        tensors |= {BEST + name: p for name, p in self.best.items()}
         keys = sorted(self.curve[0]) if self.curve else []
         curve = [[record.get(key, float("nan")) for key in keys] for record in self.curve]
         tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
@@ -326,6 +346,7 @@ class _Run:
         self.epoch = int(note["epoch"])
         keys = note["keys"].split(",")
         self.curve = [dict(zip(keys, values)) for values in tensors["curve"].tolist()]
+        self.best = {k.removeprefix(BEST): tensors.pop(k) for k in list(tensors) if k.startswith(BEST)}
         restore_fit(self.network, self.optimiser, self.average, tensors)
 
 
@@ -335,3 +356,7 @@ def _groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
     matrices = [p for n, p in learned if p.ndim == 2 and n != "embedding"]
     others = [p for n, p in learned if p.ndim != 2 or n == "embedding"]
     return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _watched_error(record: Mapping[str, float]) -> float:
+    return sum(value for name, value in record.items() if name.startswith("mae_"))

@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from surrogates.errors import ConfigError, nearest
 
 Record = TypeVar("Record")
+
+Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
+"""Types of settings with the range that `settings_of` checks."""
 
 
 def settings_of(record: type[Record], given: Mapping[str, Any], where: str) -> Record:
@@ -18,7 +28,7 @@ def settings_of(record: type[Record], given: Mapping[str, Any], where: str) -> R
         where: the place that an error names.
 
     Raises:
-        ConfigError: an unknown name, with the nearest valid one, or a value of the wrong type.
+        ConfigError: an unknown name, with the nearest valid one, or a value of the wrong type or range.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -107,6 +107,7 @@ def train_stack(
         ConfigError: a key that does not exist, or LightGBM is not installed.
         CheckpointError: a fit state in `work` belongs to another config.
     """
+    base_group(config.base, config.second().n_folds)  # a mistyped base is told before the data are read
     found = fitted_stack(config, load_moduli(config.second()), members, progress)
     if found is None:
         return TrainingReport({})
@@ -345,4 +346,4 @@ def train_from_settings(
     report = train_stack(config, progress=count)
     if report.output is None:
         raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
-    return load_surrogate(report.output), report.metrics
+    return load_surrogate(report.output), {**report.metrics, "learning_curves": report.curves}

@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from surrogates.calibration import Calibration, fit_calibration, rank_correlation
@@ -25,7 +26,7 @@ from surrogates.fitting import FitConfig, FitReport, fit, fitted_and_watched, pr
 from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.new_crystals import for_new_crystals
-from surrogates.settings import checked, settings_of
+from surrogates.settings import NotNegative, Positive, Whole, checked, settings_of
 
 Progress = Callable[[str, dict[str, float]], None]
 
@@ -61,15 +62,15 @@ class TrainingConfig:
     name: str = "structure"
     work: str = ".work/surrogates"
     output: str = "surrogates/weights/structure"
-    n_folds: int = N_FOLDS
-    n_disturbed: int = 1
-    strain: float = 0.015
-    displacement: float = 0.06
-    good_eos_weight: float = 0.5
-    rough_eos_weight: float = 0.05
-    stiff_weight: float = 1.0
+    n_folds: Annotated[int, Ge(2)] = N_FOLDS
+    n_disturbed: Whole = 1
+    strain: NotNegative = 0.015
+    displacement: NotNegative = 0.06
+    good_eos_weight: NotNegative = 0.5
+    rough_eos_weight: NotNegative = 0.05
+    stiff_weight: Positive = 1.0
     unsure: bool = False
-    reference_weight: float = 0.0
+    reference_weight: NotNegative = 0.0
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, Any] = field(default_factory=dict)
@@ -462,4 +463,5 @@ def train_from_settings(
         report = train(config, members=[]) if is_whole else TrainingReport({})
     if report.output is None:
         raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
-    return StructureSurrogate.from_checkpoint(load_checkpoint(report.output)), report.metrics
+    surrogate = StructureSurrogate.from_checkpoint(load_checkpoint(report.output))
+    return surrogate, {**report.metrics, "learning_curves": report.curves}

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from inverse.benchmarks.dft_rows import rows_of_surrogates
+from inverse.benchmarks.dft_rows import ScoredRows, rows_of_surrogates
 from inverse.benchmarks.held_out import FOLDER, HeldOut, read_held_out
 from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.raw_potentials import against_potentials
 from inverse.objective import Objective
 from inverse.types import Target
-from surrogates.checkpoint import load_manifest, load_surrogate, packaged_folder, weights_digest
+from surrogates.checkpoint import checkpoint_digest, load_manifest, load_surrogate, packaged_folder
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import DataError, EngineError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
@@ -75,17 +75,15 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     Args:
         n: crystals on which speed is measured.
         seed: of the resampling of formulas.
-        folder: of the held-out predictions; what is not there, or comes from other weights than the packaged
-            ones, is named in `missing`. Without the shared DFT rows there is nothing to compare with.
+        folder: of the held-out predictions; what is not there, was made of other DFT rows, or comes from
+            other weights than the packaged ones, is named in `missing`. Without the shared DFT rows there is
+            nothing to compare with.
     """
     try:
         rows = rows_of_surrogates()
     except DataError as error:
         return {"skipped": str(error), "packaged": packaged_errors(), "speed": speeds(n)}
-    found = {name: read_held_out(folder / f"{name}.parquet", rows) for name in all_names()}
-    for tier, name in TIERS.items():
-        if (held := found[tier]) is not None and held.notes.get("weights") != weights_digest(name):
-            found[tier] = None
+    found = current_predictions(rows, folder)
     there = {name: held for name, held in found.items() if held is not None}
     models = {name: model_errors(there[name], seed) for name in MODELS if name in there}
     result: dict[str, Any] = {
@@ -97,7 +95,7 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
         "missing": [name for name in found if name not in there],
     }
     if result["missing"]:
-        result["how"] = "python -m experiments.surrogates.compare"
+        result["how"] = "python -m experiments.surrogates.compare " + " ".join(result["missing"])
     tiers: dict[str, HeldOut] = {name: there[name] for name in ("accurate", "fast") if name in there}
     result["potentials"] = against_potentials(tiers, THRESHOLD, seed)
     if "accurate" in there:
@@ -106,6 +104,15 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     result["passes"] = passes(result)
     result["passed"] = not result["missing"] and all(result["passes"].values())
     return result
+
+
+def current_predictions(rows: ScoredRows, folder: Path = FOLDER) -> dict[str, HeldOut | None]:
+    """Return what each model says of the rows; None without predictions of these rows by these weights."""
+    found = {name: read_held_out(folder / f"{name}.parquet", rows) for name in all_names()}
+    for tier, name in TIERS.items():
+        if (held := found[tier]) is not None and held.notes.get("weights") != checkpoint_digest(name):
+            found[tier] = None
+    return found
 
 
 def all_names() -> tuple[str, ...]:
@@ -121,8 +128,9 @@ def model_errors(held: HeldOut, seed: int = 0) -> dict[str, Any]:
 def side_by_side(name: str, errors: Mapping[str, Any], speed: Mapping[str, Any]) -> dict[str, Any]:
     """Return one model's row of the table: log10 errors, recall / precision, size and speed.
 
-    A tier's speed is that from crystals, neighbour lists and error bars in it; that of the others, as noted
-    when they were fitted, is the model's alone.
+    Parameters are those of all members and trees that answer together. A tier's speed is that from crystals,
+    neighbour lists and error bars in it; that of the others, noted when they were fitted, is the model's
+    alone.
     """
     bulk, shear = errors[BULK_MODULUS.name], errors[SHEAR_MODULUS.name]
     own = speed.get(name, {}).get("crystals_per_second")
@@ -185,14 +193,14 @@ def property_errors(held: HeldOut, prop: Property, seed: int = 0) -> dict[str, A
 def beyond(held: HeldOut, seed: int = 0) -> dict[str, Any]:
     """Return recall and precision of K > 300 GPa by a model that saw no label above.
 
-    Each fit judges all formulas above and one fold of the others; a row counts by its note `weight`, so that
+    Each fit judges all formulas above and one fold of the others; a row counts by its weight, so that
     precision is that of the whole set.
     """
     truth, mean = held.truth[BULK_MODULUS], held.predictions[BULK_MODULUS].mean.numpy()
     limit, resampled = THRESHOLD[BULK_MODULUS], Resampled(held.formulas, seed)
     is_stiff, is_said = truth > limit, mean > limit
     return {
-        **{k: v for k, v in held.notes.items() if k != "weight"},
+        **held.notes,
         "n": len(truth),
         "n_above": len({f for f, stiff in zip(held.formulas, is_stiff) if stiff}),
         "recall": resampled.mean(is_said, is_stiff, held.weight),

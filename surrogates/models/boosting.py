@@ -1,12 +1,15 @@
 """Growing of boosted trees on descriptors with LightGBM, which is needed for this and nothing else."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from surrogates.errors import ConfigError
 from surrogates.models.trees import Trees, bin_edges, binned
+from surrogates.settings import Count, NotNegative, Positive
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,13 @@ class BoostingConfig:
         seed: of these draws.
     """
 
-    rounds: int = 1200
-    leaves: int = 31
-    learning_rate: float = 0.05
-    fewest: int = 8
-    columns: float = 0.2
-    rows: float = 0.8
-    penalty: float = 1.0
+    rounds: Count = 1200
+    leaves: Annotated[int, Ge(2)] = 31
+    learning_rate: Positive = 0.05
+    fewest: Count = 8
+    columns: Annotated[float, Gt(0), Le(1)] = 0.2
+    rows: Annotated[float, Gt(0), Le(1)] = 0.8
+    penalty: NotNegative = 1.0
     seed: int = 1
 
 

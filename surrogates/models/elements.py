@@ -14,6 +14,11 @@ def _table() -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
     return tuple(raw["columns"]), tuple(tuple(row) for row in raw["values"])
 
 
+def element_columns() -> tuple[str, ...]:
+    """Return the names of the columns of `element_properties`."""
+    return _table()[0]
+
+
 def element_property(column: str) -> Tensor:
     """Return (Z,) values of one column in its own unit (radii in Å; log_ columns are logarithms)."""
     columns, values = _table()

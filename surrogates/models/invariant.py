@@ -10,6 +10,7 @@ from surrogates.crystal import SCALES
 from surrogates.models.basis import DEGREES, N_RADIAL, N_SHELLS
 from surrogates.models.elements import element_properties, element_property
 from surrogates.models.graph import CrystalGraph
+from surrogates.settings import BelowOne, Count, Positive, Whole
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,15 @@ class InvariantConfig:
         trend: add a linear law of fixed features, which `set_trend` gives; the rest is learned beside it.
     """
 
-    n_outputs: int = 2
-    channels: int = 64
-    n_blocks: int = 3
-    reach: float = 2.0
-    messages: int = 128
-    n_angular: int = 16
-    n_embedding: int = 16
-    hidden: int = 128
-    dropout: float = 0.1
+    n_outputs: Count = 2
+    channels: Count = 64
+    n_blocks: Count = 3
+    reach: Positive = 2.0
+    messages: Count = 128
+    n_angular: Count = 16
+    n_embedding: Whole = 16
+    hidden: Count = 128
+    dropout: BelowOne = 0.1
     trend: bool = False
 
 

@@ -112,6 +112,8 @@ def test_logarithms_are_chosen_by_the_span_of_the_values(tmp_path: Path) -> None
         ({"structures": "nowhere"}, DataError, "nowhere: no such file or folder"),
         ({"log": True, "value": "signed"}, DataError, "logarithms"),
         ({"value": "same"}, DataError, "nothing to learn"),
+        ({"value": "signed", "property": "bulk_modulus_vrh", "unit": ""}, ConfigError, "-8 is outside 0"),
+        ({"value": "%"}, ConfigError, "'%' is no name for a property; give it one with property:"),
     ],
 )
 def test_wrong_configs_are_one_clear_line(
@@ -119,7 +121,7 @@ def test_wrong_configs_are_one_clear_line(
 ) -> None:
     data = steels(tmp_path / "steels.csv", 30)
     rows = data.read_text().splitlines()
-    extra = [f"{r},{'signed,same,file' if k == 0 else f'{k - 9},1,x'}" for k, r in enumerate(rows)]
+    extra = [f"{r},{'signed,same,file,%' if k == 0 else f'{k - 9},1,x,1'}" for k, r in enumerate(rows)]
     data.write_text("\n".join(extra))
     with pytest.raises(error, match=message) as caught:
         train(config(data) | changes, tmp_path / "out")

@@ -184,6 +184,13 @@ def test_pretraining_on_the_reference_set_is_all_there_is_without_the_structures
         ({"fit": {"epoch": 1}}, "fit: unknown setting 'epoch'; did you mean 'epochs'"),
         ({"fit": {"epochs": "many"}}, "fit.epochs: 'many' should be a valid integer"),
         ({"n_folds": "five"}, "n_folds: 'five' should be a valid integer"),
+        ({"n_folds": 1}, "n_folds: 1 should be greater than or equal to 2"),
+        ({"fit": {"epochs": 0}}, "fit.epochs: 0 should be greater than or equal to 1"),
+        ({"fit": {"patience": -1}}, "fit.patience: -1 should be greater than or equal to 0"),
+        (
+            {"kind": "stack", "boosting": {"rows": 1.5}},
+            "boosting.rows: 1.5 should be less than or equal",
+        ),
         ({"network": {"chanels": 3}}, "network: unknown setting 'chanels'; did you mean 'channels'"),
         ({"energy": {"fit": {"epoch": 1}}}, "energy.fit: unknown setting 'epoch'"),
         ({"kind": "stack", "network": {"n_fold": 3}}, "network: unknown setting 'n_fold'"),

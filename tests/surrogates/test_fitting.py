@@ -126,6 +126,26 @@ def test_what_is_held_out_never_decides_when_to_stop(patience):
         assert not set(formulas[rows]) & set(formulas[watch])
 
 
+def test_a_fit_that_stops_early_has_the_weights_of_its_best_epoch(data, tmp_path, monkeypatch):
+    from surrogates.fitting import _Run
+
+    scripted, seen = [5.0, 3.0, 4.0, 3.5, 3.2, 1.0], []
+
+    def watched(self, *_):
+        seen.append({name: p.clone() for name, p in self.average.items()})
+        return {"mae_0": scripted[self.epoch - 1]}
+
+    monkeypatch.setattr(_Run, "watched", watched)
+    config = replace(CONFIG, epochs=6, patience=3)
+    state = tmp_path / "state.safetensors"
+    for _ in range(2):
+        report = fitted(data, config, state)
+        assert len(report.curve) == len(seen) == 5, "three epochs without gain, and no more when resumed"
+        for name, p in report.network.named_parameters():
+            assert torch.equal(p, seen[1][name])
+    assert not torch.equal(seen[1]["site.weight"], seen[4]["site.weight"])
+
+
 def test_graphs_are_made_once(tmp_path):
     made = rows(4)
     first = cached_graphs(made, 2.1, tmp_path)
