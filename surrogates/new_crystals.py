@@ -2,7 +2,7 @@
 
 Residuals out of fold are those of known crystals, near the hull. What a search proposes lies above it, and
 the farther, the more a surrogate is wrong. The sixth of the reference set that is kept from every fit, less
-the formulas that any DFT table holds, tells by how much.
+the formulas of the DFT rows that the same networks learn from, tells by how much.
 """
 
 from collections.abc import Collection

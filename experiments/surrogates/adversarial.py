@@ -201,11 +201,24 @@ def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "median_size_of_gap": bootstrapped(lambda g: float(np.median(np.abs(g))), gap),
         "quantile_90_gap": bootstrapped(lambda g: float(np.quantile(g, 0.9)), gap),
         "interval_holds": bootstrapped(lambda i: float(i.mean()), inside.astype(float)),
-        "in_domain": float(trusted.mean()),
+        "trusted": _by_domain(gap, inside, trusted),
+        "out of domain": _by_domain(gap, inside, ~trusted),
         "median_claim": float(np.median([row["claim"] for row in asked])),
         "median_start": float(np.median([row["start"] for row in asked])),
         "elements": _elements(asked),
         "worst": [_told(asked[i]) for i in worst],
+    }
+
+
+def _by_domain(gap: np.ndarray, inside: np.ndarray, where: np.ndarray) -> dict[str, float]:
+    """Return what `in_domain` is worth: gaps and intervals of the ascents that it tells apart."""
+    if not where.any():
+        return {"n": 0}
+    return {
+        "n": int(where.sum()),
+        "median_size_of_gap": round(float(np.median(np.abs(gap[where]))), 3),
+        "quantile_90_gap": round(float(np.quantile(gap[where], 0.9)), 3),
+        "interval_holds": round(float(inside[where].mean()), 3),
     }
 
 

@@ -2,7 +2,7 @@
 
     python -m experiments.surrogates.as_proposed
 
-Held formulas of the reference set that no DFT table holds, those included whose coordination collapsed in
+Held formulas of the reference set without elastic DFT rows, those included whose coordination collapsed in
 relaxation: the cell as proposed descends the predicted energy, as it does in a campaign, and the accurate
 tier says K; the label is K of the cell that `7net-0` relaxed. What is `needed` for 90 % intervals to hold is
 MODULUS_ERROR of `inverse.evaluation`.

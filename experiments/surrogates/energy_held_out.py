@@ -74,7 +74,7 @@ def _errors(error: np.ndarray) -> dict[str, Any]:
 
 
 def _rows() -> list[dict[str, Any]]:
-    """Return rows with an energy on one scale, elements that the surrogate knows, at most MAX_ATOMS atoms."""
+    """Return rows with an energy on one scale, at most MAX_ATOMS atoms."""
     rows = []
     for name in ("mp_structures", "wbm"):
         for row in crystal_rows(name):

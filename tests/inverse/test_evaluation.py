@@ -76,6 +76,17 @@ def test_error_bars_grow_with_the_distance_from_the_hull_and_the_geometry_and_me
         assert float(found[FORMATION_ENERGY].std[0]) == pytest.approx(float(plain[FORMATION_ENERGY].std[0]))
 
 
+@pytest.mark.parametrize(("above", "inside"), [(-0.2, True), (0.2, True), (0.3, False), (math.nan, True)])
+def test_moduli_of_crystals_far_above_the_hull_are_out_of_domain(above: float, inside: bool) -> None:
+    structure = Structure(Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    wanted = [BULK_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL]
+    plain = Evaluator(Widening(), lambda formula: 0.0, wanted).predict([structure])
+    energy = float(plain[FORMATION_ENERGY].mean[0])
+    found = Evaluator(Widening(), lambda formula: energy - above, wanted).predict([structure])
+    assert bool(found[BULK_MODULUS].in_domain[0]) is inside
+    assert bool(found[FORMATION_ENERGY].in_domain[0]), "the distance itself may be trusted"
+
+
 def test_what_follows_from_the_moduli_carries_their_error_as_proposed() -> None:
     structure = Structure(Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     found = Evaluator(load_surrogate("accurate"), lambda formula: -9.0, [YOUNG_MODULUS]).predict([structure])
