@@ -112,14 +112,20 @@ def user_property(request: TableStage, is_log: bool, values: list[float]) -> Pro
 
 
 def structures_by_name(folder: Path) -> dict[str, Structure | EngineError]:
-    """Return the structures of a folder or file by id, file name and file name without suffix."""
+    """Return the structures of a folder or file by id, file name and file name without suffix.
+
+    A name that more than one structure answers to is an error of its own.
+    """
     found: dict[str, Structure | EngineError] = {}
     for record in read_structures([folder]):
         result = record.structure if record.structure is not None else record.error
         if result is None:
             continue
-        for name in (record.id, Path(record.file).name, Path(record.file).stem):
-            found.setdefault(name, result)
+        for name in {record.id, Path(record.file).name, Path(record.file).stem}:
+            several = DataError(
+                f"{name!r} names more than one structure; write the file's name with its suffix"
+            )
+            found[name] = several if name in found else result
     return found
 
 

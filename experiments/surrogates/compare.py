@@ -303,7 +303,10 @@ def beyond_300_plain(c: Comparison) -> HeldOut:
 
 
 def without(element: str) -> Callable[[Comparison], HeldOut]:
-    """Network and trees fitted without one chemistry; stacked and calibrated as out of fold elsewhere."""
+    """Network and trees fitted without one chemistry.
+
+    Their weights and error bars follow from the rows without it, by members that knew it.
+    """
 
     def judge(c: Comparison) -> HeldOut:
         has = torch.tensor([element in row["species"] for row in c.data.rows])
