@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 from inverse.training import train
+from inverse.user_table import structures_by_name
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, DataError, EngineError, RunFolderError
@@ -89,6 +90,16 @@ def test_a_folder_of_structures_becomes_a_structure_surrogate(tmp_path: Path) ->
     truth = [8000 / 4.0**3, 8000 / 4.3**3, 8000 / 5.0**3]
     assert mean[:3].tolist() == pytest.approx(truth, rel=0.15)
     assert float(mean[3]) == pytest.approx(float(mean[0]), rel=1e-3)
+
+
+def test_a_name_that_two_files_answer_to_is_no_structure(tmp_path: Path) -> None:
+    structure = rock_salt(4.3, "Ti", "C")
+    CifWriter(structure).write_file(tmp_path / "a.cif")
+    structure.to(str(tmp_path / "a.vasp"), fmt="poscar")
+    found = structures_by_name(tmp_path)
+    assert isinstance(found["a.cif"], Structure)
+    assert isinstance(found["a.vasp"], Structure)
+    assert isinstance(found["a"], DataError)
 
 
 def test_logarithms_are_chosen_by_the_span_of_the_values(tmp_path: Path) -> None:
