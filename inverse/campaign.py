@@ -277,7 +277,7 @@ class Campaign:
         try:
             rescreening, classify = self._parts.rescreening, self._parts.classify
             found = judged(candidate, verification, self.objective, rescreening, classify)
-            return confirmed(found, self._parts.confirm)
+            return confirmed(found, self._parts.confirm, self.config.constraints.derivatives)
         except Exception as error:  # one verdict that cannot be read must not end the run
             LOGGER.exception("%s: cannot be judged", candidate.id)
             reason = f"cannot be judged: {type(error).__name__}: {error}"

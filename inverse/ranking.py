@@ -64,12 +64,19 @@ def judged(
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
 
 
-def confirmed(candidate: Candidate, confirm: Classify) -> Candidate:
-    """Return a hit of class new after asking whether it derives from something known by formula only."""
+def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool = True) -> Candidate:
+    """Return a hit of class new after asking whether it derives from something known by formula only.
+
+    Where `derivatives` are not wanted and it does, it has failed as one that was known for it at once.
+    """
     relaxed = candidate.verification.structure if candidate.verification is not None else None
     if candidate.status is not Status.HIT or candidate.hit_class is not HitClass.NEW or relaxed is None:
         return candidate
-    return _with_kinship(candidate, relaxed, confirm)
+    found = _with_kinship(candidate, relaxed, confirm)
+    if derivatives or found.hit_class is not HitClass.DERIVATIVE:
+        return found
+    reason = f"after relaxation: derivatives: an ordering of {found.derivative_of}"
+    return replace(found, status=Status.FAILED, reason=reason)
 
 
 def missed_target(candidate: Candidate, objective: Objective) -> str:

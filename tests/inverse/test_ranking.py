@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.objective import Objective
-from inverse.ranking import Kinship, judged, probability_after, with_duplicates
+from inverse.ranking import Kinship, confirmed, judged, probability_after, with_duplicates
 from inverse.report.summary import reason_name
 from inverse.second_opinion import SECOND_DIFFERS
 from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
@@ -44,6 +44,16 @@ def test_a_hit() -> None:
     assert found.probability_after > 0.9
     assert found.verification is not None
     assert found.verification.values["vickers_hardness_chen"].mean == pytest.approx(32.5, abs=2)
+
+
+@pytest.mark.parametrize(("wanted", "status"), [(True, Status.HIT), (False, Status.FAILED)])
+def test_a_hit_that_turns_out_derivative_is_none_where_derivatives_are_not_wanted(
+    wanted: bool, status: Status
+) -> None:
+    new = replace(decide(verdict()), hit_class=HitClass.NEW)
+    found = confirmed(new, lambda s: Kinship(HitClass.DERIVATIVE, "WC", "WC", "187"), wanted)
+    assert (found.status, found.hit_class) == (status, HitClass.DERIVATIVE)
+    assert found.reason == ("" if wanted else "after relaxation: derivatives: an ordering of WC")
 
 
 def test_what_cannot_be_classified_is_no_hit_and_says_why() -> None:
