@@ -33,7 +33,7 @@ the 2.3th power of the volume: `python -m experiments.surrogates.as_proposed`.
 
 FARTHEST = 0.25
 """eV/atom predicted above the hull beyond which K and G are out of domain: of adversarial ascents that end
-there the claims are off by 17 % in the median and 67 % at the 90th percentile, of the others by 8 and 27 %.
+there the claims are off by 17 % in the median and 45 % at the 90th percentile, of the others by 7 and 24 %.
 """
 
 

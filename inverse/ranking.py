@@ -64,7 +64,7 @@ def judged(
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
 
 
-def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool = True) -> Candidate:
+def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool) -> Candidate:
     """Return a hit of class new after asking whether it derives from something known by formula only.
 
     Where `derivatives` are not wanted and it does, it has failed as one that was known for it at once.

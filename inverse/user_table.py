@@ -91,7 +91,7 @@ def user_property(request: TableStage, is_log: bool, values: list[float]) -> Pro
     """
     name = request.property or re.sub("[^a-z0-9]+", "_", request.value.lower()).strip("_")
     if not re.fullmatch(PROPERTY_NAME, name):
-        raise ConfigError(f"value: {request.value!r} is no name for a property; give it one with property:")
+        raise ConfigError(f"value: {request.value!r} is no name for a property; set property: to one")
     if name in PROPERTIES:
         known = PROPERTIES[name]
         if request.unit not in ("", known.unit):
@@ -102,7 +102,7 @@ def user_property(request: TableStage, is_log: bool, values: list[float]) -> Pro
         if odd is not None:
             raise ConfigError(
                 f"{request.data}: {request.value} {odd:g} is outside {known.minimum:g} to {known.maximum:g} "
-                f"{known.unit}, where {name} lies; convert the table, or name another property:"
+                f"{known.unit}, where {name} lies; convert the table, or set property: to another name"
             )
         return known
     bound = TABLE_RANGE * max(abs(v) for v in values)
@@ -122,11 +122,12 @@ def structures_by_name(folder: Path) -> dict[str, Structure | EngineError]:
         if result is None:
             continue
         for name in {record.id, Path(record.file).name, Path(record.file).stem}:
-            several = DataError(
-                f"{name!r} names more than one structure; write the file's name with its suffix"
-            )
-            found[name] = several if name in found else result
+            found[name] = _ambiguous(name) if name in found else result
     return found
+
+
+def _ambiguous(name: str) -> DataError:
+    return DataError(f"{name!r} names more than one structure; write an id or a whole file name")
 
 
 def _rows(path: Path, key: str, value: str) -> Iterator[tuple[int, str, str]]:

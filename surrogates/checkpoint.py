@@ -188,7 +188,7 @@ def checkpoint_digest(name: str) -> str:
     Raises:
         CheckpointError: there are none.
     """
-    folder = Path(name) if Path(name).is_dir() else packaged_folder(name)
+    folder = _folder_of(name)
     with _named_errors(folder):
         manifest = (folder / MANIFEST).read_bytes()
     return hashlib.sha256(manifest + weights_digest(name).encode()).hexdigest()[:16]
@@ -196,8 +196,12 @@ def checkpoint_digest(name: str) -> str:
 
 def weights_digest(name: str) -> str:
     """Return the SHA-256 of packaged or saved weights; CheckpointError where there are none."""
-    folder = Path(name) if Path(name).is_dir() else packaged_folder(name)
+    folder = _folder_of(name)
     try:
         return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     except OSError:
         raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing") from None
+
+
+def _folder_of(name: str) -> Path:
+    return Path(name) if Path(name).is_dir() else packaged_folder(name)

@@ -20,8 +20,7 @@ from surrogates.settings import BelowOne, Count, NotNegative, Positive, Share, W
 WATCHED_ONE_IN = 19
 """Formulas to fit that are only watched where a fit may stop early; prime, so that each fold has some."""
 
-
-BEST = "best/"
+BEST = "best."
 """Prefix of the best epoch's weights in a state."""
 
 
@@ -284,7 +283,7 @@ class _Run:
         """Return the mean absolute error of each column on rows that are not trained on."""
         if len(watch) == 0:
             return {}
-        out = predict_rows(self._averaged(), store, labels.scale, watch)
+        out = predict_rows(self._with(self.average), store, labels.scale, watch)
         error = (out[:, : len(self.shift)] * self.spread + self.shift - labels.targets[watch]).abs()
         return {f"mae_{i}": float(error[:, i].nanmean()) for i in range(error.shape[1])}
 
@@ -297,22 +296,20 @@ class _Run:
 
     def keep_best(self, errors: Mapping[str, float]) -> None:
         """Keep the averaged weights if nothing watched was better so far; only with patience."""
-        if self.config.patience and _watched_error(errors) <= min(
-            map(_watched_error, self.curve), default=inf
-        ):
+        least = min(map(_watched_error, self.curve), default=inf)
+        if self.config.patience and _watched_error(errors) <= least:
             self.best = {name: p.clone() for name, p in self.average.items()}
 
-    def _averaged(self) -> InvariantNetwork:
+    def _with(self, weights: Mapping[str, Tensor]) -> InvariantNetwork:
         network = InvariantNetwork(self.network.config)
-        network.load_state_dict(self.average)
+        network.load_state_dict(weights)
         return network.eval()
 
     def report(self, finished: bool) -> FitReport:
         """Return the report with the averaged weights; with patience, those of the best epoch."""
-        network = self._averaged()
-        if self.best:
-            network.load_state_dict(self.best)
-        return FitReport(network, self.shift, self.spread, list(self.curve), finished)
+        return FitReport(
+            self._with(self.best or self.average), self.shift, self.spread, list(self.curve), finished
+        )
 
     def save(self, path: Path) -> None:
         """Write weights, averages, optimiser moments and the curve atomically."""

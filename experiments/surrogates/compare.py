@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from inverse.benchmarks.dft_rows import rows_of_surrogates
 from inverse.benchmarks.held_out import FOLDER
 from inverse.benchmarks.surrogates import current_predictions
-from surrogates.checkpoint import checkpoint_digest
+from surrogates.checkpoint import checkpoint_digest, load_surrogate
 from surrogates.datasets.elasticity import TARGETS
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import without_structure
+from surrogates.fit_state import digest_of
 from surrogates.fitting import FitConfig, FitReport, fit
 from surrogates.held_out import HeldOut, held_out_predictions, one_fit, write_held_out
 from surrogates.models import invariant
@@ -154,11 +155,11 @@ def fast(c: Comparison) -> HeldOut:
 
 def accurate(c: Comparison) -> HeldOut:
     values, widths = nested_stack(c.data, c.families)
-    second = fit_member(c.second, c.data, 0, resume_only=True).network
+    stack = load_surrogate("accurate").stack
     notes = {
         "folds": 5,
-        "parameters": sum(map(parameters, [*c.first.networks, *[second] * c.second.n_folds]))
-        + leaves(c.trees().values()),
+        "parameters": sum(parameters(n) for family in stack.families for n in family.networks)
+        + leaves(stack.trees),
         "weights": checkpoint_digest("accurate"),
     }
     return held_out_predictions("accurate", c.data, values, widths, notes)
@@ -172,7 +173,7 @@ def boosting(c: Comparison) -> HeldOut:
     for k, made in c.trees().items():
         for part in (c.data.fold == k).nonzero().flatten().split(1024):
             values[part] = grown(made, part)
-    notes = {"folds": 5, **asdict(c.boosting), "parameters": leaves([made])}
+    notes = {"folds": 5, **asdict(c.boosting), "parameters": leaves(made)}
     notes["crystals_per_second"] = rate(lambda part: grown(made, part), c.timed)
     return held_out_predictions("boosting", c.data, values, torch.zeros_like(values), notes)
 
@@ -219,7 +220,8 @@ def crystal_graph(c: Comparison) -> HeldOut:
 
 def gated_fold(c: Comparison, store: NeighbourStore, fold: int) -> Tensor:
     """Return what a network fitted to the other folds says of one, (R, T) log10; kept, so that it resumes."""
-    kept = c.work / f"compare-crystal_graph-{fold}-{GATED_EPOCHS}.safetensors"
+    learned_from = digest_of([store.element, store.distance, c.labels.targets, c.labels.weight])
+    kept = c.work / f"compare-crystal_graph-{fold}-{GATED_EPOCHS}-{learned_from}.safetensors"
     if not kept.is_file():
         labels = c.labels
         fitted = (c.data.fold != fold) & (labels.weight > LEAST_WEIGHT)
@@ -334,8 +336,8 @@ def two_weights(c: Comparison, families: Families, rows: Tensor, t: int) -> tupl
     return fit_weights(families.values[:, known, t], wanted[known])
 
 
-def leaves(grown: Iterable[Sequence[Trees]]) -> int:
-    return sum(trees.leaf.numel() for made in grown for trees in made)
+def leaves(grown: Sequence[Trees]) -> int:
+    return sum(trees.leaf.numel() for trees in grown)
 
 
 def parameters(network: nn.Module) -> int:

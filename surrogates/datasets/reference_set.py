@@ -24,8 +24,7 @@ SOURCE = "reference_7net0"
 
 LABEL_STD: Mapping[Property, float] = {BULK_MODULUS: 0.048, FORMATION_ENERGY: 0.03}
 """Standard deviation of the labels from DFT, log10 of GPa and eV/atom: CARD.md (0.045 of the set as it is
-now), and WBM rows. G has a scale
-of its own and is no label for DFT's.
+now), and WBM rows. G has a scale of its own and is no label for DFT's.
 """
 
 HELD_ONE_IN = 6

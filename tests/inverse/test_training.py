@@ -124,7 +124,7 @@ def test_logarithms_are_chosen_by_the_span_of_the_values(tmp_path: Path) -> None
         ({"log": True, "value": "signed"}, DataError, "logarithms"),
         ({"value": "same"}, DataError, "nothing to learn"),
         ({"value": "signed", "property": "bulk_modulus_vrh", "unit": ""}, ConfigError, "-8 is outside 0"),
-        ({"value": "%"}, ConfigError, "'%' is no name for a property; give it one with property:"),
+        ({"value": "%"}, ConfigError, "'%' is no name for a property; set property: to one"),
     ],
 )
 def test_wrong_configs_are_one_clear_line(

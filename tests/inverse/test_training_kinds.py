@@ -1,5 +1,6 @@
 """`inverse train` of the shipped kinds, end to end on tiny data: weights, errors, resume, early stop."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,8 @@ def test_early_stopping_ends_a_member_for_good(
     first = train(structures, tmp_path / "first")
     assert len(epochs) == 2 * 4, "one epoch to beat, three without gain"
     assert first["held_out"]["members"] == [0, 1]
+    curves = json.loads((tmp_path / "first" / "report.json").read_text())["learning_curves"]
+    assert [[record["epoch"] for record in curve] for curve in curves] == [[1, 2, 3, 4]] * 2
     again = train({**structures, "work": str(tmp_path / "first" / "work")}, tmp_path / "second")
     assert len(epochs) == 2 * 4
     assert same(first["weights"], again["weights"])
