@@ -180,24 +180,27 @@ def _guarded(structure: Structure, store: VerificationStore, ask: str, device: s
 def _asked(
     structure: Structure, store: VerificationStore, ask: str, device: str, deadline: float
 ) -> Inquiry[str]:
+    """Return why a crystal has no tensor: by one potential, or as `judges.LadderVerifier` asks the panel."""
     settings = JudgeSettings()
     if ask != "auto":
-        return (yield from _own_cell(Judge(ask, settings, store, device=device), structure, deadline))
+        alone = Judge(ask, settings, store, device=device)
+        relaxed = yield from alone.relaxing(structure, deadline)
+        if relaxed.structure is None:
+            return relaxed.reason
+        return (yield from alone.tensor_inquiry(relaxed.structure, deadline)).reason
     energy = Judge("7net-l3i5", settings, store, prerelax_by="7net-0", device=device)
     relaxed = yield from energy.relaxing(structure, deadline)
     if relaxed.structure is None:
         return relaxed.reason
     bulk = yield from energy.tensor_inquiry(relaxed.structure, deadline, only_bulk=True)
+    if bulk.reason:
+        return bulk.reason
     shear = Judge("diep", settings, store, device=device)
-    return bulk.reason or (yield from _own_cell(shear, relaxed.structure, deadline))
-
-
-def _own_cell(judge: Judge, structure: Structure, deadline: float) -> Inquiry[str]:
-    relaxed = yield from judge.relaxing(structure, deadline)
-    if relaxed.structure is None:
-        return relaxed.reason
-    tensor = yield from judge.tensor_inquiry(relaxed.structure, deadline)
-    return tensor.reason
+    own = yield from shear.relaxing(relaxed.structure, deadline)
+    if own.structure is None and not own.is_stalled:
+        return own.reason
+    cell = relaxed.structure if own.structure is None else own.structure
+    return (yield from shear.tensor_inquiry(cell, deadline)).reason
 
 
 def elasticity_jobs() -> list[Job]:

@@ -71,7 +71,10 @@ def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
         return StoredRow(row, catastrophe=FAILED, reason=relaxed.reason, alone=_alone(row, store))
     bulk = _known(first.tensor(relaxed.structure, only_bulk=True))
     shear_judge = _Remembering("diep", store=store)
-    cell = _known(shear_judge.relax(relaxed.structure)).structure
+    own = _known(shear_judge.relax(relaxed.structure))
+    if own.structure is None and not own.is_stalled:
+        return StoredRow(row, catastrophe=FAILED, reason=own.reason, alone=_alone(row, store))
+    cell = own.structure
     disagreement = "" if cell is None else phase_disagreement(relaxed.structure, cell)
     cell = relaxed.structure if cell is None else cell
     shear = _known(shear_judge.tensor(cell))

@@ -11,8 +11,8 @@ from pymatgen.core import Structure
 
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
-from inverse.verification.readings import has_kink, is_sensible, read_bulk, read_shear, read_tensor
-from inverse.verification.stiffness import VOIGT_OF_MANDEL, is_near_unstable
+from inverse.verification.readings import is_sensible
+from inverse.verification.stiffness import is_near_unstable
 from surrogates import elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
@@ -63,32 +63,20 @@ def elastic_summary(
 ) -> dict[str, Any]:
     """Return the tensor, its averages and what follows from K and G; numbers are finite or None.
 
-    Of a potential with a kink it is the tensor that G is read from, free of the kink; the clamped-ion tensor
-    is that one with what the ions take away at the smaller strain. Those with the kink stand beside them.
-
     Args:
         verdict: of the judge whose tensor it is; the averages are its own, raw.
         structure: the cell of that tensor.
         values: K and G on the DFT scale, from which the rest follows, errors carried (K and G are two
             judges', taken as independent); without them the raw moduli are used, without errors.
     """
-    relaxed, clamped = read_tensor(verdict), np.array(verdict.clamped, dtype=float)
-    lowest, with_kink = verdict.lowest_eigenvalue, {}
-    if has_kink(verdict):
-        with_kink = {
-            "stiffness_with_kink": _rows(verdict.relaxed),
-            "stiffness_clamped_ion_with_kink": _rows(verdict.clamped),
-        }
-        clamped = clamped + (relaxed - np.array(verdict.relaxed)) if verdict.clamped else clamped
-        lowest = float(np.linalg.eigvalsh(relaxed * VOIGT_OF_MANDEL)[0])
+    relaxed, clamped = (np.array(tensor, dtype=float) for tensor in (verdict.relaxed, verdict.clamped))
     out: dict[str, Any] = {
         "potential": verdict.potential,
         "stiffness": _rows(relaxed),
         "stiffness_clamped_ion": _rows(clamped),
-        **with_kink,
         "is_born_stable": verdict.is_stable,
         "is_near_unstable": bool(verdict.clamped) and is_near_unstable(relaxed, clamped, verdict.lowest_mode),
-        "lowest_eigenvalue": _finite(lowest),
+        "lowest_eigenvalue": _finite(verdict.lowest_eigenvalue),
         "relaxed_ion": averages(relaxed),
         "clamped_ion": averages(clamped),
     }
@@ -136,8 +124,7 @@ def _derived(
     values: Mapping[str, VerifiedValue],
     anisotropy: float | None,
 ) -> dict[str, Any]:
-    raw_bulk = read_bulk(verdict)[0] if math.isfinite(verdict.bulk_modulus) else math.nan
-    raw_shear = read_shear(verdict).shear
+    raw_bulk, raw_shear = verdict.bulk_modulus, verdict.shear_modulus
     if not is_sensible(raw_bulk, raw_shear):
         return {}
     bulk = _value(values.get(BULK_MODULUS.name), raw_bulk)

@@ -15,7 +15,7 @@ from inverse.verification.inquiry import Inquiry, answered
 from inverse.verification.limits import Deadline
 from inverse.verification.machine import speaks_of_machine
 from inverse.verification.potentials import KINKED, load_potential
-from inverse.verification.relaxation import RelaxationSettings, relaxing
+from inverse.verification.relaxation import RelaxationSettings, is_stalled, relaxing
 from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness_inquiry
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
@@ -70,6 +70,11 @@ class RelaxationVerdict:
     steps: int = 0
     seconds: float = 0.0
     not_prerelaxed: str = ""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it did not converge, and nothing else was wrong: energies with a kink do that."""
+        return is_stalled(self.reason)
 
 
 @dataclass(frozen=True)
@@ -209,8 +214,8 @@ class Judge:
 
     @property
     def _tensor_task(self) -> str:
-        """Tells tensors of pure strains from those of cells that serve two, 0.1 % off in the median."""
-        return "tensor" if self.potential in KINKED else "tensor, shared strains"
+        """Tells how a tensor was made; rows of an earlier way answer nobody."""
+        return "tensor, without kink" if self.potential in KINKED else "tensor, shared strains"
 
     @property
     def _relax_task(self) -> str:

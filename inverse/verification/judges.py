@@ -16,7 +16,7 @@ from inverse.verification.calibration import calibrated
 from inverse.verification.departures import departures
 from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
-from inverse.verification.limits import Deadline, Limit, exceeded
+from inverse.verification.limits import Deadline, Limit
 from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.potentials import (
     KINKED,
@@ -282,11 +282,15 @@ class LadderVerifier:
         return summary
 
     def _own_cell(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> Structure:
-        """Return the cell relaxed by a judge, or the energy judge's own where its energy is not smooth."""
+        """Return the cell relaxed by a judge, or the energy judge's own where its energy is not smooth.
+
+        Raises:
+            VerificationError: the judge failed at it otherwise: atoms collide, the cell runs away, no time.
+        """
         own = self._relaxed(self._judges[name], structure, case, deadline)
         if own.structure is not None:
             return own.structure
-        if exceeded(deadline):
+        if not own.is_stalled:
             raise VerificationError(own.reason)
         case.flag(f"not_relaxed_by_{name}")
         return structure

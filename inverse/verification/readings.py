@@ -1,16 +1,13 @@
 """What the judges measured on one crystal, each on its own scale, and which of it to doubt."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from pymatgen.core import Structure
 
 from inverse.verification.judge import TensorVerdict
 from inverse.verification.potentials import KINKED
-from surrogates import elasticity
 
 ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("oxide", frozenset({"O"})),
@@ -37,12 +34,10 @@ SHEAR_CHANGE = 0.05
 """Relative change of G between the two strain sizes that is flagged as amplitude-dependent."""
 
 UNSURE = 0.3
-"""Relative change of G where only one of the two tensors is positive definite."""
+"""Relative change of a modulus where the tensor at the larger strain is not positive definite."""
 
-UNSTABLE_MODE = -0.5
-"""eV/Å²; the kink also falsifies force constants, by up to its slope over the displacement (0.4 seen)."""
-
-_JUDGED = ("unstable_tensor", "unstable_mode", "amplitude_dependent")
+AMPLITUDE = "amplitude_dependent"
+"""Flag of a tensor that changes with the strain; in a reading, of G alone."""
 
 ABSURD = "absurd_tensor"
 """Flag of moduli that no crystal has: they are named, and are no numbers."""
@@ -157,34 +152,14 @@ def sensible(read: Readings) -> tuple[Readings, list[str]]:
 
 
 def read_bulk(verdict: TensorVerdict) -> tuple[float, float]:
-    """Return K and its change with the strain, GPa: as it stands, or free of the kink as in `read_shear`."""
-    if has_kink(verdict):
-        free, larger = (_hill(elasticity.hill_bulk_modulus, t) for t in _without_kink(verdict))
-        if math.isfinite(free) and math.isfinite(larger):
-            return free, abs(free - larger)
-        if math.isfinite(free) or math.isfinite(larger):
-            known = free if math.isfinite(free) else larger
-            return known, UNSURE * known
-    return verdict.bulk_modulus, verdict.bulk_amplitude
+    """Return K and its change with the strain, GPa."""
+    return verdict.bulk_modulus, _change(verdict, verdict.bulk_modulus, verdict.bulk_amplitude)
 
 
-def has_kink(verdict: TensorVerdict) -> bool:
-    """Return whether a tensor has a kink that its repetition at the larger strain lets one take out."""
-    return verdict.potential in KINKED and bool(verdict.relaxed) and bool(verdict.repeated)
-
-
-def read_tensor(verdict: TensorVerdict) -> np.ndarray:
-    """Return the (6, 6) stiffness that G is read from, GPa; see `read_shear`."""
-    if not has_kink(verdict):
-        return np.asarray(verdict.relaxed, dtype=float)
-    free, larger = _without_kink(verdict)
-    return larger if _is_positive(larger) and not _is_positive(free) else free
-
-
-def _without_kink(verdict: TensorVerdict) -> tuple[np.ndarray, np.ndarray]:
-    """Return the stiffness without the kink and the one at the larger strain, (6, 6) GPa each."""
-    once, twice = (np.asarray(t, dtype=float) for t in (verdict.relaxed, verdict.repeated))
-    return 2 * twice - once, twice
+def _change(verdict: TensorVerdict, modulus: float, amplitude: float) -> float:
+    """Return by how much a modulus changes with the strain, GPa; NaN where it was not repeated."""
+    is_repeated = bool(verdict.repeated) and bool(np.isfinite(np.array(verdict.repeated, dtype=float)).all())
+    return UNSURE * modulus if is_repeated and not math.isfinite(amplitude) else amplitude
 
 
 def _is_collapsed(bulk_by: str, shear_by: str, bulk_cell: Structure, shear_cell: Structure) -> bool:
@@ -197,38 +172,14 @@ def _is_collapsed(bulk_by: str, shear_by: str, bulk_cell: Structure, shear_cell:
 
 
 def read_shear(verdict: TensorVerdict) -> ShearReading:
-    """Return G and stability of a tensor: as it stands, or free of the kink for potentials that have one.
-
-    Where the tensor without the kink is not positive definite but the one at the larger strain is, that one
-    counts. Flags say nothing of the tensor's K.
-    """
-    others = tuple(flag for flag in verdict.flags if flag not in _JUDGED)
-    if not has_kink(verdict):
-        stable = bool(verdict.is_stable) and math.isfinite(verdict.shear_modulus)
-        kept = tuple(flag for flag in verdict.flags if flag in ("unstable_tensor", "unstable_mode"))
-        return _read(verdict.shear_modulus, verdict.shear_amplitude, stable, (*others, *kept))
-    free, larger = (_hill(elasticity.hill_shear_modulus, t) for t in _without_kink(verdict))
-    shear = free if math.isfinite(free) else larger
-    change = abs(free - larger) if math.isfinite(free + larger) else UNSURE * shear
-    unstable = () if math.isfinite(shear) else ("unstable_tensor",)
-    if verdict.lowest_mode < UNSTABLE_MODE:
-        unstable = (*unstable, "unstable_mode")
-    return _read(shear if not unstable else math.nan, change, not unstable, (*others, *unstable))
-
-
-def _read(shear: float, change: float, is_stable: bool, flags: tuple[str, ...]) -> ShearReading:
+    """Return G and stability of a tensor; its flags without what they say of the tensor's K."""
+    flags = tuple(flag for flag in verdict.flags if flag != AMPLITUDE)
+    shear = verdict.shear_modulus
+    is_stable = bool(verdict.is_stable) and math.isfinite(shear)
+    change = _change(verdict, shear, verdict.shear_amplitude)
     if is_stable and math.isfinite(change) and change > SHEAR_CHANGE * shear:
-        flags = (*flags, "amplitude_dependent")
+        flags = (*flags, AMPLITUDE)
     return ShearReading(shear, change, is_stable, flags)
-
-
-def _hill(average: Callable[[torch.Tensor], torch.Tensor], tensor: np.ndarray) -> float:
-    """Return an average of a (6, 6) stiffness, GPa; NaN when it is not positive definite."""
-    return float(average(torch.as_tensor(tensor)[None])) if _is_positive(tensor) else math.nan
-
-
-def _is_positive(tensor: np.ndarray) -> bool:
-    return bool(np.isfinite(tensor).all()) and float(np.linalg.eigvalsh(tensor)[0]) > 0
 
 
 def anion_class(structure: Structure) -> str:

@@ -18,6 +18,9 @@ STIFFNESS_GUESS = 1.0
 FORCE_CONSTANT_GUESS = 15.0
 """First guess of every force constant, eV/Å²."""
 
+STUCK, NOT_WITHIN = "relaxation is stuck", "not relaxed within"
+"""Words of the reasons that say nothing but that a relaxation did not converge."""
+
 
 @dataclass(frozen=True)
 class RelaxationSettings:
@@ -55,6 +58,15 @@ class Relaxed:
     steps: int
     force: float
     stress: float
+
+
+def is_stalled(reason: str) -> bool:
+    """Return whether a relaxation ended for want of convergence alone, nothing of the crystal being wrong.
+
+    >>> is_stalled("diep: relaxation is stuck, energy is not smooth"), is_stalled("diep: colliding atoms")
+    (True, False)
+    """
+    return STUCK in reason or NOT_WITHIN in reason
 
 
 def relax(
@@ -119,9 +131,7 @@ class _Descent:
             if rise > 1e-3 and np.linalg.norm(trial_gradient) > 0.5 * np.linalg.norm(gradient):
                 self.trust *= 0.4
                 if self.trust < 1e-3:
-                    raise VerificationError(
-                        f"{self.potential.name}: relaxation is stuck, energy is not smooth"
-                    )
+                    raise VerificationError(f"{self.potential.name}: {STUCK}, energy is not smooth")
                 continue
             self.trust = min(1.0, 1.5 * self.trust)
             self.cell, point, gradient = trial, trial_point, trial_gradient
@@ -133,7 +143,7 @@ class _Descent:
         if limit := exceeded(self.deadline):
             raise VerificationError(f"time limit during relaxation by {name}: {limit}")
         if self.steps >= settings.steps:
-            raise VerificationError(f"{name}: not relaxed within {settings.steps} steps")
+            raise VerificationError(f"{name}: {NOT_WITHIN} {settings.steps} steps")
         ratio = cell.volume / self.start.volume
         if not 1 / settings.volume_change <= ratio <= settings.volume_change:
             raise VerificationError(f"{name}: volume changed to {ratio:.2f} of the start during relaxation")

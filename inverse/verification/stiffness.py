@@ -1,5 +1,6 @@
 """Relaxed-ion stiffness from strained and displaced cells, as few of them as the symmetry needs."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,9 +43,10 @@ class StiffnessSettings:
 
     Attributes:
         strain: size of the strains, either sign (engineering shear is twice a shear component).
-        repeat_factor: the strains are repeated at this multiple; 0 leaves the repetition out.
+        repeat_factor: the strains, and for a potential with a kink the displacements, are repeated at this
+            multiple; 0 leaves the repetition out, and a kink in.
         displacement: largest displacement of an atom, Å.
-        soft_mode: eV/Å²; a coupled mode below minus this is unstable, between the two it is dropped.
+        soft_mode: eV/Å²; a coupled mode below it softens nothing: it is dropped, below minus this unstable.
         amplitude_limit: relative difference of K or G between the two strain sizes that is flagged.
         only_bulk: only the strains that keep the whole symmetry, which decide K (Voigt, Reuss and Hill).
     """
@@ -59,12 +61,12 @@ class StiffnessSettings:
 
 @dataclass(frozen=True)
 class Stiffness:
-    """A stiffness with what is needed to trust it.
+    """A stiffness with what is needed to trust it, free of the kink of a potential that has one.
 
     Attributes:
         relaxed: (6, 6) GPa, relaxed-ion, Voigt, engineering shear, in the cell's own frame.
         clamped: (6, 6) GPa, ions held at fixed fractional coordinates.
-        repeated: (6, 6) GPa, as `relaxed` but at the larger strain; NaN without repetition.
+        repeated: (6, 6) GPa, as `relaxed` but at the larger strain as it is; NaN without repetition.
         bulk_modulus: Hill, GPa; NaN when unstable.
         shear_modulus: Hill, GPa; NaN when unstable, or when only the bulk modulus was asked for.
         bulk_amplitude: difference to the repetition at larger strain, GPa; NaN without repetition.
@@ -72,7 +74,7 @@ class Stiffness:
         lowest_eigenvalue: of the relaxed tensor (its symmetric part when only K was asked for), GPa.
         lowest_mode: lowest force constant of the modes that couple to strain, eV/Å²; inf without any.
         is_stable: positive definite and no negative coupled mode.
-        flags: unstable_tensor, unstable_mode, soft_mode_dropped, amplitude_dependent.
+        flags: unstable_mode, soft_mode_dropped, unstable_tensor, amplitude_dependent.
         n_evaluations: single points used.
     """
 
@@ -99,7 +101,9 @@ def stiffness(
     """Return the relaxed-ion stiffness of a relaxed cell by the internal-strain formula.
 
     C = clamped - (1/V) L^T K^-1 L, with L the forces per strain at fixed fractional coordinates and K the
-    force constants at Gamma of the modes that symmetry lets couple to strain. Deterministic.
+    force constants at Gamma of the modes that symmetry lets couple to strain. Deterministic. Where a
+    potential has a kink at ideal crystals (`potentials.KINKED`), each of clamped, L and K is a + b / size:
+    it is taken at two sizes and b is left out before they are put together.
 
     Args:
         cell: relaxed by the same potential.
@@ -145,6 +149,55 @@ class _Pair:
     points: list[SinglePoint] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Response:
+    """What a crystal answers to strains and displacements of one size.
+
+    Attributes:
+        clamped: (6, 6) GPa, Mandel.
+        coupling: (M, 6) forces on the coupled modes per strain, eV/Å.
+        constants: (M, M) force constants among them, eV/Å².
+    """
+
+    clamped: np.ndarray
+    coupling: np.ndarray
+    constants: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Relaxed:
+    """A tensor and its averages before anything is known of other sizes; Mandel, GPa, fields of `Stiffness`."""
+
+    relaxed: np.ndarray
+    clamped: np.ndarray
+    bulk: float
+    shear: float
+    lowest_eigenvalue: float
+    lowest_mode: float
+    flags: tuple[str, ...]
+
+    @property
+    def is_positive(self) -> bool:
+        return "unstable_tensor" not in self.flags
+
+    @property
+    def is_stable(self) -> bool:
+        return self.is_positive and "unstable_mode" not in self.flags
+
+
+def _without_kink(once: _Response, larger: _Response, factor: float) -> _Response:
+    """Return what two responses of the form a + b / size say of a, the second at `factor` times the size."""
+
+    def extrapolated(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return (factor * second - first) / (factor - 1.0)
+
+    return _Response(
+        extrapolated(once.clamped, larger.clamped),
+        extrapolated(once.coupling, larger.coupling),
+        extrapolated(once.constants, larger.constants),
+    )
+
+
 class _Tensor:
     """Strains, displacements and their responses, in Mandel components and flat (3A,) displacements."""
 
@@ -160,49 +213,58 @@ class _Tensor:
         self.modes = coupled_modes(cell, self.strain_basis)
 
     def run(self) -> Inquiry[Stiffness]:
-        sizes = [self.settings.strain]
-        if self.settings.repeat_factor:
-            sizes.append(self.settings.strain * self.settings.repeat_factor)
+        factor = self.settings.repeat_factor
+        sizes = [1.0, factor] if factor else [1.0]
         strained = [[self._strain_pair(strain, size) for strain in self.strains] for size in sizes]
         shifts = _generators(self.modes, self.cell.displacement_operations)
-        shifted = [self._shift_pair(shift) for shift in shifts]
+        sizes = sizes if self.potential.is_kinked else [1.0]
+        shifted = [[self._shift_pair(shift, size) for shift in shifts] for size in sizes]
         self.n_evaluations = 0
-        yield from self._ask([pair for pairs in [*strained, shifted] for pair in pairs])
-        clamped, coupling = self._strained(strained[0])
-        constants = self._force_constants(shifted)
-        relaxed, lowest_mode, flags = self._relax_ions(clamped, coupling, constants)
-        bulk, shear, lowest = self._moduli(relaxed)
-        change = (float("nan"), float("nan"))
-        repeated = np.full((6, 6), np.nan)
-        if self.settings.repeat_factor:
-            repeated = self._relax_ions(*self._strained(strained[1]), constants)[0]
-            bulk2, shear2, _ = self._moduli(repeated)
-            change = (abs(bulk2 - bulk), abs(shear2 - shear))
-        limit = self.settings.amplitude_limit
-        if not np.isfinite(bulk):
-            flags = (*flags, "unstable_tensor")
-        elif self.settings.repeat_factor and not (
-            change[0] <= limit * bulk and (self.settings.only_bulk or change[1] <= limit * shear)
-        ):
-            flags = (*flags, "amplitude_dependent")
-        stable = "unstable_tensor" not in flags and "unstable_mode" not in flags
+        yield from self._ask([pair for pairs in [*strained, *shifted] for pair in pairs])
+        constants = [self._force_constants(pairs) for pairs in shifted]
+        measured = [
+            _Response(*self._strained(pairs), at_size)
+            for pairs, at_size in zip(strained, [constants[0], constants[-1]])
+        ]
+        return self._judged(*(self._relaxed(response) for response in self._counted(measured)))
+
+    def _counted(self, measured: "list[_Response]") -> "list[_Response]":
+        """Return the response that counts and, after it, the one at the larger size if there is one."""
+        if len(measured) == 1 or not self.potential.is_kinked:
+            return measured
+        return [_without_kink(*measured, self.settings.repeat_factor), measured[1]]
+
+    def _judged(self, counts: "_Relaxed", larger: "_Relaxed | None" = None) -> Stiffness:
+        """Return the stiffness that counts, with what it changes at the larger size."""
+        change = (math.nan, math.nan)
+        if larger is not None:
+            change = (abs(larger.bulk - counts.bulk), abs(larger.shear - counts.shear))
+            if counts.is_positive and not self._is_steady(counts, change):
+                counts = replace(counts, flags=(*counts.flags, "amplitude_dependent"))
+        nothing = np.full((6, 6), np.nan)
         return Stiffness(
-            relaxed=relaxed / VOIGT_OF_MANDEL,
-            clamped=clamped / VOIGT_OF_MANDEL,
-            repeated=repeated / VOIGT_OF_MANDEL,
-            bulk_modulus=bulk if stable else float("nan"),
-            shear_modulus=shear if stable else float("nan"),
+            relaxed=counts.relaxed / VOIGT_OF_MANDEL,
+            clamped=counts.clamped / VOIGT_OF_MANDEL,
+            repeated=nothing if larger is None else larger.relaxed / VOIGT_OF_MANDEL,
+            bulk_modulus=counts.bulk if counts.is_stable else math.nan,
+            shear_modulus=counts.shear if counts.is_stable else math.nan,
             bulk_amplitude=change[0],
             shear_amplitude=change[1],
-            lowest_eigenvalue=lowest,
-            lowest_mode=lowest_mode,
-            is_stable=stable,
-            flags=flags,
+            lowest_eigenvalue=counts.lowest_eigenvalue,
+            lowest_mode=counts.lowest_mode,
+            is_stable=counts.is_stable,
+            flags=counts.flags,
             n_evaluations=self.n_evaluations,
         )
 
+    def _is_steady(self, counts: "_Relaxed", change: tuple[float, float]) -> bool:
+        limit = self.settings.amplitude_limit
+        return change[0] <= limit * counts.bulk and (
+            self.settings.only_bulk or change[1] <= limit * counts.shear
+        )
+
     def _strain_pair(self, strain: np.ndarray, size: float) -> "_Pair":
-        amplitude = size * self._length(strain) * strain
+        amplitude = self.settings.strain * size * self._length(strain) * strain
         tensor = mandel_to_tensor(amplitude)
         odd = _reverses(self.cell.strain_operations, strain)
         cells = [self.cell.moved(tensor), self.cell.moved(-tensor)]
@@ -214,12 +276,13 @@ class _Tensor:
             return SHEAR if np.abs(strain[3:]).max() > 0.9 else 1.0
         return 1.0 / float(np.abs(strain / [1, 1, 1, SHEAR, SHEAR, SHEAR]).max())
 
-    def _shift_pair(self, shift: np.ndarray) -> "_Pair":
-        size = self.settings.displacement / np.linalg.norm(shift.reshape(-1, 3), axis=1).max()
-        amplitude, rest = (size * shift).reshape(-1, 3), np.zeros((3, 3))
+    def _shift_pair(self, shift: np.ndarray, size: float) -> "_Pair":
+        largest = np.linalg.norm(shift.reshape(-1, 3), axis=1).max()
+        length = size * self.settings.displacement / largest
+        amplitude, rest = (length * shift).reshape(-1, 3), np.zeros((3, 3))
         odd = _reverses(self.cell.displacement_operations, shift)
         cells = [self.cell.moved(rest, amplitude), self.cell.moved(rest, -amplitude)]
-        return _Pair(shift, float(size), odd, cells[:1] if odd is not None else cells)
+        return _Pair(shift, float(length), odd, cells[:1] if odd is not None else cells)
 
     def _ask(self, pairs: "list[_Pair]") -> Inquiry[None]:
         """Fill the pairs' points, as many cells at once as a limit of time still lets one stop between."""
@@ -273,22 +336,25 @@ class _Tensor:
             other_stress, other_force = _response(pair.points[1])
         return 0.5 * (stress - other_stress), 0.5 * (force - other_force)
 
-    def _relax_ions(
-        self, clamped: np.ndarray, coupling: np.ndarray, constants: np.ndarray
-    ) -> tuple[np.ndarray, float, tuple[str, ...]]:
-        """Return the relaxed Mandel stiffness, the lowest coupled mode and flags."""
-        if len(constants) == 0:
-            return clamped, float("inf"), ()
-        values, vectors = np.linalg.eigh(constants)
-        flags: tuple[str, ...] = ()
-        if values[0] < -self.settings.soft_mode:
-            flags = ("unstable_mode",)
-        keep = np.abs(values) >= self.settings.soft_mode
-        if not keep.all():
-            flags = (*flags, "soft_mode_dropped")
-        projected = vectors[:, keep].T @ coupling
-        softening = projected.T @ (projected / values[keep, None]) / self.cell.volume
-        return clamped - softening * GPA_PER_EV_PER_A3, float(values[0]), flags
+    def _relaxed(self, response: "_Response") -> "_Relaxed":
+        """Return the tensor with the ions following the strain.
+
+        Ions only ever take stiffness away: a mode without a positive force constant takes none, and is named.
+        """
+        relaxed, lowest_mode, flags = response.clamped, float("inf"), ()
+        if len(response.constants):
+            values, vectors = np.linalg.eigh(response.constants)
+            is_soft, is_negative = values < self.settings.soft_mode, values < -self.settings.soft_mode
+            flags = ("unstable_mode",) if is_negative.any() else ()
+            if (is_soft & ~is_negative).any():
+                flags = (*flags, "soft_mode_dropped")
+            projected = vectors[:, ~is_soft].T @ response.coupling
+            softening = projected.T @ (projected / values[~is_soft, None]) / self.cell.volume
+            relaxed, lowest_mode = relaxed - softening * GPA_PER_EV_PER_A3, float(values[0])
+        bulk, shear, lowest = self._moduli(relaxed)
+        if not lowest > 0:
+            flags = (*flags, "unstable_tensor")
+        return _Relaxed(relaxed, response.clamped, bulk, shear, lowest, lowest_mode, flags)
 
     def _moduli(self, mandel: np.ndarray) -> tuple[float, float, float]:
         """Return Hill K and G (NaN when not positive definite) and the lowest eigenvalue, GPa."""

@@ -1,7 +1,6 @@
 import json
 from importlib.resources import files
 
-import jsonschema
 import numpy as np
 import pytest
 from pymatgen.analysis.elasticity import ElasticTensor
@@ -66,42 +65,6 @@ def test_a_ductile_metal_is_outside_what_the_hardness_formulas_know():
     lead = cubic(49.5, 42.3, 14.9)
     found = elastic_summary(verdict(lead, bulk=44.7, shear=8.6), crystals.fcc("Pb", 4.95), {})
     assert not any(one["in_domain"] for one in found["hardness"].values())
-
-
-def test_the_tensor_of_a_potential_with_a_kink_is_free_of_it():
-    smooth, ions = np.array(DIAMOND), np.array(cubic(20.0, 5.0, 10.0))
-    kink = np.array(cubic(-900.0, 40.0, -300.0))
-    once, twice, clamped = (rows(t) for t in (smooth + kink, smooth + kink / 2, smooth + ions + kink))
-    shear = averages(DIAMOND)["shear_modulus_hill"]
-    found = elastic_summary(
-        TensorVerdict("diep", 110.0, 60.0, is_stable=True, relaxed=once, clamped=clamped, repeated=twice),
-        crystals.diamond(),
-        {},
-    )
-    free = elastic_summary(
-        TensorVerdict(
-            "7net-0", 442.0, shear, is_stable=True, relaxed=rows(smooth), clamped=rows(smooth + ions)
-        ),
-        crystals.diamond(),
-        {},
-    )
-    np.testing.assert_allclose(found["stiffness"], smooth)
-    np.testing.assert_allclose(found["stiffness_with_kink"], once)
-    np.testing.assert_allclose(found["stiffness_clamped_ion_with_kink"], clamped)
-    assert found["lowest_eigenvalue"] == pytest.approx(951.0)
-    for part in ("relaxed_ion", "clamped_ion", "is_near_unstable"):
-        assert found[part] == free[part]
-    assert found["hardness"]["chen"]["mean"] == pytest.approx(free["hardness"]["chen"]["mean"], rel=1e-3)
-    assert "stiffness_with_kink" not in free
-    schema = json.loads((SCHEMAS / "verify.schema.json").read_text())
-    jsonschema.validate(json.loads(json.dumps(found, allow_nan=False)), schema["properties"]["elasticity"])
-
-
-def test_where_only_the_larger_strain_is_stable_its_tensor_is_told():
-    once, twice = cubic(300.0, 40.0, 80.0), cubic(60.0, 40.0, 30.0)
-    kinked = TensorVerdict("diep", is_stable=True, relaxed=once, clamped=once, repeated=twice)
-    found = elastic_summary(kinked, crystals.fcc(), {})
-    np.testing.assert_allclose(found["stiffness"], twice)
 
 
 def test_nothing_follows_from_an_absurd_tensor():

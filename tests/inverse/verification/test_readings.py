@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,44 +33,39 @@ def verdict(potential, once, twice=None, **fields):
     )
 
 
-def test_the_kink_is_removed_from_the_tensor_of_a_potential_that_has_one():
-    smooth, kink = cubic(300, 100, 80), cubic(-60, -60, -60)
-    read = read_shear(verdict("diep", smooth + kink / 1, smooth + kink / 2, shear_modulus=math.nan))
-    assert read.shear == pytest.approx(read_shear(verdict("diep", smooth)).shear)
-    assert read.is_stable
-
-
-def test_both_moduli_are_free_of_the_kink():
-    smooth, kink, cell = cubic(300, 100, 80), cubic(-250, -60, -60), crystals.fcc()
-    alone = verdict("diep", smooth + kink, smooth + kink / 2, bulk_modulus=math.nan)
-    assert readings(alone, alone, cell, cell).bulk == pytest.approx(500 / 3)
-
-
 def test_a_smooth_potential_is_taken_at_its_word():
     read = read_shear(verdict("7net-0", cubic(300, 100, 80), shear_modulus=77.0, shear_amplitude=1.0))
     assert (read.shear, read.change, read.flags) == (77.0, 1.0, ())
 
 
-def test_unstable_at_both_sizes_is_a_flag_not_a_number():
-    read = read_shear(verdict("diep", cubic(100, 200, 80)))
-    assert math.isnan(read.shear)
-    assert not read.is_stable
-    assert read.flags == ("unstable_tensor",)
-
-
-def test_a_force_constant_within_the_kink_is_no_instability():
+def test_a_tensor_is_unstable_or_not_whatever_its_potential():
     tensor = cubic(300, 100, 80)
-    assert read_shear(verdict("diep", tensor, lowest_mode=-0.3, flags=("unstable_mode",))).is_stable
-    assert read_shear(verdict("diep", tensor, lowest_mode=-2.0)).flags == ("unstable_mode",)
+    for name in ("diep", "7net-0"):
+        flags = ("unstable_mode",)
+        read = read_shear(TensorVerdict(name, relaxed=tensor, is_stable=False, flags=flags, lowest_mode=-0.1))
+        assert math.isnan(read.shear)
+        assert not read.is_stable
+        assert read.flags == flags
+
+
+def test_a_modulus_whose_repetition_is_unstable_is_unsure():
+    read = read_shear(verdict("diep", cubic(300, 100, 80), shear_modulus=80.0, shear_amplitude=math.nan))
+    assert read.change == pytest.approx(24.0)
+    assert read.flags == ("amplitude_dependent",)
+
+
+def test_flags_of_g_say_nothing_of_k():
+    flags = ("amplitude_dependent",)
+    steady = {"shear_modulus": 80.0, "shear_amplitude": 1.0, "bulk_amplitude": 90.0, "flags": flags}
+    assert read_shear(verdict("diep", cubic(300, 100, 80), **steady)).flags == ()
 
 
 def test_nothing_of_the_shear_judges_bulk_modulus_is_read():
     bulk = verdict("a", cubic(300, 100, 80), bulk_modulus=170.0, bulk_amplitude=1.0, shear_modulus=85.0)
+    shear = verdict("diep", cubic(300, 100, 80), shear_modulus=87.0, shear_amplitude=1.0)
     cell = crystals.fcc()
     seen = [
-        readings(
-            bulk, verdict("diep", cubic(300, 100, 80), bulk_modulus=k, bulk_amplitude=change), cell, cell
-        )
+        readings(bulk, replace(shear, bulk_modulus=k, bulk_amplitude=change), cell, cell)
         for k, change in ((166.7, 0.5), (999.0, 400.0))
     ]
     assert seen[0] == seen[1]
