@@ -208,12 +208,13 @@ def iterate_verifications(
 
     Raises:
         DataError: none of the paths exists; one among others has an error record in its place.
-        ConfigError: a referee beside a named potential.
+        ConfigError: a referee beside a named potential; a second opinion where nobody gives one.
         UnknownNameError: no such potential or judge.
         MissingExtraError: a potential whose package is not installed.
     """
     from inverse.prediction import read_inputs
     from inverse.verification import load_verifier, verification_records
+    from inverse.verification.judges import panel_named
     from inverse.verification.workers import default_workers
 
     read = list(read_inputs(structures))
@@ -221,6 +222,9 @@ def iterate_verifications(
         workers = min(default_workers(), sum(item.structure is not None for item in read))
     if referee and potential != "auto":
         raise ConfigError(f"the referee judges by potentials of its own, not by {potential}")
+    if second_opinion and not panel_named(potential, referee).second:
+        who = "the referee" if referee else f"the potential {potential}"
+        raise ConfigError(f"{who} has no second opinion beside it; only auto, with the extra sevenn, has one")
     verifier = load_verifier(
         potential,
         reuse=reuse,

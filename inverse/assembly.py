@@ -43,7 +43,7 @@ from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
-from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
+from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.screening import Screen
 from inverse.types import HitClass
 from inverse.verification.classification import classifier_by_energy
@@ -81,6 +81,8 @@ def assemble(config: CampaignConfig) -> Parts:
     limit_threads()  # small networks beside busy workers: a second thread only waits for its turn
     panel_named(config.verify.potential)  # what is not installed is said before weights are read
     device_named(config.device)
+    if no_entries := live.refusal():
+        LOGGER.warning("%s", no_entries)
     objective = Objective(config.targets)
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)

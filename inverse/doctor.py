@@ -144,8 +144,11 @@ def _judges(problems: list[str]) -> dict[str, Any]:
 
 
 def _reference(problems: list[str]) -> dict[str, Any]:
+    from inverse.reference import live
     from inverse.reference.hull import ReferenceHull
 
+    if no_entries := live.refusal():
+        problems.append(f"reference: {no_entries}")
     try:
         hull = ReferenceHull.packaged()
         return {"hull_elements": len(hull.supported_elements)}

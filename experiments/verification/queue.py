@@ -23,14 +23,12 @@ from pymatgen.core import Structure
 from inverse.benchmarks.dft_rows import calibration_rows, structure_of
 from inverse.verification.inquiry import Inquiry, answered_together
 from inverse.verification.judge import Judge, JudgeSettings
+from inverse.verification.machine import Patience
 from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
 from surrogates.errors import MachineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
-
-MACHINE_ERRORS = 5
-"""Failures of memory, device or disk in a row after which a queue stops: the next would fail as well."""
 
 SECONDS_PER_CRYSTAL = 600.0
 """Wall time after which a crystal that is worked on side by side with others is given up."""
@@ -56,22 +54,20 @@ def drain(jobs: Sequence[Job], store: VerificationStore, seconds: float, part: s
         part: k/n.
 
     Raises:
-        MachineError: the machine failed `MACHINE_ERRORS` times in a row.
+        MachineError: the machine failed `FAILURES_IN_A_ROW` times in a row.
     """
     stop = time.monotonic() + seconds
-    n_done, failed = 0, 0
+    n_done, patience = 0, Patience()
     for job in share(jobs, part):
         if time.monotonic() > stop:
             break
         started = time.monotonic()
         try:
             job.work(store)
-            failed = 0
-        except MachineError:
-            failed += 1
+            patience.worked()
+        except MachineError as error:
             LOGGER.warning("%s", job.name, exc_info=True)
-            if failed >= MACHINE_ERRORS:
-                raise
+            patience.failed(str(error))
         except Exception:  # one crystal never ends a queue
             LOGGER.exception("%s failed", job.name)
         n_done += 1
@@ -100,7 +96,7 @@ def drain_together(
         width: crystals at once; 1 is best on a CPU.
 
     Raises:
-        MachineError: the machine failed `MACHINE_ERRORS` times in a row.
+        MachineError: the machine failed `FAILURES_IN_A_ROW` times in a row.
     """
     stop, mine = time.monotonic() + seconds, share(rows, part)
 
@@ -110,12 +106,13 @@ def drain_together(
                 return
             yield _guarded(structure_of(row), store, ask, device)
 
-    n_done, failed = 0, 0
+    n_done, patience = 0, Patience()
     for position, outcome in answered_together(inquiries(), width):
         n_done += 1
-        failed = failed + 1 if isinstance(outcome, MachineError) else 0
-        if isinstance(outcome, MachineError) and failed >= MACHINE_ERRORS:
-            raise outcome
+        if isinstance(outcome, MachineError):
+            patience.failed(str(outcome))
+        else:
+            patience.worked()
         LOGGER.info("%d %s: %s", n_done, mine[position].get("id", position), outcome or "done")
     return n_done
 

@@ -19,10 +19,15 @@ from inverse.console import progress
 from inverse.reference import ReferenceHull
 from inverse.reference.energy_scale import on_reference_scale
 from inverse.verification.departures import has_same_signature
-from inverse.verification.energy_correction import fitted_formulas, formation_energy
+from inverse.verification.energy_correction import (
+    fitted_formulas,
+    formation_energy,
+    formation_energy_error,
+)
 from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, UnsupportedElementError, VerificationError
+from surrogates.protocol import Z90
 
 POTENTIAL, PRERELAX_BY = "7net-l3i5", "7net-0"
 MAX_ATOMS, FEW_ATOMS = 12, 8
@@ -156,6 +161,7 @@ def _figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mae": bootstrapped(lambda e: float(np.nanmean(np.abs(e))), errors),
         "median_absolute_error": round(float(np.nanmedian(np.abs(errors))), 4),
         "bias": round(float(np.nanmedian(errors)), 4),
+        "coverage_90": bootstrapped(_coverage, errors[~is_failed]),
         "mae_up_to_8_atoms": round(float(np.nanmean(np.abs(errors[small]))), 4) if small.any() else None,
         "mae_9_to_12_atoms": round(float(np.nanmean(np.abs(errors[~small]))), 4) if (~small).any() else None,
         "stable_share": round(float(stable.mean()), 3),
@@ -163,6 +169,11 @@ def _figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mcc": bootstrapped(matthews, stable, said),
         "worst": {o["formula"]: round(o["error"], 3) for o in worst},
     }
+
+
+def _coverage(errors: np.ndarray) -> float:
+    """Return the share of (N,) errors that the stated 90 % interval of a formation energy holds."""
+    return float((np.abs(errors) <= Z90 * formation_energy_error(POTENTIAL)).mean())
 
 
 def f1(true: np.ndarray, said: np.ndarray) -> float:

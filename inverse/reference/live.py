@@ -33,6 +33,17 @@ def has_key() -> bool:
     return bool(os.environ.get(KEY, "").strip())
 
 
+def refusal() -> str:
+    """Return why live entries, asked for by `KEY`, cannot be had; "" where they can or nobody asks."""
+    if not has_key():
+        return ""
+    try:
+        next(LivePhases(PhaseTable.packaged()).phases_within(("Fe",)), None)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 @dataclass
 class LivePhases:
     """Phases of chemical systems, fetched when first asked for and kept.
@@ -70,7 +81,7 @@ class LivePhases:
         try:
             rows = list(_rows(self.get or _ask, systems))
         except DataError as error:
-            self._refusal = f"{error}; without {KEY} the packaged phases are used"
+            self._refusal = f"{error}; the packaged phases are used instead"
             raise DataError(self._refusal) from None
         lowest: dict[str, float] = {}
         for formula, energy in rows:

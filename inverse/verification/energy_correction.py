@@ -16,6 +16,7 @@ from typing import Any
 from pymatgen.core import Element, Structure
 
 from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError, VerificationError
+from surrogates.protocol import Z90
 
 _FILE = Path(__file__).resolve().parent / "energy_correction.json"
 _ANIONS = frozenset(["F", "O", "Cl", "N", "Br", "I", "S", "Se", "Te", "H", "Sb", "Si"])
@@ -119,8 +120,10 @@ def formation_energy(structure: Structure, energy: float, potential: str) -> flo
 def formation_energy_error(potential: str) -> float:
     """Return the cross-validated standard error of a formation energy, eV/atom (90th percentile / 1.645).
 
+    That of the WBM crystals, which the potentials did not learn from, as they have not of a candidate.
+
     Raises:
         UnknownNameError: no such potential was fitted.
     """
     _coefficients(potential)
-    return float(_fits()[potential]["cross_validation"]["p90_abs"]) / 1.645
+    return float(_fits()[potential]["cross_validation"]["p90_abs_wbm"]) / Z90

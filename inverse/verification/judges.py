@@ -17,6 +17,7 @@ from inverse.verification.departures import departures
 from inverse.verification.elastic_summary import elastic_summary
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.limits import Deadline, Limit
+from inverse.verification.machine import Patience
 from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.potentials import (
     KINKED,
@@ -29,7 +30,14 @@ from inverse.verification.potentials import (
 from inverse.verification.protocol import FormationEnergy, HullEnergy
 from inverse.verification.readings import ABSURD, Readings, read_shear, readings, sensible
 from inverse.verification.store import VerificationStore
-from surrogates.errors import EngineError, MissingExtraError, UnknownNameError, VerificationError
+from surrogates.errors import (
+    DataError,
+    EngineError,
+    MachineError,
+    MissingExtraError,
+    UnknownNameError,
+    VerificationError,
+)
 from surrogates.properties import (
     BULK_MODULUS,
     ENERGY_ABOVE_HULL,
@@ -47,6 +55,9 @@ REFEREE = "referee"
 
 LARGEST_VOLUME_MISMATCH = 0.2
 """Relative difference of the judges' volumes beyond which they speak of different phases."""
+
+PACKAGED_HULL = "packaged_hull"
+"""Flag of a hull distance that live entries were asked for and could not be had."""
 
 Bounds = Mapping[str, tuple[float, float]]
 """Property name -> (lowest, highest) value; what has no value is not within."""
@@ -183,10 +194,11 @@ class LadderVerifier:
         }
         self._judges[panel.energy] = self._energy_judge
         self._own = [load_property_judge(name) for name in also]
+        self._patience = Patience()
 
     def verify(self, structures: Sequence[Structure]) -> list[Verification]:
         """Return one Verification per structure, in order; see `Verifier`."""
-        return [self.verify_one(structure) for structure in structures]
+        return [self._answered(structure) for structure in structures]
 
     def verify_each(
         self, structures: Sequence[Structure], should_stop: Callable[[], bool] = lambda: False
@@ -195,7 +207,7 @@ class LadderVerifier:
         for position, structure in enumerate(structures):
             if should_stop():
                 return
-            yield position, self.verify_one(structure)
+            yield position, self._answered(structure)
 
     def close(self) -> None:
         """Nothing runs beside this process."""
@@ -212,13 +224,34 @@ class LadderVerifier:
             self._hull_energy = ReferenceHull.current()
         return self._formation_energy, self._hull_energy
 
+    def _answered(self, structure: Structure) -> Verification:
+        """Return `verify_one`, asked a second time where the machine failed; a second failure is recorded.
+
+        Raises:
+            MachineError: it failed too often in a row.
+        """
+        for _ in range(2):
+            try:
+                verdict = self.verify_one(structure)
+            except MachineError as error:
+                reason = str(error)
+                self._patience.failed(reason)
+            else:
+                self._patience.worked()
+                return verdict
+        return Verification(self.panel.name, False, reason, values={})
+
     def verify_one(self, structure: Structure) -> Verification:
-        """Return what the judges say about one structure; never raises for a bad one."""
+        """Return what the judges say about one structure; never raises for a bad one.
+
+        Raises:
+            MachineError: memory, device or disk failed, which says nothing of the structure.
+        """
         case = _Case()
         try:
             with one_thread():
                 reason = self._climb(structure, case, Limit.of(self.seconds_limit))
-        except (MissingExtraError, KeyboardInterrupt):
+        except (MissingExtraError, MachineError, KeyboardInterrupt):
             raise
         except EngineError as error:
             reason = str(error)
@@ -313,35 +346,36 @@ class LadderVerifier:
         if not self.panel.has_energy or relaxed.structure is None:
             case.flag("no_energy")
             return ""
-        per_atom = relaxed.energy / len(relaxed.structure)
+        structure, potential = relaxed.structure, self.panel.energy
         try:
-            formation, hull, error = self._energies(relaxed.structure, relaxed.energy)
+            formation = self.load_reference()[0](structure, relaxed.energy, potential)
+            error = _energy_error(potential)
+            case.values[FORMATION_ENERGY.name] = _energy_value(
+                FORMATION_ENERGY, formation, error, relaxed.energy / len(structure), potential
+            )
+            hull, remark = self._above_hull(structure.composition.reduced_formula, formation, case)
         except EngineError as refused:
             # a potential without element energies never has any; an element without reference is this one's
             case.flag("no_energy" if isinstance(refused, UnknownNameError) else "no_hull")
-            case.note("hull", False, str(refused), self.panel.energy)
+            case.note("hull", False, str(refused), potential)
             return ""
-        potential = self.panel.energy
-        case.values[FORMATION_ENERGY.name] = _energy_value(
-            FORMATION_ENERGY, formation, error, per_atom, potential
-        )
         case.values[ENERGY_ABOVE_HULL.name] = _energy_value(ENERGY_ABOVE_HULL, hull, error, hull, potential)
         hopeless = self.stop_above_hull is not None and hull > self.stop_above_hull
         reason = f"energy above hull {hull:.2f} eV/atom: the ladder stops" if hopeless else ""
-        case.note("hull", not hopeless, reason or f"{hull:.3f} eV/atom above the hull", potential)
+        case.note("hull", not hopeless, reason or remark, potential)
         return reason
 
-    def _energies(self, structure: Structure, energy: float) -> tuple[float, float, float]:
-        """Return formation energy, energy above hull and their standard error, eV/atom."""
-        from inverse.verification import energy_correction
+    def _above_hull(self, formula: str, formation: float, case: _Case) -> tuple[float, str]:
+        """Return eV/atom above the hull, and in words above which: live entries fall back to the packaged."""
+        hull_energy = self.load_reference()[1]
+        try:
+            hull, of_which = hull_energy(formula, formation), "the hull"
+        except DataError as no_entries:
+            from inverse.reference import ReferenceHull
 
-        formation_energy, hull_energy = self.load_reference()
-        potential = self.panel.energy
-        formation = formation_energy(structure, energy, potential)
-        hull = hull_energy(structure.composition.reduced_formula, formation)
-        known = potential in energy_correction.corrected_potentials()
-        error = energy_correction.formation_energy_error(potential) if known else 0.1
-        return formation, hull, error
+            case.flag(PACKAGED_HULL)
+            hull, of_which = ReferenceHull.packaged()(formula, formation), f"the packaged hull: {no_entries}"
+        return hull, f"{hull:.3f} eV/atom above {of_which}"
 
     def _tensor(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict:
         only_bulk = name != self.panel.shear and name not in KINKED  # the kink is seen in whole tensors alone
@@ -382,6 +416,8 @@ class LadderVerifier:
             return
         try:
             found = self._contradictions(name, case.structure, case, deadline)
+        except MachineError:
+            raise
         except VerificationError as error:
             case.note("second_opinion", None, str(error), name)
             return
@@ -525,6 +561,14 @@ def load_verifier(
         also=also,
         wanted=wanted,
     )
+
+
+def _energy_error(potential: str) -> float:
+    """Return the standard error of a formation energy, eV/atom; 0.1 where nobody measured it."""
+    from inverse.verification import energy_correction
+
+    known = potential in energy_correction.corrected_potentials()
+    return energy_correction.formation_energy_error(potential) if known else 0.1
 
 
 def _energy_value(prop: Property, mean: float, error: float, raw: float, potential: str) -> VerifiedValue:

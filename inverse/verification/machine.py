@@ -1,5 +1,12 @@
 """Failures of the machine, not of the crystal: memory, device, disk. The next attempt may well succeed."""
 
+from dataclasses import dataclass
+
+from surrogates.errors import MachineError
+
+FAILURES_IN_A_ROW = 5
+"""Failures of the machine after which work ends: the next piece would fail as well."""
+
 _WORDS = (
     "out of memory",
     "allocate memory",
@@ -27,3 +34,30 @@ def is_of_machine(error: BaseException | None) -> bool:
 def speaks_of_machine(reason: str) -> bool:
     """Return whether a recorded reason is that the machine failed."""
     return any(word in reason.lower() for word in _WORDS)
+
+
+@dataclass
+class Patience:
+    """Counts failures of the machine in a row, and ends the work when they are too many.
+
+    Attributes:
+        most: failures in a row that end it.
+        n_failed: so far, since something last worked.
+    """
+
+    most: int = FAILURES_IN_A_ROW
+    n_failed: int = 0
+
+    def worked(self) -> None:
+        """Note that the machine answered."""
+        self.n_failed = 0
+
+    def failed(self, reason: str) -> None:
+        """Note a failure.
+
+        Raises:
+            MachineError: one too many.
+        """
+        self.n_failed += 1
+        if self.n_failed >= self.most:
+            raise MachineError(f"the machine failed {self.n_failed} times in a row: {reason}")

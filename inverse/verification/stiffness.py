@@ -166,7 +166,7 @@ class _Response:
 
 @dataclass(frozen=True)
 class _Relaxed:
-    """A tensor and its averages before anything is known of other sizes; Mandel, GPa, fields of `Stiffness`."""
+    """A tensor and its averages at one size, Mandel; fields as in `Stiffness`."""
 
     relaxed: np.ndarray
     clamped: np.ndarray

@@ -23,8 +23,9 @@ from inverse.records import (
 )
 from inverse.types import Verification
 from inverse.verification.limits import GUARD
+from inverse.verification.machine import Patience
 from inverse.verification.potentials import limit_threads
-from surrogates.errors import EngineError, VerificationError
+from surrogates.errors import EngineError, MachineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ GRACE = 20.0
 
 START_LIMIT = 1200.0
 """Seconds a worker may take to load its potentials: minutes from a cold network disk of a busy machine."""
+
+KILLED = -9
+"""Exit code of a process that the system ended, most likely because memory ran out."""
 
 GB_PER_WORKER = 1.6
 """Memory of one process with three potentials loaded and a large cell at work, GiB."""
@@ -90,7 +94,8 @@ class VerifierPool:
     """Processes behind the `StreamingVerifier` contract; they start at the first use and stay.
 
     A worker that crashes or overruns its limit is replaced; its structure is recorded as failed with the
-    reason. Workers end with this process, however it ends.
+    reason. Where memory or a device failed, the structure is asked once more in a new process, whose device
+    starts afresh. Workers end with this process, however it ends.
     """
 
     def __init__(self, plan: WorkerPlan, n_workers: int | None = None) -> None:
@@ -104,6 +109,9 @@ class VerifierPool:
         self.n_workers = n_workers or default_workers()
         self._workers: list[_Worker] = []
         self._failed_starts = 0
+        self._patience = Patience()
+        self._again: list[int] = []
+        self._retried: set[int] = set()
 
     def verify(self, structures: Sequence[Structure]) -> list[Verification]:
         """Return one Verification per structure, in order; see `Verifier`."""
@@ -117,9 +125,11 @@ class VerifierPool:
 
         Raises:
             VerificationError: workers do not start (a missing package, no memory); the message says why.
+            MachineError: memory or a device failed too often in a row.
         """
         waiting = deque(range(len(structures)))
         self._discard_unfinished()
+        self._again, self._retried = [], set()
         while waiting or any(worker.position is not None for worker in self._workers):
             if should_stop():
                 waiting.clear()
@@ -129,8 +139,10 @@ class VerifierPool:
                 if worker.is_ready and worker.position is None and waiting:
                     position = waiting.popleft()
                     if not self._begun(worker, position, structures[position]):
-                        yield position, self._failure("the worker ended before it began", 0.0)
+                        yield from self._once_more(position, "the worker ended before it began", 0.0)
             yield from self._collect()
+            waiting.extendleft(self._again)
+            self._again = []
 
     def start(self) -> None:
         """Start every worker now, so that potentials load while something else is done; optional."""
@@ -191,13 +203,32 @@ class VerifierPool:
             worker.is_ready, self._failed_starts = True, 0
         elif kind == "done" and worker.position is not None:
             position, worker.position = worker.position, None
+            self._patience.worked()
             yield position, verification_from_record(content)
+        elif worker.position is not None and (kind == "machine" or worker.process.exitcode == KILLED):
+            position, seconds = worker.position, time.monotonic() - worker.since
+            self._remove(worker)
+            yield from self._once_more(position, content, seconds)
         elif worker.position is not None:
             position, seconds = worker.position, time.monotonic() - worker.since
             self._remove(worker)
             yield position, self._failure(content, seconds)
         else:
             self._failed_start(worker, content)
+
+    def _once_more(self, position: int, reason: str, seconds: float) -> Iterator[tuple[int, Verification]]:
+        """Put a structure that the machine failed back, once; the second time it has failed.
+
+        Raises:
+            MachineError: that happened too often in a row.
+        """
+        LOGGER.warning("a verification worker is replaced: %s", reason)
+        self._patience.failed(reason)
+        if position in self._retried:
+            yield position, self._failure(reason, seconds)
+        else:
+            self._retried.add(position)
+            self._again.append(position)
 
     def _failed_start(self, worker: _Worker, reason: str) -> None:
         self._remove(worker)
@@ -223,7 +254,7 @@ def ended(exit_code: int | None) -> str:
     >>> ended(-9)
     'the system ended the worker (signal 9), most likely because memory ran out'
     """
-    if exit_code == -9:
+    if exit_code == KILLED:
         return "the system ended the worker (signal 9), most likely because memory ran out"
     return f"the worker ended (exit code {exit_code})"
 
@@ -253,20 +284,23 @@ def _serve(connection: Connection, plan: WorkerPlan, parent: int) -> None:
     while True:
         try:
             _, record = connection.recv()
-            verdict = _verdict(verifier, record)
-            connection.send(("done", verification_to_record(verdict)))
+            connection.send(_answer_to(verifier, record))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 
 
-def _verdict(verifier: Any, record: Any) -> Verification:
-    """Return the verdict on a record of a structure; one that is no structure fails with a reason."""
+def _answer_to(verifier: Any, record: Any) -> tuple[str, Any]:
+    """Return ("done", the verdict's record), or ("machine", why the machine could not give one).
+
+    A record that is no structure has failed, with a reason.
+    """
     try:
-        structure = structure_from_record(record)
+        verdict = verifier.verify_one(structure_from_record(record))
+    except MachineError as error:
+        return "machine", str(error)
     except EngineError as error:
-        return Verification(verifier.potential, False, str(error), values={})
-    verdict: Verification = verifier.verify_one(structure)
-    return verdict
+        verdict = Verification(verifier.potential, False, str(error), values={})
+    return "done", verification_to_record(verdict)
 
 
 def _verifier(plan: WorkerPlan) -> Any:

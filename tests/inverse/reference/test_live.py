@@ -61,7 +61,7 @@ def test_another_answer_is_refused_once(answer):
 
     hull = hull_of(get)
     for _ in range(3):
-        with pytest.raises(DataError, match="no list of entries; without MP_API_KEY"):
+        with pytest.raises(DataError, match="no list of entries; the packaged phases"):
             hull("WC", -0.2)
     assert len(calls) == 1
 
@@ -98,3 +98,17 @@ def test_only_a_key_asks_for_live_entries(monkeypatch):
     assert ReferenceHull.current().live is None
     monkeypatch.setenv(KEY, "secret")
     assert ReferenceHull.current().live is not None
+
+
+def test_a_refused_key_is_said_before_anything_is_computed(monkeypatch):
+    monkeypatch.delenv(KEY, raising=False)
+    assert module.refusal() == ""
+    monkeypatch.setenv(KEY, "secret")
+    monkeypatch.setattr(module, "_ask", lambda *_: json.loads(RECORDED.read_text()))
+    assert module.refusal() == ""
+
+    def refuse(*_):
+        raise DataError("Materials Project refuses the key in MP_API_KEY (status 403)")
+
+    monkeypatch.setattr(module, "_ask", refuse)
+    assert module.refusal().endswith("(status 403); the packaged phases are used instead")

@@ -9,7 +9,14 @@ from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
 from inverse.verification.potentials import available_potentials, load_potential
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
-from surrogates.errors import ConfigError, MissingExtraError, UnknownNameError, UnsupportedElementError
+from surrogates.errors import (
+    ConfigError,
+    DataError,
+    MachineError,
+    MissingExtraError,
+    UnknownNameError,
+    UnsupportedElementError,
+)
 from tests import crystals, stand_in_potential
 
 EMT = "ase.calculators.emt:EMT"
@@ -46,6 +53,52 @@ def test_an_element_outside_the_reference_is_noted_not_fatal():
     assert "no_hull" in verdict.flags
     assert "energy_above_hull" not in verdict.values
     assert any(stage.reason == "element Po has no reference phase" for stage in verdict.ladder)
+    assert verdict.values["formation_energy_per_atom"].mean == -0.2
+
+
+def test_live_entries_that_cannot_be_had_leave_the_packaged_hull():
+    def refuse(*_):
+        raise DataError("Materials Project refuses the key")
+
+    verdict = ladder(hull_energy=refuse).verify_one(crystals.fcc("Cu"))
+    assert "packaged_hull" in verdict.flags
+    assert verdict.values["energy_above_hull"].mean == pytest.approx(-0.2)
+    (stage,) = [stage for stage in verdict.ladder if stage.name == "hull"]
+    assert stage.reason == "-0.200 eV/atom above the packaged hull: Materials Project refuses the key"
+
+
+def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    verifier = ladder(potential="tests.stand_in_potential:out_of_memory")
+    with pytest.raises(MachineError):
+        verifier.verify_one(crystals.fcc())
+    (verdict,) = verifier.verify([crystals.fcc()])
+    assert "out of memory" in verdict.reason
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", True)
+    assert verifier.verify([crystals.fcc()])[0].converged
+    monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
+    with pytest.raises(MachineError, match="5 times in a row"):
+        verifier.verify([crystals.fcc()] * 5)
+
+
+@pytest.mark.parametrize(
+    "reason", ["colliding atoms, 0.40 Å apart", "relaxation is stuck, energy is not smooth"]
+)
+def test_only_a_stalled_relaxation_leaves_a_judge_the_energy_judges_cell(monkeypatch, reason):
+    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
+    original = Judge.relax
+
+    def relax(self, structure, deadline=float("inf")):
+        if self.potential == MORSE:
+            return RelaxationVerdict(MORSE, reason=f"{MORSE}: {reason}")
+        return original(self, structure, deadline)
+
+    monkeypatch.setattr(Judge, "relax", relax)
+    verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+    verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
+    is_stalled = "stuck" in reason
+    assert (f"not_relaxed_by_{MORSE}" in verdict.flags) == is_stalled
+    assert verdict.reason == ("" if is_stalled else f"{MORSE}: {reason}")
 
 
 def test_a_surprise_is_a_failed_verification():

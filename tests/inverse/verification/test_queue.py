@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.verification import queue
 from experiments.verification.parity import parity
 from experiments.verification.queue import (
-    MACHINE_ERRORS,
     Job,
     drain,
     drain_together,
@@ -20,6 +18,7 @@ from experiments.verification.queue import (
     share,
 )
 from inverse.verification.judge import Judge
+from inverse.verification.machine import FAILURES_IN_A_ROW
 from inverse.verification.store import VerificationStore
 from surrogates.errors import MachineError
 from tests import crystals, stand_in_potential
@@ -86,19 +85,19 @@ def test_a_queue_stops_when_the_machine_fails_again_and_again(tmp_path, monkeypa
 
     with pytest.raises(MachineError, match="out of memory"):
         drain([Job("a", work)] * 20, store, 60.0)
-    assert len(asked) == MACHINE_ERRORS
+    assert len(asked) == FAILURES_IN_A_ROW
     assert len(store) == 0
 
 
-def test_a_machine_that_fails_now_and_then_stops_no_queue(tmp_path, monkeypatch):
-    monkeypatch.setattr(queue, "MACHINE_ERRORS", 2)
-    turns = iter([False, True] * 3)
+def test_a_machine_that_fails_now_and_then_stops_no_queue(tmp_path):
+    turns = iter([False, True] * FAILURES_IN_A_ROW)
 
     def work(_):
         if not next(turns):
             raise MachineError("out of memory")
 
-    assert drain([Job("a", work)] * 6, VerificationStore(tmp_path / "s.db"), 60.0) == 6
+    n = 2 * FAILURES_IN_A_ROW
+    assert drain([Job("a", work)] * n, VerificationStore(tmp_path / "s.db"), 60.0) == n
 
 
 def test_answers_of_another_machine_are_taken_in_once(tmp_path):

@@ -9,11 +9,12 @@ import pytest
 from inverse.verification import workers
 from inverse.verification.judges import load_verifier
 from inverse.verification.workers import default_workers
-from surrogates.errors import VerificationError
+from surrogates.errors import MachineError, VerificationError
 from tests import crystals
 
 HANGS = "tests.stand_in_potential:hangs_on_gold"
 DIES = "tests.stand_in_potential:dies_on_gold"
+MEMORY = "tests.stand_in_potential:out_of_memory"
 
 
 def test_crashes_stops_and_order():
@@ -27,6 +28,26 @@ def test_crashes_stops_and_order():
     assert [v.converged for v in verdicts] == [True, False, True]
     assert "the worker ended" in verdicts[1].reason
     assert not multiprocessing.active_children()
+
+
+def test_where_a_device_is_lost_the_crystal_is_asked_again_in_a_new_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEVICE_LOST_ONCE", str(tmp_path / "lost"))
+    with load_verifier("tests.stand_in_potential:loses_its_device_once", store="", workers=1) as pool:
+        pool.start()
+        first = pool._workers[0].process.pid
+        verdicts = pool.verify([crystals.fcc("Cu"), crystals.fcc("Au", 4.0), crystals.fcc("Ni", 3.5)])
+        assert pool._workers[0].process.pid != first
+    assert [v.reason for v in verdicts] == ["", "", ""]
+
+
+def test_a_machine_that_goes_on_failing_ends_the_work():
+    told, pool = [], workers.VerifierPool(workers.WorkerPlan(MEMORY, store=""), 1)
+    try:
+        with pytest.raises(MachineError, match=r"failed 5 times in a row: .*out of memory"):
+            told.extend(position for position, _ in pool.verify_each([crystals.fcc()] * 20))
+    finally:
+        pool.close()
+    assert told == [0, 1]  # both asked twice
 
 
 def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
