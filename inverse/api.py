@@ -242,20 +242,25 @@ def iterate_verifications(
 
 
 def referee(folder: str | Path) -> str:
-    """Return with how many of a run's hits the referee agrees; writes what it says to the folder.
+    """Return with how many of a run's hits and rejects the referee agrees; writes what it says to the folder.
 
+    What that is worth on DFT rows, and the hit rate corrected for it, follow where the targets allow.
     Rank and status stay as they are; the rebuilt report shows the referee as the last stage of the ladder.
 
     Raises:
         RunFolderError: no run there, or damaged.
         MissingExtraError: the referee's potentials are not installed.
     """
-    from inverse.refereeing import referee_run, summary
+    from inverse.referee_quality import quality
+    from inverse.refereeing import asked_of_referee, referee_run, summary
     from inverse.report import build_report
+    from inverse.report.run import read_run
 
     records = list(referee_run(Path(folder)))
     build_report(Path(folder))
-    return summary(records)
+    run = read_run(folder)
+    n_verified = sum(candidate.verification is not None for candidate in run.candidates)
+    return summary(records, quality(asked_of_referee(run.config.targets)), n_verified)
 
 
 def report(folder: str | Path) -> Path:

@@ -159,7 +159,7 @@ def verify(
 
 @app.command()
 def referee(folder: RunFolderArgument) -> int:
-    """Let the referee judge a run's hits again; the report then shows what it says."""
+    """Let the referee judge a run's hits and rejects again; the report then shows what it says."""
     from inverse import api
 
     with results_only() as stdout:

@@ -1,4 +1,4 @@
-"""The referee judges a run's hits again, by values that rank, flags, calibration and feedback never saw.
+"""The referee judges a run's hits, and rejects, again, by values that rank, flags and feedback never saw.
 
 The elastic tensor of the judge of G is in the record: whoever averages it has that judge's own K.
 """
@@ -6,31 +6,40 @@ The elastic tensor of the judge of G is in the record: whoever averages it has t
 import json
 import math
 import os
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inverse.records import verification_to_record
+from inverse.referee_quality import Quality
 from inverse.types import Candidate, Stage, Status, Target, Verification
 from surrogates.errors import DataError, RunFolderError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 
 REFEREE_FILE = "referee.jsonl"
-"""In the run folder: one line a hit."""
+"""In the run folder: one line a candidate."""
+
+MOST_ASKED = 50
+"""Hits, and rejects, that it is asked about; drawn by the run's seed where there are more."""
+
+HIT, REJECT = "hit", "reject"
+"""What the judges called a candidate that the referee was asked about."""
 
 REFEREED = (BULK_MODULUS, SHEAR_MODULUS)
 """Properties of which the referee has an opinion of its own."""
 
 
 def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the referee's record of each hit, in rank order; all are written to the folder at the end.
+    """Yield the referee's record of hits and then of rejects, each in rank order; all are written at the end.
 
-    Changes neither rank nor status nor anything that a resumed run reads.
+    A reject is what the judges finished and found to miss a hard target that the referee judges too. Changes
+    neither rank nor status nor anything that a resumed run reads.
 
     Args:
         folder: of a run.
-        workers: processes beside this one; None takes one per core, at most one per hit.
+        workers: processes beside this one; None takes one per core, at most one per candidate.
 
     Raises:
         RunFolderError: no run there, damaged, or not writable.
@@ -41,15 +50,20 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
     from inverse.verification.workers import default_workers
 
     run = read_run(folder)
-    hits = [c for c in run.candidates if c.status is Status.HIT]
+    targets = asked_of_referee(run.config.targets)
+    draw = random.Random(run.config.seed)
+    hits = _drawn([c for c in run.candidates if c.status is Status.HIT], draw)
+    rejects = _drawn([c for c in run.candidates if is_reject(c, targets)], draw)
+    asked = [*((HIT, c) for c in hits), *((REJECT, c) for c in rejects)]
     if workers is None:
-        workers = min(default_workers(), len(hits))
+        workers = min(default_workers(), len(asked))
     verifier = load_verifier(referee=True, workers=workers, device=run.config.device)
     records: dict[int, dict[str, Any]] = {}
     following = 0
     try:
-        for position, verdict in verifier.verify_each([c.structure for c in hits]):
-            records[position] = referee_record(hits[position], verdict, run.config.targets)
+        for position, verdict in verifier.verify_each([c.structure for _, c in asked]):
+            judged_as, candidate = asked[position]
+            records[position] = referee_record(candidate, verdict, targets) | {"judged_as": judged_as}
             while following in records:
                 yield records[following]
                 following += 1
@@ -58,43 +72,94 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
     _write(folder / REFEREE_FILE, [records[position] for position in sorted(records)])
 
 
-def referee_record(candidate: Candidate, verdict: Verification, targets: Sequence[Target]) -> dict[str, Any]:
-    """Return what the referee says of one hit and whether it agrees.
+def asked_of_referee(targets: Sequence[Target]) -> list[Target]:
+    """Return the hard targets of properties that the referee judges."""
+    return [t for t in targets if t.is_hard and t.property.name in {p.name for p in REFEREED}]
 
-    It agrees when every hard target of a property that it judges is met by its calibrated mean; never with a
-    crystal that it cannot finish or calls unstable.
+
+def is_reject(candidate: Candidate, targets: Sequence[Target]) -> bool:
+    """Return whether the judges finished a candidate and found that it misses one of the targets."""
+    verdict = candidate.verification
+    if (
+        candidate.status is Status.HIT
+        or verdict is None
+        or not verdict.converged
+        or verdict.is_stable is False
+    ):
+        return False
+    means = [_mean(verdict, t.property.name) for t in targets]
+    return all(map(math.isfinite, means)) and not all(t.is_met(m) for t, m in zip(targets, means))
+
+
+def _drawn(candidates: Sequence[Candidate], draw: random.Random) -> list[Candidate]:
+    """Return `MOST_ASKED` candidates at random, in their order."""
+    chosen = sorted(draw.sample(range(len(candidates)), min(MOST_ASKED, len(candidates))))
+    return [candidates[i] for i in chosen]
+
+
+def referee_record(candidate: Candidate, verdict: Verification, targets: Sequence[Target]) -> dict[str, Any]:
+    """Return what the referee says of one candidate and whether it agrees that it is a hit.
+
+    It does when every target is met by its calibrated mean; never with a crystal that it cannot finish or
+    calls unstable.
+
+    Args:
+        candidate: hit or reject.
+        verdict: the referee's.
+        targets: of `asked_of_referee`.
     """
-    names = {p.name for p in REFEREED}
     record = verification_to_record(verdict)
-    asked = [t for t in targets if t.is_hard and t.property.name in names]
-    means = {t.property.name: _mean(verdict, t.property.name) for t in asked}
-    missed = [t.property.name for t in asked if not t.is_met(means[t.property.name])]
+    missed = [t.property.name for t in targets if not t.is_met(_mean(verdict, t.property.name))]
     finished = verdict.converged and verdict.is_stable is not False
+    names = {p.name for p in REFEREED}
     return {
         "id": candidate.id,
         "formula": candidate.structure.composition.reduced_formula,
-        "agrees": bool(finished and not missed) if asked else None,
+        "agrees": bool(finished and not missed) if targets else None,
         "missed": missed,
         "reason": verdict.reason or ("" if finished else "mechanically unstable"),
         "values": {name: value for name, value in record["values"].items() if name in names},
     }
 
 
-def summary(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line: with how many hits the referee agrees, and what that is worth.
+def summary(records: Sequence[Mapping[str, Any]], quality: Quality | None = None, n_verified: int = 0) -> str:
+    """Return in a few lines with what the referee agrees, and what that is worth.
 
-    >>> summary([{"agrees": True}, {"agrees": False}])
+    Args:
+        records: of `referee_run`.
+        quality: of the referee on DFT rows; None leaves the corrected hit rate out.
+        n_verified: candidates whose verification was started, failures among them.
+
+    >>> summary([{"agrees": True, "judged_as": "hit"}, {"agrees": False, "judged_as": "hit"}])
     'the referee agrees with 1 of 2 hits (95 % interval 9 to 91 %)'
     """
     from inverse.report.summary import wilson_interval
 
     asked = [r for r in records if r["agrees"] is not None]
-    agreed = sum(bool(r["agrees"]) for r in asked)
-    low, high = wilson_interval(agreed, len(asked))
-    return (
-        f"the referee agrees with {agreed} of {len(asked)} hits "
-        f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
-    )
+    hits = [bool(r["agrees"]) for r in asked if r["judged_as"] == HIT]
+    rejects = [bool(r["agrees"]) for r in asked if r["judged_as"] == REJECT]
+    if not hits:
+        return "the referee has no hit to judge"
+    low, high = wilson_interval(sum(hits), len(hits))
+    line = f"the referee agrees with {sum(hits)} of {len(hits)} hits (95 % interval {_percent(low, high)})"
+    lines = [line + (f" and would take {sum(rejects)} of {len(rejects)} rejects" if rejects else "")]
+    if quality is not None:
+        lines.append(
+            f"of DFT rows it takes {100 * quality.sensitivity:.0f} % of the {quality.n_meet} that meet these "
+            f"targets and {100 * (1 - quality.specificity):.0f} % of the {quality.n_miss} that do not"
+        )
+        share, *bounds = (quality.corrected(value) for value in (sum(hits) / len(hits), low, high))
+        n_hits = sum(r["judged_as"] == HIT for r in records)
+        true = share * n_hits
+        rate = f", {100 * true / n_verified:.0f} % of {n_verified} verified" if n_verified else ""
+        lines.append(
+            f"corrected for that, {true:.0f} of the {n_hits} hits are true ({_percent(*bounds)}){rate}"
+        )
+    return "\n".join(lines)
+
+
+def _percent(low: float, high: float) -> str:
+    return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
 def read_referee(folder: Path) -> dict[str, dict[str, Any]]:

@@ -90,7 +90,7 @@ def drain_together(
         rows: with `id`, `lattice`, `species`, `frac_coords`.
         store: where the answers go.
         seconds: no crystal is begun after them.
-        ask: a potential's name, or "auto" for the judges of record.
+        ask: a potential's name, "auto" for the judges of record, or "referee" for what it has beside theirs.
         part: k/n.
         device: auto, cpu or cuda.
         width: crystals at once; 1 is best on a CPU.
@@ -179,7 +179,7 @@ def _asked(
 ) -> Inquiry[str]:
     """Return why a crystal has no tensor: by one potential, or as `judges.LadderVerifier` asks the panel."""
     settings = JudgeSettings()
-    if ask != "auto":
+    if ask not in ("auto", "referee"):
         alone = Judge(ask, settings, store, device=device)
         relaxed = yield from alone.relaxing(structure, deadline)
         if relaxed.structure is None:
@@ -192,6 +192,8 @@ def _asked(
     bulk = yield from energy.tensor_inquiry(relaxed.structure, deadline, only_bulk=True)
     if bulk.reason:
         return bulk.reason
+    if ask == "referee":  # K comes of diep's tensor, which auto asks for
+        return (yield from energy.tensor_inquiry(relaxed.structure, deadline)).reason
     shear = Judge("diep", settings, store, device=device)
     own = yield from shear.relaxing(relaxed.structure, deadline)
     if own.structure is None and not own.is_stalled:
@@ -217,7 +219,7 @@ def main() -> None:
     parser.add_argument("path", nargs="?", type=Path, help="rows: the file; pack: a folder; merge: a store")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--part", default="1/1", help="k/n, for several processes")
-    parser.add_argument("--ask", default="7net-0", help="a potential, or auto: the judges of record")
+    parser.add_argument("--ask", default="7net-0", help="a potential, auto: the judges of record, or referee")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--width", type=int, default=1, help="crystals side by side")
     parser.add_argument("--limit", type=int, default=100_000, help="rows at most")

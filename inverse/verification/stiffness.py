@@ -232,7 +232,8 @@ class _Tensor:
         """Return the response that counts and, after it, the one at the larger size if there is one."""
         if len(measured) == 1 or not self.potential.is_kinked:
             return measured
-        return [_without_kink(*measured, self.settings.repeat_factor), measured[1]]
+        once, larger = measured
+        return [_without_kink(once, larger, self.settings.repeat_factor), larger]
 
     def _judged(self, counts: "_Relaxed", larger: "_Relaxed | None" = None) -> Stiffness:
         """Return the stiffness that counts, with what it changes at the larger size."""
@@ -341,7 +342,8 @@ class _Tensor:
 
         Ions only ever take stiffness away: a mode without a positive force constant takes none, and is named.
         """
-        relaxed, lowest_mode, flags = response.clamped, float("inf"), ()
+        relaxed, lowest_mode = response.clamped, float("inf")
+        flags: tuple[str, ...] = ()
         if len(response.constants):
             values, vectors = np.linalg.eigh(response.constants)
             is_soft, is_negative = values < self.settings.soft_mode, values < -self.settings.soft_mode

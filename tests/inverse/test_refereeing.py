@@ -1,14 +1,24 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from inverse import verification
+from inverse import referee_quality, refereeing, verification
 from inverse.api import referee
-from inverse.refereeing import REFEREE_FILE, read_referee, referee_run, with_referee
+from inverse.refereeing import (
+    REFEREE_FILE,
+    asked_of_referee,
+    is_reject,
+    read_referee,
+    referee_run,
+    summary,
+    with_referee,
+)
 from inverse.report import build_report
 from inverse.report.run import read_run
-from inverse.types import Status, Verification, VerifiedValue
+from inverse.types import Status, Target, Verification, VerifiedValue
 from surrogates.errors import DataError
+from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from tests.report.fake_run import write_fake_run
 
 
@@ -44,12 +54,59 @@ def run(tmp_path, monkeypatch) -> Path:
 
 
 def test_it_judges_the_hits_in_rank_order_and_says_where_it_disagrees(run):
-    hits = [c.id for c in read_run(run).candidates if c.status is Status.HIT]
+    shown = read_run(run)
+    hits = [c.id for c in shown.candidates if c.status is Status.HIT]
+    targets = asked_of_referee(shown.config.targets)
+    rejects = [c.id for c in shown.candidates if is_reject(c, targets)]
     records = list(referee_run(run, workers=0))
-    assert [r["id"] for r in records] == hits
+    assert rejects
+    assert [r["id"] for r in records] == [*hits, *rejects]
+    assert [r["judged_as"] for r in records] == ["hit"] * len(hits) + ["reject"] * len(rejects)
+    for candidate in shown.candidates:
+        if candidate.id in rejects:
+            values = candidate.verification.values
+            assert not all(t.is_met(values[t.property.name].mean) for t in targets)
     assert [r["agrees"] for r in records[:3]] == [True, False, False]
     assert records[1]["missed"] == ["shear_modulus_vrh"]
     assert records[2]["reason"] == "diep: relaxation is stuck"
+
+
+def test_of_many_hits_and_rejects_some_are_drawn_always_the_same(run, monkeypatch):
+    monkeypatch.setattr(refereeing, "MOST_ASKED", 2)
+    drawn = [[(r["id"], r["judged_as"]) for r in referee_run(run, workers=0)] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert [kind for _, kind in drawn[0]] == ["hit", "hit", "reject", "reject"]
+
+
+def test_the_hit_rate_is_corrected_by_what_the_referee_is_worth(tmp_path, monkeypatch):
+    """A referee that finds 80 % of the true ones and takes 10 % of the others, on planted rows."""
+    rng = np.random.default_rng(0)
+    dft = rng.choice([200.0, 400.0], 4000)
+    right = np.where(dft > 300, rng.random(4000) < 0.8, rng.random(4000) < 0.9)
+    said = np.where(right, dft, 600.0 - dft)
+    said[::50] = np.nan  # not finished: refused
+    path = tmp_path / "referee.parquet"
+    monkeypatch.setattr(referee_quality, "PATH", path)
+    referee_quality.write_rows({"bulk_modulus_vrh": said, "dft_bulk_modulus_vrh": dft}, path)
+    try:
+        target = Target(BULK_MODULUS, minimum=300.0)
+        found = referee_quality.quality([target])
+        assert found.sensitivity == pytest.approx(0.8 * 0.98, abs=0.03)
+        assert found.specificity == pytest.approx(1 - 0.1 * 0.98, abs=0.03)
+        assert referee_quality.quality([Target(SHEAR_MODULUS, minimum=100.0)]) is None
+        assert referee_quality.quality([]) is None
+        agrees = rng.random(2000) < 0.5 * found.sensitivity + 0.5 * (1 - found.specificity)
+        assert found.corrected(agrees.mean()) == pytest.approx(0.5, abs=0.05)
+    finally:
+        referee_quality._rows.cache_clear()
+    records = [{"agrees": k < 9, "judged_as": "hit"} for k in range(20)]
+    records += [{"agrees": k < 1, "judged_as": "reject"} for k in range(10)]
+    lines = summary(records, referee_quality.Quality(0.8, 0.9, 100, 300), 40).splitlines()
+    assert lines[0].startswith("the referee agrees with 9 of 20 hits")
+    assert lines[0].endswith("and would take 1 of 10 rejects")
+    assert lines[1].startswith("of DFT rows it takes 80 % of the 100 that meet these targets and 10 %")
+    assert lines[2].startswith("corrected for that, 10 of the 20 hits are true")
+    assert lines[2].endswith(", 25 % of 40 verified")
 
 
 def test_its_values_are_nowhere_before_it_runs_and_change_no_rank_afterwards(run):
