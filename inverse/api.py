@@ -214,6 +214,7 @@ def iterate_verifications(
     """
     from inverse.prediction import read_inputs
     from inverse.verification import load_verifier, verification_records
+    from inverse.verification.answers import packaged_classifier
     from inverse.verification.judges import panel_named
     from inverse.verification.workers import default_workers
 
@@ -236,7 +237,7 @@ def iterate_verifications(
     try:
         if workers:
             verifier.start()  # potentials load while this process reads what is known
-        yield from verification_records(read, verifier)
+        yield from verification_records(read, verifier, packaged_classifier(verifier.potential, reuse))
     finally:
         verifier.close()
 

@@ -131,7 +131,9 @@ def assemble(config: CampaignConfig) -> Parts:
         screening=screen.reason,
         rescreening=screen.relaxed_reason,
         classify=lambda s: kinship(classifier, s),
-        confirm=lambda s: kinship(classifier_by_energy(config.verify.potential), s),
+        confirm=lambda s: kinship(
+            classifier_by_energy(config.verify.potential, config.verify.reuse, config.device), s
+        ),
         preview=lambda s: standing(classifier, s),
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),

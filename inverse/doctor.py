@@ -135,9 +135,14 @@ def _format_version(path: Path) -> int | None:
 
 
 def _judges(problems: list[str]) -> dict[str, Any]:
+    from inverse.verification.calibration import load_calibrations, other_versions
     from inverse.verification.potentials import available_potentials, potential_version
 
     available = available_potentials()
+    others = {found for fit in load_calibrations().values() for found in other_versions(fit).items()}
+    for name, installed in sorted(others):
+        if available.get(name):
+            problems.append(f"judges: {name} is {installed}, not what its calibration was fitted with")
     if not any(available.values()):
         problems.append("judges: no potential is installed; pip install chgnet diep")
     return {name: potential_version(name) if there else None for name, there in available.items()}

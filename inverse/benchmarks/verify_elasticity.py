@@ -13,8 +13,7 @@ from inverse.benchmarks.strained_cells import StrainedCells, stored_strained_cel
 from inverse.console import progress
 from inverse.records import plain
 from inverse.report.summary import wilson_interval
-from inverse.verification.judge import Judge, TensorVerdict
-from inverse.verification.stiffness import is_near_unstable
+from inverse.verification.judge import NEAR_UNSTABLE, Judge, TensorVerdict
 from inverse.verification.store import VerificationStore
 from surrogates import elasticity
 
@@ -116,8 +115,7 @@ def measure(row: dict[str, Any], store: VerificationStore, compute: bool = True)
 def _warnings(verdict: TensorVerdict) -> list[str]:
     if verdict.reason or not verdict.clamped:
         return ["no_tensor"]
-    relaxed, clamped = np.array(verdict.relaxed), np.array(verdict.clamped)
-    return ["near_unstable"] if is_near_unstable(relaxed, clamped, verdict.lowest_mode) else []
+    return [NEAR_UNSTABLE] if verdict.is_near_unstable else []
 
 
 def _compared(verdict: TensorVerdict | None, reference: StrainedCells | None) -> dict[str, Any]:

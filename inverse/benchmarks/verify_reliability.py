@@ -16,7 +16,7 @@ from inverse.verification.workers import GRACE
 
 POTENTIAL = "7net-0"
 SECONDS_LIMIT = 30.0
-"""Wall time allowed for one broken crystal."""
+"""Of computing allowed for one broken crystal; four times as many by the clock."""
 
 STOP_ABOVE_HULL = 1.0
 FAULTS = {

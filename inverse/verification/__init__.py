@@ -1,6 +1,6 @@
 """Potentials relax a candidate and say what it is: energy, hull, stiffness, stability."""
 
-from inverse.verification.answers import verification_record, verification_records, verify_structures
+from inverse.verification.answers import verification_record, verification_records
 from inverse.verification.judges import load_verifier
 from inverse.verification.protocol import StreamingVerifier, Verifier
 
@@ -10,5 +10,4 @@ __all__ = [
     "load_verifier",
     "verification_record",
     "verification_records",
-    "verify_structures",
 ]

@@ -1,52 +1,20 @@
-"""`inverse verify` and its Python twin: structures or files in, one JSON record each out."""
+"""What `inverse verify` answers: one JSON record per structure that was read."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pymatgen.core import Structure
 
 from inverse.ladder import completed
-from inverse.reading import ReadStructure, read_structures
+from inverse.reading import ReadStructure
 from inverse.records import finite_or_none, plain, stage_to_record, verification_to_record
 from inverse.types import Verification
-from inverse.verification.judges import AUTO, load_verifier
+from inverse.verification.judges import AUTO
 from inverse.verification.protocol import StreamingVerifier
 from surrogates.errors import EngineError
 
 Classify = Callable[[Structure], Any]
 """Structure -> `inverse.reference.Classification`."""
-
-
-def verify_structures(
-    structures: Structure | str | Path | Iterable[Structure | str | Path],
-    potential: str = AUTO,
-    *,
-    reuse: bool = True,
-    workers: int = 0,
-    seconds_limit: float = 300.0,
-) -> list[dict[str, Any]]:
-    """Return one record per structure, in order: what the judges say about it; what `inverse verify` writes.
-
-    Args:
-        structures: pymatgen Structures, or files and folders of structures.
-        potential: "auto", a built-in potential, or module:factory.
-        reuse: False asks the judges afresh, whatever the store holds.
-        workers: processes beside this one; with any, a script needs its `if __name__ == "__main__":` guard.
-        seconds_limit: of computing allowed for one structure; four times as many by the clock.
-
-    Raises:
-        UnknownNameError: no such potential; names the nearest.
-        MissingExtraError: its package is not installed; names the extra.
-        DataError: a path that does not exist.
-    """
-    given = [structures] if isinstance(structures, Structure | str | Path) else list(structures)
-    read = [item for entry in given for item in _read(entry)]
-    verifier = load_verifier(potential, reuse=reuse, workers=workers, seconds_limit=seconds_limit)
-    try:
-        return list(verification_records(read, verifier))
-    finally:
-        verifier.close()
 
 
 def verification_records(
@@ -112,17 +80,16 @@ def error_record(item: ReadStructure) -> dict[str, Any]:
     return {"id": item.id, "file": item.file, "error": {"type": name, "message": str(error or "unreadable")}}
 
 
-def packaged_classifier(potential: str = AUTO) -> Classify:
-    """Return the classification against everything the package knows, as in campaigns with these judges."""
+def packaged_classifier(potential: str = AUTO, reuse: bool = True) -> Classify:
+    """Return the classification against everything the package knows, as in campaigns with these judges.
+
+    Args:
+        potential: see `classifier_by_energy`.
+        reuse: False relaxes end members afresh.
+    """
     from inverse.verification.classification import classifier_by_energy
 
-    return classifier_by_energy(potential).classify
-
-
-def _read(entry: Structure | str | Path) -> Iterable[ReadStructure]:
-    if not isinstance(entry, Structure):
-        return read_structures([entry])
-    return [ReadStructure(id=entry.composition.reduced_formula, file="", structure=entry)]
+    return classifier_by_energy(potential, reuse).classify
 
 
 def _classified(structure: Structure | None, classify: Classify | None) -> Any:

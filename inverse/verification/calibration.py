@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inverse.types import VerifiedValue
+from inverse.verification.potentials import potential_version
 from inverse.verification.readings import Readings
 from surrogates.errors import DataError, VerificationError
 from surrogates.properties import BULK_MODULUS, Property
@@ -41,6 +42,7 @@ class Calibration:
         doubted: factor on the error of crystals with a doubt (`readings.DOUBTS`).
         n: rows fitted.
         metrics: out-of-fold errors, recall and precision at a threshold.
+        versions: of the potentials it was fitted with, by name.
     """
 
     property: str
@@ -55,6 +57,7 @@ class Calibration:
     offsets: Mapping[str, float] = field(default_factory=dict)
     doubted: float = 1.0
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def on_dft_scale(self, readings: Readings) -> float:
         """Return the calibrated value, GPa; NaN where a reading it needs is missing or not positive."""
@@ -77,6 +80,12 @@ class Calibration:
             return log_std
         changes = [relative_change(readings, name) * slope for name, slope in self.slopes.items()]
         return math.hypot(log_std, *changes) * (self.doubted if readings.doubts else 1.0)
+
+
+def other_versions(fit: Calibration) -> dict[str, str]:
+    """Return potential -> installed version, where that is not the one a calibration was fitted with."""
+    installed = {name: potential_version(name) for name in fit.versions}
+    return {name: version for name, version in installed.items() if version != fit.versions[name]}
 
 
 def relative_change(readings: Readings, name: str) -> float:
@@ -111,6 +120,10 @@ def calibration_of(prop: Property, readings: Readings) -> Calibration | None:
     if joint is not None and math.isfinite(joint.on_dft_scale(readings)):
         return joint
     return known.get((prop.name, own))
+
+
+OTHER_VERSION = "calibrated_by_other_version"
+"""Flag of values on the DFT scale by a potential in another version than its calibration was fitted with."""
 
 
 def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[VerifiedValue, bool]:

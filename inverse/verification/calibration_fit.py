@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from inverse.verification.calibration import BLEND, Calibration, relative_change
+from inverse.verification.potentials import potential_version
 from inverse.verification.readings import Readings
 from surrogates.errors import DataError
 from surrogates.properties import Property
@@ -98,6 +99,7 @@ def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool
         log_std_stiff=0.1,
         stiff_from=STIFF_FROM[plan.property.name],
         n=len(trusted),
+        versions={name: potential_version(name) for name in plan.judges.split("+")},
     )
     return _with_errors(fitted, trusted, [p for p, aside in zip(pairs, is_aside, strict=True) if aside])
 

@@ -1,13 +1,14 @@
 """The one classifier of campaigns and of `inverse verify`: known, derivative (also by energy) or new."""
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from pymatgen.core import Structure
 
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.verification.energy_correction import corrected_potentials, formation_energy
 from inverse.verification.judge import Judge
-from inverse.verification.judges import REFEREE, Panel, panel_named
+from inverse.verification.judges import REFEREE, panel_named
 from inverse.verification.limits import Limit
 from inverse.verification.potentials import one_thread
 from inverse.verification.store import VerificationStore
@@ -18,13 +19,15 @@ SECONDS_PER_END_MEMBER = 120.0
 
 
 @lru_cache(maxsize=4)
-def classifier_by_energy(potential: str) -> HitClassifier:
+def classifier_by_energy(potential: str, reuse: bool = True, device: str = "auto") -> HitClassifier:
     """Return the classifier that relaxes end members known by formula only, with the energy judge.
 
     Where the judge's energies stand on no scale of formation energies, signatures alone decide.
 
     Args:
         potential: what verifies: "auto", "referee", a potential's name or module:factory.
+        reuse: False relaxes afresh, whatever the store holds.
+        device: where the judge computes: auto, cpu or cuda.
 
     Raises:
         UnknownNameError: no such potential.
@@ -34,21 +37,22 @@ def classifier_by_energy(potential: str) -> HitClassifier:
     known, hull = KnownMaterials.packaged(), ReferenceHull.packaged()
     if not panel.has_energy or panel.energy not in corrected_potentials():
         return HitClassifier(known)
-    return HitClassifier(known, lambda structure: _relaxed_energy(panel, structure), hull)
+    judge_of = partial(Judge, panel.energy, reuse=reuse, prerelax_by=panel.prerelax_by, device=device)
+    return HitClassifier(known, lambda structure: _relaxed_energy(judge_of, structure), hull)
 
 
-def _relaxed_energy(panel: Panel, structure: Structure) -> tuple[Structure, float] | None:
+def _relaxed_energy(judge_of: Callable[..., Judge], structure: Structure) -> tuple[Structure, float] | None:
     """Return the relaxed structure and its formation energy, eV/atom; None where the judge fails."""
     store = VerificationStore(None)
     try:
         with one_thread():
-            judge = Judge(panel.energy, store=store, prerelax_by=panel.prerelax_by)
+            judge = judge_of(store=store)
             found = judge.relax(structure, Limit.of(SECONDS_PER_END_MEMBER))
     finally:
         store.close()
     if found.structure is None:
         return None
     try:
-        return found.structure, formation_energy(found.structure, found.energy, panel.energy)
+        return found.structure, formation_energy(found.structure, found.energy, judge.potential)
     except EngineError:
         return None

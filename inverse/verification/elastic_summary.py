@@ -12,7 +12,6 @@ from pymatgen.core import Structure
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
 from inverse.verification.readings import is_sensible
-from inverse.verification.stiffness import is_near_unstable
 from surrogates import elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
@@ -75,7 +74,7 @@ def elastic_summary(
         "stiffness": _rows(relaxed),
         "stiffness_clamped_ion": _rows(clamped),
         "is_born_stable": verdict.is_stable,
-        "is_near_unstable": bool(verdict.clamped) and is_near_unstable(relaxed, clamped, verdict.lowest_mode),
+        "is_near_unstable": verdict.is_near_unstable,
         "lowest_eigenvalue": _finite(verdict.lowest_eigenvalue),
         "relaxed_ion": averages(relaxed),
         "clamped_ion": averages(clamped),

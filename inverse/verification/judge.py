@@ -16,13 +16,16 @@ from inverse.verification.limits import Deadline
 from inverse.verification.machine import speaks_of_machine
 from inverse.verification.potentials import KINKED, load_potential
 from inverse.verification.relaxation import RelaxationSettings, is_stalled, relaxing
-from inverse.verification.stiffness import StiffnessSettings, bulk_only, stiffness_inquiry
+from inverse.verification.stiffness import StiffnessSettings, bulk_only, is_near_unstable, stiffness_inquiry
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import EngineError, MachineError, VerificationError
 
 NEARLY_SYMMETRIC = 0.05
 """Å; a relaxed cell this close to a higher symmetry has it: forces of 0.02 eV/Å leave as much."""
+
+NEAR_UNSTABLE = "near_unstable"
+"""Flag of a crystal that is close to giving way."""
 
 _TENSORS = ("relaxed", "clamped", "repeated")
 
@@ -112,6 +115,13 @@ class TensorVerdict:
     repeated: tuple[tuple[float, ...], ...] = ()
     reason: str = ""
     seconds: float = 0.0
+
+    @property
+    def is_near_unstable(self) -> bool:
+        """Whether its moduli hang on small things, see `stiffness.is_near_unstable`."""
+        if not self.clamped:
+            return False
+        return is_near_unstable(np.array(self.relaxed), np.array(self.clamped), self.lowest_mode)
 
 
 class Judge:

@@ -12,10 +12,15 @@ from pymatgen.core import Structure
 
 from inverse.second_opinion import SECOND_DIFFERS, differences
 from inverse.types import Stage, Verification, VerifiedValue
-from inverse.verification.calibration import calibrated
+from inverse.verification.calibration import (
+    OTHER_VERSION,
+    calibrated,
+    calibration_of,
+    other_versions,
+)
 from inverse.verification.departures import departures
 from inverse.verification.elastic_summary import elastic_summary
-from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
+from inverse.verification.judge import NEAR_UNSTABLE, Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.limits import Deadline, Limit
 from inverse.verification.machine import Patience
 from inverse.verification.own_judges import load_property_judge, own_values
@@ -386,6 +391,8 @@ class LadderVerifier:
             flags, is_stable = verdict.flags, bool(verdict.is_stable)
         if verdict.reason:
             is_stable, flags = False, ()
+        if not only_bulk and not verdict.reason and verdict.is_near_unstable:
+            flags = (*flags, NEAR_UNSTABLE)
         case.flag(*flags)
         stage = "bulk modulus" if only_bulk else "tensor"
         remark = ", ".join(flags)
@@ -408,6 +415,8 @@ class LadderVerifier:
             case.values[prop.name] = value
             if not known:
                 case.flag("uncalibrated")
+            elif (fit := calibration_of(prop, read)) is not None and other_versions(fit):
+                case.flag(OTHER_VERSION)
 
     def _ask_second(self, case: _Case, deadline: Deadline) -> None:
         """Add the second opinion on what is shortlisted; it changes no value, a difference is flagged."""
@@ -416,8 +425,6 @@ class LadderVerifier:
             return
         try:
             found = self._contradictions(name, case.structure, case, deadline)
-        except MachineError:
-            raise
         except VerificationError as error:
             case.note("second_opinion", None, str(error), name)
             return

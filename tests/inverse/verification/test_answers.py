@@ -4,9 +4,10 @@ from dataclasses import replace
 import pyarrow as pa
 from pymatgen.core import Lattice, Structure
 
+from inverse.api import verify
 from inverse.familiarity import kinship
 from inverse.reference import KnownMaterials
-from inverse.verification import classification, verify_structures
+from inverse.verification import classification
 from tests import crystals
 
 EMT = "ase.calculators.emt:EMT"
@@ -39,7 +40,7 @@ def test_a_crystal_has_the_class_that_a_campaign_gives_it(tmp_path, monkeypatch)
         lattice = Lattice.tetragonal(2.8, 7.4)
         places = [[0, 0, 0], [0.5, 0.5, 0.25], [0, 0, 0.5], [0.5, 0.5, 0.75]]
         crystal = Structure(lattice, ["Cu", "Au", "Cu", "Pt"], places)
-        (record,) = verify_structures(crystal, potential=EMT)
+        (record,) = verify(crystal, potential=EMT)
         campaigns = kinship(classification.classifier_by_energy(EMT), crystal)
     finally:
         classification.classifier_by_energy.cache_clear()
@@ -56,7 +57,7 @@ def test_records_of_structures_and_files_in_order(tmp_path, monkeypatch):
     good, broken = tmp_path / "cu3au.cif", tmp_path / "broken.cif"
     crystals.l1_2().to(str(good))
     broken.write_text("data_nothing\n")
-    records = verify_structures([crystals.fcc(), good, broken], potential=EMT)
+    records = verify([crystals.fcc(), good, broken], potential=EMT)
     assert [r.get("formula") for r in records] == ["Cu", "Cu3Au", None]
     assert set(records[0]) >= FIELDS
     assert records[1]["file"] == str(good)

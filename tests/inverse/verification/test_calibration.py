@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from inverse.verification import calibration
-from inverse.verification.calibration import Calibration, calibrated, load_calibrations, write_calibrations
+from inverse.verification.calibration import (
+    Calibration,
+    calibrated,
+    load_calibrations,
+    other_versions,
+    write_calibrations,
+)
 from inverse.verification.calibration_fit import (
     Pair,
     Plan,
@@ -17,6 +23,7 @@ from inverse.verification.calibration_fit import (
     with_intervals,
 )
 from inverse.verification.judge import JudgeSettings
+from inverse.verification.potentials import potential_version
 from inverse.verification.readings import MAGNETIC_COLLAPSE, Readings
 from surrogates.errors import DataError, VerificationError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
@@ -189,3 +196,11 @@ def test_the_packaged_calibrations_are_of_the_settings_of_record_and_monotone():
         assert fit.settings == JudgeSettings().digest
         assert min(fit.slopes.values()) >= 0
         assert 0.6 <= sum(fit.slopes.values()) <= 1.4
+
+
+def test_a_potential_in_another_version_than_its_calibration_is_named():
+    (fit,) = [f for key, f in load_calibrations().items() if key == ("bulk_modulus_vrh", "diep")]
+    now = replace(fit, versions={"diep": potential_version("diep")})
+    assert other_versions(now) == {}
+    before = replace(fit, versions={"diep": "diep 0.0.1"})
+    assert other_versions(before) == {"diep": potential_version("diep")}
