@@ -17,6 +17,7 @@ import yaml
 
 from inverse.cli import main
 from inverse.verification import workers
+from inverse.verification.potentials import available_potentials
 from tests import crystals, fakes
 
 WC = """data_WC
@@ -76,6 +77,15 @@ def test_what_is_no_judge_is_refused_in_one_line(
     crystals.fcc().to(str(tmp_path / "cu.cif"))
     emt = [] if option == "--potential" else ["--potential", "ase.calculators.emt:EMT"]
     assert message in refused(capsys, "verify", tmp_path / "cu.cif", option, name, *emt)
+
+
+def test_a_second_opinion_that_nobody_gives_is_refused(tmp_path: Path, capsys: Any) -> None:
+    crystals.fcc().to(str(tmp_path / "cu.cif"))
+    arguments = ("verify", tmp_path / "cu.cif", "--second-opinion")
+    line = refused(capsys, *arguments, "--potential", "ase.calculators.emt:EMT")
+    assert "the potential ase.calculators.emt:EMT has no second opinion beside it" in line
+    if available_potentials()["7net-l3i5"]:
+        assert "the referee has no second opinion" in refused(capsys, *arguments, "--referee")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -366,7 +376,8 @@ def test_the_package_runs_as_a_module() -> None:
 
 def test_compare_and_bench_have_a_python_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import inverse
-    from surrogates.errors import RunFolderError, UnknownNameError
+    from inverse.verification.potentials import available_potentials
+from surrogates.errors import RunFolderError, UnknownNameError
 
     monkeypatch.setattr("inverse.comparison.compare", lambda first, second: [("hits", first, second)])
     assert inverse.compare("a", "b") == [("hits", "a", "b")]
