@@ -376,8 +376,7 @@ def test_the_package_runs_as_a_module() -> None:
 
 def test_compare_and_bench_have_a_python_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import inverse
-    from inverse.verification.potentials import available_potentials
-from surrogates.errors import RunFolderError, UnknownNameError
+    from surrogates.errors import RunFolderError, UnknownNameError
 
     monkeypatch.setattr("inverse.comparison.compare", lambda first, second: [("hits", first, second)])
     assert inverse.compare("a", "b") == [("hits", "a", "b")]
