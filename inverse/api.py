@@ -256,12 +256,14 @@ def referee(folder: str | Path) -> str:
     from inverse.refereeing import asked_of_referee, referee_run, summary
     from inverse.report import build_report
     from inverse.report.run import read_run
+    from inverse.types import Status
 
     records = list(referee_run(Path(folder)))
     build_report(Path(folder))
     run = read_run(folder)
     n_verified = sum(candidate.verification is not None for candidate in run.candidates)
-    return summary(records, quality(asked_of_referee(run.config.targets)), n_verified)
+    n_hits = sum(candidate.status is Status.HIT for candidate in run.candidates)
+    return summary(records, quality(asked_of_referee(run.config.targets)), n_hits, n_verified)
 
 
 def report(folder: str | Path) -> Path:

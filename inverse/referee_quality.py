@@ -1,8 +1,8 @@
 """What the referee's word is worth: how often it is right about crystals of which DFT is known.
 
-`verification/calibrations/referee.parquet` holds, for the DFT rows that it was asked about, its K and G
-calibrated on formulas left out beside those of DFT (Materials Project and AFLOW, see reference/DATA.md).
-Written by `python -m experiments.verification.fit_calibrations --write`.
+`verification/calibrations/referee.parquet` holds, for the DFT rows that it was asked about, its K and G and
+the judges', both calibrated on formulas left out, beside those of DFT (Materials Project and AFLOW, see
+reference/DATA.md). Written by `python -m experiments.verification.fit_calibrations --write`.
 """
 
 import os
@@ -20,60 +20,77 @@ from inverse.types import Target
 PATH = Path(__file__).parent / "verification" / "calibrations" / "referee.parquet"
 
 FEWEST = 20
-"""Rows that meet, and rows that miss, below which nothing is said."""
+"""Rows that meet, that miss, and that the judges take, below which nothing is said."""
 
-DFT = "dft_"
-"""Prefix of the columns with DFT's own values."""
+JUDGES, DFT = "judges_", "dft_"
+"""Prefixes of the columns with the judges' values and DFT's own; the referee's have none."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How a referee does on rows of which the truth is known.
+    """How a referee does on rows of which the truth is known; what it cannot finish, it does not take.
 
     Attributes:
         sensitivity: share of those that meet the targets by DFT which it finds to meet them.
-        specificity: share of the others which it finds to miss them; what it cannot finish, it misses.
+        specificity: share of the others which it finds to miss them.
         n_meet: rows that meet the targets.
         n_miss: the others.
+        taken: of the rows that both the judges and it take: how many meet the targets, and how many rows.
+        refused: the same of those that the judges take and it does not.
     """
 
     sensitivity: float
     specificity: float
     n_meet: int
     n_miss: int
+    taken: tuple[int, int]
+    refused: tuple[int, int]
 
-    def corrected(self, share: float) -> float:
-        """Return the true share behind the share that the referee agrees with, between 0 and 1.
+    def true_hits(self, n_taken: int, n_refused: int) -> tuple[float, float, float]:
+        """Return how many hits are true, and the ends of a 95 % interval, by what became of such rows.
 
-        References:
-            Rogan, Gladen, Am. J. Epidemiol. 107, 71 (1978), doi:10.1093/oxfordjournals.aje.a112510
+        Judges and referee err together, so that its sensitivity and specificity on all rows, most of them
+        easy, would promise more.
 
-        >>> round(Quality(0.8, 0.9, 100, 100).corrected(0.45), 6)
-        0.5
+        Args:
+            n_taken: hits that the referee takes, too.
+            n_refused: those that it does not.
         """
-        told = self.sensitivity + self.specificity - 1.0
-        return float(np.clip((share + self.specificity - 1.0) / told, 0.0, 1.0))
+        from inverse.report.summary import wilson_interval
+
+        total = [0.0, 0.0, 0.0]
+        for n_hits, (true, n_rows) in ((n_taken, self.taken), (n_refused, self.refused)):
+            share = true / n_rows if n_rows else 0.5
+            bounds = wilson_interval(true, n_rows) if n_rows else (0.0, 1.0)
+            total = [sum(pair) for pair in zip(total, (n_hits * value for value in (share, *bounds)))]
+        return total[0], total[1], total[2]
 
 
 def quality(targets: Sequence[Target]) -> Quality | None:
-    """Return the referee's quality at these targets; None where too few rows say, or it knows nothing.
+    """Return the referee's quality at these targets; None where too few rows say.
 
     Args:
         targets: hard ones of properties that it judges.
     """
     rows = _rows()
-    if not targets or not rows or any(target.property.name not in rows for target in targets):
+    if not targets or any(target.property.name not in rows for target in targets):
         return None
-    said, true = (_meets(targets, rows, prefix) for prefix in ("", DFT))
+    said, judged, true = (_meets(targets, rows, prefix) for prefix in ("", JUDGES, DFT))
     n_meet, n_miss = int(true.sum()), int((~true).sum())
-    if min(n_meet, n_miss) < FEWEST:
+    if min(n_meet, n_miss, int(judged.sum())) < FEWEST:
         return None
-    found = Quality(float(said[true].mean()), float((~said[~true]).mean()), n_meet, n_miss)
-    return found if found.sensitivity + found.specificity > 1.1 else None
+    return Quality(
+        sensitivity=float(said[true].mean()),
+        specificity=float((~said[~true]).mean()),
+        n_meet=n_meet,
+        n_miss=n_miss,
+        taken=(int((judged & said & true).sum()), int((judged & said).sum())),
+        refused=(int((judged & ~said & true).sum()), int((judged & ~said).sum())),
+    )
 
 
 def write_rows(columns: Mapping[str, np.ndarray], path: Path = PATH) -> None:
-    """Replace the rows: (n,) by property name, and by `DFT` + property name, GPa; NaN: not finished."""
+    """Replace the rows: (n,) by property name alone and after each prefix, GPa; NaN: not finished."""
     part = path.with_suffix(".part")
     table = pa.table({name: pa.array(np.round(values, 1), pa.float32()) for name, values in columns.items()})
     pq.write_table(table, part, compression="zstd")

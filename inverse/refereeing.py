@@ -122,44 +122,51 @@ def referee_record(candidate: Candidate, verdict: Verification, targets: Sequenc
     }
 
 
-def summary(records: Sequence[Mapping[str, Any]], quality: Quality | None = None, n_verified: int = 0) -> str:
+def summary(
+    records: Sequence[Mapping[str, Any]], quality: Quality | None, n_hits: int, n_verified: int
+) -> str:
     """Return in a few lines with what the referee agrees, and what that is worth.
 
     Args:
         records: of `referee_run`.
-        quality: of the referee on DFT rows; None leaves the corrected hit rate out.
+        quality: of the referee on DFT rows; None where too few of them say.
+        n_hits: all hits of the run; the referee was asked about some.
         n_verified: candidates whose verification was started, failures among them.
-
-    >>> summary([{"agrees": True, "judged_as": "hit"}, {"agrees": False, "judged_as": "hit"}])
-    'the referee agrees with 1 of 2 hits (95 % interval 9 to 91 %)'
     """
     from inverse.report.summary import wilson_interval
 
     asked = [r for r in records if r["agrees"] is not None]
-    hits = [bool(r["agrees"]) for r in asked if r["judged_as"] == HIT]
-    rejects = [bool(r["agrees"]) for r in asked if r["judged_as"] == REJECT]
-    if not hits:
-        return "the referee has no hit to judge"
-    low, high = wilson_interval(sum(hits), len(hits))
-    line = f"the referee agrees with {sum(hits)} of {len(hits)} hits (95 % interval {_percent(low, high)})"
-    lines = [line + (f" and would take {sum(rejects)} of {len(rejects)} rejects" if rejects else "")]
-    if quality is not None:
+    hits, rejects = ([bool(r["agrees"]) for r in asked if r["judged_as"] == kind] for kind in (HIT, REJECT))
+    lines = []
+    if hits:
+        low, high = wilson_interval(sum(hits), len(hits))
         lines.append(
-            f"of DFT rows it takes {100 * quality.sensitivity:.0f} % of the {quality.n_meet} that meet these "
-            f"targets and {100 * (1 - quality.specificity):.0f} % of the {quality.n_miss} that do not"
+            f"the referee agrees with {sum(hits)} of {len(hits)} hits "
+            f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
         )
-        share, *bounds = (quality.corrected(value) for value in (sum(hits) / len(hits), low, high))
-        n_hits = sum(r["judged_as"] == HIT for r in records)
-        true = share * n_hits
-        rate = f", {100 * true / n_verified:.0f} % of {n_verified} verified" if n_verified else ""
+    else:
+        lines.append("the referee has no hit to judge")
+    if rejects:
+        lines.append(f"it would take {sum(rejects)} of {len(rejects)} rejects")
+    if quality is None:
+        return "\n".join([*lines, "too few DFT rows meet these targets to say what its word is worth"])
+    lines.append(
+        f"of DFT rows it takes {100 * quality.sensitivity:.0f} % of the {quality.n_meet} that meet these "
+        f"targets, and {100 * (1 - quality.specificity):.0f} % of the {quality.n_miss} that do not"
+    )
+    (true, n), (still, others) = quality.taken, quality.refused
+    lines.append(
+        f"of those that the judges take, {true} of {n} that it takes meet them, {still} of {others} others"
+    )
+    if hits:
+        share, low, high = (
+            value / len(hits) for value in quality.true_hits(sum(hits), len(hits) - sum(hits))
+        )
         lines.append(
-            f"corrected for that, {true:.0f} of the {n_hits} hits are true ({_percent(*bounds)}){rate}"
+            f"by that {share * n_hits:.1f} of the {n_hits} hits are true ({low * n_hits:.1f} to "
+            f"{high * n_hits:.1f}), {100 * share * n_hits / n_verified:.0f} % of {n_verified} verified"
         )
     return "\n".join(lines)
-
-
-def _percent(low: float, high: float) -> str:
-    return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
 def read_referee(folder: Path) -> dict[str, dict[str, Any]]:

@@ -171,7 +171,7 @@ def verified(record: Mapping[str, Any], judge: Judge) -> dict[str, Any]:
     read = Readings(
         bulk=bulk, bulk_by=judge.potential, bulk_change=change, anion=anion_class(relaxed.structure)
     )
-    value, _ = calibrated(BULK_MODULUS, read, judge.settings.digest)
+    value, _ = calibrated(BULK_MODULUS, read, judge.settings.method)
     return {"verdict": value.mean, "verdict_std": value.std, "reason": ""}
 
 

@@ -14,13 +14,21 @@ import numpy as np
 from inverse.benchmarks.carried_readings import joined_rows
 from inverse.benchmarks.dft_rows import calibration_rows
 from inverse.benchmarks.stored_verdicts import StoredRow
-from inverse.benchmarks.verify_scale import fitted_calibrations, out_of_fold_metrics
-from inverse.referee_quality import DFT, write_rows
+from inverse.benchmarks.verify_scale import (
+    BULK_PLAN,
+    SHEAR_PLAN,
+    fitted_calibrations,
+    out_of_fold_metrics,
+)
+from inverse.referee_quality import DFT, JUDGES, write_rows
 from inverse.verification.calibration import Calibration, load_calibrations, write_calibrations
 from inverse.verification.calibration_fit import Pair, Plan, out_of_fold
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.store import VerificationStore
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+
+REFEREE_PLANS = (Plan(BULK_MODULUS, "diep", ("bulk",)), Plan(SHEAR_MODULUS, "7net-l3i5", ("shear",)))
+"""How the referee is calibrated: each potential by its own modulus alone."""
 
 
 def main() -> None:
@@ -39,19 +47,24 @@ def main() -> None:
 
 
 def refereed(rows: Sequence[StoredRow]) -> dict[str, np.ndarray]:
-    """Return what the referee says, calibrated on formulas left out, and what DFT says: (n,) by name, GPa.
+    """Return what referee and judges say, calibrated on formulas left out, and what DFT says, GPa.
 
-    Of the rows that it was asked about; NaN where it calls a crystal unstable or its judges disagree.
+    (n,) by column of `referee_quality`, of the rows that the referee was asked about; NaN where K or G is
+    missing. Rows on whose phase the judges disagree are no hits and are left out.
     """
-    asked = [row for row in rows if row.referee is not None]
-    columns = {}
-    for prop, name, by in ((BULK_MODULUS, "bulk", "diep"), (SHEAR_MODULUS, "shear", "7net-l3i5")):
-        pairs = [Pair(row.row["formula"], row.referee, row.row[prop.name]) for row in asked if row.referee]
-        said, _ = out_of_fold(Plan(prop, by, (name,)), JudgeSettings().digest, pairs)
-        columns[prop.name], columns[DFT + prop.name] = said, np.array([pair.truth for pair in pairs])
-    unfinished = ~np.all([np.isfinite(columns[p.name]) for p in (BULK_MODULUS, SHEAR_MODULUS)], axis=0)
-    for prop in (BULK_MODULUS, SHEAR_MODULUS):
-        columns[prop.name][unfinished] = np.nan
+    asked = [row for row in rows if row.referee is not None and row.judges is not None]
+    columns: dict[str, np.ndarray] = {}
+    for prefix, plans in (("", REFEREE_PLANS), (JUDGES, (BULK_PLAN, SHEAR_PLAN))):
+        for plan in plans:
+            read = [row.referee if plan in REFEREE_PLANS else row.judges for row in asked]
+            name = plan.property.name
+            pairs = [Pair(r.row["formula"], q, r.row[name]) for r, q in zip(asked, read) if q is not None]
+            columns[prefix + name], _ = out_of_fold(plan, JudgeSettings().method, pairs)
+            columns[DFT + name] = np.array([pair.truth for pair in pairs])
+        names = [prefix + plan.property.name for plan in plans]
+        unfinished = ~np.all([np.isfinite(columns[name]) for name in names], axis=0)
+        for name in names:
+            columns[name][unfinished] = np.nan
     return columns
 
 

@@ -13,7 +13,7 @@ from inverse.benchmarks.dft_rows import structure_of
 from inverse.benchmarks.verify_elasticity import POTENTIAL, crystals
 from inverse.verification.judge import Judge
 from inverse.verification.potentials import limit_threads, load_potential
-from inverse.verification.stiffness import Stiffness, stiffness
+from inverse.verification.stiffness import Stiffness, StiffnessSettings, stiffness
 from inverse.verification.store import VerificationStore
 from inverse.verification.symmetric_cell import SymmetricCell
 
@@ -24,7 +24,10 @@ def both(row: dict) -> tuple[Stiffness, Stiffness] | None:
     if cell is None:
         return None
     symmetric, potential = SymmetricCell.from_structure(cell), load_potential(POTENTIAL)
-    return stiffness(symmetric, replace(potential, is_kinked=True)), stiffness(symmetric, potential)
+    once = StiffnessSettings(repeat_factor=0.0)  # a kinked potential's repetition would be extrapolated
+    return stiffness(symmetric, replace(potential, is_kinked=True), once), stiffness(
+        symmetric, potential, once
+    )
 
 
 def main() -> None:

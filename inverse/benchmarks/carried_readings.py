@@ -30,7 +30,7 @@ _NUMBERS = tuple(f.name for f in fields(Readings) if f.type is float)
 def carried_row(row: dict[str, Any]) -> StoredRow | None:
     """Return what is carried of a DFT row; None when it is not there or was read at other settings."""
     lines = _by_id().get(row["id"])
-    if lines is None or lines[0]["settings"] != JudgeSettings().digest:
+    if lines is None or lines[0]["settings"] != JudgeSettings().method:
         return None
     read = {line["who"]: _readings(line) for line in lines if line["who"]}
     judges, referee = read.pop(JUDGES, None), read.pop(REFEREE, None)
@@ -65,7 +65,7 @@ def write_readings(rows: Iterable[StoredRow], path: Path = PATH) -> int:
         if row.missing:
             continue
         n += 1
-        head = {"id": row.row["id"], "settings": JudgeSettings().digest}
+        head = {"id": row.row["id"], "settings": JudgeSettings().method}
         head |= {"catastrophe": row.catastrophe, "reason": row.reason}
         read = {JUDGES: row.judges, REFEREE: row.referee, **row.alone}
         found = [{**head, "who": who, **_line(q)} for who, q in read.items() if q is not None]

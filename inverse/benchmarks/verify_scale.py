@@ -71,7 +71,7 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
         "rows": len(rows),
         "not_in_the_store": len(rows) - len(there),
         "stiff_rows": sum(row.row["bulk_modulus_vrh"] > 250 for row in there),
-        "settings": JudgeSettings().digest,
+        "settings": JudgeSettings().method,
         "judges": judges,
         "catastrophes": _catastrophes(there),
         "referee": _alone(there, "referee", seed),
@@ -99,7 +99,7 @@ def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozense
     name = plan.property.name
     finished = [row for row in rows if row.judges is not None]
     pairs = pairs_of(plan, rows)
-    settings = JudgeSettings().digest
+    settings = JudgeSettings().method
     mean, log_std = out_of_fold(plan, settings, pairs, seed)
     truth = np.array([pair.truth for pair in pairs])
     kept = np.array([not is_aside(plan, row) for row in finished])
@@ -205,7 +205,7 @@ def _has_all(plan: Plan, readings: Readings) -> bool:
 
 def fitted_calibrations(rows: Sequence[StoredRow]) -> Iterator[tuple[Plan, list[Pair], Calibration]]:
     """Yield every calibration that the stored rows allow: the judges', and each potential's alone."""
-    settings = JudgeSettings().digest
+    settings = JudgeSettings().method
     for plan in (BULK_PLAN, SHEAR_PLAN):
         pairs = [p for p in pairs_of(plan, rows) if _has_all(plan, p.readings)]
         yield plan, pairs, fit_calibration(plan, settings, pairs)
@@ -222,7 +222,7 @@ def fitted_calibrations(rows: Sequence[StoredRow]) -> Iterator[tuple[Plan, list[
 def out_of_fold_metrics(plan: Plan, pairs: Sequence[Pair], seed: int = 0) -> dict[str, Any]:
     """Return MAE, recall, precision and coverage with 95 % intervals on formulas left out."""
     name = plan.property.name
-    mean, log_std = out_of_fold(plan, JudgeSettings().digest, pairs, seed)
+    mean, log_std = out_of_fold(plan, JudgeSettings().method, pairs, seed)
     truth = np.array([pair.truth for pair in pairs])
     return {
         "n": len(pairs),

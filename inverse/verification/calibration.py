@@ -31,7 +31,7 @@ class Calibration:
     Attributes:
         property: name of the modulus.
         judges: potentials whose numbers enter, joined by "+"; the first is the modulus' own.
-        settings: digest of the settings it was fitted at; others are refused.
+        settings: `JudgeSettings.method` it was fitted at; others are refused.
         intercept: of the fit.
         slopes: by reading ("bulk", "shear"); none is negative, so the function is monotone.
         offsets: by anion class; a class that is not named has none.
@@ -134,7 +134,7 @@ def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[Verif
     Args:
         prop: K or G.
         readings: of the judges; the raw modulus itself must be positive.
-        settings: digest of the settings they worked at.
+        settings: `JudgeSettings.method` they worked at.
 
     Raises:
         VerificationError: the calibration was fitted at other settings.

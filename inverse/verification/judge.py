@@ -24,6 +24,9 @@ from surrogates.errors import EngineError, MachineError, VerificationError
 NEARLY_SYMMETRIC = 0.05
 """Å; a relaxed cell this close to a higher symmetry has it: forces of 0.02 eV/Å leave as much."""
 
+WITHOUT_KINK, SHARED_STRAINS = "tensor, without kink", "tensor, shared strains"
+"""How tensors of potentials with and without a kink are made; rows made otherwise answer nobody."""
+
 NEAR_UNSTABLE = "near_unstable"
 """Flag of a crystal that is close to giving way."""
 
@@ -48,8 +51,13 @@ class JudgeSettings:
 
     @property
     def digest(self) -> str:
-        """Short hash of every setting; part of the store's keys and of every calibration."""
+        """Short hash of every setting; part of the store's keys."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def method(self) -> str:
+        """Short hash of every setting and of how tensors are made; calibrations hold for one of them."""
+        return sha256(f"{self.digest} {WITHOUT_KINK} {SHARED_STRAINS}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -224,8 +232,7 @@ class Judge:
 
     @property
     def _tensor_task(self) -> str:
-        """Tells how a tensor was made; rows of an earlier way answer nobody."""
-        return "tensor, without kink" if self.potential in KINKED else "tensor, shared strains"
+        return WITHOUT_KINK if self.potential in KINKED else SHARED_STRAINS
 
     @property
     def _relax_task(self) -> str:

@@ -233,17 +233,17 @@ class LadderVerifier:
         """Return `verify_one`, asked a second time where the machine failed; a second failure is recorded.
 
         Raises:
-            MachineError: it failed too often in a row.
+            MachineError: that happened too often in a row.
         """
         for _ in range(2):
             try:
                 verdict = self.verify_one(structure)
             except MachineError as error:
                 reason = str(error)
-                self._patience.failed(reason)
             else:
                 self._patience.worked()
                 return verdict
+        self._patience.failed(reason)
         return Verification(self.panel.name, False, reason, values={})
 
     def verify_one(self, structure: Structure) -> Verification:
@@ -378,8 +378,8 @@ class LadderVerifier:
         except DataError as no_entries:
             from inverse.reference import ReferenceHull
 
-            case.flag(PACKAGED_HULL)
             hull, of_which = ReferenceHull.packaged()(formula, formation), f"the packaged hull: {no_entries}"
+            case.flag(PACKAGED_HULL)
         return hull, f"{hull:.3f} eV/atom above {of_which}"
 
     def _tensor(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict:
@@ -411,7 +411,7 @@ class LadderVerifier:
             case.flag(ABSURD)
             case.note("moduli", False, "; ".join(absurd), *dict.fromkeys((bulk, shear)))
         case.flag(*read.doubts)
-        for prop, value, known in _calibrated_moduli(read, self.settings.digest):
+        for prop, value, known in _calibrated_moduli(read, self.settings.method):
             case.values[prop.name] = value
             if not known:
                 case.flag("uncalibrated")
@@ -425,6 +425,8 @@ class LadderVerifier:
             return
         try:
             found = self._contradictions(name, case.structure, case, deadline)
+        except MachineError:
+            raise
         except VerificationError as error:
             case.note("second_opinion", None, str(error), name)
             return
@@ -452,7 +454,7 @@ class LadderVerifier:
         read, absurd = sensible(readings(tensor, tensor, own.structure, own.structure))
         if absurd:
             raise VerificationError("; ".join(absurd))
-        for prop, value, known in _calibrated_moduli(read, self.settings.digest):
+        for prop, value, known in _calibrated_moduli(read, self.settings.method):
             if known or "uncalibrated" in case.flags:  # raw beside calibrated would always differ
                 case.second_opinion[prop.name] = value
         if not case.second_opinion:

@@ -60,4 +60,5 @@ class Patience:
         """
         self.n_failed += 1
         if self.n_failed >= self.most:
-            raise MachineError(f"the machine failed {self.n_failed} times in a row: {reason}")
+            self.n_failed = 0
+            raise MachineError(f"the machine failed {self.most} times in a row: {reason}")

@@ -36,8 +36,8 @@ PACKAGE_OF: dict[str, str] = {"chgnet": "chgnet", "diep": "diep", "7net-0": "sev
 KINKED = frozenset({"diep"})
 """Potentials whose energy has a term linear in |strain| at ideal crystals: stiffness goes as a + b / strain.
 
-Twice the tensor at twice the strain minus the tensor at the strain itself is free of b. Measured against DFT
-in experiments/LOG.md (part 2, scale).
+Force constants and forces per strain go likewise. Twice the value at twice the size minus the value at the
+size itself is free of b, for each of them alone (`stiffness`). Measured against DFT in experiments/LOG.md.
 """
 
 EDGES_ON_CPU = 4000

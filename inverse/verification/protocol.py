@@ -42,7 +42,11 @@ class StreamingVerifier(Verifier, Protocol):
     def verify_each(
         self, structures: Sequence[Structure], should_stop: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[int, Verification]]:
-        """Yield (position, Verification) as they finish; begin nothing new once `should_stop()` is true."""
+        """Yield (position, Verification) as they finish; begin nothing new once `should_stop()` is true.
+
+        Raises:
+            VerificationError: nobody can verify any more, such as `MachineError` for memory or a device.
+        """
         ...
 
     def close(self) -> None:

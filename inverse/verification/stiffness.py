@@ -18,7 +18,7 @@ from inverse.verification.symmetric_cell import (
     without_translation,
 )
 from surrogates import elasticity
-from surrogates.errors import VerificationError
+from surrogates.errors import ConfigError, VerificationError
 from surrogates.units import GPA_PER_EV_PER_A3
 
 VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEAR, SHEAR])
@@ -58,6 +58,15 @@ class StiffnessSettings:
     amplitude_limit: float = 0.05
     only_bulk: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a repetition that repeats nothing.
+
+        Raises:
+            ConfigError: a factor other than 0 that is not above 1.
+        """
+        if self.repeat_factor and not self.repeat_factor > 1:
+            raise ConfigError(f"repeat_factor: {self.repeat_factor} is neither 0 nor above 1")
+
 
 @dataclass(frozen=True)
 class Stiffness:
@@ -69,7 +78,8 @@ class Stiffness:
         repeated: (6, 6) GPa, as `relaxed` but at the larger strain as it is; NaN without repetition.
         bulk_modulus: Hill, GPa; NaN when unstable.
         shear_modulus: Hill, GPa; NaN when unstable, or when only the bulk modulus was asked for.
-        bulk_amplitude: difference to the repetition at larger strain, GPa; NaN without repetition.
+        bulk_amplitude: difference to the repetition at larger strain, GPa; NaN without repetition. Of a
+            potential with a kink it holds what is left of the kink there.
         shear_amplitude: the same of the shear modulus.
         lowest_eigenvalue: of the relaxed tensor (its symmetric part when only K was asked for), GPa.
         lowest_mode: lowest force constant of the modes that couple to strain, eV/Å²; inf without any.

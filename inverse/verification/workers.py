@@ -139,7 +139,8 @@ class VerifierPool:
                 if worker.is_ready and worker.position is None and waiting:
                     position = waiting.popleft()
                     if not self._begun(worker, position, structures[position]):
-                        yield from self._once_more(position, "the worker ended before it began", 0.0)
+                        self._again.append(position)
+                        self._patience.failed("a worker ended while it was idle")
             yield from self._collect()
             waiting.extendleft(self._again)
             self._again = []
@@ -220,11 +221,11 @@ class VerifierPool:
         """Put a structure that the machine failed back, once; the second time it has failed.
 
         Raises:
-            MachineError: that happened too often in a row.
+            MachineError: too many structures in a row have.
         """
         LOGGER.warning("a verification worker is replaced: %s", reason)
-        self._patience.failed(reason)
         if position in self._retried:
+            self._patience.failed(reason)
             yield position, self._failure(reason, seconds)
         else:
             self._retried.add(position)

@@ -78,35 +78,57 @@ def test_of_many_hits_and_rejects_some_are_drawn_always_the_same(run, monkeypatc
     assert [kind for _, kind in drawn[0]] == ["hit", "hit", "reject", "reject"]
 
 
-def test_the_hit_rate_is_corrected_by_what_the_referee_is_worth(tmp_path, monkeypatch):
-    """A referee that finds 80 % of the true ones and takes 10 % of the others, on planted rows."""
-    rng = np.random.default_rng(0)
-    dft = rng.choice([200.0, 400.0], 4000)
-    right = np.where(dft > 300, rng.random(4000) < 0.8, rng.random(4000) < 0.9)
-    said = np.where(right, dft, 600.0 - dft)
-    said[::50] = np.nan  # not finished: refused
-    path = tmp_path / "referee.parquet"
+def test_the_referees_worth_is_read_off_planted_rows(tmp_path, monkeypatch):
+    """Judge and referee each right about 80 % of the true ones, 90 % of the others, independently."""
+    rng, n = np.random.default_rng(0), 8000
+    dft = rng.choice([200.0, 400.0], n)
+    said = []
+    for _ in range(2):
+        right = np.where(dft > 300, rng.random(n) < 0.8, rng.random(n) < 0.9)
+        said.append(np.where(right, dft, 600.0 - dft))
+    said[0][::50] = np.nan  # not finished: not taken
+    name, path = "bulk_modulus_vrh", tmp_path / "referee.parquet"
     monkeypatch.setattr(referee_quality, "PATH", path)
-    referee_quality.write_rows({"bulk_modulus_vrh": said, "dft_bulk_modulus_vrh": dft}, path)
+    referee_quality.write_rows({name: said[0], f"judges_{name}": said[1], f"dft_{name}": dft}, path)
     try:
-        target = Target(BULK_MODULUS, minimum=300.0)
-        found = referee_quality.quality([target])
-        assert found.sensitivity == pytest.approx(0.8 * 0.98, abs=0.03)
-        assert found.specificity == pytest.approx(1 - 0.1 * 0.98, abs=0.03)
+        found = referee_quality.quality([Target(BULK_MODULUS, minimum=300.0)])
+        assert referee_quality.quality([Target(BULK_MODULUS, minimum=500.0)]) is None
         assert referee_quality.quality([Target(SHEAR_MODULUS, minimum=100.0)]) is None
         assert referee_quality.quality([]) is None
-        agrees = rng.random(2000) < 0.5 * found.sensitivity + 0.5 * (1 - found.specificity)
-        assert found.corrected(agrees.mean()) == pytest.approx(0.5, abs=0.05)
     finally:
         referee_quality._rows.cache_clear()
-    records = [{"agrees": k < 9, "judged_as": "hit"} for k in range(20)]
+    assert found.sensitivity == pytest.approx(0.8 * 0.98, abs=0.02)
+    assert found.specificity == pytest.approx(1 - 0.1 * 0.98, abs=0.02)
+    assert found.taken[0] / found.taken[1] == pytest.approx(0.64 / 0.65, abs=0.01)
+    assert found.refused[0] / found.refused[1] == pytest.approx(
+        0.8 * 0.216 / (0.8 * 0.216 + 0.0902), abs=0.03
+    )
+    true, low, high = found.true_hits(sum(found.taken) // 2, 0)
+    assert low < true < high
+    both = found.taken[1] + found.refused[1]
+    assert found.true_hits(found.taken[1], found.refused[1])[0] == pytest.approx(
+        (dft[said[1] > 300] > 300).mean() * both
+    )
+
+
+def test_the_lines_count_all_hits_of_the_run():
+    records = [{"agrees": k < 10, "judged_as": "hit"} for k in range(20)]
     records += [{"agrees": k < 1, "judged_as": "reject"} for k in range(10)]
-    lines = summary(records, referee_quality.Quality(0.8, 0.9, 100, 300), 40).splitlines()
-    assert lines[0].startswith("the referee agrees with 9 of 20 hits")
-    assert lines[0].endswith("and would take 1 of 10 rejects")
-    assert lines[1].startswith("of DFT rows it takes 80 % of the 100 that meet these targets and 10 %")
-    assert lines[2].startswith("corrected for that, 10 of the 20 hits are true")
-    assert lines[2].endswith(", 25 % of 40 verified")
+    worth = referee_quality.Quality(0.8, 0.9, 100, 300, (90, 100), (10, 20))
+    lines = summary(records, worth, n_hits=40, n_verified=100).splitlines()
+    assert lines[0].startswith("the referee agrees with 10 of 20 hits (95 % interval 30 to 70 %)")
+    assert lines[1] == "it would take 1 of 10 rejects"
+    assert lines[2].startswith(
+        "of DFT rows it takes 80 % of the 100 that meet these targets, and 10 % of the 300"
+    )
+    assert lines[3] == "of those that the judges take, 90 of 100 that it takes meet them, 10 of 20 others"
+    assert lines[4].startswith("by that 28.0 of the 40 hits are true (")
+    assert lines[4].endswith(", 28 % of 100 verified")
+    nothing = summary([], None, n_hits=0, n_verified=3).splitlines()
+    assert nothing == [
+        "the referee has no hit to judge",
+        "too few DFT rows meet these targets to say what its word is worth",
+    ]
 
 
 def test_its_values_are_nowhere_before_it_runs_and_change_no_rank_afterwards(run):

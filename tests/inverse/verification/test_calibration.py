@@ -193,7 +193,7 @@ def test_a_potential_nobody_compared_keeps_its_value_with_a_wide_error():
 def test_the_packaged_calibrations_are_of_the_settings_of_record_and_monotone():
     assert ("bulk_modulus_vrh", "7net-l3i5") in load_calibrations()
     for fit in load_calibrations().values():
-        assert fit.settings == JudgeSettings().digest
+        assert fit.settings == JudgeSettings().method
         assert min(fit.slopes.values()) >= 0
         assert 0.6 <= sum(fit.slopes.values()) <= 1.4
 

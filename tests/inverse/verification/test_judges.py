@@ -79,6 +79,7 @@ def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
     with pytest.raises(MachineError, match="5 times in a row"):
         verifier.verify([crystals.fcc()] * 5)
+    assert "out of memory" in verifier.verify([crystals.fcc()])[0].reason, "counted anew"
 
 
 @pytest.mark.parametrize(
