@@ -62,7 +62,7 @@ def test_what_is_stored_counts_and_what_only_the_carried_row_has_stays(carried, 
 
 def test_readings_at_other_settings_do_not_count(carried, monkeypatch):
     class Other:
-        digest = "another"
+        method = "another"
 
     monkeypatch.setattr(carried_readings, "JudgeSettings", Other)
     assert carried_row(ROWS[0]) is None

@@ -40,6 +40,15 @@ def test_where_a_device_is_lost_the_crystal_is_asked_again_in_a_new_process(tmp_
     assert [v.reason for v in verdicts] == ["", "", ""]
 
 
+def test_a_worker_that_dies_while_it_is_idle_costs_no_structure():
+    with load_verifier("ase.calculators.emt:EMT", store="", workers=1) as pool:
+        assert pool.verify([crystals.fcc()])[0].converged
+        worker = pool._workers[0].process
+        worker.kill()
+        worker.join()
+        assert [v.reason for v in pool.verify([crystals.fcc(), crystals.fcc("Ni", 3.5)])] == ["", ""]
+
+
 def test_a_machine_that_goes_on_failing_ends_the_work():
     told, pool = [], workers.VerifierPool(workers.WorkerPlan(MEMORY, store=""), 1)
     try:
