@@ -50,7 +50,8 @@ class Quality:
         """Return how many hits are true, and the ends of a 95 % interval, by what became of such rows.
 
         Judges and referee err together, so that its sensitivity and specificity on all rows, most of them
-        easy, would promise more.
+        easy, would promise more. The rows are known crystals, drawn without looking at the judges; a search
+        picks what its judges overrate, so that fewer hits may be true than this says.
 
         Args:
             n_taken: hits that the referee takes, too.

@@ -25,9 +25,8 @@ def both(row: dict) -> tuple[Stiffness, Stiffness] | None:
         return None
     symmetric, potential = SymmetricCell.from_structure(cell), load_potential(POTENTIAL)
     once = StiffnessSettings(repeat_factor=0.0)  # a kinked potential's repetition would be extrapolated
-    return stiffness(symmetric, replace(potential, is_kinked=True), once), stiffness(
-        symmetric, potential, once
-    )
+    pure = stiffness(symmetric, replace(potential, is_kinked=True), once)
+    return pure, stiffness(symmetric, potential, once)
 
 
 def main() -> None:

@@ -20,6 +20,9 @@ CALIBRATION_FILE = Path(__file__).resolve().parent / "calibrations" / "moduli.js
 UNCALIBRATED_ERROR = 0.25
 """Relative standard deviation of a modulus by a potential that nobody compared with DFT."""
 
+OTHER_VERSION = "calibrated_by_other_version"
+"""Flag of values on the DFT scale by a potential in another version than its calibration was fitted with."""
+
 BLEND = 1.5
 """The error changes from soft to stiff between `stiff_from` divided and multiplied by this."""
 
@@ -120,10 +123,6 @@ def calibration_of(prop: Property, readings: Readings) -> Calibration | None:
     if joint is not None and math.isfinite(joint.on_dft_scale(readings)):
         return joint
     return known.get((prop.name, own))
-
-
-OTHER_VERSION = "calibrated_by_other_version"
-"""Flag of values on the DFT scale by a potential in another version than its calibration was fitted with."""
 
 
 def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[VerifiedValue, bool]:

@@ -227,8 +227,8 @@ class _Tensor:
         sizes = [1.0, factor] if factor else [1.0]
         strained = [[self._strain_pair(strain, size) for strain in self.strains] for size in sizes]
         shifts = _generators(self.modes, self.cell.displacement_operations)
-        sizes = sizes if self.potential.is_kinked else [1.0]
-        shifted = [[self._shift_pair(shift, size) for shift in shifts] for size in sizes]
+        of_shifts = sizes if self.potential.is_kinked else [1.0]
+        shifted = [[self._shift_pair(shift, size) for shift in shifts] for size in of_shifts]
         self.n_evaluations = 0
         yield from self._ask([pair for pairs in [*strained, *shifted] for pair in pairs])
         constants = [self._force_constants(pairs) for pairs in shifted]
