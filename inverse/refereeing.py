@@ -136,6 +136,8 @@ def summary(
     from inverse.report.summary import wilson_interval
 
     asked = [r for r in records if r["agrees"] is not None]
+    if records and not asked:
+        return "no hard target asks for what the referee judges"
     hits, rejects = ([bool(r["agrees"]) for r in asked if r["judged_as"] == kind] for kind in (HIT, REJECT))
     lines = []
     if hits:

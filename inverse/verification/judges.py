@@ -383,7 +383,8 @@ class LadderVerifier:
         return hull, f"{hull:.3f} eV/atom above {of_which}"
 
     def _tensor(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict:
-        only_bulk = name != self.panel.shear and name not in KINKED  # the kink is seen in whole tensors alone
+        # K of a potential with a kink is calibrated as its whole tensor has it
+        only_bulk = name != self.panel.shear and name not in KINKED
         verdict = self._judges[name].tensor(structure, deadline, only_bulk)
         read = read_shear(verdict)
         flags, is_stable = read.flags, read.is_stable

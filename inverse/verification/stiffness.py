@@ -238,14 +238,14 @@ class _Tensor:
         ]
         return self._judged(*(self._relaxed(response) for response in self._counted(measured)))
 
-    def _counted(self, measured: "list[_Response]") -> "list[_Response]":
+    def _counted(self, measured: list[_Response]) -> list[_Response]:
         """Return the response that counts and, after it, the one at the larger size if there is one."""
         if len(measured) == 1 or not self.potential.is_kinked:
             return measured
         once, larger = measured
         return [_without_kink(once, larger, self.settings.repeat_factor), larger]
 
-    def _judged(self, counts: "_Relaxed", larger: "_Relaxed | None" = None) -> Stiffness:
+    def _judged(self, counts: _Relaxed, larger: _Relaxed | None = None) -> Stiffness:
         """Return the stiffness that counts, with what it changes at the larger size."""
         change = (math.nan, math.nan)
         if larger is not None:
@@ -268,7 +268,7 @@ class _Tensor:
             n_evaluations=self.n_evaluations,
         )
 
-    def _is_steady(self, counts: "_Relaxed", change: tuple[float, float]) -> bool:
+    def _is_steady(self, counts: _Relaxed, change: tuple[float, float]) -> bool:
         limit = self.settings.amplitude_limit
         return change[0] <= limit * counts.bulk and (
             self.settings.only_bulk or change[1] <= limit * counts.shear
@@ -347,7 +347,7 @@ class _Tensor:
             other_stress, other_force = _response(pair.points[1])
         return 0.5 * (stress - other_stress), 0.5 * (force - other_force)
 
-    def _relaxed(self, response: "_Response") -> "_Relaxed":
+    def _relaxed(self, response: _Response) -> _Relaxed:
         """Return the tensor with the ions following the strain.
 
         Ions only ever take stiffness away: a mode without a positive force constant takes none, and is named.

@@ -124,6 +124,8 @@ def test_the_lines_count_all_hits_of_the_run():
     assert lines[3] == "of those that the judges take, 90 of 100 that it takes meet them, 10 of 20 others"
     assert lines[4].startswith("by that 28.0 of the 40 hits are true (")
     assert lines[4].endswith(", 28 % of 100 verified")
+    unasked = [{"agrees": None, "judged_as": "hit"}]
+    assert summary(unasked, None, 1, 3) == "no hard target asks for what the referee judges"
     nothing = summary([], None, n_hits=0, n_verified=3).splitlines()
     assert nothing == [
         "the referee has no hit to judge",
