@@ -29,7 +29,7 @@ def known_prototypes(max_atoms: int) -> list[Prototype]:
     """Return the structure types of known materials up to this size, most frequent first; read once."""
     known = KnownMaterials.packaged()
     computed = ORIGINS.index("WBM (computed, by substitution)")
-    rows = zip(known.formulas.to_pylist(), known.texts.to_pylist(), known.origins.tolist())  # type: ignore[attr-defined]
+    rows = zip(known.formulas.to_pylist(), known.texts.to_pylist(), known.origins.tolist(), strict=True)  # type: ignore[attr-defined]
     return prototypes(((f, text) for f, text, origin in rows if origin != computed), max_atoms, MOST_ELEMENTS)
 
 

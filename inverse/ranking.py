@@ -216,7 +216,7 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
     if not pairs:
         return math.nan, math.nan
     weights = [1.0 / std**2 for _, std in pairs]
-    mean = sum(w * m for w, (m, _) in zip(weights, pairs)) / sum(weights)
+    mean = sum(w * m for w, (m, _) in zip(weights, pairs, strict=True)) / sum(weights)
     return mean, math.sqrt(1.0 / sum(weights))
 
 

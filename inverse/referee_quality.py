@@ -63,7 +63,9 @@ class Quality:
         for n_hits, (true, n_rows) in ((n_taken, self.taken), (n_refused, self.refused)):
             share = true / n_rows if n_rows else 0.5
             bounds = wilson_interval(true, n_rows) if n_rows else (0.0, 1.0)
-            total = [sum(pair) for pair in zip(total, (n_hits * value for value in (share, *bounds)))]
+            total = [
+                sum(pair) for pair in zip(total, (n_hits * value for value in (share, *bounds)), strict=True)
+            ]
         return total[0], total[1], total[2]
 
 

@@ -88,7 +88,9 @@ def is_reject(candidate: Candidate, targets: Sequence[Target]) -> bool:
     ):
         return False
     means = [_mean(verdict, t.property.name) for t in targets]
-    return all(map(math.isfinite, means)) and not all(t.is_met(m) for t, m in zip(targets, means))
+    return all(map(math.isfinite, means)) and not all(
+        t.is_met(m) for t, m in zip(targets, means, strict=True)
+    )
 
 
 def _drawn(candidates: Sequence[Candidate], draw: random.Random) -> list[Candidate]:

@@ -117,8 +117,9 @@ def load_manifest(folder: str | Path) -> dict[str, Any]:
 def _named_errors(folder: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise CheckpointError(f"checkpoint {folder}: {Path(str(error.filename)).name} is missing") from None
+    except FileNotFoundError:  # of safetensors, it does not name the file
+        absent = next(name for name in (MANIFEST, WEIGHTS) if not (folder / name).exists())
+        raise CheckpointError(f"checkpoint {folder}: {absent} is missing") from None
     except Exception as error:
         raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
 

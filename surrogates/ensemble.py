@@ -47,7 +47,7 @@ class MemberGroup:
         """Return values (K, C, T) of the K members and log-widths (K, C, T), before calibration."""
         n = len(self.properties)
         values, widths = [], []
-        for network, shift, spread in zip(self.networks, self.shifts, self.spreads):
+        for network, shift, spread in zip(self.networks, self.shifts, self.spreads, strict=True):
             out = network(graph)
             values.append(out[:, :n] * spread.to(out) + shift.to(out))
             widths.append(out[:, n:].clamp(-6, 3) + spread.to(out).log())
@@ -154,7 +154,9 @@ class StructureSurrogate:
     @property
     def widening(self) -> Mapping[Property, float]:
         """How much the error bar of each modulus grows per eV/atom above the hull."""
-        pairs = ((p, c) for group in self.groups for p, c in zip(group.properties, group.calibrations))
+        pairs = (
+            (p, c) for group in self.groups for p, c in zip(group.properties, group.calibrations, strict=True)
+        )
         return {prop: calibration.widening for prop, calibration in pairs if prop.is_positive}
 
     def fast(self, n_members: int = 1) -> "StructureSurrogate":
@@ -176,7 +178,7 @@ class StructureSurrogate:
     ) -> dict[Property, Prediction]:
         values, widths = group.outputs(graph)
         found: dict[Property, Prediction] = {}
-        for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations)):
+        for t, (prop, calibration) in enumerate(zip(group.properties, group.calibrations, strict=True)):
             levels = self._levels[:, self.learned.index(prop)].to(values)
             found[prop] = calibrated_prediction(
                 prop, values[:, :, t], widths[:, :, t], calibration, levels, covered

@@ -342,7 +342,7 @@ class _Run:
             raise CheckpointError(f"{path} belongs to another fit; remove it or change the output folder")
         self.epoch = int(note["epoch"])
         keys = note["keys"].split(",")
-        self.curve = [dict(zip(keys, values)) for values in tensors["curve"].tolist()]
+        self.curve = [dict(zip(keys, values, strict=True)) for values in tensors["curve"].tolist()]
         self.best = {k.removeprefix(BEST): tensors.pop(k) for k in list(tensors) if k.startswith(BEST)}
         restore_fit(self.network, self.optimiser, self.average, tensors)
 

@@ -128,7 +128,9 @@ def write_held_out(found: HeldOut, data: ModuliData, folder: Path) -> Path:
         for field in ("value", "std"):
             steps = (getattr(found, f"{field}s")[:, t].double() / STEP).round().long()
             columns[f"{prop.name}.{field}"] = pa.array(steps.numpy(), pa.int32())
-    scored = [i for i, is_scored in zip(data.labels.ids, data.labels.is_scored.tolist()) if is_scored]
+    scored = [
+        i for i, is_scored in zip(data.labels.ids, data.labels.is_scored.tolist(), strict=True) if is_scored
+    ]
     about = {
         "name": found.name,
         "rows": ids_digest(scored),

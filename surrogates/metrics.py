@@ -15,11 +15,11 @@ def moduli_metrics(
 ) -> dict[str, Any]:
     """Return errors, coverage of the 90 % interval and stiff-tail recall on rows out of fold."""
     out: dict[str, Any] = {}
-    for t, (prop, limit) in enumerate(zip(TARGETS, (300.0, 150.0))):
+    for t, (prop, limit) in enumerate(zip(TARGETS, (300.0, 150.0), strict=True)):
         known = labels.is_scored & torch.isfinite(values[:, t]) & torch.isfinite(labels.targets[:, t])
         y, p = labels.targets[known, t], values[known, t]
         std = calibrations[t].std(widths[known, t], p)
-        sources = [s for s, k in zip(labels.sources, known.tolist()) if k]
+        sources = [s for s, k in zip(labels.sources, known.tolist(), strict=True) if k]
         stiff = p >= torch.quantile(p, 0.9)
         truly, said = y > torch.log10(torch.tensor(limit)), p > torch.log10(torch.tensor(limit))
         n_both = int((truly & said).sum())

@@ -94,7 +94,7 @@ def _find(crystals: CrystalBatch, cutoff: Tensor, half: bool) -> tuple[Tensor, T
     if not parts:
         empty = crystals.crystal_index.new_zeros(0)
         return empty, empty, crystals.crystal_index.new_zeros(0, 3)
-    source, target, image = (torch.cat(column) for column in zip(*parts))
+    source, target, image = (torch.cat(column) for column in zip(*parts, strict=True))
     return source, target, image
 
 

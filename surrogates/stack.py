@@ -150,7 +150,7 @@ class AccurateSurrogate(StructureSurrogate):
             entry, named = group_to_record(family, f)
             families.append(entry)
             tensors |= named
-        for prop, trees in zip(self.stack.properties, self.stack.trees):
+        for prop, trees in zip(self.stack.properties, self.stack.trees, strict=True):
             tensors |= trees.to_tensors(f"trees.{prop.name}")
         config = {
             "base": self.base,

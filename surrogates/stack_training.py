@@ -171,7 +171,7 @@ def base_group(base: str, n_folds: int) -> MemberGroup:
 
 def fits_of(group: MemberGroup) -> dict[int, FitReport]:
     """Return the members of a group as fits, by the fold that each left out."""
-    parts = zip(group.networks, group.shifts, group.spreads)
+    parts = zip(group.networks, group.shifts, group.spreads, strict=True)
     return {k: FitReport(*part) for k, part in enumerate(parts)}
 
 
@@ -302,7 +302,9 @@ def fit_stack(
     stack, new = for_new_crystals(stack, reach, graphs, set(data.labels.formulas))
     metrics = moduli_metrics(data.labels, values, widths, calibrations)
     metrics["new_crystals"] = new
-    metrics["weights"] = {p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights)}
+    metrics["weights"] = {
+        p.name: [round(w, 4) for w in row.tolist()] for p, row in zip(TARGETS, weights, strict=True)
+    }
     return stack, metrics, residual_correlation(residual)
 
 

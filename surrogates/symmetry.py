@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as dataclass_replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -348,7 +349,7 @@ class SymmetricCrystals:
         """Return all crystals of the parts, in order; none at all for no parts."""
         if not parts:
             return cls.from_structures([])
-        offsets = np.cumsum([0] + [part.n_crystals for part in parts])
+        offsets = np.cumsum([0] + [part.n_crystals for part in parts[:-1]])
         fields = {
             name: torch.cat([getattr(part, name) for part in parts])
             for name in (
@@ -360,7 +361,9 @@ class SymmetricCrystals:
                 "scale",
             )
         }
-        index = torch.cat([part.site_index + int(offset) for part, offset in zip(parts, offsets)])
+        index = torch.cat(
+            [part.site_index + int(offset) for part, offset in zip(parts, offsets, strict=True)]
+        )
         return cls(site_index=index, **fields)
 
     def replace(self, **changes: Any) -> "SymmetricCrystals":
@@ -384,9 +387,8 @@ def find_space_groups(crystals: CrystalBatch, symprec: float = 0.01) -> list[int
     lattice = crystals.lattice.detach().cpu().double().numpy()
     coords = crystals.frac_coords.detach().cpu().double().numpy()
     species = crystals.occupancy.argmax(dim=1).cpu().numpy()
-    ends = crystals.n_atoms.cumsum(0).tolist()
     groups = []
-    for c, (start, end) in enumerate(zip([0, *ends[:-1]], ends)):
+    for c, (start, end) in enumerate(pairwise([0, *crystals.n_atoms.cumsum(0).tolist()])):
         cell: Any = (lattice[c], coords[start:end], species[start:end] + 1)
         try:
             found = spglib.get_symmetry_dataset(cell, symprec=symprec)

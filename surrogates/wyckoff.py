@@ -190,5 +190,5 @@ def wyckoff_positions(space_group: int) -> tuple[WyckoffPosition, ...]:
     free = tables.is_free[first:last].sum(dim=1).tolist()
     return tuple(
         WyckoffPosition(LETTERS[i], n * n_centring, n, tables.site_symmetry[first + i], f)
-        for i, (n, f) in enumerate(zip(counts, free))
+        for i, (n, f) in enumerate(zip(counts, free, strict=True))
     )

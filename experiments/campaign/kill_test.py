@@ -73,7 +73,7 @@ def verdicts(folder: Path) -> dict[str, dict[str, float]]:
 
 def differences(one: list[tuple[object, ...]], other: list[tuple[object, ...]]) -> list[str]:
     found = [] if len(one) == len(other) else [f"{len(one)} against {len(other)} candidates"]
-    for a, b in zip(one, other):
+    for a, b in zip(one, other, strict=False):
         if a[:4] != b[:4] or not close(a[4], b[4]):
             found.append(f"{a} against {b}")
     return found

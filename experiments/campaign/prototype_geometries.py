@@ -17,7 +17,7 @@ from pymatgen.core import Structure
 
 from inverse.proposers.prototypes import alike_class
 from inverse.reference.signatures import Orbit, format_signature
-from inverse.reference.skeletons import anonymous
+from inverse.reference.skeletons import LABELS, anonymous
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.datasets.shared import crystal_rows
 from surrogates.errors import EngineError
@@ -45,13 +45,13 @@ def described(row):
     elements = [ELEMENT_SYMBOLS[s.element] for s in crystal.sites]
     orbits = [
         Orbit(positions[s.wyckoff].multiplicity, "".join(sorted(positions[s.wyckoff].site_symmetry)), e)
-        for s, e in zip(crystal.sites, elements)
+        for s, e in zip(crystal.sites, elements, strict=True)
     ]
     text, order = anonymous(format_signature(crystal.space_group, orbits))
-    label = dict(zip(order, "ABCDEFGHIJ"))
+    label = dict(zip(order, LABELS[: len(order)], strict=True))
     sites = sorted(
         (positions[s.wyckoff].letter, label[e], *[round(float(x) % 1.0, 6) for x in s.free_coords])
-        for s, e in zip(crystal.sites, elements)
+        for s, e in zip(crystal.sites, elements, strict=True)
     )
     length = np.log((structure.volume / len(structure)) ** (1 / 3))
     lattice = [float(x) - (length if k < 3 and x != 0 else 0.0) for k, x in enumerate(crystal.free_lattice)]

@@ -97,7 +97,7 @@ def _amounts(name: str) -> np.ndarray | None:
     if not known or counts.sum() > MAX_ATOMS or counts.max() > MAX_AMOUNT or len(counts) > MAX_ELEMENTS:
         return None
     row = np.zeros(N_ELEMENTS, dtype=np.int16)
-    for symbol, count in zip(amounts, counts):
+    for symbol, count in zip(amounts, counts, strict=True):
         row[ELEMENT_SYMBOLS.index(symbol)] = count
     return row
 

@@ -88,7 +88,7 @@ def known_formulas() -> dict[str, float]:
     from experiments.decoder.data import read_formulas
 
     table = read_formulas()
-    return dict(zip(table.names, table.values[:, 0].tolist()))
+    return dict(zip(table.names, table.values[:, 0].tolist(), strict=True))
 
 
 def steering(decoder: Decoder, n: int, seed: int, known: dict[str, float]) -> dict[str, object]:

@@ -155,7 +155,7 @@ def main() -> None:
     first = [
         next(h for h in range(1, 531) if spglib.get_spacegroup_type(h).number == g) for g in range(1, 231)
     ]
-    hall_default = [0 if h == f else h for h, f in zip(halls, first)]
+    hall_default = [0 if h == f else h for h, f in zip(halls, first, strict=True)]
     arrays = {
         "operations": np.concatenate(operations),
         "operation_start": np.array(start, dtype=np.int32),

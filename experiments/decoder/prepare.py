@@ -71,7 +71,7 @@ def main() -> None:
         numbers = [float("nan") if row.get(n) is None else float(row[n]) for n in names]
         if key in seen:
             old = values[seen[key]]
-            values[seen[key]] = [b if np.isnan(a) else a for a, b in zip(old, numbers)]
+            values[seen[key]] = [b if np.isnan(a) else a for a, b in zip(old, numbers, strict=True)]
             continue
         seen[key] = len(crystals)
         crystals.append(crystal)

@@ -99,7 +99,7 @@ class Clock:
 
     def share(self) -> float:
         used = time.process_time() - self._start[0], time.time() - self._start[1]
-        return max(u / limit for u, limit in zip(used, self._limits))
+        return max(u / limit for u, limit in zip(used, self._limits, strict=True))
 
 
 def train_compositions(minutes: float, wall_minutes: float, peak: float, is_resumed: bool) -> None:
@@ -184,7 +184,7 @@ def structure_weights(skeletons: Skeletons, values: np.ndarray, sources: np.ndar
     atoms = (skeletons.amounts.sum(dim=1) * skeletons.units).numpy()
     keys = [
         (int(g), tuple(w[m].tolist()))
-        for g, w, m in zip(skeletons.group, skeletons.wyckoff, skeletons.is_site)
+        for g, w, m in zip(skeletons.group, skeletons.wyckoff, skeletons.is_site, strict=True)
     ]
     counts: dict[tuple, int] = {}
     for key in keys:

@@ -85,7 +85,7 @@ def reconciled(report: dict[str, object]) -> tuple[pd.DataFrame, dict[str, dict[
     tables = lowest(read_table("mp_ground_states")).combine_first(lowest(read_table("mp_formation_energy")))
     oqmd = lowest(read_table("oqmd"))
     formulas = sorted(set(all_formulas()) | set(structures.index))
-    fractions = dict(zip(formulas, amounts_of(formulas)))
+    fractions = dict(zip(formulas, amounts_of(formulas), strict=True))
     features = {f: offset_features(fractions[f]) for f in formulas}
 
     both = structures.index.intersection(tables.index)
@@ -165,7 +165,7 @@ def _hull_of_system(elements, formulas, by_system, energies, fractions) -> dict[
     lower = equations[equations[:, -2] < -1e-9]
     x = np.array([[fractions[f].get(e, 0.0) for e in elements[1:]] for f in formulas])
     planes = -(x @ lower[:, :-2].T + lower[:, -1]) / lower[:, -2]
-    return dict(zip(formulas, planes.max(axis=1).tolist()))
+    return dict(zip(formulas, planes.max(axis=1).tolist(), strict=True))
 
 
 def choose(

@@ -73,7 +73,7 @@ def cross_validated(frame: pd.DataFrame, matrix: np.ndarray, names: list[str], f
     """Return (N,) out-of-fold errors, folds by formula."""
     target = (frame.energy_per_atom - frame.formation_energy_per_atom).to_numpy()
     formulas = frame.formula.unique()
-    fold_of = dict(zip(formulas, np.random.default_rng(0).permutation(len(formulas)) % folds))
+    fold_of = dict(zip(formulas, np.random.default_rng(0).permutation(len(formulas)) % folds, strict=True))
     fold = frame.formula.map(fold_of).to_numpy()
     errors = np.zeros(len(frame))
     for k in range(folds):
@@ -126,7 +126,9 @@ def fit(potential: str) -> dict[str, object]:
     )
     print("  element medians", by[by.abs() > 0.02].round(3).to_dict())
     return {
-        "coefficients": {n: round(float(v), 5) for n, v in zip(names, solution) if n not in doubtful},
+        "coefficients": {
+            n: round(float(v), 5) for n, v in zip(names, solution, strict=True) if n not in doubtful
+        },
         "refused": doubtful,
         "cross_validation": figures(frame, errors),
         "formulas": " ".join(sorted(set(frame.formula))),

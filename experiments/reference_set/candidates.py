@@ -190,7 +190,7 @@ def decorated(found: Sequence[Type], n: int, volumes: CompositionSurrogate, seed
     learned = [k for k, (one, _) in enumerate(plans) if one.shapes]
     shapes = [_shape(*plans[k]) for k in learned]
     crystals = built(shapes, [plans[k][1] for k in learned], [float(sizes[k]) for k in learned])
-    structures = dict(zip(learned, crystals.to_structures()))
+    structures = dict(zip(learned, crystals.to_structures(), strict=True))
     out = []
     for k, (one, elements) in enumerate(plans):
         structure = structures.get(k) or _renamed(one, elements, float(sizes[k]))
@@ -225,7 +225,7 @@ def _shape(one: Type, elements: tuple[str, ...]) -> Geometry:
 
 
 def _amounts(one: Type, elements: tuple[str, ...]) -> dict[str, int]:
-    names, amounts = dict(zip(LABELS, elements)), Counter[str]()
+    names, amounts = dict(zip(LABELS[: len(elements)], elements, strict=True)), Counter[str]()
     for orbit in parse_signature(one.text)[1]:
         amounts[names[orbit.element]] += orbit.multiplicity
     return dict(amounts)
@@ -236,7 +236,7 @@ def _renamed(one: Type, elements: tuple[str, ...], volume: float) -> Structure:
     if structure is None:
         raise ValueError(f"structure type {one.text} has neither a shape nor a template")
     labels = anonymous(signature_text(Cell.from_structure(structure)) or "")[1]
-    names = dict(zip(labels, elements))
+    names = dict(zip(labels, elements, strict=True))
     species = [names[site.specie.symbol] for site in structure]
     scaled = structure.copy()
     scaled.scale_lattice(volume * len(structure))

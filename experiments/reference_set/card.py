@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,10 @@ def _contents(rows: Sequence[Row]) -> str:
     bulk, shear = (
         np.histogram([row[name] for row in stable], EDGES)[0] for name in ("bulk_modulus", "shear_modulus")
     )
-    lines += [f"| {low}-{high} | {k} | {g} |" for low, high, k, g in zip(EDGES, EDGES[1:], bulk, shear)]
+    lines += [
+        f"| {low}-{high} | {k} | {g} |"
+        for (low, high), k, g in zip(pairwise(EDGES), bulk, shear, strict=True)
+    ]
     types = Counter(row["prototype"] for row in rows)
     elements = Counter(e for row in rows for e in set(row["species"]))
     sizes = Counter(len(row["species"]) for row in rows)

@@ -279,7 +279,7 @@ def beyond_300(c: Comparison, name: str = "beyond_300", trend: bool = True) -> H
 
     Error bars are calibrated on the rows below, by the members of the accurate tier that did not see them.
     """
-    high = {f for f, v in zip(c.labels.formulas, (c.labels.targets[:, 0] > LIMIT).tolist()) if v}
+    high = {f for f, v in zip(c.labels.formulas, (c.labels.targets[:, 0] > LIMIT).tolist(), strict=True) if v}
     is_high = torch.tensor([f in high for f in c.labels.formulas])
     rows, values, widths = [], [], []
     for k in range(c.second.n_folds):
@@ -318,7 +318,7 @@ def without(element: str) -> Callable[[Comparison], HeldOut]:
         both = torch.stack([v, c.grow(~has)[judged]])
         families = c.families
         families = Families(families.values[1:], families.widths[1:])
-        weights, offsets = zip(*(two_weights(c, families, ~has, t) for t in (0, 1)))
+        weights, offsets = zip(*(two_weights(c, families, ~has, t) for t in (0, 1)), strict=True)
         weights, offsets = torch.stack(weights), torch.tensor(offsets)
         elsewhere = stacked(families.values, families.widths, weights, offsets)
         residual = residuals(c.labels, elsewhere[0], c.labels.is_scored & ~has)

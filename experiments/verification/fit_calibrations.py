@@ -58,7 +58,11 @@ def refereed(rows: Sequence[StoredRow]) -> dict[str, np.ndarray]:
         for plan in plans:
             read = [row.referee if plan in REFEREE_PLANS else row.judges for row in asked]
             name = plan.property.name
-            pairs = [Pair(r.row["formula"], q, r.row[name]) for r, q in zip(asked, read) if q is not None]
+            pairs = [
+                Pair(r.row["formula"], q, r.row[name])
+                for r, q in zip(asked, read, strict=True)
+                if q is not None
+            ]
             columns[prefix + name], _ = out_of_fold(plan, JudgeSettings().method, pairs)
             columns[DFT + name] = np.array([pair.truth for pair in pairs])
         names = [prefix + plan.property.name for plan in plans]

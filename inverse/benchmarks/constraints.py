@@ -162,7 +162,7 @@ def candidates(rules: Mapping[str, Any], rng: random.Random, limit: int = 200_00
         if len(chosen) < len(symbols):
             continue
         structure = prototype.copy()
-        structure.replace_species(dict(zip(symbols, chosen, strict=False)))
+        structure.replace_species(dict(zip(symbols, chosen, strict=True)))
         spheres = sum(float(covalent_radii[site.specie.Z]) ** 3 for site in structure) * 4.19
         structure.scale_lattice(spheres * rng.uniform(0.7, 2.5))
         if rng.random() < 0.1:

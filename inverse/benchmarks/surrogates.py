@@ -202,7 +202,7 @@ def beyond(held: HeldOut, seed: int = 0) -> dict[str, Any]:
     return {
         **held.notes,
         "n": len(truth),
-        "n_above": len({f for f, stiff in zip(held.formulas, is_stiff) if stiff}),
+        "n_above": len({f for f, stiff in zip(held.formulas, is_stiff, strict=True) if stiff}),
         "recall": resampled.mean(is_said, is_stiff, held.weight),
         "precision": resampled.mean(is_stiff, is_said, held.weight),
         "bias_above": resampled.mean(mean - truth, is_stiff, held.weight),
@@ -219,7 +219,7 @@ def probability_errors(held: HeldOut, wish: str) -> dict[str, Any]:
     probability = Objective(targets).probability_met(held.predictions).numpy()
     values = [held.truth[target.property] for target in targets]
     known = np.all(np.isfinite(values), axis=0)
-    met = np.all([(v >= t.lower) & (v <= t.upper) for v, t in zip(values, targets)], axis=0)
+    met = np.all([(v >= t.lower) & (v <= t.upper) for v, t in zip(values, targets, strict=True)], axis=0)
     probability, met = probability[known], met[known]
     open_rows = np.flatnonzero(probability > 0.01)
     bins = np.array_split(open_rows[np.argsort(probability[open_rows], kind="stable")], N_BINS)

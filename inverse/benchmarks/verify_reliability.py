@@ -141,7 +141,7 @@ def _sizes() -> dict[str, Any]:
             "reason": verdict.reason,
             "seconds": verdict.seconds,
         }
-        for structure, verdict in zip((tungsten, large), verdicts)
+        for structure, verdict in zip((tungsten, large), verdicts, strict=True)
     }
 
 

@@ -1,6 +1,7 @@
 """What a drawn crystal must satisfy before it is handed out: distances, symmetry, no duplicate."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -37,11 +38,8 @@ def distance_ratios(crystals: CrystalBatch) -> np.ndarray:
     lattice = crystals.lattice.detach().double().cpu().numpy()
     coords = crystals.frac_coords.detach().double().cpu().numpy()
     radii = covalent_radii()[crystals.occupancy.argmax(dim=1).cpu().numpy()]
-    ends = crystals.n_atoms.cumsum(0).tolist()
-    starts = [0, *ends[:-1]]
-    return np.array(
-        [_ratio(lattice[c], coords[a:b], radii[a:b]) for c, (a, b) in enumerate(zip(starts, ends))]
-    )
+    bounds = pairwise([0, *crystals.n_atoms.cumsum(0).tolist()])
+    return np.array([_ratio(lattice[c], coords[a:b], radii[a:b]) for c, (a, b) in enumerate(bounds)])
 
 
 def _ratio(lattice: np.ndarray, coords: np.ndarray, radii: np.ndarray) -> float:
@@ -85,10 +83,11 @@ def skeleton_keys(crystals: SymmetricCrystals) -> list[tuple]:
         crystals.multiplicity.tolist(),
         crystals.site_symmetry,
         crystals.species.tolist(),
+        strict=True,
     )
     for crystal, multiplicity, symbol, element in columns:
         sites[crystal].append((multiplicity, "".join(sorted(symbol)), element))
-    return [(g, *sorted(s)) for g, s in zip(crystals.space_group.tolist(), sites)]
+    return [(g, *sorted(s)) for g, s in zip(crystals.space_group.tolist(), sites, strict=True)]
 
 
 class Pool:

@@ -162,7 +162,7 @@ class PrototypeDecoder:
             return []
         found = []
         for order in permutations(symbols):
-            if condition.is_met(dict(zip(order, prototype.amounts)), n):
+            if condition.is_met(dict(zip(order, prototype.amounts, strict=True)), n):
                 found.append(tuple(element_index(s) for s in order))
         return found
 
@@ -191,7 +191,7 @@ def _prototype(record: dict) -> Prototype:
 
     positions = wyckoff_positions(record["space_group"])
     amounts = [0] * (max(record["species"]) + 1)
-    for wyckoff, species in zip(record["wyckoff"], record["species"]):
+    for wyckoff, species in zip(record["wyckoff"], record["species"], strict=True):
         amounts[species] += positions[wyckoff].primitive_multiplicity
     return Prototype(
         record["name"],

@@ -126,7 +126,7 @@ def _draw_sites(
             break
         options = [
             _options(g, w, row) if open_ else [(0, 0)]
-            for g, w, row, open_ in zip(group.tolist(), start, left.long(), is_open.tolist())
+            for g, w, row, open_ in zip(group.tolist(), start, left.long(), is_open.tolist(), strict=True)
         ]
         letters = torch.zeros(c, N_LETTERS, dtype=torch.bool)
         for i, pairs in enumerate(options):
@@ -134,7 +134,7 @@ def _draw_sites(
         letter = choose(network.letter_logits(output[:, 0], group), letters, uniforms[:, 2 * s], temperature)
         here = tables.position_start[group - 1] + letter
         elements = torch.zeros(c, N_ELEMENTS, dtype=torch.bool)
-        for i, (pairs, w) in enumerate(zip(options, letter.tolist())):
+        for i, (pairs, w) in enumerate(zip(options, letter.tolist(), strict=True)):
             elements[i, [z for v, z in pairs if v == w]] = True
         logits = network.element_logits(output[:, 0], here, left)
         z = choose(logits, elements, uniforms[:, 2 * s + 1], temperature)
@@ -142,7 +142,8 @@ def _draw_sites(
         count = tables.n_representatives[here].float() * is_open
         left = left.scatter_add(1, z.unsqueeze(1), -count.unsqueeze(1))
         start = [
-            next_start(g, w) if o else 0 for g, w, o in zip(group.tolist(), letter.tolist(), is_open.tolist())
+            next_start(g, w) if o else 0
+            for g, w, o in zip(group.tolist(), letter.tolist(), is_open.tolist(), strict=True)
         ]
         position = torch.where(is_open, here, none).unsqueeze(1)
         chosen, s = z.unsqueeze(1), s + 1

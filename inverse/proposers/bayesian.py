@@ -137,7 +137,7 @@ class OuterSearch:
             k for k, p in enumerate(proposals) if p is not None and not self._space.screening(p.structure)
         ]
         values = self._space.scored([p.structure for k, p in enumerate(proposals) if k in set(sound) and p])
-        worth = dict(zip(sound, values.tolist()))
+        worth = dict(zip(sound, values.tolist(), strict=True))
         for k, numbers in enumerate(drawn):
             value = max(WORST, float(np.log(max(worth[k], 1e-9)))) if k in worth else WORST
             self._trials.append({**numbers, "step": step, "source": self.name, "value": value})
@@ -201,7 +201,7 @@ class OuterSearch:
         prototype = listed[min(len(listed) - 1, int(len(listed) * numbers["type"] ** 2))]
         is_full = len(elements) == len(prototype.counts)
         allowed = is_full and not self._space.composition_reason(
-            Composition(dict(zip(elements, prototype.counts)))
+            Composition(dict(zip(elements, prototype.counts, strict=True)))
         )
         return tuple(elements), prototype if allowed else None
 
@@ -221,9 +221,9 @@ class OuterSearch:
 
     def _volume_of(self, elements: Sequence[str], prototype: Prototype) -> float:
         radii = [float(Element(e).atomic_radius or 1.5) for e in elements]
-        total = sum(c * max(5.0, 4.6 * r**3) for c, r in zip(prototype.counts, radii))
+        total = sum(c * max(5.0, 4.6 * r**3) for c, r in zip(prototype.counts, radii, strict=True))
         rough = total / prototype.n_atoms
-        return predicted_volume(self._space, dict(zip(elements, prototype.counts)), rough)
+        return predicted_volume(self._space, dict(zip(elements, prototype.counts, strict=True)), rough)
 
 
 def _by_chemistry(symbols: Sequence[str]) -> list[str]:

@@ -76,8 +76,8 @@ def built(
     sites = [len(shape.labels) for shape in shapes]
     logits = torch.zeros(sum(sites), N_ELEMENTS)
     columns = [
-        element_index(dict(zip(LABELS, own))[label])
-        for shape, own in zip(shapes, elements)
+        element_index(dict(zip(LABELS[: len(own)], own, strict=True))[label])
+        for shape, own in zip(shapes, elements, strict=True)
         for label in shape.labels
     ]
     logits[torch.arange(len(columns)), torch.tensor(columns, dtype=torch.long)] = HARD_LOGIT
@@ -104,7 +104,7 @@ def skeleton(prototype: Prototype, elements: Sequence[str], volume_per_atom: flo
     found = prototype.skeleton
     if found is None:
         raise DataError(f"structure type {prototype.text} has no Wyckoff skeleton")
-    names = dict(zip(LABELS, elements))
+    names = dict(zip(LABELS[: len(elements)], elements, strict=True))
     letters = [letter for letter, _ in found.sites]
     species = [names[label] for _, label in found.sites]
     volume = volume_per_atom if np.isfinite(volume_per_atom) else 15.0

@@ -108,7 +108,7 @@ def _enumerated(
             continue
         for pattern in patterns:
             for amounts in sorted(set(permutations(pattern))):
-                yield dict(zip(chosen, amounts))
+                yield dict(zip(chosen, amounts, strict=True))
 
 
 def _is_allowed(space: SearchSpace, symbols: Sequence[str]) -> bool:
@@ -134,7 +134,7 @@ def _predicted(
             met = objective.probability_met(predictions).numpy()
             met = met + 1e-4 / (1.0 + np.exp(objective.loss(predictions).numpy().clip(-50, 50)))
         volume = predictions[VOLUME].mean.numpy() if VOLUME in predictions else np.full(len(part), np.nan)
-        result += [(float(m), c, float(v)) for m, c, v in zip(met, part, volume)]
+        result += [(float(m), c, float(v)) for m, c, v in zip(met, part, volume, strict=True)]
     return result
 
 

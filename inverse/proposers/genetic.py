@@ -53,7 +53,7 @@ class GeneticSearch(OuterSearch):
         population = sorted(self._trials, key=lambda row: -row["value"])[:POPULATION]
         rngs = [generator(seed, first, k) for k in range(ROUND)]
         if first < 2 * ROUND:
-            blind = [dict(zip(NUMBERS, rng.uniform(size=len(NUMBERS)).tolist())) for rng in rngs]
+            blind = [dict(zip(NUMBERS, rng.uniform(size=len(NUMBERS)).tolist(), strict=True)) for rng in rngs]
             return self._founded(blind, rngs) if first == 0 else blind
         return [_child(population, rng) for rng in rngs]
 

@@ -107,7 +107,7 @@ def descended(
     values = space.scored(structures)
     likelihood = _likelihood(space, hard)
     results = []
-    for k, (start, structure) in enumerate(zip(kept, structures)):
+    for k, (start, structure) in enumerate(zip(kept, structures, strict=True)):
         if space.screening(structure):
             continue
         history = {

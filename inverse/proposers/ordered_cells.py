@@ -60,7 +60,7 @@ def ordered_structures(
         sites = [i for i, s in enumerate(cell) if s.specie.symbol == ordering.element]
         for decoration in _decorations(ordering, len(sites)):
             ordered = cell.copy()
-            for site, element in zip(sites, decoration):
+            for site, element in zip(sites, decoration, strict=True):
                 ordered.replace(site, element)
             text = signature_text(Cell.from_structure(ordered))
             if text is not None and n_atoms_of(text) == len(ordered):

@@ -206,7 +206,7 @@ def _ordering(
     known: KnownMaterials,
 ) -> Ordering:
     composition: dict[str, float] = defaultdict(float)
-    for part, count in zip(parts, counts):
+    for part, count in zip(parts, counts, strict=True):
         for element, amount in Composition(part.moduli.formula).fractional_composition.items():
             composition[element.symbol] += float(amount) * count
     total = sum(counts)
@@ -215,7 +215,7 @@ def _ordering(
     formula = Composition({e: round(x * scale) for e, x in composition.items()}).reduced_formula
     return Ordering(
         formula=formula,
-        end_members={p.moduli.formula: c / total for p, c in zip(parts, counts)},
+        end_members={p.moduli.formula: c / total for p, c in zip(parts, counts, strict=True)},
         host=host.moduli.formula,
         element=host.element,
         n_cells=n_cells,

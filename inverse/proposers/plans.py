@@ -67,5 +67,5 @@ def assignments(composition: RankedComposition, prototype: Prototype) -> list[tu
     return [
         order
         for order in permutations(sorted(wanted))
-        if all(wanted[e] == count for e, count in zip(order, prototype.counts))
+        if all(wanted[e] == count for e, count in zip(order, prototype.counts, strict=True))
     ]

@@ -153,7 +153,7 @@ class Substitution:
         LOGGER.info("substitution: predicting %d structures", len(sound))
         values = space.scored([structures[k] for k in sound], corrected=False)
         best: dict[int, _Entry] = {}
-        for k, value in zip(sound, values):
+        for k, value in zip(sound, values, strict=True):
             owner = owners[k]
             if owner not in best or value > best[owner].value:
                 best[owner] = _Entry(structures[k], _history(plans[owner]), None, float(value))
@@ -197,7 +197,7 @@ class Substitution:
             likelihood = (
                 space.decoder.log_likelihood(result).tolist() if space.decoder else [None] * len(index)
             )
-            for k, structure, value, own in zip(index, structures, values, likelihood):
+            for k, structure, value, own in zip(index, structures, values, likelihood, strict=True):
                 if not space.screening(structure):
                     history = {
                         **head[k].history,
@@ -221,8 +221,8 @@ def _history(plan: Plan) -> dict[str, object]:
 
 def _mixed(ranked: Sequence[int], is_known: Sequence[bool], n: int) -> list[int]:
     """Return n of the ranked, at least half of them not known as far as there are such, in rank order."""
-    unknown = [k for k, known in zip(ranked, is_known) if not known]
-    known = [k for k, known in zip(ranked, is_known) if known]
+    unknown = [k for k, known in zip(ranked, is_known, strict=True) if not known]
+    known = [k for k, known in zip(ranked, is_known, strict=True) if known]
     n_unknown = max(n - len(known), min(len(unknown), n - n // 3))
     chosen = set(unknown[:n_unknown]) | set(known[: n - n_unknown])
     return [k for k in ranked if k in chosen]

@@ -65,7 +65,9 @@ def coincide(one: Cell, other: Cell, tolerance: float) -> bool:
     """
     if len(one.species) != len(other.species):
         return False
-    lengths = zip(reduced_basis(one.lattice.tobytes())[1], reduced_basis(other.lattice.tobytes())[1])
+    lengths = zip(
+        reduced_basis(one.lattice.tobytes())[1], reduced_basis(other.lattice.tobytes())[1], strict=True
+    )
     if any(abs(a - b) > _STRAIN * a for a, b in lengths):
         return False
     return _coincide(*patterns(one, other), tolerance)
@@ -104,7 +106,9 @@ def _coincide(one: Pattern, other: Pattern, tolerance: float) -> bool:
         squared = (apart**2).sum(axis=-1)
         squared[:, different] = np.inf
         near = (squared.min(axis=-1) < (2 * tolerance) ** 2).all(axis=-1)  # the anchor may be off as well
-        if any(_is_map(*pair, tolerance) for pair in zip(apart[near], squared[near].argmin(axis=-1))):
+        if any(
+            _is_map(*pair, tolerance) for pair in zip(apart[near], squared[near].argmin(axis=-1), strict=True)
+        ):
             return True
     return False
 

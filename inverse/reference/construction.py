@@ -77,7 +77,7 @@ def _has(structure: Structure, text: str) -> bool:
 
 
 def _skeleton_crystal(skeleton: Skeleton, volume_per_atom: float) -> SymmetricCrystals:
-    letters, species = zip(*skeleton.sites)
+    letters, species = zip(*skeleton.sites, strict=True)
     return SymmetricCrystals.from_skeleton(skeleton.space_group, letters, species, volume_per_atom)
 
 

@@ -118,7 +118,7 @@ class Facts:
         if not self._band_gaps:
             table = _read(PACKAGE_DATA / "band_gaps.parquet")
             values = (table["band_gap_mev"].to_numpy() / 1000.0).tolist()
-            self._band_gaps.update(zip(table["formula"].to_pylist(), values))
+            self._band_gaps.update(zip(table["formula"].to_pylist(), values, strict=True))
         return self._band_gaps
 
     def band_gap_of(self, formula: str | Composition) -> float | None:

@@ -153,5 +153,7 @@ def _end_members(cell: Cell) -> Iterator[_EndMember]:
         mapped = cell.mapped(mapping)
         name = mapped.reduced_formula
         if name != formula:
-            unchanged = sum(a == b for a, b in zip(cell.species, mapped.species)) / len(cell.species)
+            unchanged = sum(a == b for a, b in zip(cell.species, mapped.species, strict=True)) / len(
+                cell.species
+            )
             yield _EndMember(name, mapping, mapped, unchanged)

@@ -79,7 +79,9 @@ class KnownMaterials:
         indices = codes.indices.to_numpy()
         starts = np.flatnonzero(np.r_[True, indices[1:] != indices[:-1]])
         stops = np.r_[starts[1:], len(indices)]
-        return dict(zip(codes.dictionary.to_pylist(), zip(starts.tolist(), stops.tolist())))
+        return dict(
+            zip(codes.dictionary.to_pylist(), zip(starts.tolist(), stops.tolist(), strict=True), strict=True)
+        )
 
     def is_known_formula(self, formula: str | Composition) -> bool:
         """Return whether the formula stands in a carried table or among the carried signatures.
@@ -105,7 +107,7 @@ class KnownMaterials:
         start, stop = self._rows.get(formula, (0, 0))
         texts = self.texts[start:stop].to_pylist()  # type: ignore[index]
         volumes = self.volumes[start:stop].tolist()
-        return [Signature(t, int(t.split("|", 1)[0]), v) for t, v in zip(texts, volumes)]
+        return [Signature(t, int(t.split("|", 1)[0]), v) for t, v in zip(texts, volumes, strict=True)]
 
     def has_structure(self, structure: Structure) -> bool:
         """Return whether one of the crystal's signatures (four tolerances) is carried for its formula.
@@ -126,6 +128,7 @@ class KnownMaterials:
             self.texts.to_pylist(),  # type: ignore[attr-defined]
             self.volumes.tolist(),
             self.origins.tolist(),
+            strict=True,
         )
         computed = ORIGINS.index("WBM (computed, by substitution)")
         return templates(((f, t, v) for f, t, v, o in rows if o != computed), max_atoms, max_elements)

@@ -83,7 +83,7 @@ class PhaseTable:
                 formulas=table["formula"].combine_chunks(),
                 energies=table["formation_energy_mev"].to_numpy(),
                 sources=table["source"].to_numpy(),
-                rows=dict(zip(names, zip(starts.tolist(), stops.tolist()))),
+                rows=dict(zip(names, zip(starts.tolist(), stops.tolist(), strict=True), strict=True)),
             )
         except (OSError, KeyError, ValueError) as error:
             raise DataError(f"reference table {path.name} cannot be read: {error}") from None
@@ -99,7 +99,7 @@ class PhaseTable:
         return [
             Phase(name, None if energy == NO_ENERGY else energy / 1000.0, SOURCES[source])
             for name, energy, source in zip(
-                names, self.energies[start:stop].tolist(), self.sources[start:stop].tolist()
+                names, self.energies[start:stop].tolist(), self.sources[start:stop].tolist(), strict=True
             )
         ]
 

@@ -247,7 +247,7 @@ def alike_maps(elements: Sequence[str]) -> Iterator[dict[str, str]]:
     unique = sorted(set(elements))
     choices = [[e for e in unique if are_alike(e, symbol)] for symbol in unique]
     for images in product(*choices):
-        changed = {source: image for source, image in zip(unique, images) if source != image}
+        changed = {source: image for source, image in zip(unique, images, strict=True) if source != image}
         if changed:
             yield changed
 

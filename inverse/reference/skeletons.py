@@ -67,7 +67,7 @@ class Template:
 
     def with_elements(self, elements: Sequence[str]) -> str:
         """Return the signature's text with elements for the labels A, B, C ..., in order."""
-        names = dict(zip(LABELS, elements))
+        names = dict(zip(LABELS[: len(elements)], elements, strict=True))
         orbits = [Orbit(o.multiplicity, o.site_symmetry, names[o.element]) for o in self.orbits]
         return format_signature(self.space_group, orbits)
 
@@ -122,7 +122,7 @@ def skeletons_of(signature_text: str, limit: int = MAX_ASSIGNMENTS) -> list[Skel
             break
         fixed = tuple(sorted(p.letter for p in letters if p.n_free == 0))
         if len(set(fixed)) == len(fixed):
-            sites = tuple(sorted((p.letter, o.element) for p, o in zip(letters, orbits)))
+            sites = tuple(sorted((p.letter, o.element) for p, o in zip(letters, orbits, strict=True)))
             found.setdefault(sites, _room(space_group, fixed))
     ordered = sorted(found, key=lambda sites: -found[sites])
     if all(p.n_free == 0 for positions in choices for p in positions):
@@ -136,7 +136,7 @@ def skeletons_of(signature_text: str, limit: int = MAX_ASSIGNMENTS) -> list[Skel
 def _is_exact(space_group: int, sites: tuple[tuple[str, str], ...], wanted: str) -> bool:
     """Return whether fixed sites in a cell of general axes have this signature and not a higher symmetry."""
     points = [_fixed_points(space_group, letter) for letter, _ in sites]
-    species = [element for (_, element), p in zip(sites, points) for _ in range(len(p))]
+    species = [element for (_, element), p in zip(sites, points, strict=True) for _ in range(len(p))]
     lattice = np.diag([5.0, 5.0 if space_group >= 75 else 5.65, 5.0 if space_group >= 195 else 6.45])
     if 143 <= space_group <= 194:
         lattice[1] = [-2.5, 2.5 * 3**0.5, 0.0]
@@ -182,7 +182,7 @@ def anonymous(text: str) -> tuple[str, tuple[str, ...]]:
     elements = sorted({o.element for o in orbits})
     best: tuple[str, tuple[str, ...]] | None = None
     for order in permutations(elements):
-        label = dict(zip(order, LABELS))
+        label = dict(zip(order, LABELS[: len(order)], strict=True))
         labelled = [Orbit(o.multiplicity, o.site_symmetry, label[o.element]) for o in orbits]
         candidate = (format_signature(space_group, labelled), tuple(order))
         if best is None or candidate < best:

@@ -234,7 +234,7 @@ class _Tensor:
         constants = [self._force_constants(pairs) for pairs in shifted]
         measured = [
             _Response(*self._strained(pairs), at_size)
-            for pairs, at_size in zip(strained, [constants[0], constants[-1]])
+            for pairs, at_size in zip(strained, [constants[0], constants[-1]], strict=True)
         ]
         return self._judged(*(self._relaxed(response) for response in self._counted(measured)))
 

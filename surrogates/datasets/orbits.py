@@ -124,7 +124,7 @@ def _crystals(rows: Sequence[Mapping[str, Any]], symprec: float) -> tuple[Crysta
     starts = np.cumsum(sizes) - sizes
     orbits = [
         start + orbit_representatives(row["lattice"], row["frac_coords"], z, symprec)
-        for row, z, start in zip(rows, numbers, starts)
+        for row, z, start in zip(rows, numbers, starts, strict=True)
     ]
     element = torch.as_tensor(np.concatenate(numbers))
     crystals = CrystalBatch(

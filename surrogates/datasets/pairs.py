@@ -123,7 +123,9 @@ def pair_store(
     parts = [
         _pairs(graphs, torch.arange(i, min(i + CHUNK, n)), reach, perturbation) for i in range(0, n, CHUNK)
     ]
-    source, target, radial, angular, count, volume = (torch.cat(column) for column in zip(*parts))
+    source, target, radial, angular, count, volume = (
+        torch.cat(column) for column in zip(*parts, strict=True)
+    )
     return PairStore(
         graphs.element,
         graphs.weight,

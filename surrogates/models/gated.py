@@ -107,7 +107,7 @@ class GatedNetwork(nn.Module):
         step = LONGEST / (N_DISTANCES - 1)
         edge = torch.exp(-((crystals.distance.unsqueeze(2) - centre) / step).square())
         there = torch.isfinite(crystals.distance).unsqueeze(2)
-        for mix, inner, outer in zip(self.mix, self.inner, self.outer):
+        for mix, inner, outer in zip(self.mix, self.inner, self.outer, strict=True):
             own = x.unsqueeze(1).expand(-1, N_NEIGHBOURS, -1)
             pair = mix(torch.cat([own, x[crystals.target], edge], dim=2))
             gate, core = inner(pair.flatten(0, 1)).reshape(pair.shape).chunk(2, dim=2)

@@ -159,8 +159,8 @@ def test_a_kill_while_trials_are_rewritten_loses_none(
     search.ask(4, 1, 5)
     search.save_trials()
     with monkeypatch.context() as patch:
-        patch.setattr(bayesian, "_frozen", lambda row: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(bayesian, "_frozen", lambda row: (_ for _ in ()).throw(KeyboardInterrupt("killed")))
+        with pytest.raises(KeyboardInterrupt, match="killed"):
             opened(1)
     resumed = opened(1)
     undisturbed = make("tpe", space_for("tpe"))

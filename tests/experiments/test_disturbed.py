@@ -12,7 +12,7 @@ def test_every_atom_moves_and_the_volume_changes_a_little():
     scaled = start.copy()
     scaled.scale_lattice(moved.volume)
     scaled = Structure(moved.lattice, scaled.species, scaled.frac_coords)
-    shifts = [a.distance(b) for a, b in zip(scaled, moved)]
+    shifts = [a.distance(b) for a, b in zip(scaled, moved, strict=True)]
     assert shifts == pytest.approx([0.1, 0.1], abs=1e-6)
     assert disturb(start, [0, 1]) == moved
 

@@ -383,7 +383,7 @@ def test_compare_and_bench_have_a_python_twin(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(UnknownNameError, match="did you mean 'constraints'"):
         inverse.bench("contraints")
     monkeypatch.undo()
-    with pytest.raises(RunFolderError):
+    with pytest.raises(RunFolderError, match="holds no run"):
         inverse.compare(tmp_path, tmp_path)
 
 

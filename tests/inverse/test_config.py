@@ -260,5 +260,5 @@ def test_schema_is_up_to_date_and_accepts_what_ships() -> None:
         data = parse_yaml(folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
         validator.validate(data)
         validator.validate(json.loads(json.dumps(load_config(name).to_mapping())))
-    with pytest.raises(jsonschema.ValidationError):
+    with pytest.raises(jsonschema.ValidationError, match="bulk_modulus"):
         validator.validate({"targets": {"bulk_modulus": {"min": 3}}})

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -203,9 +204,8 @@ def test_wrong_surrogates_are_one_line(
     (tmp_path / "own").symlink_to(weights)
     (tmp_path / "shipped").symlink_to(packaged_folder("composition"))
     path = config_file(tmp_path, **{**WISH, "surrogates": ["own"], **changes})
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         load_config(path)
-    assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -219,9 +219,8 @@ def test_wrong_surrogates_are_one_line(
 )
 def test_a_csv_that_does_not_speak_for_itself(tmp_path: Path, head: str, words: str) -> None:
     (tmp_path / "t.csv").write_text(f"{head}\nWC,1,2\n")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=re.escape(words)):
         train(tmp_path / "t.csv", tmp_path / "out")
-    assert words in str(caught.value)
 
 
 # -- who answers what --

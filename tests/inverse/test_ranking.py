@@ -22,7 +22,7 @@ def verdict(bulk: float = 380, shear: float = 270, hull: float = 0.0, **changes:
     means = {BULK_MODULUS: bulk, SHEAR_MODULUS: shear, ENERGY_ABOVE_HULL: hull}
     values = {
         p.name: VerifiedValue(m, s, m - s, m + s, m, "judge", p.unit)
-        for (p, m), s in zip(means.items(), (10.0, 15.0, 0.05))
+        for (p, m), s in zip(means.items(), (10.0, 15.0, 0.05), strict=True)
     }
     return replace(Verification("judge", True, values=values, is_stable=True, structure=WC), **changes)
 

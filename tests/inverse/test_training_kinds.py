@@ -104,7 +104,7 @@ def killed_at(n: int, function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*arguments: Any, **keywords: Any) -> Any:
         calls.append(1)
         if len(calls) == n:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("killed")
         return function(*arguments, **keywords)
 
     return wrapped
@@ -120,7 +120,7 @@ def test_structure_kind_trains_and_resumes(
     assert set(whole["held_out"]) >= {"members"}
     with monkeypatch.context() as patch:
         patch.setattr(_Run, "train_epoch", killed_at(5, _Run.train_epoch))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="killed"):
             train(structures, tmp_path / "killed")
     assert not (tmp_path / "killed" / "manifest.json").exists()
     resumed = train(structures, tmp_path / "killed")
@@ -271,7 +271,7 @@ def test_composition_kind_trains_and_resumes(
     whole = train(compositions, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(composition_fit, "fit_member", killed_at(2, composition_fit.fit_member))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="killed"):
             train(compositions, tmp_path / "killed")
     with monkeypatch.context() as patch:
         patch.setattr(composition_fit, "fit_member", killed_at(2, composition_fit.fit_member))
@@ -296,7 +296,7 @@ def test_energies_get_networks_of_their_own_and_resume_inside_one(
     run = composition_training._Run
     with monkeypatch.context() as patch:
         patch.setattr(run, "advance", killed_at(6 + 11, run.advance))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="killed"):
             train(compositions, tmp_path / "killed")
     steps = []
     advance = run.advance

@@ -30,7 +30,7 @@ def test_verify_lines(k: int) -> None:
     if made.verification.structure is not None:
         read = Structure.from_dict(line["structure"])
         assert read.composition == made.verification.structure.composition
-    with pytest.raises(jsonschema.ValidationError):
+    with pytest.raises(jsonschema.ValidationError, match="'novel' is not one of"):
         validator("verify").validate({**line, "hit_class": "novel"})
 
 

@@ -68,7 +68,7 @@ def test_gradients_do_not_depend_on_the_shares(monkeypatch):
 
     whole = gradients()
     monkeypatch.setattr(batching, "EDGES_ON_CPU", 300)
-    for one, other in zip(whole, gradients()):
+    for one, other in zip(whole, gradients(), strict=True):
         torch.testing.assert_close(one, other)
 
 

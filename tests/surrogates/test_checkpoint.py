@@ -58,7 +58,7 @@ def test_damaged_files_are_named(tmp_path, name):
 def test_missing_weights_are_named(tmp_path):
     save_checkpoint(tiny_surrogate(1).to_checkpoint(), tmp_path)
     (tmp_path / "weights.safetensors").unlink()
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors is missing"):
         load_checkpoint(tmp_path)
 
 

@@ -36,8 +36,10 @@ def test_same_edges_as_pymatgen_in_skewed_and_tiny_cells(seed, cutoff):
         closer = distance < cutoff - 1e-9  # pymatgen counts an image at the cutoff itself as a neighbour
         source, target, distance = source[closer], target[closer], distance[closer]
         mine = owner == k
-        pairs = zip((edges.source[mine] - first[k]).tolist(), (edges.target[mine] - first[k]).tolist())
-        assert sorted(pairs) == sorted(zip(source.tolist(), target.tolist()))
+        pairs = zip(
+            (edges.source[mine] - first[k]).tolist(), (edges.target[mine] - first[k]).tolist(), strict=True
+        )
+        assert sorted(pairs) == sorted(zip(source.tolist(), target.tolist(), strict=True))
         np.testing.assert_allclose(np.sort(edges.distance[mine]), np.sort(distance), atol=1e-5)
 
 
@@ -66,7 +68,9 @@ def test_half_of_the_edges_and_their_reverses_are_all_of_them():
     other = half.source < half.target
 
     def rows(source, target, vector):
-        return sorted(zip(source.tolist(), target.tolist(), *vector.round(decimals=6).T.tolist()))
+        return sorted(
+            zip(source.tolist(), target.tolist(), *vector.round(decimals=6).T.tolist(), strict=True)
+        )
 
     mirrored = (
         torch.cat([half.source, half.target[other]]),

@@ -104,7 +104,7 @@ def test_no_crystal_is_on_both_sides_of_a_fold():
     rows = elasticity_rows()
     fold = elasticity_labels(rows).fold(5).tolist()
     by_composition: dict[tuple, set[int]] = {}
-    for row, k in zip(rows, fold):
+    for row, k in zip(rows, fold, strict=True):
         counts = Counter(row["species"])
         divisor = reduce(gcd, counts.values())
         key = tuple(sorted((element, n // divisor) for element, n in counts.items()))

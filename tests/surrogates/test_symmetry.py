@@ -70,7 +70,7 @@ def test_round_trip_gives_the_same_structures() -> None:
     matcher = StructureMatcher()
     for primitive in (True, False):
         back = crystals.to_structures(primitive)
-        assert all(matcher.fit(a, b) for a, b in zip(structures, back))
+        assert all(matcher.fit(a, b) for a, b in zip(structures, back, strict=True))
     volumes = [s.volume / len(s) for s in structures]
     per_atom = (crystals.to_crystals().volume / crystals.n_atoms).tolist()
     assert per_atom == pytest.approx(volumes, rel=1e-4)
@@ -162,7 +162,7 @@ def test_select_concatenate_and_harden() -> None:
 
 def test_free_numbers_are_counted() -> None:
     crystals = SymmetricCrystals.from_structures(known_structures())
-    counted = dict(zip(crystals.formulas(), crystals.n_free.tolist()))
+    counted = dict(zip(crystals.formulas(), crystals.n_free.tolist(), strict=True))
     wanted = {"NaCl": 1, "C": 1, "ZnO": 4, "FeS2": 2, "CaCO3": 3, "ZrO2": 13, "BWC": 15, "W": 1}
     assert {formula: counted[formula] for formula in wanted} == wanted
 

@@ -31,7 +31,7 @@ def test_scale_does_not_count_and_broken_crystals_stand_alone():
 
 def test_copies_of_one_crystal_need_no_signature():
     structures, origin = many_candidates(150, seed=3)
-    copies = [s for s, first in zip(structures, origin) if first == origin[-1]]
+    copies = [s for s, first in zip(structures, origin, strict=True) if first == origin[-1]]
     copies += [structures[origin[-1]].copy()]
     found = distinct(copies)
     assert found.kept == [0]

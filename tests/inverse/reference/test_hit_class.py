@@ -35,7 +35,7 @@ def in_plane_diboride(metals: tuple[str, str], a: float = 3.03, c: float = 3.15)
     cell = Structure(
         Lattice.hexagonal(a, c), ["Ti", "B", "B"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]]
     ) * (2, 1, 1)
-    for site, metal in zip([i for i, s in enumerate(cell) if s.specie.symbol == "Ti"], metals):
+    for site, metal in zip([i for i, s in enumerate(cell) if s.specie.symbol == "Ti"], metals, strict=True):
         cell.replace(site, metal)
     return cell
 

@@ -70,7 +70,7 @@ def test_live_entries_that_cannot_be_had_leave_the_packaged_hull():
 def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
     verifier = ladder(potential="tests.stand_in_potential:out_of_memory")
-    with pytest.raises(MachineError):
+    with pytest.raises(MachineError, match="out of memory"):
         verifier.verify_one(crystals.fcc())
     (verdict,) = verifier.verify([crystals.fcc()])
     assert "out of memory" in verdict.reason

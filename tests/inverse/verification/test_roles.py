@@ -102,7 +102,9 @@ def refused(reason):
 def test_a_second_opinion_that_cannot_be_had_is_none(monkeypatch):
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
     full = replace(ASKED, second="tests.stand_in_potential:out_of_memory")
-    with pytest.raises(MachineError):  # a lost device takes the judges with it: another process is to ask
+    with pytest.raises(
+        MachineError, match="out of memory"
+    ):  # a lost device takes the judges with it: another process is to ask
         ladder(full, shortlist={}).verify_one(crystals.fcc())
     mute = replace(ASKED, second="tests.stand_in_potential:says_nan")
     verdict = ladder(mute, shortlist={}).verify_one(crystals.fcc())
