@@ -1,6 +1,5 @@
 """Which candidates are worth a verification: probability, stability, diversity, exploit against explore."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inverse.deciding import STABLE_WITHIN
 from inverse.evaluation import Predictions, in_domain, is_finite
-from surrogates.properties import ENERGY_ABOVE_HULL
 
 OUT_OF_DOMAIN = 0.5
 """Factor on the worth of a candidate whose predictions lie outside the surrogate's domain."""
@@ -48,24 +45,16 @@ class Standing:
     is_new: bool
 
 
-def worth(predictions: Predictions, probability_met: Tensor, loss: Tensor, has_hull_target: bool) -> Tensor:
-    """Return (C,) the expected share of a hit: P(targets met) x P(stable).
+def worth(predictions: Predictions, probability_met: Tensor, loss: Tensor) -> Tensor:
+    """Return (C,) the expected share of a hit: P(all that decides a hit is met).
 
     A little of the loss breaks ties. Not finite predictions are worth nothing; those outside the domain half.
     """
     value = probability_met.double().clamp(0.0, 1.0)
-    if not has_hull_target and ENERGY_ABOVE_HULL in predictions:
-        value = value * probability_below(predictions, STABLE_WITHIN).double()
     finite_loss = torch.nan_to_num(loss.double(), nan=1e6, posinf=1e6, neginf=-1e6)
     value = value + 1e-3 * torch.sigmoid(-finite_loss)
     value = torch.where(in_domain(predictions), value, OUT_OF_DOMAIN * value)
     return torch.where(is_finite(predictions), value, torch.zeros_like(value))
-
-
-def probability_below(predictions: Predictions, limit: float) -> Tensor:
-    """Return (C,) the probability that the energy above hull is at most `limit`."""
-    hull = predictions[ENERGY_ABOVE_HULL]
-    return 0.5 * (1.0 + torch.erf((limit - hull.mean) / (hull.std.clamp(min=1e-6) * math.sqrt(2.0))))
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The composition root: names in a config -> objects; the one module that names concrete classes."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,7 +10,6 @@ from pymatgen.core import Structure
 from inverse.completion import CompletedSurrogate, JoinedCompositions
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
-from inverse.deciding import STABLE_WITHIN
 from inverse.decoders import Condition, load_decoder
 from inverse.doctor import versions, weights
 from inverse.dynamical_stability import AskPhonons
@@ -245,17 +243,14 @@ def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
 
 def _shortlist(objective: Objective, potential: str) -> dict[str, tuple[float, float]]:
     """Return the bounds within which a candidate earns a second opinion: those of a hit."""
-    bounds = {ENERGY_ABOVE_HULL: (-math.inf, STABLE_WITHIN)} | {
-        target.property: (target.lower, target.upper) for target in objective.hard
-    }
+    bounds = {target.property: (target.lower, target.upper) for target in objective.deciding}
     if not panel_named(potential).has_energy:
         bounds = {p: b for p, b in bounds.items() if p not in (ENERGY_ABOVE_HULL, FORMATION_ENERGY)}
     return {p.name: b for p, b in bounds.items() if p in JUDGED}
 
 
 def _hopeless(objective: Objective) -> float | None:
-    limits = [t.upper for t in objective.hard if t.property == ENERGY_ABOVE_HULL] or [STABLE_WITHIN]
-    limit = max(limits)
+    limit = objective.hull.upper
     return limit + HOPELESS_ABOVE_HULL if limit < 10 else None
 
 

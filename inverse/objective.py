@@ -1,14 +1,15 @@
 """Targets -> probability that they are met, differentiable loss, verdict on values, score."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from inverse.deciding import effective_targets
 from inverse.types import Target
 from surrogates.errors import ConfigError, UnknownNameError
-from surrogates.properties import PROPERTIES, Property
+from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES, Property
 from surrogates.protocol import Prediction
 
 TABLE_RANGE = 1e3
@@ -37,37 +38,53 @@ _TYPICAL: dict[str, float] = {
 
 
 class Objective:
-    """What a campaign wants.
+    """What a campaign wants, and what a hit is: choice, descent, compositions, verdict and rank ask it here.
 
     Attributes:
         targets: as given.
-        properties: the targets' properties, in order, without repeats.
+        deciding: the targets that decide a hit: the hard ones, and the default hull bound where none of them
+            is on the energy above hull.
+        properties: of `targets` and `deciding`, in order, without repeats.
     """
 
-    def __init__(self, targets: Sequence[Target]) -> None:
-        """Raise ConfigError when there is no target."""
-        if not targets:
-            raise ConfigError("targets: at least one target is needed")
-        self.targets = tuple(targets)
-        self.properties: tuple[Property, ...] = tuple(dict.fromkeys(t.property for t in targets))
+    def __init__(self, targets: Sequence[Target], deciding: Sequence[Target] | None = None) -> None:
+        """Take the targets.
 
-    @property
-    def hard(self) -> tuple[Target, ...]:
-        """The targets that decide hits."""
-        return tuple(t for t in self.targets if t.is_hard)
+        Args:
+            targets: of the config.
+            deciding: for a part of an objective, which decides no hit; None takes what decides one.
+
+        Raises:
+            ConfigError: there is no target.
+        """
+        self.targets = tuple(targets)
+        self.deciding = effective_targets(targets) if deciding is None else tuple(deciding)
+        if not self.targets and not deciding:
+            raise ConfigError("targets: at least one target is needed")
+        asked = (*self.targets, *self.deciding)
+        self.properties: tuple[Property, ...] = tuple(dict.fromkeys(t.property for t in asked))
 
     @property
     def soft(self) -> tuple[Target, ...]:
         """The targets that only rank."""
         return tuple(t for t in self.targets if not t.is_hard)
 
-    def only(self, properties: Sequence[Property]) -> "Objective | None":
-        """Return the objective of the targets on these properties; None when there is none."""
-        kept = [t for t in self.targets if t.property in properties]
-        return Objective(kept) if kept else None
+    @property
+    def hull(self) -> Target:
+        """The one target on the energy above hull that decides, the default where the config has none."""
+        return next(t for t in self.deciding if t.property == ENERGY_ABOVE_HULL)
+
+    def only(self, properties: Collection[Property]) -> "Objective | None":
+        """Return the part of the objective on these properties; None when nothing is asked of them.
+
+        It decides no hit: what it knows nothing of, the default hull bound included, is not asked.
+        """
+        targets = [t for t in self.targets if t.property in properties]
+        deciding = [t for t in self.deciding if t.property in properties]
+        return Objective(targets, deciding) if targets or deciding else None
 
     def probability_met(self, predictions: Mapping[Property, Prediction]) -> Tensor:
-        """Return (C,) probability that all hard targets are met together; ones when there is none.
+        """Return (C,) probability that all deciding targets are met together; ones when there is none.
 
         From the shared samples, so that errors common to several properties count once. Each sample
         carries a normal kernel, shrunk so that the total spread stays the prediction's std; one sample
@@ -77,7 +94,7 @@ class Objective:
             UnknownNameError: no prediction for a target.
         """
         joint: Tensor | None = None
-        for target in self.hard:
+        for target in self.deciding:
             inside = _inside(_prediction_of(target, predictions), target)
             joint = inside if joint is None else joint * inside
         if joint is None:
@@ -85,20 +102,23 @@ class Objective:
         return joint.mean(dim=0)
 
     def probability_of_each(self, predictions: Mapping[Property, Prediction]) -> dict[str, Tensor]:
-        """Return (C,) probability of each hard target alone, by property name; the smallest one binds."""
-        return {t.property.name: _inside(_prediction_of(t, predictions), t).mean(dim=0) for t in self.hard}
+        """Return (C,) probability of each deciding target alone, by property name; the smallest one binds."""
+        return {
+            t.property.name: _inside(_prediction_of(t, predictions), t).mean(dim=0) for t in self.deciding
+        }
 
     def loss(self, predictions: Mapping[Property, Prediction]) -> Tensor:
         """Return (C,) loss, lower is better, differentiable in the means.
 
-        A bound costs a smooth hinge of its distance in standard deviations (held constant, so that doubt is
-        no way out); minimise and maximise cost the mean in natural units; both times the weight.
+        A bound, the default one on the hull included, costs a smooth hinge of its distance in standard
+        deviations (held constant, so that doubt is no way out); minimise and maximise cost the mean in
+        natural units; both times the weight.
 
         Raises:
             UnknownNameError: no prediction for a target.
         """
         total = torch.zeros_like(next(iter(predictions.values())).mean)
-        for target in self.targets:
+        for target in (*self.deciding, *self.soft):
             prediction = _prediction_of(target, predictions)
             cost = _hinge(prediction, target) if target.is_hard else _drift(prediction.mean, target)
             total = total + target.weight * cost

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from pymatgen.core import Structure
 
-from inverse.deciding import effective_targets
 from inverse.derived import with_derived
 from inverse.judged import is_predicted_only
 from inverse.objective import PREDICTED_ENOUGH, Objective
@@ -80,13 +79,13 @@ def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool) -> Can
 
 
 def missed_target(candidate: Candidate, objective: Objective) -> str:
-    """Return the first hard target that the verdict does not meet, "" when all are met.
+    """Return the first deciding target that the verdict does not meet, "" when all are met.
 
     A property that no judge computes, such as the hull with a potential whose energies stand on no scale, is
     predicted only: met when the prediction says so with P >= 0.8.
     """
     values = candidate.verification.values if candidate.verification is not None else {}
-    for target in effective_targets(objective.targets):
+    for target in objective.deciding:
         name = target.property.name
         if name in values and math.isfinite(values[name].mean):
             if not target.is_met(values[name].mean):
@@ -97,11 +96,11 @@ def missed_target(candidate: Candidate, objective: Objective) -> str:
 
 
 def probability_after(candidate: Candidate, objective: Objective) -> float:
-    """Return P(all hard targets are met), prediction and verdict weighted by their errors."""
+    """Return P(all that decides a hit is met), prediction and verdict weighted by their errors."""
     if candidate.verification is None or not candidate.verification.converged:
         return 0.0
     probability = 1.0
-    for target in effective_targets(objective.targets):
+    for target in objective.deciding:
         mean, std = _combined(candidate, target.property.name)
         probability *= _inside(mean, std, target.lower, target.upper)
     return probability

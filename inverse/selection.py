@@ -17,7 +17,6 @@ from inverse.proposers.protocol import Proposal
 from inverse.ranking import Screening
 from inverse.records import structure_from_record, structure_to_record
 from inverse.types import Candidate, Status
-from surrogates.properties import ENERGY_ABOVE_HULL
 
 LOGGER = logging.getLogger("inverse.campaign")
 
@@ -103,8 +102,7 @@ class Selection:
             return list(candidates), []
         predictions = self._evaluator.predict([c.structure for c in alive])
         met = self._objective.probability_met(predictions)
-        has_hull = ENERGY_ABOVE_HULL in self._objective.properties
-        values = worth(predictions, met, self._objective.loss(predictions), has_hull)
+        values = worth(predictions, met, self._objective.loss(predictions))
         done: dict[str, Candidate] = {}
         options = []
         for row, candidate in enumerate(alive):

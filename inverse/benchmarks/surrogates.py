@@ -216,7 +216,7 @@ def probability_errors(held: HeldOut, wish: str) -> dict[str, Any]:
     bins, weighted by rows, of |mean probability - share met|. Without such rows, that of all rows.
     """
     targets = WISHES[wish]
-    probability = Objective(targets).probability_met(held.predictions).numpy()
+    probability = Objective(targets, deciding=targets).probability_met(held.predictions).numpy()
     values = [held.truth[target.property] for target in targets]
     known = np.all(np.isfinite(values), axis=0)
     met = np.all([(v >= t.lower) & (v <= t.upper) for v, t in zip(values, targets, strict=True)], axis=0)

@@ -154,7 +154,9 @@ def _with_hull(
             hull = space.base.hull_energy(formula)
             above = float(energy.mean[row]) - hull if np.isfinite(hull) else 1.0
             # no structure yet: the error of the energy and what a worse structure would cost
-            stable = _logistic((0.1 - above) / max(float(energy.std[row]), TYPICAL_ENERGY_ERROR / 2))
+            stable = _logistic(
+                (space.objective.hull.upper - above) / max(float(energy.std[row]), TYPICAL_ENERGY_ERROR / 2)
+            )
         ranked.append(RankedComposition(amounts, met * stable, volume, space.is_known_formula(formula)))
     ranked.sort(key=lambda r: (-r.worth, r.formula))
     unknown = [r for r in ranked if not r.is_known][: n - n // 3]

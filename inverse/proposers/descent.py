@@ -9,7 +9,7 @@ from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.neighbors import periodic_edges
-from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY
+from surrogates.properties import FORMATION_ENERGY
 from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals
 
 OVERLAP = 0.75
@@ -169,12 +169,7 @@ def _assembled(
 def _loss(predictions: Predictions, objective: Objective | None) -> Tensor:
     if objective is None:
         return predictions[FORMATION_ENERGY].mean / ENERGY_UNIT
-    loss = objective.loss(predictions)
-    if ENERGY_ABOVE_HULL in predictions and ENERGY_ABOVE_HULL not in objective.properties:
-        loss = loss + torch.nan_to_num(predictions[ENERGY_ABOVE_HULL].mean / ENERGY_UNIT, nan=10.0).clamp(
-            min=0.0
-        )
-    return loss
+    return objective.loss(predictions)
 
 
 def _distance(now: SymmetricCrystals, start: SymmetricCrystals) -> Tensor:

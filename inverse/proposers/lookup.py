@@ -8,6 +8,7 @@ from pymatgen.core import Composition
 
 from inverse.config import CampaignConfig
 from inverse.derived import DERIVED
+from inverse.objective import Objective
 from inverse.proposers.protocol import PLACE, Proposal, next_place
 from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
 from inverse.reference.facts import Facts, Moduli
@@ -45,15 +46,15 @@ class LookupRow:
 def lookup(
     config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
 ) -> list[LookupRow]:
-    """Return known formulas whose DFT facts meet every hard target and the constraints, best margin first.
+    """Return known formulas whose DFT facts meet what decides a hit and the constraints, best margin first.
 
-    A formula without a fact that a hard target asks for is left out; `novelty` does not apply. One row a
+    A formula without a fact that a deciding target asks for is left out; `novelty` does not apply. One row a
     formula: its stiffest entry that qualifies. Without a target on moduli only the first `MAX_HULLS` formulas
     that may qualify are looked into.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
-    hard = [t for t in config.targets if t.is_hard]
+    hard = Objective(config.targets).deciding
     screen = Screen(config.constraints)
     rows: dict[str, LookupRow] = {}
     n_looked_into = 0

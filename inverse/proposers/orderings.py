@@ -15,6 +15,7 @@ import numpy as np
 from pymatgen.core import Composition
 
 from inverse.config import CampaignConfig
+from inverse.objective import Objective
 from inverse.proposers.lookup import moduli_values
 from inverse.proposers.ordered_cells import Ordering, ordered_structures
 from inverse.proposers.protocol import PLACE, Proposal, next_place
@@ -51,7 +52,8 @@ def orderings(
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
-    targets = [t for t in config.targets if t.is_hard and t.property.name in moduli_values(1.0, 1.0)]
+    objective = Objective(config.targets)
+    targets = [t for t in objective.deciding if t.property.name in moduli_values(1.0, 1.0)]
     if not targets:
         return []
     screen = Screen(config.constraints)
@@ -61,7 +63,7 @@ def orderings(
         for ordering in _mixtures(members, config, targets, known):
             if screen.composition_reason(Composition(ordering.formula)):
                 continue
-            judged = _with_hull(ordering, config, mixer)
+            judged = _with_hull(ordering, objective.hull, mixer)
             if judged is None:
                 continue
             best = found.get(judged.formula)
@@ -86,11 +88,8 @@ class _HullMixer:
         return sum(share * self._distances[formula] for formula, share in shares.items())
 
 
-def _with_hull(ordering: Ordering, config: CampaignConfig, mixer: _HullMixer) -> Ordering | None:
+def _with_hull(ordering: Ordering, target: Target, mixer: _HullMixer) -> Ordering | None:
     """Return the ordering with its mixed energy above the hull; None when that misses the target on it."""
-    target = next((t for t in config.targets if t.is_hard and t.property.name == "energy_above_hull"), None)
-    if target is None:
-        return ordering
     energy = mixer.mixed(ordering.end_members)
     if energy > target.upper:
         return None

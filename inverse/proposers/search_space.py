@@ -14,7 +14,7 @@ from inverse.acquisition import worth
 from inverse.constraints import Constraints
 from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
-from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES
+from surrogates.properties import PROPERTIES
 from surrogates.protocol import CompositionSurrogate
 from surrogates.symmetry import SymmetricCrystals
 
@@ -93,9 +93,8 @@ class SearchSpace:
     def worth_of(self, predictions: Predictions) -> np.ndarray:
         """Return (C,) the expected share of a hit."""
         met = self.objective.probability_met(predictions)
-        has_hull = ENERGY_ABOVE_HULL in self.objective.properties
         with torch.no_grad():
-            value = worth(predictions, met, self.objective.loss(predictions), has_hull)
+            value = worth(predictions, met, self.objective.loss(predictions))
         return np.asarray(value.detach().cpu().numpy())
 
     def scored(self, structures: Sequence[Structure], corrected: bool = True) -> np.ndarray:
@@ -111,7 +110,7 @@ def wanted_values(objective: Objective) -> Mapping[str, float]:
     Properties of the user's own tables are left out: no decoder was trained on them.
     """
     wanted: dict[str, float] = {}
-    for target in objective.targets:
+    for target in objective.deciding:
         if target.property.name not in PROPERTIES:
             continue
         low, high = target.lower, target.upper

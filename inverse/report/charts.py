@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from inverse.deciding import STABLE_WITHIN, effective_targets
+from inverse.deciding import effective_targets
 from inverse.report import figures, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
@@ -15,9 +15,10 @@ from surrogates.properties import ENERGY_ABOVE_HULL
 def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | str]]:
     """Return the figures that the run has data for: targets' plane, predicted against verified, progress."""
     made = []
-    hard = [t for t in run.config.targets if t.is_hard and t.property.name != "energy_above_hull"]
+    deciding = effective_targets(run.config.targets)
+    hard = [t for t in deciding if t.property != ENERGY_ABOVE_HULL]
     if hard:
-        second = hard[1] if len(hard) > 1 else Target(ENERGY_ABOVE_HULL, maximum=_hull_limit(run))
+        second = hard[1] if len(hard) > 1 else next(t for t in deciding if t.property == ENERGY_ABOVE_HULL)
         made.append(_plane(run, hard[0], second))
     for target in hard[:2]:
         made.append(_parity(run, target.property.name))
@@ -27,13 +28,6 @@ def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | s
     if any(found):
         made.append((figures.progress(found, caption), caption))
     return [{"svg": Markup(svg), "caption": caption} for svg, caption in made if svg]
-
-
-def _hull_limit(run: Run) -> float:
-    return next(
-        (t.upper for t in effective_targets(run.config.targets) if t.property == ENERGY_ABOVE_HULL),
-        STABLE_WITHIN,
-    )
 
 
 def _plane(run: Run, first: Target, second: Target) -> tuple[str, str]:

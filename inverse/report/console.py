@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from inverse.deciding import effective_targets
 from inverse.judged import is_predicted_only
 from inverse.report import summary, wording
 from inverse.report.run import Run, read_run
@@ -23,11 +24,11 @@ def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], lim
 
     Args:
         candidates: in the order of the table.
-        targets: each has a column, and so has the energy above hull; what misses a hard one is marked.
+        targets: each has a column, and so has the energy above hull; what misses a deciding one is marked.
         limit: rows shown at most.
     """
-    wanted: dict[str, Target | None] = {target.property.name: target for target in targets}
-    wanted.setdefault("energy_above_hull", None)
+    wanted: dict[str, Target | None] = {target.property.name: None for target in targets}
+    wanted |= {target.property.name: target for target in effective_targets(targets)}
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
     for head in ("formula", "group", "result"):

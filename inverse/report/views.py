@@ -7,6 +7,7 @@ from html import escape
 
 from markupsafe import Markup
 
+from inverse.deciding import effective_targets
 from inverse.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.ladder import candidate_ladder
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
@@ -138,7 +139,7 @@ def candidate_view(
     """Return what the page shows of a candidate."""
     structure = best_structure(candidate)
     verification = candidate.verification
-    wanted = {target.property.name: target for target in targets}
+    deciding = {target.property.name: target for target in effective_targets(targets)}
     stages = candidate_ladder(candidate)
     stable = verification.is_stable if verification is not None else None
     return CandidateView(
@@ -155,7 +156,7 @@ def candidate_view(
         probability_before=percent(candidate.probability_target_met),
         probability_after=percent(candidate.probability_after),
         score=number(candidate.score),
-        values=tuple(_value(candidate, name, wanted.get(name)) for name in properties),
+        values=tuple(_value(candidate, name, unit(name, targets), deciding.get(name)) for name in properties),
         nearest_known=candidate.nearest_known,
         derivative_of=candidate.derivative_of,
         vacancy_of=candidate.vacancy_of,
@@ -202,14 +203,14 @@ def rows(
     return views
 
 
-def _value(candidate: Candidate, name: str, target: Target | None) -> ValueView:
+def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None) -> ValueView:
     verification = candidate.verification
     verified = verification.values.get(name) if verification is not None else None
     predicted = candidate.predictions.get(name)
     counts = verified.mean if verified is not None else predicted.mean if predicted is not None else None
     return ValueView(
         label=label(name),
-        unit=unit(name, [target] if target is not None else []),
+        unit=own_unit,
         verified="" if verified is None else plus_minus(verified.mean, verified.std, name),
         interval="" if verified is None else _interval(verified, name),
         raw="" if verified is None else number(verified.raw, name),
@@ -219,7 +220,7 @@ def _value(candidate: Candidate, name: str, target: Target | None) -> ValueView:
         if predicted is None
         else f"{number(predicted.lower, name)} to {number(predicted.upper, name)}",
         in_domain=predicted is None or predicted.in_domain,
-        is_met=None if target is None or not target.is_hard or counts is None else target.is_met(counts),
+        is_met=None if target is None or counts is None else target.is_met(counts),
         sort="" if counts is None or counts != counts else f"{counts:.6g}",
     )
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inverse.config import CampaignConfig
-from inverse.deciding import STABLE_WITHIN
+from inverse.deciding import effective_targets
 from inverse.types import Target
-from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES
+from surrogates.properties import PROPERTIES
 
 LABELS = {
     "bulk_modulus_vrh": "bulk modulus K",
@@ -113,9 +113,8 @@ def target_text(target: Target) -> str:
 def targets_text(targets: Sequence[Target]) -> list[str]:
     """Return every target as a clause; the default hull limit is named where none was given."""
     clauses = [target_text(target) for target in targets]
-    if not any(t.is_hard and t.property == ENERGY_ABOVE_HULL for t in targets):
-        clauses.append(f"energy above hull ≤ {STABLE_WITHIN:g} eV/atom (the default)")
-    return clauses
+    added = [target for target in effective_targets(targets) if target not in targets]
+    return clauses + [f"{target_text(target)} (the default)" for target in added]
 
 
 def constraints_text(config: CampaignConfig) -> list[str]:

@@ -2,11 +2,14 @@
 
 from collections import Counter
 
+import pytest
 import torch
 
 from inverse.acquisition import Choice, Option, Standing, worth
+from inverse.config import CampaignConfig
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL
-from tests.fakes import prediction
+from surrogates.protocol import Prediction
+from tests.fakes import CONFIG, prediction, search_space
 
 
 def choice(is_new: dict[str, bool] | None = None, prototypes: dict[str, str] | None = None) -> Choice:
@@ -51,6 +54,22 @@ def test_places_kept_for_class_new_are_filled_when_there_is_nothing_new() -> Non
 def test_worth_of_what_is_not_finite_or_out_of_domain() -> None:
     bulk = prediction(BULK_MODULUS, torch.tensor([300.0, float("nan")]))
     hull = prediction(ENERGY_ABOVE_HULL, torch.tensor([0.0, 0.0]))
-    value = worth({BULK_MODULUS: bulk, ENERGY_ABOVE_HULL: hull}, torch.ones(2), torch.zeros(2), False)
+    value = worth({BULK_MODULUS: bulk, ENERGY_ABOVE_HULL: hull}, torch.ones(2), torch.zeros(2))
     assert value[0] > 0.5
     assert value[1] == 0
+
+
+@pytest.mark.parametrize("hull", [{}, {"energy_above_hull": {"minimise": True}}])
+def test_worth_asks_for_stability_where_no_target_bounds_the_hull(hull: dict[str, object]) -> None:
+    wanted = {"bulk_modulus_vrh": {"min": 300}} | hull
+    space = search_space(CampaignConfig.from_mapping({**CONFIG, "targets": wanted}))
+    above = torch.tensor([0.60, 0.02])
+    std = torch.full_like(above, 0.05)
+    is_in = torch.ones(2).bool()
+    predictions = {
+        BULK_MODULUS: prediction(BULK_MODULUS, torch.tensor([900.0, 900.0])),
+        ENERGY_ABOVE_HULL: Prediction(ENERGY_ABOVE_HULL, above, std, above, above, above[None], is_in),
+    }
+    far, near = space.worth_of(predictions)
+    assert far < 1e-5
+    assert near == pytest.approx(0.945, abs=0.01)

@@ -1,10 +1,11 @@
 """Every search method that a config may name becomes a proposer that knows its own name."""
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
 from inverse.config import CampaignConfig, Method
 from inverse.evaluation import MODULUS_ERROR
@@ -51,3 +52,17 @@ def test_error_bars_of_a_campaign_are_those_of_cells_as_proposed() -> None:
     assert float(own.mean[0]) == pytest.approx(float(plain.mean[0]), rel=1e-3)
     expected = math.hypot(float(plain.std[0] / plain.mean[0]), MODULUS_ERROR)
     assert float(own.std[0] / own.mean[0]) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("hull", [{}, {"energy_above_hull": {"minimise": True}}])
+def test_the_judges_stop_and_shortlist_by_the_same_hull_bound_as_a_hit(
+    hull: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(assembly, "load_verifier", lambda *_, **settings: asked.update(settings))
+    assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}} | hull}))
+    assert asked["stop_above_hull"] == pytest.approx(0.4)
+    assert asked["shortlist"] == {
+        "bulk_modulus_vrh": (300.0, math.inf),
+        "energy_above_hull": (-math.inf, 0.1),
+    }

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from inverse.deciding import STABLE_WITHIN, effective_targets
 from inverse.objective import Objective
 from inverse.types import Target
 from surrogates.errors import ConfigError, UnknownNameError
-from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS
+from surrogates.properties import BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS, Property
 from surrogates.protocol import Z90, Prediction
 
 
@@ -21,12 +22,17 @@ def prediction(prop, mean, std, samples=None):
     )
 
 
+def deciding(*targets: Target) -> Objective:
+    """Return an objective of which these targets alone decide: no default bound on the hull beside them."""
+    return Objective(targets, deciding=[t for t in targets if t.is_hard])
+
+
 def normal(z: float) -> float:
     return 0.5 * (1 + math.erf(z / math.sqrt(2)))
 
 
 def test_one_sample_is_the_normal_distribution() -> None:
-    objective = Objective([Target(BULK_MODULUS, minimum=300.0)])
+    objective = deciding(Target(BULK_MODULUS, minimum=300.0))
     met = objective.probability_met({BULK_MODULUS: prediction(BULK_MODULUS, [290.0, 320.0], [20.0, 10.0])})
     assert met.tolist() == pytest.approx([normal(-0.5), normal(2.0)], abs=1e-6)
 
@@ -40,14 +46,14 @@ def test_joint_probability_counts_shared_errors_once(correlation: float) -> None
         BULK_MODULUS: prediction(BULK_MODULUS, [300.0], [20.0], 300 + 20 * draws[:, :1]),
         SHEAR_MODULUS: prediction(SHEAR_MODULUS, [150.0], [15.0], 150 + 15 * draws[:, 1:]),
     }
-    objective = Objective([Target(BULK_MODULUS, minimum=300.0), Target(SHEAR_MODULUS, minimum=150.0)])
+    objective = deciding(Target(BULK_MODULUS, minimum=300.0), Target(SHEAR_MODULUS, minimum=150.0))
     exact = 0.25 + math.asin(correlation) / (2 * math.pi)
     assert float(objective.probability_met(pair)) == pytest.approx(exact, abs=0.035)
 
 
 def test_windows_and_near_count_both_ends() -> None:
-    window = Objective([Target(BULK_MODULUS, minimum=95.0, maximum=105.0)])
-    near = Objective([Target(BULK_MODULUS, near=100.0, tolerance=5.0)])
+    window = deciding(Target(BULK_MODULUS, minimum=95.0, maximum=105.0))
+    near = deciding(Target(BULK_MODULUS, near=100.0, tolerance=5.0))
     values = {BULK_MODULUS: prediction(BULK_MODULUS, [100.0, 120.0], [5.0, 5.0])}
     expected = [normal(1) - normal(-1), normal(-3) - normal(-5)]
     assert window.probability_met(values).tolist() == pytest.approx(expected, abs=1e-6)
@@ -55,17 +61,15 @@ def test_windows_and_near_count_both_ends() -> None:
 
 
 def test_soft_targets_never_decide() -> None:
-    objective = Objective([Target(DENSITY, minimise=True)])
+    objective = deciding(Target(DENSITY, minimise=True))
     assert objective.probability_met({DENSITY: prediction(DENSITY, [3.0], [1.0])}).tolist() == [1.0]
 
 
 def test_loss_falls_towards_the_target_and_has_the_right_gradient() -> None:
-    objective = Objective(
-        [
-            Target(BULK_MODULUS, minimum=300.0),
-            Target(SHEAR_MODULUS, minimum=140.0, maximum=160.0),
-            Target(DENSITY, minimise=True, weight=0.2),
-        ]
+    objective = deciding(
+        Target(BULK_MODULUS, minimum=300.0),
+        Target(SHEAR_MODULUS, minimum=140.0, maximum=160.0),
+        Target(DENSITY, minimise=True, weight=0.2),
     )
 
     def loss(means: torch.Tensor) -> torch.Tensor:
@@ -85,7 +89,7 @@ def test_loss_falls_towards_the_target_and_has_the_right_gradient() -> None:
 
 
 def test_more_doubt_is_no_way_out() -> None:
-    objective = Objective([Target(BULK_MODULUS, minimum=300.0)])
+    objective = deciding(Target(BULK_MODULUS, minimum=300.0))
     std = torch.tensor([20.0], dtype=torch.double, requires_grad=True)
     mean = torch.tensor([250.0], dtype=torch.double, requires_grad=True)
     made = Prediction(BULK_MODULUS, mean, std, mean, mean, mean[None], mean > 0)
@@ -101,9 +105,53 @@ def test_score_prefers_probability_then_soft_targets() -> None:
     assert objective.score(0.8, light) > objective.score(0.8, heavy) > objective.score(0.5, heavy)
 
 
+def hulls(*means: float) -> dict[Property, Prediction]:
+    return {
+        BULK_MODULUS: prediction(BULK_MODULUS, [400.0] * len(means), [1.0] * len(means)),
+        ENERGY_ABOVE_HULL: prediction(ENERGY_ABOVE_HULL, means, [0.05] * len(means)),
+    }
+
+
+SOFT_HULL = Target(ENERGY_ABOVE_HULL, minimise=True)
+
+
+@pytest.mark.parametrize(
+    ("targets", "limit"),
+    [
+        ([], STABLE_WITHIN),
+        ([SOFT_HULL], STABLE_WITHIN),
+        ([Target(ENERGY_ABOVE_HULL, maximum=0.3)], 0.3),
+        ([Target(ENERGY_ABOVE_HULL, minimum=-0.2, maximum=0.03)], 0.03),
+    ],
+)
+def test_the_hull_decides_whether_or_not_a_target_bounds_it(targets: list[Target], limit: float) -> None:
+    """A hull target that only ranks leaves the default bound where it is."""
+    objective = Objective([Target(BULK_MODULUS, minimum=300.0), *targets])
+    assert objective.hull.upper == limit
+    assert objective.deciding == effective_targets(objective.targets)
+    at = (0.02, limit, 0.6)
+    expected = [normal((limit - mean) / 0.05) for mean in at]
+    assert objective.probability_met(hulls(*at)).tolist() == pytest.approx(expected, abs=1e-4)
+    near, far = objective.loss(hulls(limit - 0.1, 0.6)).tolist()
+    assert far - near > 3.0, "descent is pushed below the bound"
+
+
+def test_a_part_of_an_objective_asks_for_nothing_else() -> None:
+    objective = Objective([Target(BULK_MODULUS, minimum=300.0), Target(SHEAR_MODULUS, minimum=150.0)])
+    part = objective.only([BULK_MODULUS, DENSITY])
+    assert part is not None
+    assert part.deciding == part.targets == objective.targets[:1]
+    assert objective.only([DENSITY]) is None
+    assert objective.properties == (BULK_MODULUS, SHEAR_MODULUS, ENERGY_ABOVE_HULL)
+
+
 def test_named_errors() -> None:
     with pytest.raises(ConfigError, match="at least one target"):
         Objective([])
-    objective = Objective([Target(BULK_MODULUS, minimum=300.0)])
+    objective = deciding(Target(BULK_MODULUS, minimum=300.0))
     with pytest.raises(UnknownNameError, match="unknown prediction 'bulk_modulus_vrh'"):
         objective.probability_met({DENSITY: prediction(DENSITY, [3.0], [1.0])})
+    with pytest.raises(UnknownNameError, match="unknown prediction 'energy_above_hull'"):
+        Objective(objective.targets).probability_met(
+            {BULK_MODULUS: prediction(BULK_MODULUS, [400.0], [10.0])}
+        )

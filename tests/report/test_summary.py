@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from inverse.deciding import effective_targets
-from inverse.report import summary, wishes
+from inverse.report import summary, views, wishes, wording
+from inverse.report.console import ranked_table
 from inverse.report.sections import gaps_view
 from inverse.types import Candidate, Status, Target, Verification
 from surrogates.properties import BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
@@ -166,5 +167,20 @@ def test_a_default_hull_limit_holds_where_none_is_named() -> None:
     hard = effective_targets(TARGETS[:2])
     assert hard[-1] == Target(ENERGY_ABOVE_HULL, maximum=0.1)
     assert effective_targets(TARGETS)[-1].maximum == 0.1
+    soft = [*TARGETS[:2], Target(ENERGY_ABOVE_HULL, minimise=True)]
+    assert effective_targets(soft) == hard
+    assert wording.targets_text(soft)[-2:] == [
+        "energy above hull as low as possible (ranks, does not decide)",
+        "energy above hull ≤ 0.1 eV/atom (the default)",
+    ]
     loose = effective_targets([Target(ENERGY_ABOVE_HULL, maximum=0.3)])
     assert [target.maximum for target in loose] == [0.3]
+
+
+def test_what_misses_the_default_hull_limit_is_marked_so_in_page_and_terminal() -> None:
+    soft = [*TARGETS[:2], Target(ENERGY_ABOVE_HULL, minimise=True)]
+    far = judged(1, 400.0, 200.0, hull=0.3)
+    view = views.candidate_view(far, 1, ["bulk_modulus_vrh", "energy_above_hull"], soft)
+    assert [value.is_met for value in view.values] == [True, False]
+    column = next(c for c in ranked_table([far], soft).columns if str(c.header).startswith("E_hull"))
+    assert [str(cell) for cell in column.cells] == ["✗ 0.300±0.040"]

@@ -90,6 +90,16 @@ def test_no_target_on_moduli_means_no_orderings():
     assert orderings(config({"band_gap": {"min": 3}})) == []
 
 
+@pytest.mark.parametrize("hull", [{}, {"energy_above_hull": {"minimise": True}}])
+def test_baselines_call_a_hit_what_the_judges_would(hull):
+    """Without a bound on the hull of its own, a config's hits lie within 0.1 eV/atom of it."""
+    moduli = {"bulk_modulus_vrh": {"min": 330}, "shear_modulus_vrh": {"min": 200}}
+    limits = {"elements": {"only": ["W", "Mo", "Ta", "C"]}, "n_atoms": {"max": 8}}
+    open_hull = config(moduli | hull, **limits)
+    assert [r.formula for r in lookup(open_hull)] == [r.formula for r in lookup(CARBIDES)]
+    assert {o.formula for o in orderings(open_hull)} == {o.formula for o in orderings(CARBIDES)}
+
+
 @pytest.mark.parametrize("kind", [Lookup, Orderings])
 def test_as_proposers_they_are_deterministic_and_keep_the_elements(kind):
     source = kind(CARBIDES)

@@ -113,3 +113,14 @@ def test_overlap_counts_only_atoms_that_collide() -> None:
     near, squeezed = overlap(crystals).tolist()
     assert near == 0.0
     assert squeezed > 0.1
+
+
+def test_compositions_are_ranked_by_the_hull_bound_that_a_hit_has() -> None:
+    def worth(hull: dict[str, object]) -> float:
+        wanted = {**CONFIG, "targets": {"bulk_modulus_vrh": {"min": 40}, "energy_above_hull": hull}}
+        space = search_space(CampaignConfig.from_mapping(wanted))
+        found = ranked_compositions(space, AnalyticCompositions(), [(1, 2)], 200)
+        return next(c.worth for c in found if c.formula == "TiC2")
+
+    assert worth({"max": 0.5}) > 2 * worth({"max": 0.1})
+    assert worth({"minimise": True}) == pytest.approx(worth({"max": 0.1}), rel=0.02)
