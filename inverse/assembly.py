@@ -42,6 +42,7 @@ from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
+from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.screening import Screen
 from inverse.types import HitClass
 from inverse.verification.classification import classifier_by_energy
@@ -96,7 +97,7 @@ def assemble(config: CampaignConfig) -> Parts:
     searching = CorrectedSurrogate(fast)
     deciding = CorrectedSurrogate(accurate, [searching])
     below = hull_below(hull)
-    base = Evaluator(fast, below, objective.properties)
+    base = Evaluator(fast, below, objective.properties, potentials=packaged_potentials)
     space = SearchSpace(
         objective=objective,
         constraints=config.constraints,

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from pymatgen.core import Composition, Lattice, Structure
 from torch import Tensor
 
 from inverse.derived import DERIVED, GEOMETRIC
 from inverse.types import PredictedValue
-from surrogates.crystal import CrystalBatch
+from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import (
@@ -25,6 +26,9 @@ Predictions = Mapping[Property, Prediction]
 
 HullEnergy = Callable[[str], float]
 """Formula -> formation energy of the hull of known phases there, eV/atom; EngineError where it is unknown."""
+
+HullPotentials = Callable[[np.ndarray], np.ndarray]
+"""Atomic fractions (C, Z) -> chemical potentials (C, Z) of the hull there, eV/atom; NaN where unknown."""
 
 GEOMETRY_ERROR, MODULUS_ERROR = 0.03, 0.10
 """Relative std, for lack of relaxation alone, of density and volume, and of K and G, which fall with about
@@ -51,6 +55,7 @@ class Evaluator:
         wanted: Sequence[Property],
         chunk: int = 128,
         beside: "Evaluator | None" = None,
+        potentials: HullPotentials | None = None,
     ) -> None:
         """Check that everything wanted can be predicted.
 
@@ -59,12 +64,15 @@ class Evaluator:
             hull_energy: the hull below a formula.
             wanted: properties of the targets.
             chunk: crystals asked about at once.
-            beside: an evaluator with which to share the count and the hull energies already looked up.
+            beside: an evaluator with which to share the count, the hull and the energies already looked up.
+            potentials: the hull below mixtures, with its slopes; None takes it as flat, at the energy below
+                the mixture's formula.
 
         Raises:
             ConfigError: a wanted property that neither the surrogate nor a formula gives.
         """
         self._surrogate, self._hull_energy, self._chunk = surrogate, hull_energy, chunk
+        self._potentials = potentials if beside is None or potentials is not None else beside._potentials
         self._hull_cache: dict[str, float] = {} if beside is None else beside._hull_cache
         self._count: list[int] = [0] if beside is None else beside._count
         self._members = 1
@@ -96,6 +104,25 @@ class Evaluator:
                 self._hull_cache[reduced] = float("nan")
         return self._hull_cache[reduced]
 
+    def hull_of_formulas(self, formulas: Sequence[str]) -> Tensor:
+        """Return (C, Z) planes that hold the hull's energy below each formula, without its slopes."""
+        energies = torch.tensor([self.hull_energy(formula) for formula in formulas])
+        return energies[:, None].expand(-1, N_ELEMENTS)
+
+    def hull_of_mixtures(self, fractions: Tensor) -> Tensor:
+        """Return (C, Z) chemical potentials of the hull below mixtures: its energy and its slopes.
+
+        `(fractions * potentials).sum(1)` is the energy there, also where species are soft; the potentials are
+        its gradient, constant inside a facet of the hull.
+
+        Args:
+            fractions: (C, Z) atomic fractions.
+        """
+        mixtures = fractions.detach().cpu().double().numpy()
+        if self._potentials is None:
+            return self.hull_of_formulas([_formula_of(row) for row in mixtures])
+        return torch.as_tensor(self._potentials(mixtures), dtype=torch.float32)
+
     def supported(self, elements: Sequence[str]) -> frozenset[str]:
         """Return those elements that the surrogate was trained on and the hull has a reference for."""
         if elements and not self._accepts(elements):
@@ -123,7 +150,7 @@ class Evaluator:
 
     def _predicted(self, structures: Sequence[Structure]) -> list[Predictions]:
         """Return predictions part by part; a crystal the surrogate refuses gets NaN, out of domain."""
-        hull = torch.tensor([self.hull_energy(s.composition.reduced_formula) for s in structures])
+        hull = self.hull_of_formulas([s.composition.reduced_formula for s in structures])
         try:
             return [self.predict_crystals(CrystalBatch.from_structures(structures), hull)]
         except EngineError:
@@ -137,12 +164,13 @@ class Evaluator:
         samples = nan.expand(self._members, 1)
         return {p: Prediction(p, nan, nan, nan, nan, samples, none) for p in self.properties}
 
-    def predict_crystals(self, crystals: CrystalBatch, hull_energies: Tensor) -> Predictions:
+    def predict_crystals(self, crystals: CrystalBatch, hull: Tensor) -> Predictions:
         """Return predictions of all `properties`; differentiable in lattice, coordinates and occupancy.
 
         Args:
             crystals: C crystals.
-            hull_energies: (C,) eV/atom, the hull below each composition; NaN where unknown.
+            hull: (C, Z) chemical potentials of the hull below each, from `hull_of_mixtures` where species are
+                soft or their gradients count, else from `hull_of_formulas`; NaN where unknown.
         """
         self._count[0] += crystals.n_crystals
         # a surrogate knows density and volume of the cell as proposed; what counts is the relaxed one. What
@@ -150,7 +178,9 @@ class Evaluator:
         asked = [p for p in self._surrogate.properties if p in self._needed() and not self._follows(p)]
         known = dict(self._surrogate.predict(crystals, asked))
         if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:
-            known[ENERGY_ABOVE_HULL] = _above_hull(known[FORMATION_ENERGY], hull_energies)
+            known[ENERGY_ABOVE_HULL] = _above_hull(
+                known[FORMATION_ENERGY], (crystals.composition * hull.to(crystals.occupancy)).sum(dim=1)
+            )
             above = known[ENERGY_ABOVE_HULL].mean.detach()
             for prop in known.keys() & self._widening.keys():
                 known[prop] = _as_proposed(known[prop], far_from_hull(self._widening[prop], above), above)
@@ -226,6 +256,11 @@ def is_finite(predictions: Predictions) -> Tensor:
 def in_domain(predictions: Predictions) -> Tensor:
     """Return (C,) bool: every prediction is inside its surrogate's domain."""
     return torch.stack([v.in_domain for v in predictions.values()]).all(dim=0)
+
+
+def _formula_of(fractions: np.ndarray) -> str:
+    amounts = {ELEMENT_SYMBOLS[z]: float(fractions[z]) for z in np.flatnonzero(fractions > 1e-6)}
+    return str(Composition(amounts).reduced_formula)
 
 
 def _above_hull(energy: Prediction, hull: Tensor) -> Prediction:

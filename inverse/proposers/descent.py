@@ -22,7 +22,9 @@ ENERGY_UNIT = 0.05
 """eV/atom that weigh as much as one unit of loss."""
 
 HULL_EVERY = 10
-"""Steps after which the hull below a soft composition is looked up again."""
+"""Steps after which the facet of the hull below a soft composition is looked up again; in between its plane
+is followed, which is the hull itself inside a facet and lies below it outside.
+"""
 
 MAX_LOG_STRAIN, MAX_SHIFT = 0.15, 0.08
 """Farthest that log lengths and fractional coordinates go from their start: the trust region."""
@@ -126,12 +128,12 @@ def _descend(
         groups.append({"params": [logits], "lr": settings.species_rate})
     optimizer = torch.optim.Adam(groups)
     best, best_loss = start, torch.full((start.n_crystals,), float("inf"))
-    hull = torch.full((start.n_crystals,), float("nan"))
+    hull = evaluator.hull_of_formulas(start.formulas())
     for step in range(settings.steps + 1):
         now = _assembled(start, lattice, coords, logits, allowed)
-        if step % (HULL_EVERY if settings.species_rate > 0 else settings.steps + 1) == 0:
-            hull = torch.tensor([evaluator.hull_energy(f) for f in now.formulas()])
         batch = now.to_crystals()
+        if settings.species_rate > 0 and step % HULL_EVERY == 0:
+            hull = evaluator.hull_of_mixtures(batch.composition)
         loss = _loss(evaluator.predict_crystals(batch, hull), objective)
         loss = loss + settings.overlap * overlap(batch) + settings.prior * _distance(now, start)
         loss = torch.nan_to_num(loss, nan=1e3, posinf=1e3)

@@ -100,8 +100,9 @@ def descended(
     soft = softened(crystals, allowed, SOFT_WEIGHT, _hint(space, rng))
     soft = improved(space.corrected, space.objective, soft, settings, allowed)
     with torch.no_grad():
-        hull = torch.tensor([space.corrected.hull_energy(f) for f in soft.formulas()])
-        soft_worth = space.worth_of(space.corrected.predict_crystals(soft.to_crystals(), hull))
+        mixtures = soft.to_crystals()
+        hull = space.corrected.hull_of_mixtures(mixtures.composition)
+        soft_worth = space.worth_of(space.corrected.predict_crystals(mixtures, hull))
     hard = soft.harden()
     structures = hard.to_structures()
     values = space.scored(structures)

@@ -8,8 +8,10 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.evaluation import MODULUS_ERROR, Evaluator
+from inverse.reference import ReferenceHull
+from inverse.reference.chemical_potentials import packaged_potentials
 from surrogates.checkpoint import load_surrogate
-from surrogates.crystal import CrystalBatch
+from surrogates.crystal import CrystalBatch, element_index
 from surrogates.elasticity import young_modulus
 from surrogates.properties import (
     BULK_MODULUS,
@@ -93,3 +95,32 @@ def test_what_follows_from_the_moduli_carries_their_error_as_proposed() -> None:
     bulk, shear, young = (found[p] for p in (BULK_MODULUS, SHEAR_MODULUS, YOUNG_MODULUS))
     torch.testing.assert_close(young.mean, young_modulus(bulk.mean, shear.mean))
     torch.testing.assert_close(young.samples, young_modulus(bulk.samples, shear.samples))
+
+
+@pytest.mark.parametrize("element", ["Ti", "Hf", "O"])
+def test_the_energy_above_hull_has_the_slopes_of_the_hull(element: str) -> None:
+    """From tungsten to another element in rock-salt WC that holds a little of it, by finite differences."""
+    cell = Structure(Lattice.cubic(3.1), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    evaluator = Evaluator(
+        AnalyticSurrogate(),
+        ReferenceHull.packaged().below,
+        [ENERGY_ABOVE_HULL],
+        potentials=packaged_potentials,
+    )
+    crystals = CrystalBatch.from_structures([cell], dtype=torch.float64)
+    occupancy = crystals.occupancy.clone()
+    source, target = element_index("W"), element_index(element)
+    occupancy[0, source], occupancy[0, target] = 0.7, 0.3
+
+    def above(values: torch.Tensor) -> torch.Tensor:
+        mixed = crystals.replace(occupancy=values)
+        hull = evaluator.hull_of_mixtures(mixed.composition)
+        return evaluator.predict_crystals(mixed, hull)[ENERGY_ABOVE_HULL].mean[0]
+
+    occupancy.requires_grad_(True)
+    (slopes,) = torch.autograd.grad(above(occupancy), occupancy)
+    step = torch.zeros_like(occupancy)
+    step[0, source], step[0, target] = -1e-3, 1e-3
+    with torch.no_grad():
+        expected = float((above(occupancy + step) - above(occupancy - step)) / 2e-3)
+    assert float(slopes[0, target] - slopes[0, source]) == pytest.approx(expected, abs=2e-3)

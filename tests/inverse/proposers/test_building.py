@@ -5,13 +5,18 @@ import torch
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from inverse.config import CampaignConfig
+from inverse.evaluation import Evaluator
+from inverse.objective import Objective
 from inverse.proposers.building import built, packaged_geometries, shapes_of
 from inverse.proposers.compositions import RankedComposition, ranked_compositions, stoichiometry
 from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
 from inverse.proposers.plans import assignments, planned
 from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.types import Target
+from surrogates.crystal import N_ELEMENTS, element_index
+from surrogates.properties import ENERGY_ABOVE_HULL
 from surrogates.symmetry import SymmetricCrystals
-from tests.fakes import CONFIG, AnalyticCompositions, search_space
+from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
 ROCK_SALT = "225|4 -3mm A|4 -3mm B"
 TUNGSTEN_CARBIDE = "187|1 -26m A|1 -26m B"
@@ -100,7 +105,7 @@ def test_soft_species_stay_within_the_allowed_elements() -> None:
     end = improved(space.base, space.objective, start, DescentSettings(steps=30, species_rate=0.1), allowed)
     occupancy = end.to_crystals().occupancy
     assert float(occupancy[:, ~allowed].detach().max()) < 1e-6
-    hull = torch.zeros(1)
+    hull = space.base.hull_of_formulas(["WN"])
     before, after = (space.base.predict_crystals(c.to_crystals(), hull) for c in (start, end))
     assert float(space.objective.loss(after)[0]) < 0.9 * float(space.objective.loss(before)[0])
 
@@ -124,3 +129,21 @@ def test_compositions_are_ranked_by_the_hull_bound_that_a_hit_has() -> None:
 
     assert worth({"max": 0.5}) > 2 * worth({"max": 0.1})
     assert worth({"minimise": True}) == pytest.approx(worth({"max": 0.1}), rel=0.02)
+
+
+def test_soft_species_drift_away_from_where_the_hull_is_deep() -> None:
+    """The distance to the hull grows with an element that binds strongly elsewhere: descent must feel it."""
+    deep = torch.zeros(N_ELEMENTS, dtype=torch.float64)
+    deep[element_index("Ti")] = -6.0
+    evaluator = Evaluator(
+        AnalyticSurrogate(),
+        lambda formula: 0.0,
+        [ENERGY_ABOVE_HULL],
+        potentials=lambda mixtures: deep.expand(len(mixtures), -1).numpy(),
+    )
+    objective = Objective([Target(ENERGY_ABOVE_HULL, maximum=0.0)])
+    allowed = allowed_mask(frozenset({"Ti", "Al", "N", "O"}))
+    start = softened(built([packaged_geometries()[ROCK_SALT][0]], [("Ti", "N")], [11.0]), allowed, 0.5)
+    end = improved(evaluator, objective, start, DescentSettings(steps=30, species_rate=0.1), allowed)
+    titanium = [c.to_crystals().composition[0, element_index("Ti")] for c in (start, end)]
+    assert float(titanium[1]) < 0.5 * float(titanium[0])
