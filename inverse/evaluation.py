@@ -72,7 +72,9 @@ class Evaluator:
             ConfigError: a wanted property that neither the surrogate nor a formula gives.
         """
         self._surrogate, self._hull_energy, self._chunk = surrogate, hull_energy, chunk
-        self._potentials = potentials if beside is None or potentials is not None else beside._potentials
+        self._potentials: HullPotentials | None = potentials
+        if potentials is None and beside is not None:
+            self._potentials = beside._potentials
         self._hull_cache: dict[str, float] = {} if beside is None else beside._hull_cache
         self._count: list[int] = [0] if beside is None else beside._count
         self._members = 1
