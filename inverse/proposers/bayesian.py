@@ -14,7 +14,6 @@ from pymatgen.core import Composition, Element
 
 from inverse.proposers.building import built, shapes_of
 from inverse.proposers.compositions import predicted_volume
-from inverse.proposers.gradient import distinct
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
@@ -91,11 +90,12 @@ class OuterSearch:
             found += self._round(step, seed)
         found.sort(key=lambda item: -item[0])
         fresh = [p for _, p in found if str(p.history["key"]) not in self._tried]
-        return distinct(fresh)[:n]
+        return self._space.offered.fresh(fresh, n)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed; the corrected surrogate that values new trials has learned already."""
         self._tried |= {str(c.history["key"]) for c in candidates if "key" in c.history}
+        self._space.offered.remember(candidates)
 
     # -- trials on disk --------------------------------------------------------------------------------------
 

@@ -32,7 +32,8 @@ class DecoderDraws:
         return best_of(self._space, proposals, n)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn nothing here: the corrected surrogate that ranks the draws has learned already."""
+        """Remember what was offered; the corrected surrogate that ranks the draws has learned already."""
+        self._space.offered.remember(candidates)
 
 
 def drawn(
@@ -72,10 +73,12 @@ def drawn(
 
 
 def best_of(space: SearchSpace, proposals: Sequence[Proposal], n: int) -> list[Proposal]:
-    """Return the n proposals worth most by the corrected surrogate among those that pass the screen."""
+    """Return the n proposals worth most by the corrected surrogate among those that pass the screen.
+
+    Crystals that the campaign was offered before are left out.
+    """
     alive = [p for p in proposals if not space.screening(p.structure)]
     if not alive:
         return []
     values = space.scored([p.structure for p in alive])
-    order = np.argsort(-values, kind="stable")[:n]
-    return [alive[k] for k in order]
+    return space.offered.fresh((alive[k] for k in np.argsort(-values, kind="stable")), n)

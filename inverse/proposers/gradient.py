@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 
 from inverse.proposers.decoder_draws import drawn
 from inverse.proposers.descent import DescentSettings, allowed_mask, improved, softened
@@ -62,7 +61,8 @@ class GradientSearch:
         starts = [*given, *[p for p in starts if not self._space.screening(p.structure)]]
         if not starts:
             return []
-        return descended(self._space, starts, n, self._settings, generator(seed, step, 3), self.name)
+        rng = generator(seed, step, 3)
+        return descended(self._space, starts, n, self._settings, rng, self.name, given)
 
     def _drawn(self, n: int, step: int, seed: int) -> list[Proposal]:
         if n <= 0:
@@ -70,7 +70,8 @@ class GradientSearch:
         return drawn(self._space, self._space.wanted_condition(), n, seed, step, 2, self.name)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn nothing here: the corrected surrogate that is descended has learned already."""
+        """Remember what was offered; the corrected surrogate that is descended has learned already."""
+        self._space.offered.remember(candidates)
 
 
 def descended(
@@ -80,8 +81,9 @@ def descended(
     settings: DescentSettings,
     rng: np.random.Generator,
     name: str,
+    listed: Sequence[Proposal] = (),
 ) -> list[Proposal]:
-    """Return the n proposals worth most after soft descent and hardening.
+    """Return the n proposals worth most after soft descent and hardening, none of them offered before.
 
     A proposal's history tells its start, the worth while soft and after hardening, and what hardening lost.
 
@@ -92,6 +94,8 @@ def descended(
         settings: of the descent.
         rng: chooses which elements a start may drift to.
         name: of the proposer.
+        listed: starts that are proposals of their own. What keeps their elements is the same crystal in a
+            strained cell, whatever it is thought to be worth, and left out.
     """
     crystals, kept = symmetric(starts)
     if not kept:
@@ -107,9 +111,10 @@ def descended(
     structures = hard.to_structures()
     values = space.scored(structures)
     likelihood = _likelihood(space, hard)
+    copies = _copies(crystals, hard, kept, listed)
     results = []
     for k, (start, structure) in enumerate(zip(kept, structures, strict=True)):
-        if space.screening(structure):
+        if copies[k] or space.screening(structure):
             continue
         history = {
             "start": start.structure.composition.reduced_formula,
@@ -126,7 +131,23 @@ def descended(
         own = None if likelihood is None else likelihood[k]
         results.append((rank, Proposal(structure, name, start.seed, history, own)))
     results.sort(key=lambda item: -item[0])
-    return distinct([proposal for _, proposal in results])[:n]
+    return space.offered.fresh((proposal for _, proposal in results), n)
+
+
+def _copies(
+    starts: SymmetricCrystals,
+    ends: SymmetricCrystals,
+    proposals: Sequence[Proposal],
+    listed: Sequence[Proposal],
+) -> list[bool]:
+    """Return for each crystal whether it is a listed start with the elements it had."""
+    moved = torch.zeros(starts.n_crystals).index_add(
+        0, starts.site_index, (starts.species != ends.species).float()
+    )
+    return [
+        any(start is own for own in listed) and not changed
+        for start, changed in zip(proposals, moved.tolist(), strict=True)
+    ]
 
 
 def symmetric(proposals: Sequence[Proposal]) -> tuple[SymmetricCrystals, list[Proposal]]:
@@ -140,29 +161,6 @@ def symmetric(proposals: Sequence[Proposal]) -> tuple[SymmetricCrystals, list[Pr
             continue
         kept.append(proposal)
     return SymmetricCrystals.concatenate(parts), kept
-
-
-def distinct(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the proposals without repeats of the same `fingerprint`, the first of each kept."""
-    seen: set[tuple[object, ...]] = set()
-    kept = []
-    for proposal in proposals:
-        key = fingerprint(proposal.structure)
-        if key not in seen:
-            seen.add(key)
-            kept.append(proposal)
-    return kept
-
-
-def fingerprint(structure: Structure) -> tuple[object, ...]:
-    """Return a cheap key of a crystal: formula, atoms, volume in bins of 3 %, nearest distances to 0.1 Å.
-
-    Equal crystals share it, unless they straddle the edge of a bin.
-    """
-    matrix = structure.distance_matrix + 1e3 * np.eye(len(structure))
-    nearest = tuple(np.round(np.sort(matrix.min(axis=1)), 1).tolist()) if len(structure) > 1 else ()
-    volume = round(float(np.log(structure.volume / len(structure))) / 0.03)
-    return structure.composition.reduced_formula, len(structure), volume, nearest
 
 
 def _hint(space: SearchSpace, rng: np.random.Generator) -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from inverse.proposers.bayesian import Storing
-from inverse.proposers.gradient import distinct
+from inverse.proposers.distinct import distinct
 from inverse.proposers.protocol import Proposal, Proposer
 from inverse.types import Candidate, Status
 from surrogates.errors import EngineError

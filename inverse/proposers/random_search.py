@@ -17,9 +17,10 @@ class RandomSearch:
         self._space = space
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return n unconditioned draws."""
+        """Return n unconditioned draws, those left out that the campaign was offered before."""
         condition = self._space.wanted_condition(targets={})
-        return drawn(self._space, condition, n, seed, step, 0, self.name)
+        return self._space.offered.fresh(drawn(self._space, condition, n, seed, step, 0, self.name), n)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn nothing."""
+        """Learn nothing but what was offered."""
+        self._space.offered.remember(candidates)

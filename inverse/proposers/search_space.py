@@ -1,7 +1,7 @@
 """What proposers search with: the campaign's wishes, its models and the shape of its answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from inverse.acquisition import worth
 from inverse.constraints import Constraints
 from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
+from inverse.proposers.distinct import Offered
 from surrogates.properties import PROPERTIES
 from surrogates.protocol import CompositionSurrogate
 from surrogates.symmetry import SymmetricCrystals
@@ -58,6 +59,7 @@ class SearchSpace:
         screening: structure -> "" or why it is out.
         is_known_formula: reduced formula -> stands in a carried table.
         is_new: structure -> class new, as far as it can be told before relaxation.
+        offered: the crystals that the campaign was offered, which sources tell it and none offers again.
     """
 
     objective: Objective
@@ -71,6 +73,7 @@ class SearchSpace:
     screening: Callable[[Structure], str]
     is_known_formula: Callable[[str], bool]
     is_new: Callable[[Structure], bool] = lambda structure: False
+    offered: Offered = field(default_factory=Offered)
 
     @cached_property
     def allowed_elements(self) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from inverse.proposers.compositions import (
     stoichiometry,
 )
 from inverse.proposers.descent import DescentSettings
-from inverse.proposers.gradient import descended, distinct
+from inverse.proposers.distinct import distinct
+from inverse.proposers.gradient import descended
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate
@@ -77,11 +78,15 @@ class SeedSearch:
         others = [k for k in free if k >= self._n_first]
         values = self._space.scored([pool[k].structure for k in others])
         ranked = [others[i] for i in np.argsort(-values, kind="stable")]
-        chosen = [*first, *ranked][: max(n, 0)]
-        return [replace(pool[k], history={**pool[k].history, "seed_pool": k}) for k in chosen]
+        numbered = [replace(p, history={**p.history, "seed_pool": k}) for k, p in enumerate(pool)]
+        chosen = [numbered[k] for k in first][: max(n, 0)]
+        known = {id(p) for p in chosen}
+        found = self._space.offered.fresh((*chosen, *(numbered[k] for k in ranked)), n + len(chosen))
+        return [*chosen, *[p for p in found if id(p) not in known]][: max(n, 0)]
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed from the pool, whatever became of it."""
+        self._space.offered.remember(candidates)
         self._tried |= {
             int(c.history["seed_pool"])
             for c in candidates
@@ -129,7 +134,8 @@ class SeedSearch:
         if not begin:
             return []
         fixed = replace(self._space, corrected=self._space.base)
-        found = descended(fixed, begin, len(begin), self._settings.descent, generator(seed, 0, 11), self.name)
+        rng, descent = generator(seed, 0, 11), self._settings.descent
+        found = descended(fixed, begin, len(begin), descent, rng, self.name, begin)
         return [
             replace(p, history={**p.history, "kind": "descent", "seed": p.history["start_history"]["seed"]})
             for p in found

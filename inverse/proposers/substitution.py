@@ -93,16 +93,24 @@ class Substitution:
             return []
         values = self._space.scored([pool[k].structure for k in free])
         ranked = [free[i] for i in np.argsort(-values, kind="stable")]
-        chosen = _mixed(ranked, [self._is_known(pool[k]) for k in ranked], n)
-        return [
-            Proposal(
-                pool[k].structure, self.name, seed, {**pool[k].history, "pool": k}, pool[k].log_likelihood
-            )
-            for k in chosen
-        ]
+        copies: set[int] = set()
+        while True:
+            left = [k for k in ranked if k not in copies]
+            chosen = _mixed(left, [self._is_known(pool[k]) for k in left], n)
+            proposals = [self._proposal(k, pool[k], seed) for k in chosen]
+            found = self._space.offered.fresh(proposals, n)
+            if len(found) == len(proposals):
+                return found
+            fresh = {id(p) for p in found}
+            copies |= {k for k, p in zip(chosen, proposals, strict=True) if id(p) not in fresh}
+
+    def _proposal(self, k: int, entry: _Entry, seed: int) -> Proposal:
+        history = {**entry.history, "pool": k}
+        return Proposal(entry.structure, self.name, seed, history, entry.log_likelihood)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed from the pool, whatever became of it."""
+        self._space.offered.remember(candidates)
         self._tried |= {
             int(c.history["pool"]) for c in candidates if c.proposer == self.name and "pool" in c.history
         }

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from math import gcd
 
 import numpy as np
@@ -65,25 +66,124 @@ def distinct(structures: Sequence[Structure]) -> Distinct:
     A candidate without a signature (spglib finds no symmetry) is the same as those alone whose atoms coincide
     with its own; a broken or partly occupied one is the same as none.
     """
-    found = Distinct(list(range(len(structures))))
-    cells: dict[int, Cell] = {}
-    by_formula: dict[tuple[tuple[str, int], ...], list[int]] = {}
-    written: dict[tuple[object, ...], int] = {}
-    for i, structure in enumerate(structures):
-        try:
-            cells[i] = cell = _scaled(Cell.from_structure(structure))
-        except (StructureError, np.linalg.LinAlgError):
-            continue
-        first = written.setdefault(_as_written(cell), i)
-        found.first[i] = first
-        if first == i:
-            by_formula.setdefault(_formula(cell), []).append(i)
-    for same_formula in by_formula.values():
-        others = _without_coincident(same_formula, cells, found)
-        if len(others) > 1:
-            _separate(others, cells, found)
-    found.first = [found.first[first] for first in found.first]
+    crystals = Crystals()
+    found = Distinct([crystals.add(structure) for structure in structures])
+    found.n_coincident = crystals.n_coincident
+    found.n_signatures, found.n_matches = crystals.n_signatures, crystals.n_matches
     return found
+
+
+@dataclass(eq=False)
+class _Member:
+    """A crystal of the collection, at `VOLUME` an atom.
+
+    Attributes:
+        number: place at which it was added.
+        first: number of the first member that is the same crystal.
+        cell: scaled.
+        signature: None where spglib finds none, and as long as nobody asked.
+        is_asked: whether somebody asked for the signature.
+    """
+
+    number: int
+    first: int
+    cell: Cell
+    signature: str | None = None
+    is_asked: bool = False
+
+
+class Crystals:
+    """Crystals met one after the other, and which of them are the same; scale does not count.
+
+    The time of a question depends on the crystals of the same formula alone. Deterministic: the answers
+    follow from what was added, and in which order.
+
+    Attributes:
+        n_coincident, n_signatures, n_matches: as in `Distinct`.
+    """
+
+    def __init__(self) -> None:
+        self.n_coincident = self.n_signatures = self.n_matches = 0
+        self._n_added = 0
+        self._written: dict[bytes, int] = {}
+        self._by_formula: dict[tuple[tuple[str, int], ...], list[_Member]] = {}
+
+    def __len__(self) -> int:
+        return self._n_added
+
+    def add(self, structure: Structure) -> int:
+        """Return the number of the first crystal added that is the same; the new one's own if there is none.
+
+        Numbers count what was added, from 0.
+        """
+        number = self._n_added
+        self._n_added += 1
+        cell = _readable(structure)
+        if cell is None:
+            return number
+        text = _as_written(cell)
+        if text in self._written:
+            return self._written[text]
+        member = _Member(number, number, cell)
+        like = self._by_formula.setdefault(_formula(cell), [])
+        twin = self._coincident(cell, like)
+        if twin is None:
+            same = self._same(member, like)
+            member.first = number if same is None else same
+            like.append(member)
+        else:
+            member.first = twin
+        self._written[text] = member.first
+        return member.first
+
+    def find(self, structure: Structure) -> int | None:
+        """Return the number of the first crystal added that is the same; None where none is."""
+        cell = _readable(structure)
+        if cell is None:
+            return None
+        text = _as_written(cell)
+        if text in self._written:
+            return self._written[text]
+        like = self._by_formula.get(_formula(cell), [])
+        twin = self._coincident(cell, like)
+        return self._same(_Member(-1, -1, cell), like) if twin is None else twin
+
+    def _coincident(self, cell: Cell, like: Sequence[_Member]) -> int | None:
+        """Return the first member of the same formula whose atoms coincide."""
+        for member in like:
+            if coincide(member.cell, cell, COINCIDENCE):
+                self.n_coincident += 1
+                return member.first
+        return None
+
+    def _same(self, member: _Member, like: Sequence[_Member]) -> int | None:
+        """Return the first crystal of the same formula and signature that is the same."""
+        if not like or self._signature(member) is None:
+            return None
+        alike = [m for m in like if m.first == m.number and self._signature(m) == member.signature]
+        sums = radial_sums(member.cell) if alike else np.zeros(0)
+        distances = sorted((float(np.abs(radial_sums(m.cell) - sums).max()), m.number, m) for m in alike)
+        if distances and distances[0][0] < _SAME:
+            return distances[0][1]
+        for _, number, other in distances:
+            self.n_matches += 1
+            if _fit(*patterns(member.cell, other.cell)):
+                return number
+        return None
+
+    def _signature(self, member: _Member) -> str | None:
+        if not member.is_asked:
+            self.n_signatures += 1
+            member.signature, member.is_asked = signature_text(member.cell, SYMPREC), True
+        return member.signature
+
+
+def _readable(structure: Structure) -> Cell | None:
+    """Return the scaled cell; None for a crystal that is broken or partly occupied."""
+    try:
+        return _scaled(Cell.from_structure(structure))
+    except (StructureError, np.linalg.LinAlgError):
+        return None
 
 
 def _formula(cell: Cell) -> tuple[tuple[str, int], ...]:
@@ -91,49 +191,6 @@ def _formula(cell: Cell) -> tuple[tuple[str, int], ...]:
     amounts = Counter(cell.species)
     divisor = gcd(*amounts.values())
     return tuple(sorted((symbol, n // divisor) for symbol, n in amounts.items()))
-
-
-def _without_coincident(indices: Sequence[int], cells: dict[int, Cell], found: Distinct) -> list[int]:
-    """Return the candidates of one formula whose atoms coincide with no earlier one's."""
-    kept: list[int] = []
-    for i in indices:
-        first = next((k for k in kept if coincide(cells[k], cells[i], COINCIDENCE)), None)
-        if first is None:
-            kept.append(i)
-        else:
-            found.first[i] = first
-            found.n_coincident += 1
-    return kept
-
-
-def _separate(indices: Sequence[int], cells: dict[int, Cell], found: Distinct) -> None:
-    groups: dict[str, list[int]] = {}
-    for i in indices:
-        found.n_signatures += 1
-        text = signature_text(cells[i], SYMPREC)
-        if text is not None:
-            groups.setdefault(text, []).append(i)
-    for members in groups.values():
-        if len(members) > 1:
-            _compare(members, cells, found)
-
-
-def _compare(members: Sequence[int], cells: dict[int, Cell], found: Distinct) -> None:
-    """Merge the equal ones among crystals of one formula and one signature."""
-    kept: list[int] = []
-    sums = {i: radial_sums(cells[i]) for i in members}
-    for i in members:
-        distances = sorted((float(np.abs(sums[i] - sums[k]).max()), k) for k in kept)
-        first = distances[0][1] if distances and distances[0][0] < _SAME else None
-        for _, k in distances if first is None else ():
-            found.n_matches += 1
-            if _fit(*patterns(cells[i], cells[k])):
-                first = k
-                break
-        if first is None:
-            kept.append(i)
-        else:
-            found.first[i] = first
 
 
 @lru_cache(maxsize=16384)
@@ -164,11 +221,12 @@ def _scaled(cell: Cell) -> Cell:
     return Cell(lattice, np.round(cell.frac_coords, 6) + 0.0, cell.species)
 
 
-def _as_written(cell: Cell) -> tuple[object, ...]:
+def _as_written(cell: Cell) -> bytes:
     """Return what is equal only where lattice, order, species and coordinates are, to 1e-4."""
     lattice = np.round(cell.lattice, 4) + 0.0
     coords = np.round(cell.frac_coords, 4) % 1.0 + 0.0
-    return lattice.tobytes(), coords.tobytes(), cell.species
+    text = b"".join([lattice.tobytes(), coords.tobytes(), " ".join(cell.species).encode()])
+    return blake2b(text, digest_size=16).digest()
 
 
 def radial_sums(cell: Cell) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""Proposals that are one crystal: within an ask, and with what the campaign was offered before."""
+
+from collections.abc import Iterable, Sequence
+
+from inverse.proposers.protocol import Proposal
+from inverse.reference.deduplication import Crystals
+from inverse.types import Candidate, Status
+
+
+def distinct(proposals: Iterable[Proposal]) -> list[Proposal]:
+    """Return the proposals without repeats of the same crystal, the first of each kept.
+
+    Origin, setting, supercell and scale do not count: a squeezed copy of a cell is the same crystal.
+    """
+    met = Crystals()
+    return [proposal for number, proposal in enumerate(proposals) if met.add(proposal.structure) == number]
+
+
+class Offered:
+    """The crystals that a campaign was offered so far; all of its sources share one.
+
+    It follows from the candidates told, so a resumed run agrees. Candidates that were screened out do not
+    count: another volume of the same crystal may be sound.
+    """
+
+    def __init__(self) -> None:
+        self._crystals = Crystals()
+        self._ids: set[str] = set()
+
+    def remember(self, candidates: Sequence[Candidate]) -> None:
+        """Take candidates in, each once, whichever sources tell of them."""
+        for candidate in candidates:
+            if candidate.status is not Status.SCREENED_OUT and candidate.id not in self._ids:
+                self._ids.add(candidate.id)
+                self._crystals.add(candidate.structure)
+
+    def fresh(self, proposals: Iterable[Proposal], most: int) -> list[Proposal]:
+        """Return the first `most` proposals that are new crystals, to the campaign and among themselves."""
+        here, kept = Crystals(), []
+        if most <= 0:
+            return []
+        for number, proposal in enumerate(proposals):
+            is_first = here.add(proposal.structure) == number
+            if is_first and self._crystals.find(proposal.structure) is None:
+                kept.append(proposal)
+            if len(kept) == most:
+                break
+        return kept
