@@ -369,12 +369,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, sqlite3.Error) as error:
         show_error(system_error(error) if isinstance(error, OSError) else f"database: {error}")
         return BAD_USAGE
+    except typer.Abort:
+        show_error("stopped by Ctrl-C")
+        return FAILED
     except Exception as error:
         if hasattr(error, "format_message"):
             show_error(usage_error(error, asked))
             return BAD_USAGE
-        if type(error).__name__ == "Abort":
-            show_error("stopped by Ctrl-C")
-            return FAILED
         show_error(unexpected(error))
         return FAILED

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from inverse.failures import failure_of_old_reason
 from inverse.types import (
     Candidate,
+    Failure,
     HitClass,
     PredictedValue,
     Stage,
@@ -98,6 +100,7 @@ def verification_to_record(verification: Verification) -> dict[str, Any]:
         "potential": verification.potential,
         "converged": bool(verification.converged),
         "reason": verification.reason,
+        "failure": None if verification.failure is None else str(verification.failure),
         "values": {name: _verified_to_record(value) for name, value in verification.values.items()},
         "second_opinion": {
             name: _verified_to_record(value) for name, value in verification.second_opinion.items()
@@ -134,9 +137,25 @@ def verification_from_record(record: Mapping[str, Any]) -> Verification:
             ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
             seconds=_number(record.get("seconds")),
             elasticity=dict(record.get("elasticity") or {}),
+            failure=failure_from_record(record),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"a verification record is damaged: {type(error).__name__}: {error}") from None
+
+
+def failure_from_record(record: Mapping[str, Any]) -> Failure | None:
+    """Return the failure that a record of a verification or a stored verdict names, None without one.
+
+    The one place that reads words: those of records that were written before failures had names.
+
+    Raises:
+        ValueError: a failure that this program does not know.
+    """
+    if record.get("failure"):
+        return Failure(record["failure"])
+    reason = record.get("reason") or ""
+    has_failed = not record.get("converged", not reason)
+    return failure_of_old_reason(reason) if has_failed and "failure" not in record else None
 
 
 def candidate_to_record(candidate: Candidate) -> dict[str, Any]:

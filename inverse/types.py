@@ -36,6 +36,34 @@ class HitClass(StrEnum):
     NEW = "new"
 
 
+class Failure(StrEnum):
+    """Why a verification did not come to its end; `Verification.reason` says it in words."""
+
+    NO_CRYSTAL = "no_crystal"
+    """Partial occupancy, no atoms, numbers that are not finite, a flat cell."""
+    UNKNOWN_ELEMENT = "unknown_element"
+    """A potential or the reference does not know an element."""
+    NOT_CONVERGED = "not_converged"
+    """A relaxation stalled or took too many steps; nothing else was wrong."""
+    COLLIDING_ATOMS = "colliding_atoms"
+    VOLUME_CHANGED = "volume_changed"
+    """The cell exploded or collapsed during relaxation."""
+    ABOVE_HULL = "above_hull"
+    """So far above the hull that nobody asked for the stiffness."""
+    ANOTHER_PHASE = "another_phase"
+    """The judges' relaxed cells are different phases."""
+    IMPOSSIBLE_TENSOR = "impossible_tensor"
+    """No judge gives a stiffness that a crystal can have."""
+    TIME_LIMIT = "time_limit"
+    POTENTIAL = "potential_failed"
+    """A potential raised, or returned what is not finite."""
+    MACHINE = "machine"
+    """Memory, device or disk; says nothing of the crystal."""
+    WORKER = "worker_ended"
+    """The process that verified it ended."""
+    OTHER = "other"
+
+
 @dataclass(frozen=True)
 class Target:
     """What is wanted of one property; natural units.
@@ -166,6 +194,7 @@ class Verification:
         ladder: stages with their results.
         seconds: wall time in all.
         elasticity: the shear judge's tensor and what follows from it, see `elastic_summary`; empty without.
+        failure: why not converged, by name: what decisions rest on; None when converged.
     """
 
     potential: str
@@ -179,6 +208,18 @@ class Verification:
     seconds: float = 0.0
     second_opinion: Mapping[str, VerifiedValue] = field(default_factory=_empty)
     elasticity: Mapping[str, Any] = field(default_factory=_empty)
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        """Name a failure that nobody named `OTHER`, so that a failed verification always has one.
+
+        Raises:
+            ConfigError: converged, and with a failure.
+        """
+        if self.converged and self.failure is not None:
+            raise ConfigError(f"a verification that converged and failed: {self.failure}")
+        if not self.converged and self.failure is None:
+            object.__setattr__(self, "failure", Failure.OTHER)
 
 
 @dataclass(frozen=True)

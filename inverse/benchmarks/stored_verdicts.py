@@ -1,21 +1,21 @@
 """What the store holds about the DFT rows, as the judges' readings; computes nothing."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
+
+from pymatgen.core import Structure
 
 from inverse.benchmarks.dft_rows import structure_of
 from inverse.verification.inquiry import Inquiry
-from inverse.verification.judge import Judge, RelaxationVerdict, TensorVerdict
+from inverse.verification.judge import Judge, TensorVerdict
 from inverse.verification.judges import phase_disagreement
 from inverse.verification.readings import Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
 
-MISSING = "not in the store"
 FAILED, PHASE, UNSTABLE = "not_relaxed", "another_phase", "unstable"
 """Named catastrophes beside `readings.DOUBTS`."""
-
-_Verdict = TypeVar("_Verdict", RelaxationVerdict, TensorVerdict)
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ class StoredRow:
     alone: dict[str, Readings] = field(default_factory=dict)
 
 
+class _MissingError(Exception):
+    """The store does not hold it."""
+
+
 class _Remembering(Judge):
-    """A judge that only remembers."""
+    """A judge that only remembers; raises `_MissingError` where it would have to compute."""
 
     def _timed(self, *_: object) -> Inquiry[dict[str, Any]]:
         yield from ()
-        return {"reason": MISSING}
+        raise _MissingError
 
     def _remember(self, *_: object) -> None:
         return
@@ -60,32 +64,28 @@ def stored_row(store: VerificationStore, row: dict[str, Any]) -> StoredRow:
         return StoredRow(row, missing=True, alone=_alone(row, store))
 
 
-class _MissingError(Exception):
-    """The store does not hold it."""
-
-
 def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
     first = _Remembering("7net-l3i5", store=store, prerelax_by="7net-0")
-    relaxed = _known(first.relax(structure_of(row)))
+    relaxed = first.relax(structure_of(row))
     if relaxed.structure is None:
         return StoredRow(row, catastrophe=FAILED, reason=relaxed.reason, alone=_alone(row, store))
-    bulk = _known(first.tensor(relaxed.structure, only_bulk=True))
+    bulk = first.tensor(relaxed.structure, only_bulk=True)
     shear_judge = _Remembering("diep", store=store)
-    own = _known(shear_judge.relax(relaxed.structure))
+    own = shear_judge.relax(relaxed.structure)
     if own.structure is None and not own.is_stalled:
         return StoredRow(row, catastrophe=FAILED, reason=own.reason, alone=_alone(row, store))
     cell = own.structure
     disagreement = "" if cell is None else phase_disagreement(relaxed.structure, cell)
     cell = relaxed.structure if cell is None else cell
-    shear = _known(shear_judge.tensor(cell))
+    shear = shear_judge.tensor(cell)
     judges = readings(bulk, shear, relaxed.structure, cell)
     alone = _alone(row, store)
     if disagreement:
         unread = replace(judges, shear=math.nan)
         return StoredRow(row, False, PHASE, disagreement, unread, alone=alone)
     alone["diep"] = readings(shear, shear, cell, cell)
-    full, referee = first.tensor(relaxed.structure), None
-    if not full.reason:
+    full, referee = _remembered_tensor(first, relaxed.structure), None
+    if full is not None and full.failure is None:
         alone["7net-l3i5"] = readings(full, full, relaxed.structure, relaxed.structure)
         referee = readings(shear, full, cell, relaxed.structure)
     catastrophe = "" if math.isfinite(judges.shear) else UNSTABLE
@@ -98,14 +98,16 @@ def _alone(row: dict[str, Any], store: VerificationStore) -> dict[str, Readings]
     found = {}
     for name in ("7net-0", "chgnet"):
         judge = _Remembering(name, store=store)
-        cell = judge.relax(structure_of(row)).structure
-        tensor = judge.tensor(cell) if cell is not None else None
-        if tensor is not None and cell is not None and not tensor.reason:
-            found[name] = readings(tensor, tensor, cell, cell)
+        with suppress(_MissingError):
+            cell = judge.relax(structure_of(row)).structure
+            tensor = None if cell is None else judge.tensor(cell)
+            if tensor is not None and cell is not None and tensor.failure is None:
+                found[name] = readings(tensor, tensor, cell, cell)
     return found
 
 
-def _known(verdict: _Verdict) -> _Verdict:
-    if verdict.reason == MISSING:
-        raise _MissingError
-    return verdict
+def _remembered_tensor(judge: Judge, structure: Structure) -> TensorVerdict | None:
+    try:
+        return judge.tensor(structure)
+    except _MissingError:
+        return None

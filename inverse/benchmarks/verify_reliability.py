@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.benchmarks.broken_crystals import broken_crystals
 from inverse.console import progress
-from inverse.types import Verification
+from inverse.types import Failure, Verification
 from inverse.verification.judges import load_verifier
 from inverse.verification.workers import GRACE
 
@@ -78,7 +78,7 @@ def summary(kinds: Sequence[str], verdicts: Sequence[Verification]) -> dict[str,
         "tracebacks": len(unnamed) + silent,
         "unnamed_reasons": unnamed[:10],
         "hangs": sum(v.seconds > SECONDS_LIMIT + GRACE + 10 for v in verdicts),
-        "stopped_by_time_limit": sum("time limit" in v.reason for v in verdicts),
+        "stopped_by_time_limit": sum(v.failure is Failure.TIME_LIMIT for v in verdicts),
         "slowest_seconds": max((v.seconds for v in verdicts), default=0.0),
         "reasons": {kind: dict(counts.most_common()) for kind, counts in by_kind.items()},
     }

@@ -58,6 +58,7 @@ def verification_record(
         "formula": "" if structure is None else structure.composition.reduced_formula,
         "converged": record["converged"],
         "reason": record["reason"],
+        "failure": record["failure"],
         "potential": record["potential"],
         "values": record["values"],
         "second_opinion": record["second_opinion"],

@@ -15,7 +15,9 @@ from typing import Any
 
 from pymatgen.core import Element, Structure
 
-from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError, VerificationError
+from inverse.failures import CrystalFailureError
+from inverse.types import Failure
+from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError
 from surrogates.protocol import Z90
 
 _FILE = Path(__file__).resolve().parent / "energy_correction.json"
@@ -101,10 +103,10 @@ def formation_energy(structure: Structure, energy: float, potential: str) -> flo
     Raises:
         UnknownNameError: no element energies for this potential; names those that have.
         UnsupportedElementError: an element that was never fitted; names it.
-        VerificationError: the energy is not finite.
+        CrystalFailureError: the energy is not finite.
     """
     if not math.isfinite(energy):
-        raise VerificationError(f"{potential} gives the energy {energy}")
+        raise CrystalFailureError(f"{potential} gives the energy {energy}", Failure.POTENTIAL)
     amounts = structure.composition.element_composition.get_el_amt_dict()
     coefficients = _coefficients(potential)
     missing = [e for e in amounts if e not in coefficients]

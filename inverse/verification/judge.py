@@ -10,16 +10,24 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.records import plain, structure_from_record, structure_to_record
+from inverse.failures import failure_of
+from inverse.records import failure_from_record, plain, structure_from_record, structure_to_record
+from inverse.types import Failure
 from inverse.verification.inquiry import Inquiry, answered
 from inverse.verification.limits import Deadline
-from inverse.verification.machine import speaks_of_machine
 from inverse.verification.potentials import KINKED, load_potential
-from inverse.verification.relaxation import RelaxationSettings, is_stalled, relaxing
+from inverse.verification.relaxation import RelaxationSettings, relaxing
 from inverse.verification.stiffness import StiffnessSettings, bulk_only, is_near_unstable, stiffness_inquiry
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
-from surrogates.errors import EngineError, MachineError, VerificationError
+from surrogates.errors import (
+    ConfigError,
+    EngineError,
+    MachineError,
+    MissingExtraError,
+    UnknownNameError,
+    VerificationError,
+)
 
 NEARLY_SYMMETRIC = 0.05
 """Å; a relaxed cell this close to a higher symmetry has it: forces of 0.02 eV/Å leave as much."""
@@ -31,6 +39,12 @@ NEAR_UNSTABLE = "near_unstable"
 """Flag of a crystal that is close to giving way."""
 
 _TENSORS = ("relaxed", "clamped", "repeated")
+
+_OF_THE_SETTING = (MissingExtraError, UnknownNameError, ConfigError)
+"""Errors that say how the judge was set up, not what a crystal is."""
+
+_NOT_REMEMBERED = (Failure.TIME_LIMIT, Failure.MACHINE)
+"""Failures that the next attempt may well not meet."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,7 @@ class RelaxationVerdict:
         steps: evaluations by the judge itself.
         seconds: wall time when it was computed.
         not_prerelaxed: why the cheap potential could not relax first; the judge began with the cell as given.
+        failure: why it failed, by name; None otherwise.
     """
 
     potential: str
@@ -81,11 +96,12 @@ class RelaxationVerdict:
     steps: int = 0
     seconds: float = 0.0
     not_prerelaxed: str = ""
+    failure: Failure | None = None
 
     @property
     def is_stalled(self) -> bool:
         """Whether it did not converge, and nothing else was wrong: energies with a kink do that."""
-        return is_stalled(self.reason)
+        return self.failure is Failure.NOT_CONVERGED
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,7 @@ class TensorVerdict:
         repeated: (6, 6) GPa, as `relaxed` but at twice the strain; empty when it was not computed.
         reason: why it failed, "" otherwise.
         seconds: wall time when it was computed.
+        failure: why it failed, by name; None otherwise.
     """
 
     potential: str
@@ -123,6 +140,7 @@ class TensorVerdict:
     repeated: tuple[tuple[float, ...], ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    failure: Failure | None = None
 
     @property
     def is_near_unstable(self) -> bool:
@@ -176,9 +194,9 @@ class Judge:
         try:
             start = canonical_structure(structure)
         except (EngineError, ValueError) as error:
-            return RelaxationVerdict(self.potential, reason=str(error))
+            return RelaxationVerdict(self.potential, reason=str(error), failure=failure_of(error))
         row = self._recall(start, task)
-        if row is None or self._is_of_prerelaxer(row):
+        if row is None:
             row = yield from self._timed(lambda: self._relax(start, deadline))
             self._remember(start, task, row)
         relaxed = row.get("structure")
@@ -190,6 +208,7 @@ class Judge:
             steps=int(row.get("steps") or 0),
             seconds=float(row.get("seconds") or 0.0),
             not_prerelaxed=row.get("not_prerelaxed", ""),
+            failure=failure_from_record(row),
         )
 
     def tensor(
@@ -215,7 +234,7 @@ class Judge:
         row = dict(row)
         for name in _TENSORS:
             row[name] = tuple(tuple(line) for line in row.get(name) or ())
-        row["flags"] = tuple(row.get("flags") or ())
+        row["flags"], row["failure"] = tuple(row.get("flags") or ()), failure_from_record(row)
         for name, value in TensorVerdict(self.potential).__dict__.items():
             if isinstance(value, float):
                 row[name] = _number(row.get(name))
@@ -227,8 +246,7 @@ class Judge:
         Raises:
             EngineError: not a crystal that could have been relaxed.
         """
-        row = self._recall(canonical_structure(structure), self._relax_task)
-        return row is not None and not self._is_of_prerelaxer(row)
+        return self._recall(canonical_structure(structure), self._relax_task) is not None
 
     @property
     def _tensor_task(self) -> str:
@@ -238,10 +256,14 @@ class Judge:
     def _relax_task(self) -> str:
         return f"relax after {self.prerelax_by}" if self.prerelax_by else "relax"
 
-    def _is_of_prerelaxer(self, row: dict[str, Any]) -> bool:
-        """Return whether a stored failure is the cheap potential's, which says nothing of this judge."""
+    def _is_old_of_prerelaxer(self, row: dict[str, Any]) -> bool:
+        """Return whether an old row holds the cheap potential's failure, which says nothing of this judge.
+
+        No such failure is stored any more; those that were carry no name, and begin with the potential's.
+        """
         named = (f"{self.prerelax_by}:", f"{self.prerelax_by} ")
-        return bool(self.prerelax_by) and str(row.get("reason") or "").startswith(named)
+        is_old = "failure" not in row and bool(self.prerelax_by)
+        return is_old and str(row.get("reason") or "").startswith(named)
 
     def _relax(self, start: Structure, deadline: Deadline) -> Inquiry[dict[str, Any]]:
         symbols = {site.specie.symbol for site in start}
@@ -284,10 +306,10 @@ class Judge:
             row = yield from compute()
         except MachineError:
             raise
-        except (VerificationError, EngineError, ValueError, np.linalg.LinAlgError) as error:
-            if type(error).__name__ in ("MissingExtraError", "UnknownNameError", "ConfigError"):
-                raise
-            row = {"reason": str(error)}
+        except _OF_THE_SETTING:
+            raise
+        except (EngineError, ValueError, np.linalg.LinAlgError) as error:
+            row = {"reason": str(error), "failure": failure_of(error)}
         row["seconds"] = round(time.monotonic() - started, 3)
         return dict(plain(row))
 
@@ -295,10 +317,12 @@ class Judge:
         if self.store is None or not self.reuse:
             return None
         row = self.store.get(verification_key(structure, self.potential, task, self.settings.digest))
-        return None if row is None or speaks_of_machine(row.get("reason") or "") else row
+        if row is None or failure_from_record(row) is Failure.MACHINE or self._is_old_of_prerelaxer(row):
+            return None
+        return row
 
     def _remember(self, structure: Structure, task: str, row: dict[str, Any]) -> None:
-        if self.store is None or "time limit" in row.get("reason", ""):
+        if self.store is None or failure_from_record(row) in _NOT_REMEMBERED:
             return
         digest = self.settings.digest
         key = verification_key(structure, self.potential, task, digest)

@@ -10,8 +10,9 @@ from typing import Any
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from inverse.failures import CrystalFailureError, failure_of
 from inverse.second_opinion import SECOND_DIFFERS, differences
-from inverse.types import Stage, Verification, VerifiedValue
+from inverse.types import Failure, Stage, Verification, VerifiedValue
 from inverse.verification.calibration import (
     OTHER_VERSION,
     calibrated,
@@ -34,6 +35,7 @@ from inverse.verification.potentials import (
 )
 from inverse.verification.protocol import FormationEnergy, HullEnergy
 from inverse.verification.readings import ABSURD, Readings, read_shear, readings, sensible
+from inverse.verification.stiffness import UNSTABLE_FLAGS
 from inverse.verification.store import VerificationStore
 from surrogates.errors import (
     DataError,
@@ -244,7 +246,7 @@ class LadderVerifier:
                 self._patience.worked()
                 return verdict
         self._patience.failed(reason)
-        return Verification(self.panel.name, False, reason, values={})
+        return Verification(self.panel.name, False, reason, failure=Failure.MACHINE)
 
     def verify_one(self, structure: Structure) -> Verification:
         """Return what the judges say about one structure; never raises for a bad one.
@@ -252,21 +254,22 @@ class LadderVerifier:
         Raises:
             MachineError: memory, device or disk failed, which says nothing of the structure.
         """
-        case = _Case()
+        case, reason, failure = _Case(), "", None
         try:
             with one_thread():
-                reason = self._climb(structure, case, Limit.of(self.seconds_limit))
+                self._climb(structure, case, Limit.of(self.seconds_limit))
         except (MissingExtraError, MachineError, KeyboardInterrupt):
             raise
         except EngineError as error:
-            reason = str(error)
+            reason, failure = str(error), failure_of(error)
         except Exception as error:  # one crystal never ends a run
             LOGGER.exception("verification failed")
-            reason = f"{type(error).__name__}: {error}"
+            reason, failure = f"{type(error).__name__}: {error}", Failure.OTHER
         return Verification(
             potential=self.panel.name,
-            converged=not reason,
+            converged=failure is None,
             reason=reason,
+            failure=failure,
             values=dict(case.values),
             flags=tuple(case.flags),
             second_opinion=dict(case.second_opinion),
@@ -277,16 +280,18 @@ class LadderVerifier:
             elasticity=case.elasticity,
         )
 
-    def _climb(self, structure: Structure, case: _Case, deadline: Deadline) -> str:
-        """Fill the case stage by stage; return why it could not be finished, "" when it was."""
+    def _climb(self, structure: Structure, case: _Case, deadline: Deadline) -> None:
+        """Fill the case stage by stage.
+
+        Raises:
+            CrystalFailureError: it could not be finished, and why; the stages until then are in the case.
+        """
         relaxed = self._relaxed(self._energy_judge, structure, case, deadline)
         if relaxed.structure is None:
-            return relaxed.reason
+            raise failed(relaxed)
         case.structure = relaxed.structure
         case.flag(*departures(structure, relaxed.structure))
-        hopeless = self._hull(relaxed, case)
-        if hopeless:
-            return hopeless
+        self._hull(relaxed, case)
         cells = {self.panel.energy: relaxed.structure}
         tensors: dict[str, TensorVerdict] = {}
         for name in dict.fromkeys((self.panel.bulk, self.panel.shear)):
@@ -296,15 +301,16 @@ class LadderVerifier:
                 case.note("phase", not disagreement, disagreement)
                 if disagreement:
                     case.flag("another_phase")
-                    return f"judges disagree on the phase: {disagreement}"
+                    raise CrystalFailureError(
+                        f"judges disagree on the phase: {disagreement}", Failure.ANOTHER_PHASE
+                    )
             tensors[name] = self._tensor(name, cells[name], case, deadline)
-            if tensors[name].reason:
-                return tensors[name].reason
+            if tensors[name].failure is not None:
+                raise failed(tensors[name])
         self._moduli(tensors, cells, case)
         case.elasticity = self._summary(tensors[self.panel.shear], cells[self.panel.shear], case)
         self._ask_second(case, deadline)
         self._ask_own(case)
-        return ""
 
     def _summary(self, tensor: TensorVerdict, cell: Structure, case: _Case) -> dict[str, Any]:
         """Return what the tensor says, its K not averaged where another judges K: that is the referee's.
@@ -323,13 +329,13 @@ class LadderVerifier:
         """Return the cell relaxed by a judge, or the energy judge's own where its energy is not smooth.
 
         Raises:
-            VerificationError: the judge failed at it otherwise: atoms collide, the cell runs away, no time.
+            CrystalFailureError: the judge failed at it otherwise: atoms collide, the cell runs away, no time.
         """
         own = self._relaxed(self._judges[name], structure, case, deadline)
         if own.structure is not None:
             return own.structure
         if not own.is_stalled:
-            raise VerificationError(own.reason)
+            raise failed(own)
         case.flag(f"not_relaxed_by_{name}")
         return structure
 
@@ -346,11 +352,15 @@ class LadderVerifier:
         case.note(name, verdict.structure is not None, remark, *deciders)
         return verdict
 
-    def _hull(self, relaxed: RelaxationVerdict, case: _Case) -> str:
-        """Add formation energy and hull distance; return a reason to stop here, "" to go on."""
+    def _hull(self, relaxed: RelaxationVerdict, case: _Case) -> None:
+        """Add formation energy and hull distance.
+
+        Raises:
+            CrystalFailureError: too far above the hull to ask for more.
+        """
         if not self.panel.has_energy or relaxed.structure is None:
             case.flag("no_energy")
-            return ""
+            return
         structure, potential = relaxed.structure, self.panel.energy
         try:
             formation = self.load_reference()[0](structure, relaxed.energy, potential)
@@ -363,12 +373,13 @@ class LadderVerifier:
             # a potential without element energies never has any; an element without reference is this one's
             case.flag("no_energy" if isinstance(refused, UnknownNameError) else "no_hull")
             case.note("hull", False, str(refused), potential)
-            return ""
+            return
         case.values[ENERGY_ABOVE_HULL.name] = _energy_value(ENERGY_ABOVE_HULL, hull, error, hull, potential)
         hopeless = self.stop_above_hull is not None and hull > self.stop_above_hull
         reason = f"energy above hull {hull:.2f} eV/atom: the ladder stops" if hopeless else ""
         case.note("hull", not hopeless, reason or remark, potential)
-        return reason
+        if hopeless:
+            raise CrystalFailureError(reason, Failure.ABOVE_HULL)
 
     def _above_hull(self, formula: str, formation: float, case: _Case) -> tuple[float, str]:
         """Return eV/atom above the hull, and in words above which: live entries fall back to the packaged."""
@@ -390,16 +401,17 @@ class LadderVerifier:
         flags, is_stable = read.flags, read.is_stable
         if only_bulk:
             flags, is_stable = verdict.flags, bool(verdict.is_stable)
-        if verdict.reason:
+        has_failed = verdict.failure is not None
+        if has_failed:
             is_stable, flags = False, ()
-        if not only_bulk and not verdict.reason and verdict.is_near_unstable:
+        if not only_bulk and not has_failed and verdict.is_near_unstable:
             flags = (*flags, NEAR_UNSTABLE)
         case.flag(*flags)
         stage = "bulk modulus" if only_bulk else "tensor"
         remark = ", ".join(flags)
         remark = f"{name}: {remark}" if remark else name
         case.note(stage, is_stable, verdict.reason or remark, name)
-        if not verdict.reason and (not only_bulk or not is_stable) and case.is_stable is not False:
+        if not has_failed and (not only_bulk or not is_stable) and case.is_stable is not False:
             case.is_stable = is_stable
         return verdict
 
@@ -443,15 +455,15 @@ class LadderVerifier:
         """
         own = self._judges[name].relax(structure, deadline)
         if own.structure is None:
-            raise VerificationError(own.reason)
+            raise failed(own)
         if disagreement := phase_disagreement(structure, own.structure):
             return [f"another phase: {disagreement}"]
         tensor = self._judges[name].tensor(own.structure, deadline)
-        if tensor.reason:
-            raise VerificationError(tensor.reason)
+        if tensor.failure is not None:
+            raise failed(tensor)
         shear = read_shear(tensor)
         if not shear.is_stable:
-            return [f"mechanically unstable: {', '.join(f for f in shear.flags if f.startswith('unstable'))}"]
+            return [f"mechanically unstable: {', '.join(f for f in shear.flags if f in UNSTABLE_FLAGS)}"]
         read, absurd = sensible(readings(tensor, tensor, own.structure, own.structure))
         if absurd:
             raise VerificationError("; ".join(absurd))
@@ -487,6 +499,11 @@ def _is_within(values: Mapping[str, VerifiedValue], bounds: Bounds | None) -> bo
     if bounds is None:
         return False
     return all(name in values and low <= values[name].mean <= high for name, (low, high) in bounds.items())
+
+
+def failed(verdict: RelaxationVerdict | TensorVerdict) -> CrystalFailureError:
+    """Return the error of a verdict that failed."""
+    return CrystalFailureError(verdict.reason, verdict.failure or Failure.OTHER)
 
 
 def phase_disagreement(first: Structure, second: Structure) -> str:

@@ -16,6 +16,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pymatgen.core import Element
 
+from inverse.failures import CrystalFailureError
+from inverse.types import Failure
 from inverse.verification.batches import Batch, SinglePoint, chgnet_batch, diep_batch, sevenn_batch
 from inverse.verification.factories import factory_named, source_version
 from inverse.verification.machine import is_of_machine
@@ -104,7 +106,7 @@ class Potential:
             frac_coords: (A, 3).
 
         Raises:
-            VerificationError: the potential failed, or returned something that is not finite.
+            CrystalFailureError: the potential failed, or returned something that is not finite.
             MachineError: it failed for want of memory, device or disk.
         """
         atoms = _atoms(numbers, lattice, frac_coords)
@@ -115,11 +117,13 @@ class Potential:
                 stress = np.array(atoms.get_stress(voigt=False), dtype=float)
                 energy = float(atoms.get_potential_energy())
         except Exception as error:
-            kind = MachineError if is_of_machine(error) else VerificationError
-            raise kind(f"{self.name} failed: {_one_line(error)}") from error
+            reason = f"{self.name} failed: {_one_line(error)}"
+            if is_of_machine(error):
+                raise MachineError(reason) from error
+            raise CrystalFailureError(reason, Failure.POTENTIAL) from error
         point = SinglePoint(energy, forces, 0.5 * (stress + stress.T))
         if not _is_finite(point):
-            raise VerificationError(f"{self.name} returned a value that is not finite")
+            raise CrystalFailureError(f"{self.name} returned a value that is not finite", Failure.POTENTIAL)
         return point
 
     def evaluate_many(self, cells: Sequence[PeriodicCell]) -> list[SinglePoint | VerificationError]:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inverse.failures import CrystalFailureError
+from inverse.types import Failure
 from inverse.verification.batches import SinglePoint
 from inverse.verification.inquiry import Inquiry, Question, answered
 from inverse.verification.limits import Deadline, exceeded
 from inverse.verification.potentials import Potential
 from inverse.verification.symmetric_cell import SymmetricCell, mandel_to_tensor, voigt_to_mandel
-from surrogates.errors import VerificationError
 from surrogates.units import GPA_PER_EV_PER_A3
 
 STIFFNESS_GUESS = 1.0
@@ -17,9 +18,6 @@ STIFFNESS_GUESS = 1.0
 
 FORCE_CONSTANT_GUESS = 15.0
 """First guess of every force constant, eV/Å²."""
-
-STUCK, NOT_WITHIN = "relaxation is stuck", "not relaxed within"
-"""Words of the reasons that say nothing but that a relaxation did not converge."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,6 @@ class Relaxed:
     stress: float
 
 
-def is_stalled(reason: str) -> bool:
-    """Return whether a relaxation ended for want of convergence alone, nothing of the crystal being wrong.
-
-    >>> is_stalled("diep: relaxation is stuck, energy is not smooth"), is_stalled("diep: colliding atoms")
-    (True, False)
-    """
-    return STUCK in reason or NOT_WITHIN in reason
-
-
 def relax(
     cell: SymmetricCell,
     potential: Potential,
@@ -87,7 +76,7 @@ def relax(
         deadline: a limit, or the `time.monotonic()` after which to give up.
 
     Raises:
-        VerificationError: colliding atoms, exploding or collapsing cell, no convergence, time limit, a
+        CrystalFailureError: colliding atoms, exploding or collapsing cell, no convergence, time limit, a
             potential that failed.
     """
     return answered(relaxing(cell, potential, settings, deadline))
@@ -131,7 +120,10 @@ class _Descent:
             if rise > 1e-3 and np.linalg.norm(trial_gradient) > 0.5 * np.linalg.norm(gradient):
                 self.trust *= 0.4
                 if self.trust < 1e-3:
-                    raise VerificationError(f"{self.potential.name}: {STUCK}, energy is not smooth")
+                    raise CrystalFailureError(
+                        f"{self.potential.name}: relaxation is stuck, energy is not smooth",
+                        Failure.NOT_CONVERGED,
+                    )
                 continue
             self.trust = min(1.0, 1.5 * self.trust)
             self.cell, point, gradient = trial, trial_point, trial_gradient
@@ -141,15 +133,22 @@ class _Descent:
     def _evaluate(self, cell: SymmetricCell) -> Inquiry[SinglePoint]:
         settings, name = self.settings, self.potential.name
         if limit := exceeded(self.deadline):
-            raise VerificationError(f"time limit during relaxation by {name}: {limit}")
+            raise CrystalFailureError(f"time limit during relaxation by {name}: {limit}", Failure.TIME_LIMIT)
         if self.steps >= settings.steps:
-            raise VerificationError(f"{name}: {NOT_WITHIN} {settings.steps} steps")
+            raise CrystalFailureError(
+                f"{name}: not relaxed within {settings.steps} steps", Failure.NOT_CONVERGED
+            )
         ratio = cell.volume / self.start.volume
         if not 1 / settings.volume_change <= ratio <= settings.volume_change:
-            raise VerificationError(f"{name}: volume changed to {ratio:.2f} of the start during relaxation")
+            raise CrystalFailureError(
+                f"{name}: volume changed to {ratio:.2f} of the start during relaxation",
+                Failure.VOLUME_CHANGED,
+            )
         apart = shortest_distance(cell)
         if apart < settings.shortest_distance:
-            raise VerificationError(f"{name}: colliding atoms, {apart:.2f} Å apart")
+            raise CrystalFailureError(
+                f"{name}: colliding atoms, {apart:.2f} Å apart", Failure.COLLIDING_ATOMS
+            )
         self.steps += 1
         (point,) = yield Question(self.potential, (cell,))
         return point

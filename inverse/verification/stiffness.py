@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from inverse.failures import CrystalFailureError
+from inverse.types import Failure
 from inverse.verification.batches import SinglePoint
 from inverse.verification.inquiry import Inquiry, Question, answered
 from inverse.verification.limits import Deadline, exceeded
@@ -18,7 +20,7 @@ from inverse.verification.symmetric_cell import (
     without_translation,
 )
 from surrogates import elasticity
-from surrogates.errors import ConfigError, VerificationError
+from surrogates.errors import ConfigError
 from surrogates.units import GPA_PER_EV_PER_A3
 
 VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEAR, SHEAR])
@@ -26,6 +28,10 @@ VOIGT_OF_MANDEL = np.outer([1, 1, 1, SHEAR, SHEAR, SHEAR], [1, 1, 1, SHEAR, SHEA
 
 SOFT_MODE, LEFT_OF_CLAMPED, SOFT_STRAIN = 0.5, 0.4, 0.05
 """Limits of `is_near_unstable`, set before any comparison was made."""
+
+UNSTABLE_MODE, UNSTABLE_TENSOR = "unstable_mode", "unstable_tensor"
+UNSTABLE_FLAGS = (UNSTABLE_MODE, UNSTABLE_TENSOR)
+"""Flags of a tensor that no stable crystal has."""
 
 _VOIGT_STRAINS = np.concatenate([np.eye(6), *(np.eye(6)[None, k] + SHEAR * np.eye(6)[3:] for k in range(3))])
 """(15, 6) Mandel: pure normal strains, pure shears, and one of each of equal tensor components.
@@ -188,11 +194,11 @@ class _Relaxed:
 
     @property
     def is_positive(self) -> bool:
-        return "unstable_tensor" not in self.flags
+        return UNSTABLE_TENSOR not in self.flags
 
     @property
     def is_stable(self) -> bool:
-        return self.is_positive and "unstable_mode" not in self.flags
+        return self.is_positive and UNSTABLE_MODE not in self.flags
 
 
 def _without_kink(once: _Response, larger: _Response, factor: float) -> _Response:
@@ -303,7 +309,9 @@ class _Tensor:
         for first in range(0, len(cells), at_once):
             if limit := exceeded(self.deadline):
                 by = self.potential.name
-                raise VerificationError(f"time limit during the elastic tensor by {by}: {limit}")
+                raise CrystalFailureError(
+                    f"time limit during the elastic tensor by {by}: {limit}", Failure.TIME_LIMIT
+                )
             points += yield Question(self.potential, cells[first : first + at_once])
         self.n_evaluations = len(points)
         following = iter(points)
@@ -357,7 +365,7 @@ class _Tensor:
         if len(response.constants):
             values, vectors = np.linalg.eigh(response.constants)
             is_soft, is_negative = values < self.settings.soft_mode, values < -self.settings.soft_mode
-            flags = ("unstable_mode",) if is_negative.any() else ()
+            flags = (UNSTABLE_MODE,) if is_negative.any() else ()
             if (is_soft & ~is_negative).any():
                 flags = (*flags, "soft_mode_dropped")
             projected = vectors[:, ~is_soft].T @ response.coupling
@@ -365,7 +373,7 @@ class _Tensor:
             relaxed, lowest_mode = relaxed - softening * GPA_PER_EV_PER_A3, float(values[0])
         bulk, shear, lowest = self._moduli(relaxed)
         if not lowest > 0:
-            flags = (*flags, "unstable_tensor")
+            flags = (*flags, UNSTABLE_TENSOR)
         return _Relaxed(relaxed, response.clamped, bulk, shear, lowest, lowest_mode, flags)
 
     def _moduli(self, mandel: np.ndarray) -> tuple[float, float, float]:

@@ -15,13 +15,14 @@ from typing import Any
 
 from pymatgen.core import Structure
 
+from inverse.failures import failure_of
 from inverse.records import (
     structure_from_record,
     structure_to_record,
     verification_from_record,
     verification_to_record,
 )
-from inverse.types import Verification
+from inverse.types import Failure, Verification
 from inverse.verification.limits import GUARD
 from inverse.verification.machine import Patience
 from inverse.verification.potentials import limit_threads
@@ -190,7 +191,10 @@ class VerifierPool:
                 position, seconds = worker.position, time.monotonic() - worker.since
                 self._remove(worker)
                 limit = GUARD * self.plan.seconds_limit
-                yield position, self._failure(f"time limit of {limit:.0f} s by the clock", seconds)
+                yield (
+                    position,
+                    self._failure(f"time limit of {limit:.0f} s by the clock", seconds, Failure.TIME_LIMIT),
+                )
             elif not worker.is_ready and time.monotonic() - worker.since > START_LIMIT:
                 self._failed_start(worker, f"no answer within {START_LIMIT:.0f} s")
 
@@ -213,7 +217,7 @@ class VerifierPool:
         elif worker.position is not None:
             position, seconds = worker.position, time.monotonic() - worker.since
             self._remove(worker)
-            yield position, self._failure(content, seconds)
+            yield position, self._failure(content, seconds, Failure.WORKER)
         else:
             self._failed_start(worker, content)
 
@@ -226,7 +230,7 @@ class VerifierPool:
         LOGGER.warning("a verification worker is replaced: %s", reason)
         if position in self._retried:
             self._patience.failed(reason)
-            yield position, self._failure(reason, seconds)
+            yield position, self._failure(reason, seconds, Failure.MACHINE)
         else:
             self._retried.add(position)
             self._again.append(position)
@@ -245,8 +249,8 @@ class VerifierPool:
         worker.stop()
         self._workers.remove(worker)
 
-    def _failure(self, reason: str, seconds: float) -> Verification:
-        return Verification(self.potential, False, reason, values={}, seconds=round(seconds, 3))
+    def _failure(self, reason: str, seconds: float, failure: Failure) -> Verification:
+        return Verification(self.potential, False, reason, seconds=round(seconds, 3), failure=failure)
 
 
 def ended(exit_code: int | None) -> str:
@@ -300,7 +304,7 @@ def _answer_to(verifier: Any, record: Any) -> tuple[str, Any]:
     except MachineError as error:
         return "machine", str(error)
     except EngineError as error:
-        verdict = Verification(verifier.potential, False, str(error), values={})
+        verdict = Verification(verifier.potential, False, str(error), failure=failure_of(error))
     return "done", verification_to_record(verdict)
 
 

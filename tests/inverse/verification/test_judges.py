@@ -4,6 +4,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
+from inverse.types import Failure
 from inverse.verification import judges, potentials
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
@@ -40,6 +41,7 @@ def test_a_hopeless_energy_stops_the_ladder_with_its_reason():
     verdict = ladder(hull_energy=lambda *_: 0.9, stop_above_hull=0.6).verify_one(crystals.fcc())
     assert not verdict.converged
     assert verdict.reason == "energy above hull 0.90 eV/atom: the ladder stops"
+    assert verdict.failure is Failure.ABOVE_HULL
     assert "shear_modulus_vrh" not in verdict.values
     assert verdict.values["energy_above_hull"].mean == 0.9
 
@@ -73,7 +75,7 @@ def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
     with pytest.raises(MachineError, match="out of memory"):
         verifier.verify_one(crystals.fcc())
     (verdict,) = verifier.verify([crystals.fcc()])
-    assert "out of memory" in verdict.reason
+    assert "out of memory" in verdict.reason and verdict.failure is Failure.MACHINE
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", True)
     assert verifier.verify([crystals.fcc()])[0].converged
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
@@ -82,24 +84,23 @@ def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
     assert "out of memory" in verifier.verify([crystals.fcc()])[0].reason, "counted anew"
 
 
-@pytest.mark.parametrize(
-    "reason", ["colliding atoms, 0.40 Å apart", "relaxation is stuck, energy is not smooth"]
-)
-def test_only_a_stalled_relaxation_leaves_a_judge_the_energy_judges_cell(monkeypatch, reason):
+@pytest.mark.parametrize("failure", [Failure.COLLIDING_ATOMS, Failure.NOT_CONVERGED, Failure.TIME_LIMIT])
+def test_only_a_stalled_relaxation_leaves_a_judge_the_energy_judges_cell(monkeypatch, failure):
     panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
     original = Judge.relax
 
     def relax(self, structure, deadline=float("inf")):
         if self.potential == MORSE:
-            return RelaxationVerdict(MORSE, reason=f"{MORSE}: {reason}")
+            return RelaxationVerdict(MORSE, reason="some words", failure=failure)
         return original(self, structure, deadline)
 
     monkeypatch.setattr(Judge, "relax", relax)
     verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
     verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
-    is_stalled = "stuck" in reason
+    is_stalled = failure is Failure.NOT_CONVERGED
     assert (f"not_relaxed_by_{MORSE}" in verdict.flags) == is_stalled
-    assert verdict.reason == ("" if is_stalled else f"{MORSE}: {reason}")
+    assert verdict.reason == ("" if is_stalled else "some words")
+    assert verdict.failure is (None if is_stalled else failure)
 
 
 def test_a_surprise_is_a_failed_verification():
@@ -108,6 +109,7 @@ def test_a_surprise_is_a_failed_verification():
 
     verdict = ladder(hull_energy=surprise).verify_one(crystals.fcc())
     assert verdict.reason == "RuntimeError: out of cheese"
+    assert verdict.failure is Failure.OTHER
 
 
 def test_an_element_the_potential_does_not_know_is_named(monkeypatch):
@@ -115,6 +117,7 @@ def test_an_element_the_potential_does_not_know_is_named(monkeypatch):
     monkeypatch.setattr("inverse.verification.judge.load_potential", lambda *_: known)
     verdict = ladder().verify_one(crystals.l1_2("Cu", "Zr"))
     assert verdict.reason == f"{EMT} does not know the element Zr"
+    assert verdict.failure is Failure.UNKNOWN_ELEMENT
 
 
 def test_judges_that_disagree_fail_the_candidate(monkeypatch):
@@ -131,6 +134,7 @@ def test_judges_that_disagree_fail_the_candidate(monkeypatch):
     verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
     verdict = verifier.verify_one(crystals.fcc())
     assert verdict.reason.startswith("judges disagree on the phase: volumes per atom")
+    assert verdict.failure is Failure.ANOTHER_PHASE
     assert not verdict.converged
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from inverse.types import Failure
 from inverse.verification.factories import source_version
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import load_verifier
@@ -94,10 +95,27 @@ def test_other_settings_are_other_rows(store):
 
 def test_failures_are_remembered_but_not_time_limits(store):
     colliding = Structure(Lattice.cubic(4.0), ["Cu", "Cu"], [[0, 0, 0], [0.05, 0.02, 0]])
-    assert "colliding" in Judge(EMT, store=store).relax(colliding).reason
+    for _ in range(2):
+        found = Judge(EMT, store=store).relax(colliding)
+        assert "colliding" in found.reason and found.failure is Failure.COLLIDING_ATOMS
     assert len(store) == 1
-    assert "time limit" in Judge(EMT, store=store).relax(crystals.fcc(), deadline=0.0).reason
+    late = Judge(EMT, store=store).relax(crystals.fcc(), deadline=0.0)
+    assert "time limit" in late.reason and late.failure is Failure.TIME_LIMIT
     assert len(store) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_stored_failures_are_known_by_name_and_old_ones_by_their_words(store, named):
+    judge, cell = Judge(EMT, store=store), crystals.fcc()
+    row = {"reason": "no words of ours", "failure": "not_converged"}
+    if not named:  # rows of stores that older versions wrote
+        row = {"reason": f"{EMT}: not relaxed within 150 steps"}
+    for task, structure in (("relax", canonical_structure(cell)), (judge._tensor_task, cell)):
+        key = verification_key(structure, EMT, task, judge.settings.digest)
+        store.put(key, row, "Cu", EMT, task, judge.settings.digest)
+    relaxed = judge.relax(cell)
+    assert relaxed.is_stalled and relaxed.failure is Failure.NOT_CONVERGED
+    assert judge.tensor(cell).failure is Failure.NOT_CONVERGED
 
 
 @pytest.mark.parametrize("planted", [False, True])

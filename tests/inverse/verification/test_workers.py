@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from inverse.types import Failure
 from inverse.verification import workers
 from inverse.verification.judges import load_verifier
 from inverse.verification.workers import default_workers
@@ -27,6 +28,7 @@ def test_crashes_stops_and_order():
         verdicts = pool.verify([crystals.fcc("Cu"), crystals.fcc("Au", 4.0), crystals.fcc("Ni", 3.5)])
     assert [v.converged for v in verdicts] == [True, False, True]
     assert "the worker ended" in verdicts[1].reason
+    assert [v.failure for v in verdicts] == [None, Failure.WORKER, None]
     assert not multiprocessing.active_children()
 
 
@@ -67,6 +69,7 @@ def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
         verdicts = pool.verify([crystals.fcc("Cu"), crystals.fcc("Au", 4.0)])
     assert verdicts[0].converged, verdicts[0].reason
     assert verdicts[1].reason == "time limit of 8 s by the clock"
+    assert verdicts[1].failure is Failure.TIME_LIMIT
     assert not verdicts[1].converged
 
 
