@@ -17,7 +17,8 @@ from surrogates.errors import (
 
 def test_an_error_says_which_failure_it_is():
     named = CrystalFailureError("diep: any words at all", Failure.COLLIDING_ATOMS)
-    assert failure_of(named) is Failure.COLLIDING_ATOMS and str(named) == "diep: any words at all"
+    assert failure_of(named) is Failure.COLLIDING_ATOMS
+    assert str(named) == "diep: any words at all"
     assert failure_of(MachineError("x")) is Failure.MACHINE
     assert failure_of(StructureError("x")) is Failure.NO_CRYSTAL
     assert failure_of(UnsupportedElementError("x")) is Failure.UNKNOWN_ELEMENT

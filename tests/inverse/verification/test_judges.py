@@ -75,7 +75,8 @@ def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
     with pytest.raises(MachineError, match="out of memory"):
         verifier.verify_one(crystals.fcc())
     (verdict,) = verifier.verify([crystals.fcc()])
-    assert "out of memory" in verdict.reason and verdict.failure is Failure.MACHINE
+    assert "out of memory" in verdict.reason
+    assert verdict.failure is Failure.MACHINE
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", True)
     assert verifier.verify([crystals.fcc()])[0].converged
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)

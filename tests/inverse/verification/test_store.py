@@ -97,10 +97,12 @@ def test_failures_are_remembered_but_not_time_limits(store):
     colliding = Structure(Lattice.cubic(4.0), ["Cu", "Cu"], [[0, 0, 0], [0.05, 0.02, 0]])
     for _ in range(2):
         found = Judge(EMT, store=store).relax(colliding)
-        assert "colliding" in found.reason and found.failure is Failure.COLLIDING_ATOMS
+        assert "colliding" in found.reason
+        assert found.failure is Failure.COLLIDING_ATOMS
     assert len(store) == 1
     late = Judge(EMT, store=store).relax(crystals.fcc(), deadline=0.0)
-    assert "time limit" in late.reason and late.failure is Failure.TIME_LIMIT
+    assert "time limit" in late.reason
+    assert late.failure is Failure.TIME_LIMIT
     assert len(store) == 1
 
 
@@ -114,7 +116,8 @@ def test_stored_failures_are_known_by_name_and_old_ones_by_their_words(store, na
         key = verification_key(structure, EMT, task, judge.settings.digest)
         store.put(key, row, "Cu", EMT, task, judge.settings.digest)
     relaxed = judge.relax(cell)
-    assert relaxed.is_stalled and relaxed.failure is Failure.NOT_CONVERGED
+    assert relaxed.is_stalled
+    assert relaxed.failure is Failure.NOT_CONVERGED
     assert judge.tensor(cell).failure is Failure.NOT_CONVERGED
 
 
