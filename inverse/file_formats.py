@@ -1,20 +1,28 @@
 """One generator per file format: what a file holds, structure by structure, not yet checked."""
 
-import gzip
 import json
-import re
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pymatgen.core import Lattice, Structure
 
-from surrogates.errors import DataError, EngineError, StructureError
+from inverse.formats.cif import MAX_ATOMS, crystal_blocks, read_block
+from inverse.formats.extended_xyz import read_frames, require_periodic
+from inverse.formats.plain_data import structure_of
+from inverse.formats.poscar import read_poscar
+from inverse.formats.text import PACKED_SUFFIXES, lines_of, open_text, read_text
+from inverse.remarks import Remark
+from surrogates.errors import DataError, EngineError, StructureError, UnsupportedElementError
+from surrogates.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS
 
 CIF_SUFFIXES = (".cif", ".mcif")
 POSCAR_SUFFIXES = (".vasp", ".poscar", ".contcar")
 XYZ_SUFFIXES = (".extxyz", ".xyz")
+
+SQLITE = b"SQLite format 3\x00"
+"""How an ASE database begins."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class RawStructure:
     structure: Structure | None = None
     error: EngineError | None = None
     source: str | None = None
+    remarks: list[Remark] = field(default_factory=list)
 
 
 Parser = Generator[RawStructure, None, None]
@@ -32,7 +41,9 @@ Parser = Generator[RawStructure, None, None]
 
 def recognised_format(path: Path) -> str | None:
     """Return 'cif', 'poscar', 'xyz', 'jsonl', 'json' or 'ase' by a file's name, else None."""
-    name = path.name.lower().removesuffix(".gz")
+    name = path.name.lower()
+    for packed in PACKED_SUFFIXES:
+        name = name.removesuffix(packed)
     suffix = Path(name).suffix
     if suffix in CIF_SUFFIXES:
         return "cif"
@@ -55,114 +66,61 @@ def parse_file(path: Path) -> Parser:
     kind = recognised_format(path)
     if kind is None:
         problem = StructureError(
-            "unknown file format; valid: .cif, POSCAR, CONTCAR, .vasp, .extxyz, .xyz, .json, .jsonl[.gz], .db"
+            "unknown file format; valid: .cif, POSCAR, CONTCAR, .vasp, .extxyz, .xyz, .json, .jsonl, .db, "
+            "each also with .gz, .bz2 or .xz"
         )
         yield RawStructure(error=problem)
         return
+    if not path.is_file():
+        raise DataError("is not a file")
     try:
         yield from _PARSERS[kind](path)
-    except EOFError:
-        raise DataError("the compressed file is cut off") from None
     except OSError as error:
         if error.strerror is None:  # a parser's own complaint, not the operating system's
             raise
         raise DataError(f"cannot be opened: {error.strerror}") from None
 
 
-def open_text(path: Path) -> IO[str]:
-    """Return a text stream of a plain or gzipped file."""
-    with path.open("rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-    if zipped:
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
-    return path.open(encoding="utf-8", errors="replace")
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a plain or gzipped file that is not empty.
-
-    Raises:
-        StructureError: nothing in it.
-    """
-    with open_text(path) as stream:
-        text = stream.read()
-    if not text.strip():
-        raise StructureError("the file is empty")
-    return text
-
-
 def parse_cif(path: Path) -> Parser:
     """Yield a structure per data block that describes a crystal."""
-    blocks = [b for b in re.split(r"(?m)^(?=data_)", read_text(path)) if b.startswith("data_")]
-    crystals = [b for b in blocks if "_atom_site" in b or "_cell_length" in b]
-    if not crystals:
-        raise StructureError("no data block with a cell and atoms; not a CIF")
-    for block in crystals:
+    for block in crystal_blocks(read_text(path)):
         try:
-            yield RawStructure(structure=cif_structure(block))
+            found = read_block(block)
         except EngineError as error:
             yield RawStructure(error=error)
         except Exception as error:
             yield RawStructure(error=StructureError(f"broken CIF: {' '.join(str(error).split())}"))
-
-
-def cif_structure(block: str) -> Structure:
-    """Return the structure of one CIF data block, its full conventional cell as written."""
-    import io
-
-    from pymatgen.io.cif import CifParser
-
-    for name in ("_cell_length_a", "_cell_angle_alpha", "_atom_site"):
-        if name not in block:
-            raise StructureError(f"broken CIF: no {name}")
-    structures = CifParser(io.StringIO(block)).parse_structures(primitive=False, on_error="raise")
-    if not structures:
-        raise StructureError("broken CIF: no structure in it")
-    return structures[0]
+        else:
+            yield RawStructure(structure=found.structure, remarks=found.remarks)
 
 
 def parse_poscar(path: Path) -> Parser:
     """Yield the one structure of a POSCAR or CONTCAR."""
-    from pymatgen.io.vasp import Poscar
-
-    text = read_text(path)
-    lines = text.splitlines()
-    counts = [int(n) for line in lines[5:7] for n in line.split() if re.fullmatch(r"\d{1,12}", n)]
-    if sum(counts) > len(lines):
-        raise StructureError(f"broken POSCAR: {sum(counts)} atoms announced in {len(lines)} lines")
-    if not re.search(r"[A-Za-z]", " ".join(lines[5:6])):
-        raise StructureError("POSCAR without element symbols (VASP 4 format); add them in line 6")
-    yield RawStructure(structure=Poscar.from_str(text, read_velocities=False).structure)
+    found = read_poscar(read_text(path))
+    yield RawStructure(structure=found.structure, remarks=found.remarks)
 
 
 def parse_xyz(path: Path) -> Parser:
-    """Yield the periodic frames of an extended XYZ file."""
-    import io
-
-    import ase.io
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    text = read_text(path)
-    announced = [int(line) for line in re.findall(r"(?m)^\s*\+?(\d{1,300})\s*$", text)]
-    n_lines = text.count("\n") + 1
-    if max(announced, default=0) > n_lines:  # ase would look for them for hours
-        raise StructureError(f"broken XYZ: {max(announced)} atoms announced in {n_lines} lines")
-    stream = io.StringIO(text)
-    for atoms in ase.io.iread(stream, index=":", format="extxyz"):
-        if atoms.cell.rank < 3:
-            yield RawStructure(error=StructureError("no Lattice in the comment line: not a crystal"))
-            continue
-        name = atoms.info.get("id", atoms.info.get("material_id"))
-        structure = AseAtomsAdaptor.get_structure(atoms)
-        yield RawStructure(None if name is None else str(name), structure)
+    """Yield the frames of an extended XYZ file, which is read frame by frame."""
+    with open_text(path) as stream:
+        is_empty = True
+        for frame in read_frames(lines_of(stream), MAX_ATOMS):
+            is_empty = False
+            yield RawStructure(frame.id, frame.structure, frame.error, remarks=frame.remarks)
+    if is_empty:
+        raise StructureError("the file is empty")
 
 
 def parse_jsonl(path: Path) -> Parser:
     """Yield a structure per line; a broken line is one error record."""
-    with open_text(path) as lines:
-        for line in lines:
-            if line.strip():
-                yield row_structure(_json(line))
+    with open_text(path) as stream:
+        yield from _rows_of_lines(lines_of(stream))
+
+
+def _rows_of_lines(lines: Iterator[str]) -> Parser:
+    for line in lines:
+        if line.strip():
+            yield row_structure(_json(line))
 
 
 def parse_json(path: Path) -> Parser:
@@ -171,12 +129,9 @@ def parse_json(path: Path) -> Parser:
     try:
         content = json.loads(text)
     except ValueError:
-        if (
-            text.count("\n")
-            and text.lstrip().startswith("{")
-            and isinstance(_json(text.split("\n")[0]), dict)
-        ):
-            yield from parse_jsonl(path)
+        first = text.lstrip().split("\n", 1)[0]
+        if "\n" in text.strip() and first.startswith("{") and isinstance(_json(first), dict):
+            yield from _rows_of_lines(iter(text.split("\n")))
             return
         raise
     if isinstance(content, dict) and "ids" in content and "nextid" in content:
@@ -208,7 +163,8 @@ def row_structure(row: Any) -> RawStructure:
     identity = None if name is None else str(name)
     source = row.get("source") if isinstance(row.get("source"), str) else None
     try:
-        return RawStructure(identity, _structure_of(row), source=source)
+        structure, remarks = structure_of(row)
+        return RawStructure(identity, structure, source=source, remarks=remarks)
     except EngineError as error:
         return RawStructure(identity, error=error, source=source)
     except Exception as error:
@@ -216,42 +172,38 @@ def row_structure(row: Any) -> RawStructure:
         return RawStructure(identity, error=problem, source=source)
 
 
-def _structure_of(row: dict[str, Any]) -> Structure:
-    if isinstance(row.get("structure"), dict):
-        return _structure_of(row["structure"])
-    if "sites" in row:
-        return Structure.from_dict(row)
-    missing = [key for key in ("lattice", "species", "frac_coords") if key not in row]
-    if missing:
-        raise StructureError(f"a row without {' and '.join(missing)}")
-    if len(row["species"]) != len(row["frac_coords"]):
-        raise StructureError(f"{len(row['species'])} species for {len(row['frac_coords'])} coordinates")
-    from surrogates.periodic_table import element_index
-
-    for symbol in row["species"]:
-        if isinstance(symbol, str):
-            element_index(re.sub(r"\d*[+-]$", "", symbol))
-    return Structure(Lattice(row["lattice"]), row["species"], row["frac_coords"])
-
-
 def parse_ase(path: Path) -> Parser:
     """Yield the rows of an ASE database."""
     from ase.db import connect
-    from pymatgen.io.ase import AseAtomsAdaptor
 
     with path.open("rb") as stream:
         start = stream.read(16)
-    if path.suffix == ".db" and start != b"SQLite format 3\x00":
+    if path.suffix == ".db" and start != SQLITE:
         raise StructureError("not an ASE database (SQLite)")
-    rows: Iterable[Any] = connect(path, use_lock_file=False).select()
-    for row in rows:
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
+        raise StructureError("a packed ASE database; unpack it")
+    for row in connect(path, use_lock_file=False).select():
         pairs = row.key_value_pairs
         name = pairs.get("candidate_id", pairs.get("id", pairs.get("material_id")))
         identity = None if name is None else str(name)
         try:
-            yield RawStructure(identity, AseAtomsAdaptor.get_structure(row.toatoms()))
+            yield RawStructure(identity, _ase_structure(row))
+        except EngineError as error:
+            yield RawStructure(identity, error=error)
         except Exception as error:
             yield RawStructure(identity, error=StructureError(f"broken row: {' '.join(str(error).split())}"))
+
+
+def _ase_structure(row: Any) -> Structure:
+    """Return the crystal of an ASE row; calculators and constraints of it are left alone."""
+    require_periodic(row.pbc)
+    numbers = [int(z) for z in row.numbers]
+    odd = next((z for z in numbers if not 1 <= z <= N_ELEMENTS), None)
+    if odd is not None:
+        what = "a dummy atom (X), not an element" if odd == 0 else f"not one of 1 to {N_ELEMENTS}"
+        raise UnsupportedElementError(f"atomic number {odd} is {what}")
+    species = [ELEMENT_SYMBOLS[z - 1] for z in numbers]
+    return Structure(Lattice(row.cell), species, row.positions, coords_are_cartesian=True)
 
 
 _PARSERS: dict[str, Callable[[Path], Parser]] = {

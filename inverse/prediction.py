@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import torch
 from pymatgen.core import Structure
 
-from inverse.reading import ReadStructure, checked, read_structures
+from inverse.file_formats import RawStructure
+from inverse.reading import ReadStructure, examined, read_structures
 from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.errors import DataError, EngineError, StructureError
@@ -50,7 +51,7 @@ def iterate_predictions(
 ) -> Iterator[Record]:
     """Yield one JSON-able record per structure, in input order, then one per formula.
 
-    A record is `id, formula, level, model, scale, in_domain, predictions`, the last by property name
+    A record is `id, formula, level, model, scale, in_domain, flags, predictions`, the last by property name
     `mean, std, lower, upper, unit`; or, for what cannot be read or handled, `id, file, error{type, message}`.
     Numbers are finite or None.
 
@@ -123,11 +124,7 @@ def read_inputs(
 
 
 def _given_structure(structure: Structure, index: int) -> ReadStructure:
-    name = f"structure#{index}"
-    try:
-        return ReadStructure(name, "", checked(structure))
-    except EngineError as error:
-        return ReadStructure(name, "", error=error)
+    return examined(RawStructure(structure=structure), ReadStructure(f"structure#{index}", ""))
 
 
 def _structure_records(
@@ -186,7 +183,8 @@ def _answers(
         else:
             formula = structure.composition.reduced_formula
             level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
-            records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], *value)
+            flags = window[i].flags
+            records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], flags, *value)
             records[i]["in_domain"] = records[i]["in_domain"] and not _collide(structure)
     return records, ran_out
 
@@ -242,7 +240,7 @@ def _formula_records(
                 yield error_record(formula, "", values[k])
             else:
                 reduced = reduced_formula(formula)
-                yield _record(formula, reduced, "composition", answering.name, scale, *values[k])
+                yield _record(formula, reduced, "composition", answering.name, scale, [], *values[k])
 
 
 def reduced_formula(formula: str) -> str:
@@ -262,7 +260,14 @@ def error_record(identity: str, file: str, error: object) -> Record:
 
 
 def _record(
-    identity: str, formula: str, level: str, model: str, scale: str, predictions: Predictions, row: int
+    identity: str,
+    formula: str,
+    level: str,
+    model: str,
+    scale: str,
+    flags: Sequence[str],
+    predictions: Predictions,
+    row: int,
 ) -> Record:
     return {
         "id": identity,
@@ -271,6 +276,7 @@ def _record(
         "model": model,
         "scale": scale,
         "in_domain": all(bool(p.in_domain[row]) for p in predictions.values()),
+        "flags": list(flags),
         "predictions": {
             prop.name: {
                 "mean": _rounded(p.mean[row]),

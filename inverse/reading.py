@@ -1,21 +1,37 @@
 """Structures from the files that users have: one record each, an error record instead of an exception."""
 
 import itertools
-import math
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pymatgen.core import Structure
+from pymatgen.core import Element, Lattice, PeriodicSite, Structure
 
 from inverse.file_formats import RawStructure, parse_file, recognised_format
+from inverse.formats.cif import FULL, MAX_ATOMS, SAME_PLACE
+from inverse.formats.contacts import coinciding, widest_gaps
+from inverse.formats.extended_xyz import require_periodic
+from inverse.formats.symbols import HEAVY_HYDROGEN
+from inverse.remarks import Remark, RemarkKind
 from surrogates.errors import DataError, EngineError, StructureError
-from surrogates.periodic_table import element_index, refuse_isotopes
+from surrogates.periodic_table import element_index
 
-MAX_ATOMS = 20_000
-"""A file that holds more atoms in one cell is refused: no model here answers it."""
+LEAST_VOLUME, MOST_VOLUME = 1.0, 1e5
+"""Å³ per atom; carbon in diamond has 5.7, hydrogen at a megabar 2."""
+
+SHORTEST_VECTOR, LONGEST_VECTOR = 0.7, 2000.0
+"""Å; the shortest and the longest lattice vector of a cell that anything here can answer."""
+
+VACUUM = 8.0
+"""Å; wider gaps between layers of atoms are vacuum: no crystal without holes has them."""
+
+ABOUT_CODE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
+"""Warnings that are no user's business."""
+
+MOST_WARNINGS = 5
+"""Warnings of libraries that become remarks of one structure."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,7 @@ class ReadStructure:
         structure: None when it could not be read.
         error: None when it could.
         source: `source` of the row, for rows of the elasticity set.
+        remarks: what there is to say of the structure; a flag each, wherever it is answered.
     """
 
     id: str
@@ -35,20 +52,27 @@ class ReadStructure:
     structure: Structure | None = None
     error: EngineError | None = None
     source: str | None = None
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def flags(self) -> list[str]:
+        """What there is to say of the structure, as users see it."""
+        return [str(remark) for remark in self.remarks]
 
 
 def read_structures(paths: Iterable[str | Path], ordered: bool = True) -> Iterator[ReadStructure]:
     """Yield one record per structure of the files and folders, in input order.
 
-    CIF, POSCAR/CONTCAR, extxyz, pymatgen JSON (one or a list), `.jsonl[.gz]` rows (lattice, species,
-    frac_coords, id, source), ASE databases; a folder stands for its structure files in name order. `ordered`
+    CIF, POSCAR/CONTCAR, extxyz, pymatgen JSON (one or a list), `.jsonl` rows (lattice, species, frac_coords,
+    id, source), ASE databases, also packed; a folder stands for its structure files in name order. `ordered`
     turns partial occupancy into an error record. Oxidation states and site properties are dropped.
 
     Raises:
         DataError: a path that does not exist, or a folder without structure files; names it. Raised before
             anything is read.
     """
-    return itertools.chain.from_iterable(map(_file_records, *_expanded(paths, ordered)))
+    files = _expanded(paths)
+    return itertools.chain.from_iterable(_file_records(path, ordered) for path in files)
 
 
 def structure_files(folder: Path) -> list[Path]:
@@ -63,7 +87,7 @@ def structure_files(folder: Path) -> list[Path]:
     return files
 
 
-def _expanded(paths: Iterable[str | Path], ordered: bool) -> tuple[list[Path], list[bool]]:
+def _expanded(paths: Iterable[str | Path]) -> list[Path]:
     files: list[Path] = []
     for given in paths:
         path = Path(given)
@@ -76,7 +100,7 @@ def _expanded(paths: Iterable[str | Path], ordered: bool) -> tuple[list[Path], l
                 raise DataError(f"{given}: no such file or folder{_neighbour(path)}")
         except (OSError, ValueError) as error:
             raise DataError(f"{given}: {_one_line(error)}") from None
-    return files, [ordered] * len(files)
+    return files
 
 
 def _neighbour(path: Path) -> str:
@@ -99,72 +123,167 @@ def _file_records(path: Path, ordered: bool) -> Iterator[ReadStructure]:
     several = second is not None
     for index, raw in enumerate(itertools.chain([first], [second] if second is not None else [], raws)):
         identity = raw.id or (f"{path.name}#{index}" if several else path.name)
-        error = raw.error
-        structure = None
-        if error is None:
-            try:
-                structure = checked(raw.structure, ordered)
-            except EngineError as problem:
-                error = problem
-            except Exception as problem:
-                error = StructureError(_one_line(problem))
-        if error is not None:
-            error = type(error)(f"{path.name}{f'#{index}' if several else ''}: {_one_line(error)}")
-        yield ReadStructure(identity, str(path), structure, error, raw.source)
+        where = f"{path.name}{f'#{index}' if several else ''}"
+        if raw.error is not None:
+            yield ReadStructure(identity, str(path), error=_named(raw.error, where), source=raw.source)
+        else:
+            yield examined(raw, ReadStructure(identity, str(path), source=raw.source), where, ordered)
+
+
+def examined(
+    raw: RawStructure, record: ReadStructure, where: str = "", ordered: bool = True
+) -> ReadStructure:
+    """Return a record with the structure that was found, or with the reason why it is none.
+
+    Args:
+        raw: as a parser, or the caller, gives it.
+        record: id, file and source.
+        where: stands before the reason.
+        ordered: as in `read_structures`.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            structure = checked(raw.structure, ordered)
+            found = remarks_on(structure)
+        remarks = tuple(dict.fromkeys([*raw.remarks, *_isotopes(raw.structure), *found, *_warnings(caught)]))
+        return replace(record, structure=structure, remarks=remarks)
+    except EngineError as problem:
+        return replace(record, error=_named(problem, where))
+    except Exception as problem:
+        return replace(record, error=_named(StructureError(_one_line(problem)), where))
+
+
+def _named(error: EngineError, where: str) -> EngineError:
+    text = _one_line(error)
+    return type(error)(f"{where}: {text}" if where else text)
 
 
 def _guarded(path: Path) -> Iterator[RawStructure]:
-    """Yield what the parser yields; an exception of the parser ends the file with one error record."""
+    """Yield what the parser yields; an exception of the parser ends the file with one error record.
+
+    So does a library that asks the process to exit. What libraries warn of becomes remarks.
+    """
     parser = parse_file(path)
     while True:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
                 raw = next(parser)
-        except StopIteration:
-            return
-        except EngineError as error:
-            raw = RawStructure(error=error)
-        except Exception as error:
-            raw = RawStructure(error=StructureError(f"cannot be read: {_one_line(error)}"))
-        yield raw  # a parser that raised is exhausted: its next turn ends the file
+            except StopIteration:
+                return
+            except EngineError as error:
+                raw = RawStructure(error=error)
+            except SystemExit as error:
+                raw = RawStructure(error=StructureError(f"cannot be read: a library wants to exit ({error})"))
+            except Exception as error:
+                raw = RawStructure(error=StructureError(f"cannot be read: {_one_line(error)}"))
+        yield replace(raw, remarks=[*raw.remarks, *_warnings(caught)])
+        # a parser that raised is exhausted: its next turn ends the file
+
+
+def _warnings(caught: Sequence[warnings.WarningMessage]) -> list[Remark]:
+    """Return what libraries said of a structure; not what they say of themselves."""
+    about_code = (
+        DeprecationWarning | PendingDeprecationWarning | FutureWarning | ImportWarning | ResourceWarning
+    )
+    texts = [_one_line(one.message) for one in caught if not isinstance(one.message, about_code)]
+    return [Remark(RemarkKind.WARNING, text) for text in dict.fromkeys(texts)][:MOST_WARNINGS]
 
 
 def checked(structure: Structure | None, ordered: bool = True) -> Structure:
     """Return the bare crystal (lattice, species, coordinates) of a structure that makes sense.
 
+    A site within the tolerance of full is full; species of one element on a site are one atom.
+
     Raises:
-        StructureError: no atoms, too many, numbers that are not finite, a flat cell, partial occupancy
-            where an ordered crystal is needed, more than one atom on a site.
-        UnsupportedElementError: an element beyond Lr, an isotope's name, or a dummy species.
+        StructureError: no atoms, too many, numbers that are not finite, a flat or needle-like cell, one that
+            does not repeat in three directions, partial occupancy where an ordered crystal is needed, more
+            than one atom on a place.
+        UnsupportedElementError: an element beyond Lr, or a dummy species.
     """
     if not isinstance(structure, Structure) or len(structure) == 0:
         raise StructureError("a structure without atoms")
     if len(structure) > MAX_ATOMS:
         raise StructureError(f"{len(structure)} atoms in the cell; at most {MAX_ATOMS}")
     matrix, coords = np.asarray(structure.lattice.matrix), np.asarray(structure.frac_coords)
+    require_periodic(structure.lattice.pbc)
+    require_cell(matrix, coords)
+    species = [_species(site, f"{site.label} (atom {k + 1})", ordered) for k, site in enumerate(structure)]
+    pair = coinciding(matrix, coords, SAME_PLACE)
+    if pair is not None:
+        names = " and ".join(f"{k + 1} ({'/'.join(species[k])})" for k in pair)
+        raise StructureError(f"atoms {names} stand on one place")
+    return Structure(structure.lattice, species, coords)
+
+
+def require_cell(matrix: np.ndarray, coords: np.ndarray) -> None:
+    """Refuse a cell that no crystal has.
+
+    Args:
+        matrix: (3, 3) rows are vectors, Å.
+        coords: (A, 3) fractional.
+
+    Raises:
+        StructureError: a number that is not finite, a volume or a lattice vector beyond the stated limits.
+    """
     if not (np.isfinite(matrix).all() and np.isfinite(coords).all()):
         raise StructureError("lattice or coordinates hold a number that is not finite")
     volume = abs(float(np.linalg.det(matrix)))
-    if not 0.1 * len(structure) < volume < 1e5 * len(structure):
-        raise StructureError(f"the cell has {volume / len(structure):.3g} Å³ per atom")
-    species = []
-    for site in structure:
-        refuse_isotopes(site.species)
-        amounts: dict[str, float] = {}
-        for kind, amount in site.species.items():
-            symbol = str(getattr(getattr(kind, "element", kind), "symbol", kind))
-            element_index(symbol)
-            amounts[symbol] = amounts.get(symbol, 0.0) + float(amount)
-        total = sum(amounts.values())
-        if not math.isfinite(total) or total > 1.001 or total <= 0:
-            raise StructureError(f"a site is occupied by {total:.3g} atoms")
-        if ordered and (len(amounts) > 1 or total < 0.999):
-            raise StructureError(
-                f"partial occupancy ({dict(amounts)} on one site); order the structure first"
-            )
-        species.append(amounts)
-    return Structure(structure.lattice, species, coords)
+    if not LEAST_VOLUME * len(coords) < volume < MOST_VOLUME * len(coords):
+        raise StructureError(f"the cell has {volume / len(coords):.3g} Å³ per atom")
+    lengths = np.linalg.norm(matrix, axis=1)
+    if lengths.max() > LONGEST_VECTOR:
+        raise StructureError(f"a lattice vector is {lengths.max():.3g} Å long; at most {LONGEST_VECTOR:g}")
+    shortest = float(min(Lattice(matrix).get_lll_reduced_lattice().abc))
+    if shortest < SHORTEST_VECTOR:
+        raise StructureError(f"the cell repeats every {shortest:.3g} Å; no atom is so small")
+
+
+def _species(site: PeriodicSite, where: str, ordered: bool) -> dict[str, float]:
+    """Return element -> amount of a site.
+
+    Raises:
+        StructureError: not one atom; names the site.
+        UnsupportedElementError: no element from H to Lr.
+    """
+    amounts: dict[str, float] = {}
+    for kind, amount in site.species.items():
+        symbol = str(getattr(getattr(kind, "element", kind), "symbol", kind))
+        element_index(symbol)
+        amounts[symbol] = amounts.get(symbol, 0.0) + float(amount)
+    total = sum(amounts.values())
+    if not 0 < total <= 1 + FULL + 1e-9:
+        raise StructureError(f"site {where} is occupied by {total:.3g} atoms")
+    if total < 1 - FULL - 1e-9 or len(amounts) > 1:
+        if ordered:
+            shown = ", ".join(f"{symbol} {amount:.4g}" for symbol, amount in amounts.items())
+            raise StructureError(f"partial occupancy: site {where} holds {shown}; order the structure first")
+        return amounts
+    return {symbol: amount / total for symbol, amount in amounts.items()}
+
+
+def _isotopes(structure: Structure | None) -> list[Remark]:
+    """Return a remark for each heavy hydrogen that pymatgen takes for H."""
+    found = set()
+    for site in structure or ():
+        for kind in site.species:
+            element = getattr(kind, "element", kind)
+            if isinstance(element, Element) and element.name != element.symbol:
+                found.add(
+                    f"{element.name} ({HEAVY_HYDROGEN.get(element.name, 'isotope')}) read as {element.symbol}"
+                )
+    return [Remark(RemarkKind.ISOTOPE, text) for text in sorted(found)]
+
+
+def remarks_on(structure: Structure) -> list[Remark]:
+    """Return what there is to say of a sound structure: wide gaps between its atoms."""
+    gaps = widest_gaps(np.asarray(structure.lattice.matrix), np.asarray(structure.frac_coords))
+    wide = [f"{gap:.0f} Å along {name}" for gap, name in zip(gaps, "abc", strict=True) if gap > VACUUM]
+    if not wide:
+        return []
+    text = f"vacuum of {' and '.join(wide)}: values are of the cell with its vacuum"
+    return [Remark(RemarkKind.VACUUM, text)]
 
 
 def _one_line(error: object) -> str:

@@ -66,7 +66,11 @@ def verification_record(
         "derivative_of": "" if known is None else known.derivative_of,
         "nearest_known": "" if known is None else known.nearest_known,
         "is_stable": record["is_stable"],
-        "flags": [*record["flags"], *(["unclassified"] if known is None and structure is not None else [])],
+        "flags": [
+            *item.flags,
+            *record["flags"],
+            *(["unclassified"] if known is None and structure is not None else []),
+        ],
         "ladder": [stage_to_record(stage) for stage in completed(verdict.ladder, "given, not generated")],
         "elasticity": record["elasticity"] or None,
         "seconds": finite_or_none(verdict.seconds),

@@ -78,7 +78,8 @@ def test_one_record_per_structure_in_input_order(tmp_path: Path) -> None:
         "Qq2",
         "C",
     ]
-    assert list(records[0]) == ["id", "formula", "level", "model", "scale", "in_domain", "predictions"]
+    keys = ["id", "formula", "level", "model", "scale", "in_domain", "flags", "predictions"]
+    assert list(records[0]) == keys
     assert records[0]["predictions"]["bulk_modulus_vrh"] == {
         "mean": pytest.approx(64),
         "std": 2.0,
@@ -163,15 +164,16 @@ def test_colliding_atoms_are_out_of_domain() -> None:
     assert [r["in_domain"] for r in records] == [True, False, False]
 
 
-def test_deuterium_is_refused_by_name() -> None:
+def test_deuterium_in_a_crystal_is_hydrogen_and_said_so_in_a_formula_refused() -> None:
     """pymatgen's D has the symbol H: it was read as hydrogen without a word."""
     heavy = Structure(Lattice.cubic(3), ["W", "D"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    records = predict([heavy], ["WD", "C"], VolumeSurrogate(), FractionSurrogate())
-    for record in records[:2]:
-        assert record["error"]["type"] == "UnsupportedElementError"
-        assert "isotope 'D'" in record["error"]["message"]
-        assert "write H" in record["error"]["message"]
-    assert "error" not in records[2]
+    crystal, formula, plain = predict([heavy], ["WD", "C"], VolumeSurrogate(), FractionSurrogate())
+    assert crystal["formula"] == "HW"
+    assert crystal["flags"] == ["isotope: D (deuterium) read as H"]
+    assert formula["error"]["type"] == "UnsupportedElementError"
+    assert "isotope 'D'" in formula["error"]["message"]
+    assert "write H" in formula["error"]["message"]
+    assert plain["flags"] == []
 
 
 def test_results_are_streamed() -> None:

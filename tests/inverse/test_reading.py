@@ -77,7 +77,7 @@ def test_several_structures_are_numbered_and_one_broken_does_not_end_the_file(
     [
         ("empty.cif", "", StructureError, "empty"),
         ("text.cif", "hello", StructureError, "not a CIF"),
-        ("half.cif", "data_x\n_cell_length_a 3\n", StructureError, "broken CIF: no _cell_angle_alpha"),
+        ("half.cif", "data_x\n_cell_length_a 3\n", StructureError, "broken CIF: no _cell_length_b"),
         (
             "POSCAR",
             "x\n1\n3 0 0\n0 3 0\n0 0 3\n1\nDirect\n0 0 0\n",
