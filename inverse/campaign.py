@@ -27,6 +27,7 @@ from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
 from inverse.types import Candidate, Status, Verification
 from surrogates.errors import EngineError, RunFolderError, VerificationError
+from surrogates.formulas import display_formula
 
 LOGGER = logging.getLogger("inverse.campaign")
 
@@ -261,7 +262,7 @@ class Campaign:
             self._pace = self._pace.after(time.monotonic() - began)
             began = time.monotonic()
             self.folder.write_verification(identity, verdicts[identity])
-            formula = candidates[identity].structure.composition.reduced_formula
+            formula = display_formula(candidates[identity].structure.composition)
             note = verification.reason or "verified"
             LOGGER.info("%s %s: %s (%.0f s)", identity, formula, note, verification.seconds)
             self._say("verify", f"{formula}: {note}", len(verdicts))
@@ -293,7 +294,7 @@ class Campaign:
         for number, candidate in enumerate(best, 1):
             if self.stop.is_set() or time.monotonic() > deadline:
                 return
-            formula = candidate.structure.composition.reduced_formula
+            formula = display_formula(candidate.structure.composition)
             self._say("finish", f"phonons {number} of {len(best)}: {formula}")
             done = with_phonons(candidate, ask, deadline, self.stop.is_set)
             self.candidates[done.id] = done

@@ -6,6 +6,7 @@ from pathlib import Path
 from inverse.report import summary
 from inverse.report.run import Run, read_run
 from inverse.types import Candidate, Status
+from surrogates.formulas import display_formula
 
 Row = tuple[str, str, str]
 
@@ -73,7 +74,7 @@ def _best(run: Run, name: str) -> str:
 
 
 def _formula(candidate: Candidate) -> str:
-    return str(candidate.structure.composition.reduced_formula)
+    return display_formula(candidate.structure.composition)
 
 
 def _formulas(candidates: Sequence[Candidate], limit: int | None = None) -> list[str]:

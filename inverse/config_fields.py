@@ -7,8 +7,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, With
 
 from inverse.config_reading import kind_of, one_line, parse_seconds
 from inverse.element_groups import element_groups
-from surrogates.errors import nearest
+from surrogates.errors import EngineError, nearest
 from surrogates.periodic_table import ELEMENT_SYMBOLS
+from surrogates.typed_formulas import composition_of, with_plain_dashes
 
 MAX_ATOMS = 200
 """Largest primitive cell that a config may ask for."""
@@ -51,8 +52,19 @@ def _as_systems(value: object) -> tuple[str, ...]:
     for system in value:
         if not isinstance(system, str) or not system:
             raise ValueError(f"{one_line(repr(system), 60)} is not a chemical system; write W-B-C")
-        systems.append("-".join(sorted(_as_symbols(system.split("-")))))
+        symbols = [symbol.strip() for symbol in with_plain_dashes(system).split("-")]
+        if len(symbols) == 1 and len(elements := _elements_of(system)) > 1:
+            raise ValueError(f"{one_line(repr(system), 60)} is a formula; write {'-'.join(elements)}")
+        systems.append("-".join(sorted(_as_symbols(symbols))))
     return tuple(dict.fromkeys(systems))
+
+
+def _elements_of(formula: str) -> list[str]:
+    """Return the elements of a formula, sorted; [] when it is none."""
+    try:
+        return sorted(element.symbol for element in composition_of(formula).elements)
+    except EngineError:
+        return []
 
 
 def _as_range(value: object) -> tuple[int, int]:

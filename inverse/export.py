@@ -11,11 +11,13 @@ from typing import Any
 
 from pymatgen.core import Structure
 
+from inverse.cif import cif_text
 from inverse.espresso_input import espresso_input, pseudopotential, symbols_of
 from inverse.report.run import Run, read_run
 from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.types import Candidate, Status
 from surrogates.errors import ConfigError, RunFolderError, nearest
+from surrogates.formulas import plain_formula
 
 FALLBACK_COUNT = 10
 """Best verified candidates that are exported when a run has no hits and no shortlist is given."""
@@ -65,7 +67,7 @@ def export(
     try:
         for candidate in chosen:
             structure = best_structure(candidate)
-            name = f"{candidate.id}_{structure.composition.reduced_formula}"
+            name = f"{candidate.id}_{plain_formula(structure.composition)}"
             place = folder if format == "cif" else folder / name
             place.mkdir(parents=True, exist_ok=True)
             written += WRITERS[format](structure, place, name)
@@ -120,10 +122,8 @@ def read_shortlist(path: str | Path) -> list[str]:
 
 def write_cif_files(structure: Structure, folder: Path, name: str) -> list[Path]:
     """Write folder/<name>.cif: all atoms listed (P1), ten digits."""
-    from pymatgen.io.cif import CifWriter
-
     path = folder / f"{name}.cif"
-    path.write_text(str(CifWriter(structure, significant_figures=10)), encoding="utf-8")
+    path.write_text(cif_text(structure), encoding="utf-8")
     return [path]
 
 

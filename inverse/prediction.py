@@ -14,8 +14,10 @@ from inverse.reading import ReadStructure, examined, read_structures
 from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.errors import DataError, EngineError, StructureError
+from surrogates.formulas import display_formula
 from surrogates.properties import Property
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate
+from surrogates.typed_formulas import composition_of
 
 LEAST_CONTACT = 0.5
 """Share of the sum of covalent radii; closer atoms are no crystal that any model was trained on."""
@@ -51,9 +53,9 @@ def iterate_predictions(
 ) -> Iterator[Record]:
     """Yield one JSON-able record per structure, in input order, then one per formula.
 
-    A record is `id, formula, level, model, scale, in_domain, flags, predictions`, the last by property name
-    `mean, std, lower, upper, unit`; or, for what cannot be read or handled, `id, file, error{type, message}`.
-    Numbers are finite or None.
+    A record is `id, formula, formula_display, level, model, scale, in_domain, flags, predictions`, the last
+    by property name `mean, std, lower, upper, unit`; or, for what cannot be read or handled, `id, file,
+    error{type, message}`. Numbers are finite or None.
 
     Args:
         structures: files, folders and pymatgen structures.
@@ -244,10 +246,12 @@ def _formula_records(
 
 
 def reduced_formula(formula: str) -> str:
-    """Return the reduced formula, pymatgen's form."""
-    from pymatgen.core import Composition
+    """Return the reduced formula of what was typed, pymatgen's form.
 
-    return str(Composition(formula).reduced_formula)
+    Raises:
+        FormulaError: see `composition_of`.
+    """
+    return str(composition_of(formula).reduced_formula)
 
 
 def error_record(identity: str, file: str, error: object) -> Record:
@@ -272,6 +276,7 @@ def _record(
     return {
         "id": identity,
         "formula": formula,
+        "formula_display": display_formula(formula),
         "level": level,
         "model": model,
         "scale": scale,

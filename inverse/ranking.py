@@ -12,6 +12,7 @@ from inverse.objective import PREDICTED_ENOUGH, Objective
 from inverse.second_opinion import doubt_factor
 from inverse.types import Candidate, HitClass, Status, Target, Verification
 from surrogates.errors import EngineError
+from surrogates.formulas import display_formula
 from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY
 
 
@@ -74,7 +75,7 @@ def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool) -> Can
     found = _with_kinship(candidate, relaxed, confirm)
     if derivatives or found.hit_class is not HitClass.DERIVATIVE:
         return found
-    reason = f"after relaxation: derivatives: an ordering of {found.derivative_of}"
+    reason = f"after relaxation: derivatives: an ordering of {display_formula(found.derivative_of)}"
     return replace(found, status=Status.FAILED, reason=reason)
 
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pymatgen.core import Structure
-from pymatgen.io.cif import CifWriter
 
+from inverse.cif import cif_text
 from inverse.decoders import Condition, load_decoder
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import ConfigError, nearest
+from surrogates.formulas import display_formula
 from surrogates.properties import PROPERTIES
 
-COLUMNS = ("id", "formula", "space_group", "n_atoms", "log_likelihood", "cif")
+COLUMNS = ("id", "formula", "formula_display", "space_group", "n_atoms", "log_likelihood", "cif")
 """Columns of samples.csv."""
 
 CHUNK = 100
@@ -104,9 +105,12 @@ def _write_all(samples: Iterable[Sample], folder: Path) -> int:
         table.writerow(COLUMNS)
         for count, one in enumerate(samples, start=1):
             name = f"s{count:06d}.cif"
-            CifWriter(one.structure, significant_figures=10).write_file(folder / name)
-            formula = one.structure.composition.reduced_formula
+            (folder / name).write_text(cif_text(one.structure), encoding="utf-8")
+            composition = one.structure.composition
+            formulas = composition.reduced_formula, display_formula(composition)
             likelihood = f"{one.log_likelihood:.4f}"
-            table.writerow([f"s{count:06d}", formula, one.space_group, len(one.structure), likelihood, name])
+            table.writerow(
+                [f"s{count:06d}", *formulas, one.space_group, len(one.structure), likelihood, name]
+            )
             stream.flush()
     return count

@@ -10,6 +10,7 @@ from pymatgen.core import Composition, Structure
 from inverse.constraints import Constraints
 from inverse.types import HitClass
 from surrogates.errors import EngineError
+from surrogates.formulas import display_formula
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 MIN_DISTANCE = 0.7
@@ -154,12 +155,13 @@ class Screen:
         formula = structure.composition.reduced_formula
         if not self._known.is_known_formula(formula):
             return ""
+        shown = display_formula(formula)
         if novelty == "new_composition":
-            return f"novelty: {formula} is a known composition"
+            return f"novelty: {shown} is a known composition"
         if not self._known.signatures_of(formula):
-            return f"novelty: {formula} is known, but no structure of it is carried to compare with"
+            return f"novelty: {shown} is known, but no structure of it is carried to compare with"
         if self._known.has_structure(structure):
-            return f"novelty: this structure of {formula} is known"
+            return f"novelty: this structure of {shown} is known"
         return ""
 
     def _unwanted_derivative(self, structure: Structure) -> str:
@@ -167,7 +169,7 @@ class Screen:
             return ""
         found = self._classifier.classify(structure)
         if found.hit_class == HitClass.DERIVATIVE:
-            return f"derivatives: an ordering of {found.derivative_of}"
+            return f"derivatives: an ordering of {display_formula(found.derivative_of)}"
         return ""
 
 

@@ -17,6 +17,7 @@ from inverse.proposers.protocol import Proposal
 from inverse.ranking import Screening
 from inverse.records import structure_from_record, structure_to_record
 from inverse.types import Candidate, Status
+from surrogates.formulas import display_formula
 
 LOGGER = logging.getLogger("inverse.campaign")
 
@@ -79,7 +80,7 @@ class Selection:
         try:
             return self._screening(structure)
         except Exception as error:  # an odd crystal must not end the run
-            LOGGER.warning("%s: cannot be screened (%s)", structure.composition.reduced_formula, error)
+            LOGGER.warning("%s: cannot be screened (%s)", display_formula(structure.composition), error)
             return f"unscreenable: {error}"
 
     def _screened(self, identity: str, proposal: Proposal) -> Candidate:

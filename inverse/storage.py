@@ -14,11 +14,14 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
+from pymatgen.core import Structure
+
 from inverse.inputs import carry, forget_carried
 from inverse.journal import FORMAT, Journal, has_begun
 from inverse.records import candidate_to_record, plain
 from inverse.types import Candidate, Status
 from surrogates.errors import RunFolderError
+from surrogates.formulas import display_formula
 
 
 class RunFolder(Journal):
@@ -238,6 +241,16 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def _ase_name(structure: Structure) -> str:
+    """Return the display formula; ASE refuses text that float() reads, which NaN and InF are."""
+    name = display_formula(structure.composition)
+    try:
+        float(name)
+    except ValueError:
+        return name
+    return str(structure.composition.reduced_composition.formula.replace(" ", ""))
+
+
 def _ase_row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -246,6 +259,7 @@ def _ase_row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]
     structure = (candidate.structure if relaxed is None else relaxed).copy()
     atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
     pairs: dict[str, Any] = {"candidate": candidate.id, "status": candidate.status.value}
+    pairs["name"] = _ase_name(structure)
     pairs |= {
         "proposer": candidate.proposer,
         "hit_class": candidate.hit_class.value if candidate.hit_class else "",

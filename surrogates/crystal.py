@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 from torch import Tensor
 
 from surrogates.errors import ShapeError, StructureError, UnknownNameError
+from surrogates.formulas import display_formula
 from surrogates.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
 
 __all__ = [
@@ -142,7 +143,7 @@ class CrystalBatch:
                     symbol = getattr(species, "element", species).symbol
                     occupancy[row, element_index(symbol)] += amount
                 if abs(occupancy[row].sum() - 1.0) > 1e-3:
-                    formula = structure.composition.reduced_formula
+                    formula = display_formula(structure.composition)
                     raise StructureError(f"{formula}: a site holds {occupancy[row].sum():.3f} atoms, not 1")
                 index.append(c)
                 row += 1

@@ -32,6 +32,10 @@ class StructureError(EngineError):
     """A structure that cannot be read, is not ordered where it must be, or is not a crystal."""
 
 
+class FormulaError(EngineError):
+    """Text that is no formula, or that can be read as more than one."""
+
+
 class UnsupportedElementError(EngineError):
     """An element that a model or the reference hull does not know."""
 

@@ -100,24 +100,15 @@ class CompositionBatch:
         """Return the compositions of formulas.
 
         Raises:
-            StructureError: a formula that cannot be read, with its position.
+            FormulaError: a formula that cannot be read, or in two ways; see `composition_of`.
             UnsupportedElementError: an element beyond Lr, or an isotope.
         """
-        from pymatgen.core import Composition
-
-        from surrogates.crystal import element_index
-        from surrogates.errors import StructureError
-        from surrogates.periodic_table import refuse_isotopes
+        from surrogates.periodic_table import element_index
+        from surrogates.typed_formulas import composition_of
 
         fractions = torch.zeros(len(formulas), N_ELEMENTS)
         for row, formula in enumerate(formulas):
-            try:
-                amounts = Composition(formula).fractional_composition.get_el_amt_dict()
-            except Exception as error:
-                raise StructureError(f"formula {formula!r} cannot be read: {error}") from None
-            if not amounts:
-                raise StructureError(f"formula {formula!r} has no atoms")
-            refuse_isotopes(Composition(formula).elements)
+            amounts = composition_of(formula).fractional_composition.get_el_amt_dict()
             for symbol, amount in amounts.items():
                 fractions[row, element_index(symbol)] = amount
         return cls(fractions, torch.full((len(formulas),), scale, dtype=torch.long))

@@ -9,6 +9,7 @@ from pymatgen.core import Structure
 
 from surrogates.crystal import element_index
 from surrogates.errors import StructureError
+from surrogates.formulas import display_formula
 from surrogates.wyckoff import LETTERS, wyckoff_tables
 
 _MISFIT = 0.01
@@ -41,12 +42,14 @@ def standardise(structure: Structure, symprec: float) -> StandardCrystal:
         UnsupportedElementError: an element beyond Lr.
     """
     if not structure.is_ordered:
-        raise StructureError(f"{structure.composition.reduced_formula}: partially occupied sites; order them")
+        raise StructureError(
+            f"{display_formula(structure.composition)}: partially occupied sites; order them"
+        )
     elements = np.array([element_index(getattr(s, "element", s).symbol) for s in structure.species])
     dataset = _dataset(structure, elements, symprec)
     if dataset is None:
         raise StructureError(
-            f"{structure.composition.reduced_formula}: spglib finds no symmetry at symprec {symprec}"
+            f"{display_formula(structure.composition)}: spglib finds no symmetry at symprec {symprec}"
         )
     sites = []
     orbit_of_primitive: dict[int, int] = {}
@@ -60,7 +63,7 @@ def standardise(structure: Structure, symprec: float) -> StandardCrystal:
         try:
             wyckoff, free = _fit_position(dataset.number, LETTERS.index(letter), points)
         except StructureError as error:
-            raise StructureError(f"{structure.composition.reduced_formula}: {error}") from None
+            raise StructureError(f"{display_formula(structure.composition)}: {error}") from None
         sites.append(StandardSite(wyckoff, int(elements[orbit]), free))
     sites.sort(key=lambda site: (site.wyckoff, site.element, np.round(site.free_coords, 4).tolist()))
     return StandardCrystal(

@@ -13,6 +13,8 @@ OPEN_TO_INVERSE = {
     "protocol",
     "crystal",
     "periodic_table",
+    "formulas",
+    "typed_formulas",
     "symmetry",
     "properties",
     "units",

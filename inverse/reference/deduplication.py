@@ -20,6 +20,7 @@ from pymatgen.core import Element, Lattice, Structure
 from inverse.reference.coincidence import Pattern, coincide, pattern, patterns, reduced_basis
 from inverse.reference.signatures import Cell, signature_text
 from surrogates.errors import StructureError
+from surrogates.formulas import display_formula
 
 SYMPREC = 0.1
 """Å, in cells of `VOLUME` an atom; tolerance of the signatures compared: proposals are not relaxed yet."""
@@ -216,7 +217,7 @@ def _scaled(cell: Cell) -> Cell:
     """Return the cell at `VOLUME` an atom, rounded so that a prototype's shape is recognised again."""
     volume = cell.volume_per_atom
     if not volume > 1e-6:
-        raise StructureError(f"{cell.reduced_formula}: the cell has no volume")
+        raise StructureError(f"{display_formula(cell.reduced_formula)}: the cell has no volume")
     lattice = np.round(cell.lattice * (VOLUME / volume) ** (1 / 3), 5) + 0.0
     return Cell(lattice, np.round(cell.frac_coords, 6) + 0.0, cell.species)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Composition
-from pymatgen.core.composition import CompositionError
 
-from surrogates.errors import DataError, UnsupportedElementError
+from surrogates.errors import DataError, EngineError, UnsupportedElementError
+from surrogates.typed_formulas import composition_of
 
 PACKAGE_DATA = Path(__file__).resolve().parent
 """Folder of the parquet files; DATA.md there names origin and licence of each."""
@@ -121,16 +121,17 @@ class PhaseTable:
 
 
 def to_composition(formula: str | Composition) -> Composition:
-    """Return the composition of a formula; oxidation states are dropped.
+    """Return the composition of a formula as people type it; oxidation states are dropped.
 
     Raises:
         UnsupportedElementError: not a chemical formula, or an element that does not exist.
     """
     try:
-        composition = Composition(formula)
-        elements = composition.get_el_amt_dict()
-        if not elements:
-            raise ValueError
-        return Composition(elements)
-    except (ValueError, KeyError, TypeError, CompositionError):
-        raise UnsupportedElementError(f"{formula!r} is not a chemical formula such as 'WC'") from None
+        composition = formula if isinstance(formula, Composition) else composition_of(formula)
+    except EngineError as error:
+        why = f"{formula!r} is not a chemical formula such as 'WC': {error}"
+        raise UnsupportedElementError(why) from None
+    elements = composition.get_el_amt_dict()
+    if not elements:
+        raise UnsupportedElementError("a composition without atoms is not a chemical formula")
+    return Composition(elements)

@@ -17,6 +17,7 @@ import numpy as np
 from pymatgen.core import Composition, Element, Structure
 
 from surrogates.errors import StructureError
+from surrogates.formulas import display_formula
 
 SYMPRECS: tuple[float, ...] = (0.01, 0.1, 0.2, 0.3)
 """Tolerances, Å, at which a mapped crystal is compared with the carried signatures."""
@@ -109,14 +110,14 @@ class Cell:
         except AttributeError:  # pymatgen's answer to partial occupation
             found = []
         if not found:
-            name = structure.composition.reduced_formula or "empty structure"
+            name = display_formula(structure.composition) or "empty structure"
             raise StructureError(f"{name}: only ordered crystals have a signature")
         species = tuple(getattr(specie, "element", specie).symbol for specie in found)
         lattice = np.ascontiguousarray(structure.lattice.matrix, dtype=float)
         coords = np.ascontiguousarray(structure.frac_coords, dtype=float)
         if not (np.isfinite(lattice).all() and np.isfinite(coords).all()):
             raise StructureError(
-                f"{structure.composition.reduced_formula}: lattice or coordinates are not finite"
+                f"{display_formula(structure.composition)}: lattice or coordinates are not finite"
             )
         return cls(lattice, coords, species)
 
@@ -144,7 +145,9 @@ def signature(structure: Structure, symprec: float = CARRIED_SYMPREC) -> Signatu
     cell = Cell.from_structure(structure)
     text = signature_text(cell, symprec)
     if text is None:
-        raise StructureError(f"{cell.reduced_formula}: spglib finds no space group at symprec {symprec} Å")
+        raise StructureError(
+            f"{display_formula(cell.reduced_formula)}: spglib finds no space group at symprec {symprec} Å"
+        )
     return Signature(text, parse_signature(text)[0], cell.volume_per_atom)
 
 
@@ -273,4 +276,6 @@ def parent_prototype(structure: Structure) -> str:
         text = signature_text(merged, symprec)
         if text is not None:
             return text
-    raise StructureError(f"{cell.reduced_formula}: spglib finds no space group at any tolerance")
+    raise StructureError(
+        f"{display_formula(cell.reduced_formula)}: spglib finds no space group at any tolerance"
+    )

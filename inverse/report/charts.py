@@ -9,6 +9,7 @@ from inverse.report import figures, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
 from inverse.types import Candidate, Status, Target
+from surrogates.formulas import display_formula
 from surrogates.properties import ENERGY_ABOVE_HULL
 
 
@@ -61,7 +62,7 @@ def _point(
     names: tuple[str, str],
     errors: tuple[float, float] = (0.0, 0.0),
 ) -> figures.Point:
-    formula = best_structure(candidate).composition.reduced_formula
+    formula = display_formula(best_structure(candidate).composition)
     is_hit = candidate.status is Status.HIT and candidate.hit_class is not None
     kind = str(candidate.hit_class) if is_hit else "verified"
     values = ", ".join(wording.number(v, name) for v, name in zip((x, y), names, strict=True))

@@ -15,6 +15,7 @@ from inverse.report.sections import answer, baselines, gaps_view, misses_view, r
 from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.report.views import only_predicted, plus_minus
 from inverse.types import Candidate, Status, Target
+from surrogates.formulas import display_formula
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
 
@@ -71,7 +72,7 @@ def _row(rank: int, candidate: Candidate, wanted: Mapping[str, Target | None]) -
     group = space_group(structure)
     cells = [
         Text(str(rank)),
-        Text(structure.composition.reduced_formula, style="bold"),
+        Text(display_formula(structure.composition), style="bold"),
         Text("–" if group is None else group[0]),
         _result(candidate),
         Text(f"{wording.percent(candidate.probability_after)}"),

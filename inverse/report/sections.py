@@ -12,6 +12,7 @@ from inverse.report import summary, views, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
 from inverse.types import Candidate, Status, Target
+from surrogates.formulas import display_formula
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _baseline(
     considered = f"{record['n_considered']:,} considered" if record.get("n_considered") else ""
     best = tuple(
         (
-            views.formula_markup(str(item["formula"])),
+            views.formula_markup(views.shown_formula(str(item["formula"]))),
             ", ".join(
                 f"{wording.symbol(key)} {wording.number(value, key)}"
                 for key, value in (item.get("values") or {}).items()
@@ -152,7 +153,7 @@ def wish_text(run: Run) -> dict[str, Any] | None:
         found = f"{wording.number(value, name)} {wording.unit(name, run.config.targets)}".strip()
         clauses.append(f"{wording.label(name)} {sign} {found} instead of {wording.number(asked, name)}")
     return {
-        "formula": views.formula_markup(best_structure(wish.candidate).composition.reduced_formula),
+        "formula": views.formula_markup(display_formula(best_structure(wish.candidate).composition)),
         "id": wish.candidate.id,
         "clauses": clauses,
         "basis": wish.basis,

@@ -9,12 +9,13 @@ from typing import Protocol
 
 import numpy as np
 from pymatgen.core import Structure
-from pymatgen.io.cif import CifWriter
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+from inverse.cif import cif_text
 from inverse.records import finite_or_none
 from inverse.types import Candidate, HitClass, Status, Target
 from surrogates.errors import RunFolderError
+from surrogates.formulas import display_formula
 
 ALWAYS_SHOWN = ("bulk_modulus_vrh", "shear_modulus_vrh", "formation_energy_per_atom", "energy_above_hull")
 """Properties that every table has, asked for or not: the judges give them anyway."""
@@ -23,6 +24,7 @@ LEADING_COLUMNS = (
     "rank",
     "id",
     "formula",
+    "formula_display",
     "chemical_system",
     "space_group",
     "n_atoms",
@@ -162,6 +164,7 @@ def candidate_row(candidate: Candidate, properties: Sequence[str], rank: int | N
         "rank": "" if rank is None else str(rank),
         "id": candidate.id,
         "formula": structure.composition.reduced_formula,
+        "formula_display": display_formula(structure.composition),
         "chemical_system": structure.composition.chemical_system,
         "space_group": "" if group is None else str(group[1]),
         "n_atoms": str(len(structure)),
@@ -248,7 +251,7 @@ def write_cifs(candidates: Iterable[Candidate], folder: str | Path) -> list[Path
         if not cif_name(candidate):
             continue
         path = folder / cif_name(candidate)
-        text = str(CifWriter(best_structure(candidate), significant_figures=10))
+        text = cif_text(best_structure(candidate))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.tmp")

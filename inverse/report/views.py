@@ -13,6 +13,9 @@ from inverse.ladder import candidate_ladder
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
 from inverse.report.wording import label, number, percent, plain_text, symbol, unit
 from inverse.types import Candidate, Stage, Status, Target, VerifiedValue
+from surrogates.errors import EngineError
+from surrogates.formulas import display_formula
+from surrogates.typed_formulas import composition_of
 
 Decompose = Mapping[str, float]
 
@@ -104,6 +107,18 @@ def formula_markup(formula: str) -> Markup:
     return Markup(re.sub(r"(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(formula)))
 
 
+def shown_formula(text: str) -> str:
+    """Return a formula of a record as a chemist writes it; text that is none, such as a remark, as it is.
+
+    >>> shown_formula("B2W"), shown_formula("")
+    ('WB2', '')
+    """
+    try:
+        return display_formula(composition_of(text))
+    except EngineError:
+        return text
+
+
 def space_group_markup(group: tuple[str, int] | None) -> Markup:
     """Return a space-group symbol with its bars and screw axes, number behind.
 
@@ -145,8 +160,8 @@ def candidate_view(
     return CandidateView(
         id=candidate.id,
         rank="" if rank is None else str(rank),
-        formula=formula_markup(structure.composition.reduced_formula),
-        plain_formula=structure.composition.reduced_formula,
+        formula=formula_markup(display_formula(structure.composition)),
+        plain_formula=display_formula(structure.composition),
         space_group=space_group_markup(space_group(structure)),
         cell=_cell(candidate),
         n_atoms=len(structure),
@@ -157,9 +172,9 @@ def candidate_view(
         probability_after=percent(candidate.probability_after),
         score=number(candidate.score),
         values=tuple(_value(candidate, name, unit(name, targets), deciding.get(name)) for name in properties),
-        nearest_known=candidate.nearest_known,
-        derivative_of=candidate.derivative_of,
-        vacancy_of=candidate.vacancy_of,
+        nearest_known=shown_formula(candidate.nearest_known),
+        derivative_of=shown_formula(candidate.derivative_of),
+        vacancy_of=shown_formula(candidate.vacancy_of),
         duplicate_of=candidate.duplicate_of,
         parent_prototype=candidate.parent_prototype,
         flags=tuple(flag.replace("_", " ") for flag in verification.flags)
@@ -185,7 +200,9 @@ def decomposition_text(decomposition: Decompose | None) -> str:
     >>> decomposition_text({"WC": 0.75, "B4C": 0.25})
     '75 % WC + 25 % B4C'
     """
-    return " + ".join(f"{100 * share:.0f} % {formula}" for formula, share in (decomposition or {}).items())
+    return " + ".join(
+        f"{100 * share:.0f} % {display_formula(formula)}" for formula, share in (decomposition or {}).items()
+    )
 
 
 def rows(

@@ -12,6 +12,7 @@ from inverse.types import Verification
 from inverse.verification.judges import AUTO
 from inverse.verification.protocol import StreamingVerifier
 from surrogates.errors import EngineError
+from surrogates.formulas import display_formula
 
 Classify = Callable[[Structure], Any]
 """Structure -> `inverse.reference.Classification`."""
@@ -56,6 +57,7 @@ def verification_record(
         "id": item.id,
         "file": item.file,
         "formula": "" if structure is None else structure.composition.reduced_formula,
+        "formula_display": "" if structure is None else display_formula(structure.composition),
         "converged": record["converged"],
         "reason": record["reason"],
         "failure": record["failure"],

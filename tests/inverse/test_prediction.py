@@ -78,8 +78,8 @@ def test_one_record_per_structure_in_input_order(tmp_path: Path) -> None:
         "Qq2",
         "C",
     ]
-    keys = ["id", "formula", "level", "model", "scale", "in_domain", "flags", "predictions"]
-    assert list(records[0]) == keys
+    keys = "id formula formula_display level model scale in_domain flags predictions"
+    assert list(records[0]) == keys.split()
     assert records[0]["predictions"]["bulk_modulus_vrh"] == {
         "mean": pytest.approx(64),
         "std": 2.0,

@@ -42,9 +42,8 @@ def rows(made: list[Candidate], tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) -> None:
-    first = (
-        "rank id formula chemical_system space_group n_atoms status hit_class score probability_target_met"
-    )
+    first = "rank id formula formula_display chemical_system space_group n_atoms status hit_class score"
+    first += " probability_target_met"
     last = (
         "energy_above_hull is_known nearest_known derivative_of duplicate_of parent_prototype reason "
         "potential cif"
