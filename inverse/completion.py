@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from inverse.derived import DERIVED, GEOMETRIC
 from surrogates.crystal import CrystalBatch
+from surrogates.derived import DERIVED
 from surrogates.properties import FORMATION_ENERGY, Property
 from surrogates.protocol import (
     Z90,
@@ -48,7 +48,7 @@ class CompletedSurrogate:
         self._structure, self._composition = structure, composition
         self._own = {p: surrogate for surrogate in own for p in surrogate.properties}
         has = () if composition is None else composition.properties
-        follows = {*structure.properties, *self._own, *DERIVED, *GEOMETRIC}
+        follows = {*structure.properties, *self._own, *DERIVED}
         missing = dict.fromkeys([FORMATION_ENERGY, *wanted])
         self._extra = tuple(p for p in missing if p in has and p not in follows)
         names = [structure.name, *([composition.name] if self._extra and composition is not None else [])]
@@ -64,15 +64,15 @@ class CompletedSurrogate:
         extra = [p for p in properties if p in self._extra]
         shipped = [p for p in properties if p not in self._extra and p not in self._own]
         known = dict(self._structure.predict(crystals, shipped)) if shipped else {}
-        members = next(iter(known.values())).samples.shape[0] if known else 1
+        own = {p: self._own[p].predict(crystals, [p])[p] for p in properties if p in self._own}
+        members = max((p.samples.shape[0] for p in (known or own).values()), default=1)
         if extra and self._composition is not None:
             batch = CompositionBatch.from_crystals(crystals)
             for prop, found in self._composition.predict(batch, extra).items():
                 known[prop] = (
                     _widened(found, members) if prop == FORMATION_ENERGY else _redrawn(found, members)
                 )
-        for prop in (p for p in properties if p in self._own):
-            known[prop] = _redrawn(self._own[prop].predict(crystals, [prop])[prop], members)
+        known |= {p: _redrawn(found, members) for p, found in own.items()}
         return {p: known[p] for p in properties}
 
 

@@ -1,33 +1,63 @@
 """This campaign's correction of the surrogate: a Gaussian process on composition, fitted to verdicts."""
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from inverse.types import Candidate
 from surrogates.crystal import CrystalBatch
-from surrogates.properties import FORMATION_ENERGY, Property
+from surrogates.errors import EngineError
+from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, Property
 from surrogates.protocol import Prediction, Surrogate, widening_of
+from surrogates.spread import moved, widened
+
+LOGGER = logging.getLogger(__name__)
 
 LENGTH = 0.25
 """Length scale in composition space (Euclidean distance of atomic fractions)."""
 
+MOST_VERDICTS = 512
+"""Verdicts that the fit rests on, the last told ones: its cost does not grow with the campaign."""
+
 
 @dataclass(frozen=True)
 class Prior:
-    """Prior std of the residual, everywhere and locally: natural log (positive properties) or eV/atom."""
+    """What is expected of residuals before any verdict: natural log (positive properties) or natural units.
+
+    Attributes:
+        offset: std of what all compositions share.
+        local: std of what only near ones do.
+        noise: std of what not even the same composition shares.
+        farthest: larger residuals count as this large.
+    """
 
     offset: float
     local: float
+    noise: float
+    farthest: float
 
 
-MODULI, ENERGY = Prior(0.02, 0.06), Prior(0.05, 0.06)
-"""Moduli hardly share an error that a few verdicts could reveal; energies of hypothetical crystals do."""
+MODULI, ENERGY = Prior(0.02, 0.06, 0.05, 0.7), Prior(0.05, 0.06, 0.03, 0.7)
+PRIORS: Mapping[Property, Prior] = {BULK_MODULUS: MODULI, SHEAR_MODULUS: MODULI, FORMATION_ENERGY: ENERGY}
+"""Moduli hardly share an error that a few verdicts could reveal; energies of hypothetical crystals do. Every
+other property has its prior from the error bars and the residuals themselves, see `prior_of`.
+"""
+
+UNKNOWN_PRIOR = Prior(0.5, 1.0, 0.2, 6.0)
+"""Prior of any other property, in units of its scale."""
+
+LEAST_ERROR = {True: 0.02, False: 0.01}
+"""Smallest error of a verdict: of positive properties relative, of the energy in eV/atom."""
 
 PSEUDO_VERDICTS, WORST_Z = 8.0, 6.0
 """Verdicts that the surrogate's own std counts for; the largest deviation (in std) one verdict may claim."""
+
+HALF_BELIEVED = 2.0
+"""Verdicts at which half of the typical residual counts as the scale of a property without a prior."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +70,41 @@ class _Fit:
     widening: float
 
 
+@dataclass
+class _Evidence:
+    """What verdicts said of one property, one entry for each verdict, in the order told.
+
+    Attributes:
+        fractions: (Z,) of each.
+        residuals: verdict minus prediction; natural log of their ratio for a positive property.
+        errors: std of the verdict.
+        spreads: std of the prediction.
+        seen: summed squared deviations in std, those of verdicts long told included.
+        n: verdicts in all.
+    """
+
+    fractions: list[Tensor] = field(default_factory=list)
+    residuals: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
+    seen: float = 0.0
+    n: int = 0
+
+    def add(self, fractions: Tensor, residual: float, error: float, spread: float) -> None:
+        """Take one verdict in; the oldest make room."""
+        self.seen += min(WORST_Z, abs(residual) / max(math.hypot(error, spread), 1e-9)) ** 2
+        self.n += 1
+        for values, value in ((self.residuals, residual), (self.errors, error), (self.spreads, spread)):
+            values.append(value)
+            del values[:-MOST_VERDICTS]
+        self.fractions.append(fractions)
+        del self.fractions[:-MOST_VERDICTS]
+
+
 class CorrectedSurrogate:
     """A surrogate plus the residuals of this campaign's verdicts; before any verdict the surrogate itself.
 
+    Each verdict is predicted once, when it is told; the fit is made when it is first asked for.
     Deterministic; differentiable where the surrogate is. Shipped weights are never touched.
     """
 
@@ -51,13 +113,14 @@ class CorrectedSurrogate:
         self._base, self._beside = surrogate, tuple(beside)
         self.name = f"{surrogate.name}+correction"
         self.properties, self.widening = surrogate.properties, widening_of(surrogate)
-        self._told: list[Candidate] = []
+        self._evidence: dict[Property, _Evidence] = {}
         self._fits: dict[Property, _Fit] = {}
+        self._n_told = 0
 
     @property
     def n_told(self) -> int:
         """Verdicts that the correction rests on."""
-        return len(self._told)
+        return self._n_told
 
     def predict(
         self, crystals: CrystalBatch, properties: Sequence[Property]
@@ -71,75 +134,94 @@ class CorrectedSurrogate:
         """Take verified candidates into the fit, in the order given; those without a verdict are left out."""
         for other in self._beside:
             other.tell(candidates)
-        self._told += [c for c in candidates if c.verification is not None and c.verification.values]
-        if not self._told:
-            return
-        crystals = CrystalBatch.from_structures([c.structure for c in self._told])
-        with torch.no_grad():
-            base = self._base.predict(crystals, list(self.properties))
-        fractions = crystals.composition.double()
+        told = [c for c in candidates if c.verification is not None and c.verification.values]
+        self._n_told += len(told)
+        for some, fractions, base in self._predicted(told):
+            for row, candidate in enumerate(some):
+                self._take_in(candidate, fractions[row], base, row)
+        if told:
+            self._fits = {}
+
+    def _predicted(
+        self, told: Sequence[Candidate]
+    ) -> list[tuple[Sequence[Candidate], Tensor, Mapping[Property, Prediction]]]:
+        """Return candidates, compositions and the surrogate's own predictions, part by part.
+
+        A crystal that it refuses teaches nothing.
+        """
+        if not told:
+            return []
+        try:
+            crystals = CrystalBatch.from_structures([c.structure for c in told])
+            with torch.no_grad():
+                base = self._base.predict(crystals, list(self.properties))
+            return [(told, crystals.composition.double(), base)]
+        except EngineError as error:
+            if len(told) == 1:
+                LOGGER.warning("%s: its verdict teaches nothing (%s)", told[0].id, error)
+                return []
+        half = len(told) // 2
+        return [*self._predicted(told[:half]), *self._predicted(told[half:])]
+
+    def _take_in(
+        self, candidate: Candidate, fractions: Tensor, base: Mapping[Property, Prediction], row: int
+    ) -> None:
+        values = candidate.verification.values if candidate.verification is not None else {}
         for prop in self.properties:
-            fit = _fit(prop, base[prop], fractions, self._told)
-            if fit is not None:
-                self._fits[prop] = fit
+            value = values.get(prop.name)
+            mean, std = float(base[prop].mean[row]), float(base[prop].std[row])
+            if value is None or not all(map(math.isfinite, (value.mean, value.std, mean, std))):
+                continue
+            residual, error, spread = value.mean - mean, value.std, std
+            if prop.is_positive:
+                if mean <= 0.0:
+                    continue
+                low = max(value.mean, 1e-3 * mean)  # a verdict of zero says "far below"
+                residual, error, spread = math.log(low / mean), value.std / low, std / mean
+            if prop in PRIORS:
+                error = max(error, LEAST_ERROR[prop.is_positive])
+            evidence = self._evidence.setdefault(prop, _Evidence())
+            evidence.add(fractions, residual, error, spread)
 
     def _corrected(self, prop: Property, base: Prediction, fractions: Tensor) -> Prediction:
-        fit = self._fits.get(prop)
-        if fit is None:
+        if prop not in self._evidence:
             return base
-        shift = (_kernel(fractions, fit.fractions, fit.prior) @ fit.weights).to(base.mean)
-        return _shifted(base, shift, fit.widening, prop.is_positive)
+        if prop not in self._fits:
+            self._fits[prop] = _fit(prop, self._evidence[prop])
+        fit = self._fits[prop]
+        shift = _kernel(fractions, fit.fractions, fit.prior) @ fit.weights
+        return moved(widened(base, fit.widening), shift.to(base.mean))
+
+
+def prior_of(prop: Property, residuals: Sequence[float], spreads: Sequence[float]) -> Prior:
+    """Return the prior of a property's residuals, whatever its unit.
+
+    The scale of a property that has none of its own is the median error bar of the predictions, or the median
+    residual where that is larger and verdicts bear it out: one counts for a third, ten for most of it.
+    """
+    if prop in PRIORS:
+        return PRIORS[prop]
+    n = len(residuals)
+    typical = 1.4826 * float(torch.tensor(residuals, dtype=torch.float64).abs().median())
+    own = float(torch.tensor(spreads, dtype=torch.float64).median())
+    scale = max(own, typical * n / (n + HALF_BELIEVED), 1e-9)
+    unit = UNKNOWN_PRIOR
+    return Prior(unit.offset * scale, unit.local * scale, unit.noise * scale, unit.farthest * scale)
 
 
 def _kernel(a: Tensor, b: Tensor, prior: Prior) -> Tensor:
-    squared = (a[:, None, :] - b[None, :, :]).pow(2).sum(dim=-1)
-    return prior.offset**2 + prior.local**2 * torch.exp(-0.5 * squared / LENGTH**2)
+    """Return the (N, M) prior covariance of residuals at compositions (N, Z) and (M, Z); differentiable."""
+    squared = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1) - 2.0 * a @ b.T
+    return prior.offset**2 + prior.local**2 * torch.exp(-0.5 * squared.clamp(min=0.0) / LENGTH**2)
 
 
-def _fit(prop: Property, base: Prediction, fractions: Tensor, told: Sequence[Candidate]) -> _Fit | None:
-    rows, residuals, noise, deviations = [], [], [], []
-    for row, candidate in enumerate(told):
-        value = candidate.verification.values.get(prop.name) if candidate.verification is not None else None
-        if value is None or not (value.mean == value.mean and value.std == value.std):
-            continue
-        mean, std = float(base.mean[row]), float(base.std[row])
-        if prop.is_positive:
-            if value.mean <= 1.0 or mean <= 1.0:
-                continue
-            residual = float(torch.log(torch.tensor(value.mean / mean)))
-            error = max(value.std / value.mean, 0.02)
-        else:
-            residual, error = value.mean - mean, max(value.std, 0.01)
-        spread = std / mean if prop.is_positive else std
-        rows.append(row)
-        residuals.append(max(-0.7, min(0.7, residual)))
-        deviations.append(min(WORST_Z, abs(residual) / max((error**2 + spread**2) ** 0.5, 1e-9)))
-        noise.append(error**2 + 0.25 * spread**2 + (0.05**2 if prop != FORMATION_ENERGY else 0.03**2))
-    if not rows:
-        return None
-    x = fractions[rows]
-    prior = MODULI if prop.is_positive else ENERGY
-    matrix = _kernel(x, x, prior) + torch.diag(torch.tensor(noise, dtype=torch.float64))
-    factor = torch.linalg.cholesky(matrix)
-    target = torch.tensor(residuals, dtype=torch.float64)[:, None]
-    seen = sum(z * z for z in deviations)
-    widening = max(1.0, ((PSEUDO_VERDICTS + seen) / (PSEUDO_VERDICTS + len(deviations))) ** 0.5)
-    return _Fit(x, torch.cholesky_solve(target, factor)[:, 0], prior, widening)
-
-
-def _shifted(base: Prediction, shift: Tensor, widening: float, is_positive: bool) -> Prediction:
-    scale = torch.exp(shift) if is_positive else torch.ones_like(shift)
-    offset = torch.zeros_like(shift) if is_positive else shift
-    mean = base.mean * scale + offset
-
-    def moved(value: Tensor) -> Tensor:
-        return mean + (value - base.mean) * scale * widening
-
-    return replace(
-        base,
-        mean=mean,
-        std=base.std * scale * widening,
-        lower=moved(base.lower),
-        upper=moved(base.upper),
-        samples=moved(base.samples),
-    )
+def _fit(prop: Property, evidence: _Evidence) -> _Fit:
+    prior = prior_of(prop, evidence.residuals, evidence.spreads)
+    residuals = torch.tensor(evidence.residuals, dtype=torch.float64).clamp(-prior.farthest, prior.farthest)
+    errors, spreads = (torch.tensor(v, dtype=torch.float64) for v in (evidence.errors, evidence.spreads))
+    noise = errors.square() + 0.25 * spreads.square() + prior.noise**2
+    x = torch.stack(evidence.fractions)
+    factor = torch.linalg.cholesky(_kernel(x, x, prior) + torch.diag(noise))
+    weights = torch.cholesky_solve(residuals[:, None], factor)[:, 0]
+    widening = max(1.0, math.sqrt((PSEUDO_VERDICTS + evidence.seen) / (PSEUDO_VERDICTS + evidence.n)))
+    return _Fit(x, weights, prior, widening)

@@ -5,22 +5,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from pymatgen.core import Structure
 
 from inverse.types import VerifiedValue
-from surrogates.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
-from surrogates.properties import (
-    BULK_MODULUS,
-    DENSITY,
-    HARDNESS,
-    POISSON_RATIO,
-    PUGH_RATIO,
-    SHEAR_MODULUS,
-    VOLUME,
-    YOUNG_MODULUS,
-    Property,
-)
+from surrogates.crystal import CrystalBatch
+from surrogates.derived import FROM_MODULI, GEOMETRIC, propagated
+from surrogates.errors import UnknownNameError
+from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
 from surrogates.protocol import Z90
+
+RELAXED_GEOMETRY_ERROR = 0.02
+"""Relative std of density and volume of a relaxed cell: a judge's cell beside that of DFT."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +27,21 @@ class Derivation:
     formula: Callable[[Any, Any], Any]
 
 
-_MODULI = (BULK_MODULUS, SHEAR_MODULUS)
-
 DERIVED: Mapping[Property, Derivation] = {
-    YOUNG_MODULUS: Derivation(_MODULI, young_modulus),
-    POISSON_RATIO: Derivation(_MODULI, poisson_ratio),
-    PUGH_RATIO: Derivation(_MODULI, pugh_ratio),
-    HARDNESS: Derivation(_MODULI, chen_hardness),
+    prop: Derivation((BULK_MODULUS, SHEAR_MODULUS), formula) for prop, formula in FROM_MODULI.items()
 }
 """What follows from K and G."""
 
-GEOMETRIC: tuple[Property, ...] = (DENSITY, VOLUME)
-"""What follows from the structure alone."""
-
 
 def geometric_value(structure: Structure, prop: Property) -> float:
-    """Return the density (g/cm³) or volume per atom (Å³) of a structure."""
-    return float(structure.density) if prop == DENSITY else float(structure.volume / len(structure))
+    """Return a property that follows from the structure alone, in its unit.
+
+    Raises:
+        UnknownNameError: no formula for the property.
+    """
+    if prop not in GEOMETRIC:
+        raise UnknownNameError.among("formula of the structure", prop.name, [p.name for p in GEOMETRIC])
+    return float(GEOMETRIC[prop](CrystalBatch.from_structures([structure], dtype=torch.float64))[0])
 
 
 def with_derived(
@@ -64,7 +58,7 @@ def with_derived(
     if structure is not None:
         for prop in GEOMETRIC:
             value = geometric_value(structure, prop)
-            std = 0.02 * value
+            std = RELAXED_GEOMETRY_ERROR * value
             result.setdefault(
                 prop.name,
                 VerifiedValue(
@@ -82,13 +76,11 @@ def _cell_source(values: Mapping[str, VerifiedValue]) -> str:
 def _propagated(
     prop: Property, formula: Callable[[Any, Any], Any], first: VerifiedValue, second: VerifiedValue
 ) -> VerifiedValue:
-    mean = float(formula(first.mean, second.mean))
-    by_first = float(formula(first.mean * 1.01, second.mean)) - mean
-    by_second = float(formula(first.mean, second.mean * 1.01)) - mean
-    std = math.hypot(
-        by_first * first.std / (0.01 * first.mean), by_second * second.std / (0.01 * second.mean)
-    )
+    mean, std = propagated(formula, (first.mean, first.std), (second.mean, second.std))
     has_raw = all(math.isfinite(v.raw) and v.raw > 0 for v in (first, second))
     raw = float(formula(first.raw, second.raw)) if has_raw else math.nan
     potential = "+".join(dict.fromkeys((first.potential, second.potential)))
-    return VerifiedValue(mean, std, mean - Z90 * std, mean + Z90 * std, raw, potential, prop.unit)
+    mean, lower, upper = (
+        min(max(value, prop.minimum), prop.maximum) for value in (mean, mean - Z90 * std, mean + Z90 * std)
+    )
+    return VerifiedValue(mean, std, lower, upper, raw, potential, prop.unit)

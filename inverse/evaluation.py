@@ -8,19 +8,17 @@ import torch
 from pymatgen.core import Composition, Lattice, Structure
 from torch import Tensor
 
-from inverse.derived import DERIVED, GEOMETRIC
 from inverse.types import PredictedValue
 from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
+from surrogates.derived import FROM_MODULI, GEOMETRIC, derived_predictions, needed_for
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import (
-    DENSITY,
     ENERGY_ABOVE_HULL,
     FORMATION_ENERGY,
     Property,
 )
-from surrogates.protocol import Z90, Prediction, Surrogate, far_from_hull, widening_of
-from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
+from surrogates.protocol import Prediction, Surrogate, far_from_hull, widening_of
+from surrogates.spread import widened
 
 Predictions = Mapping[Property, Prediction]
 
@@ -30,9 +28,9 @@ HullEnergy = Callable[[str], float]
 HullPotentials = Callable[[np.ndarray], np.ndarray]
 """Atomic fractions (C, Z) -> chemical potentials (C, Z) of the hull there, eV/atom; NaN where unknown."""
 
-GEOMETRY_ERROR, MODULUS_ERROR = 0.03, 0.10
-"""Relative std, for lack of relaxation alone, of density and volume, and of K and G, which fall with about
-the 2.3th power of the volume: `python -m experiments.surrogates.as_proposed`.
+MODULUS_ERROR = 0.10
+"""Relative std, for lack of relaxation alone, of K and G, which fall with about the 2.3th power of the
+volume: `python -m experiments.surrogates.as_proposed`. That of density and volume is `GEOMETRY_ERROR`.
 """
 
 FARTHEST = 0.25
@@ -80,7 +78,7 @@ class Evaluator:
         self._members = 1
         self._widening = widening_of(surrogate)
         has = set(surrogate.properties)
-        possible = has | {p for p in DERIVED if set(DERIVED[p].inputs) <= has} | set(GEOMETRIC)
+        possible = has | {p for p in FROM_MODULI if needed_for(p) <= has} | set(GEOMETRIC)
         if FORMATION_ENERGY in has:
             possible.add(ENERGY_ABOVE_HULL)
         for prop in wanted:
@@ -186,25 +184,18 @@ class Evaluator:
             above = known[ENERGY_ABOVE_HULL].mean.detach()
             for prop in known.keys() & self._widening.keys():
                 known[prop] = _as_proposed(known[prop], far_from_hull(self._widening[prop], above), above)
-        for prop in self.properties:
-            if prop not in known:
-                known[prop] = (
-                    _derived(prop, known)
-                    if prop in DERIVED
-                    else _geometric(prop, crystals, next(iter(known.values())))
-                )
-        self._members = next(iter(known.values())).samples.shape[0]
+        members = next(iter(known.values())).samples.shape[0]
+        others = [p for p in self.properties if p not in known]
+        known |= derived_predictions(crystals, known, others, members)
+        self._members = members
         return {p: known[p] for p in self.properties}
 
     def _follows(self, prop: Property) -> bool:
-        inputs = DERIVED[prop].inputs if prop in DERIVED else ()
-        return prop in GEOMETRIC or (bool(inputs) and set(inputs) <= set(self._surrogate.properties))
+        is_of_moduli = prop in FROM_MODULI and needed_for(prop) <= set(self._surrogate.properties)
+        return prop in GEOMETRIC or is_of_moduli
 
     def _needed(self) -> set[Property]:
-        needed = set(self.properties)
-        for prop in self.properties:
-            needed |= set(DERIVED[prop].inputs) if prop in DERIVED else set()
-        return needed | {FORMATION_ENERGY}
+        return {*self.properties, FORMATION_ENERGY}.union(*(needed_for(p) for p in self.properties))
 
 
 def select(predictions: Predictions, index: Sequence[int] | Tensor) -> Predictions:
@@ -282,48 +273,6 @@ def _as_proposed(prediction: Prediction, far: Tensor, above: Tensor) -> Predicti
 
     It is out of domain `above` (C,) FARTHEST; where no hull is known (NaN), that alone is no reason.
     """
-    mean = prediction.mean
-    relative = (prediction.std / mean).clamp(min=1e-6)
+    relative = (prediction.std / prediction.mean).clamp(min=1e-6)
     factor = (far.square() + (MODULUS_ERROR / relative).square()).sqrt()
-
-    def apart(values: Tensor) -> Tensor:
-        return mean * (values / mean).pow(factor)
-
-    return replace(
-        prediction,
-        std=prediction.std * factor,
-        lower=apart(prediction.lower),
-        upper=apart(prediction.upper),
-        samples=apart(prediction.samples),
-        in_domain=prediction.in_domain & ~(above > FARTHEST),
-    )
-
-
-def _derived(prop: Property, known: Mapping[Property, Prediction]) -> Prediction:
-    derivation = DERIVED[prop]
-    first, second = (known[p] for p in derivation.inputs)
-    mean = derivation.formula(first.mean, second.mean)
-    by_first = derivation.formula(first.mean + first.std, second.mean) - mean
-    by_second = derivation.formula(first.mean, second.mean + second.std) - mean
-    std = (by_first**2 + by_second**2 + 1e-12).sqrt()
-    samples = derivation.formula(first.samples.clamp(min=1e-3), second.samples.clamp(min=1e-3))
-    domain = first.in_domain & second.in_domain
-    return Prediction(prop, mean, std, mean - Z90 * std, mean + Z90 * std, samples, domain)
-
-
-def _geometric(prop: Property, crystals: CrystalBatch, like: Prediction) -> Prediction:
-    n_atoms = crystals.n_atoms.to(crystals.lattice.dtype)
-    if prop == DENSITY:
-        mass = (crystals.composition @ crystals.lattice.new_tensor(ATOMIC_MASSES)) * n_atoms
-        mean = mass / crystals.volume * G_PER_CM3_PER_AMU_PER_A3
-    else:
-        mean = crystals.volume / n_atoms
-    std = GEOMETRY_ERROR * mean
-    # evenly spread quantiles, so that every member sees another density
-    members = like.samples.shape[0]
-    quantiles = torch.linspace(0.5 / members, 1 - 0.5 / members, members, dtype=mean.dtype)
-    spread = torch.distributions.Normal(0.0, 1.0).icdf(quantiles).to(mean)
-    samples = mean + std * spread[:, None]
-    return Prediction(
-        prop, mean, std, mean - Z90 * std, mean + Z90 * std, samples, torch.ones_like(mean).bool()
-    )
+    return replace(widened(prediction, factor), in_domain=prediction.in_domain & ~(above > FARTHEST))

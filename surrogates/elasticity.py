@@ -173,7 +173,7 @@ def teter_hardness(bulk: Tensor, shear: Tensor) -> Tensor:
     References:
         Teter, MRS Bull. 23, 22 (1998), doi:10.1557/S0883769400031420
     """
-    return 0.151 * shear + 0.0 * bulk
+    return 0.151 * shear
 
 
 def debye_temperature(bulk: Tensor, shear: Tensor, density: Tensor, volume_per_atom: Tensor) -> Tensor:

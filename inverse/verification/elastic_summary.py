@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
 from inverse.verification.readings import is_sensible
-from surrogates import elasticity
+from surrogates import derived, elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
 
@@ -109,10 +109,7 @@ def propagated(formula: Formula, bulk: tuple[float, float], shear: tuple[float, 
     >>> propagated(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))["std"]
     0.5
     """
-    mean = float(formula(bulk[0], shear[0]))
-    by_bulk = (float(formula(bulk[0] * 1.01, shear[0])) - mean) / (0.01 * bulk[0])
-    by_shear = (float(formula(bulk[0], shear[0] * 1.01)) - mean) / (0.01 * shear[0])
-    std = math.hypot(by_bulk * bulk[1], by_shear * shear[1])
+    mean, std = derived.propagated(formula, bulk, shear)
     bounds = {"lower": mean - Z90 * std, "upper": mean + Z90 * std}
     return {"mean": _finite(mean), "std": _finite(std), **{k: _finite(v) for k, v in bounds.items()}}
 

@@ -130,7 +130,7 @@ def test_soft_occupancy_interpolates_between_crystals():
     assert mix.shape[1] == N_ELEMENTS
 
 
-def test_volume_and_density_are_exact():
+def test_volume_and_density_are_those_of_the_cell():
     structures = crystals()
     found = SURROGATE.predict(
         CrystalBatch.from_structures(structures, dtype=torch.float64), [DENSITY, VOLUME]

@@ -1,0 +1,58 @@
+"""Predictions with wider error bars, or moved: positive properties in logarithms, so they stay positive."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from surrogates.protocol import Prediction
+
+LEAST_SHARE = 1e-6
+"""Share of the mean below which no value of a positive property is read: logarithms need more than zero."""
+
+
+def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:
+    """Return a prediction whose error bar is `factor` times as wide; means and domain stay.
+
+    A positive property keeps its median and is widened in logarithms: bounds and samples stay positive and in
+    order, whatever the factor. Differentiable.
+
+    Args:
+        prediction: of C crystals.
+        factor: (C,) or one for all, positive.
+    """
+    mean = prediction.mean
+
+    def apart(values: Tensor) -> Tensor:
+        if not prediction.property.is_positive:
+            return mean + (values - mean) * factor
+        return mean * (values / mean).clamp(min=LEAST_SHARE).pow(factor)
+
+    return replace(
+        prediction,
+        std=prediction.std * factor,
+        lower=apart(prediction.lower),
+        upper=apart(prediction.upper),
+        samples=apart(prediction.samples),
+    )
+
+
+def moved(prediction: Prediction, shift: Tensor) -> Prediction:
+    """Return a prediction moved by (C,) `shift`: a positive property by the factor exp(shift)."""
+    if prediction.property.is_positive:
+        factor = torch.exp(shift)
+        return replace(
+            prediction,
+            mean=prediction.mean * factor,
+            std=prediction.std * factor,
+            lower=prediction.lower * factor,
+            upper=prediction.upper * factor,
+            samples=prediction.samples * factor,
+        )
+    return replace(
+        prediction,
+        mean=prediction.mean + shift,
+        lower=prediction.lower + shift,
+        upper=prediction.upper + shift,
+        samples=prediction.samples + shift,
+    )
