@@ -20,6 +20,8 @@ OPEN_TO_INVERSE = {
     "units",
     "errors",
     "elasticity",
+    "derived",
+    "spread",
     "neighbors",
     "checkpoint",
 }
