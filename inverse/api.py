@@ -1,5 +1,6 @@
 """The commands as functions: the same names, the same results, for notebooks and scripts."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from inverse.config import CampaignConfig
     from inverse.parts import Progress
     from inverse.report.run import Run
+
+LOGGER = logging.getLogger(__name__)
 
 RUNS = Path("runs")
 """Where runs go that name no folder."""
@@ -48,27 +51,48 @@ def run(
         ConfigError: a config that cannot be carried out.
         RunFolderError: a folder that cannot be made, written or resumed.
     """
+    began = time.monotonic()
     own_limit = None if time_limit is None else _seconds(time_limit)
     settings = _config_of(config).with_overrides(
         verifications=budget, seconds=own_limit, seed=seed, device=device
     )
     folder = run_folder(settings.name, output, resume)
     _refuse_early(settings, folder, resume)
+    limit, deadline = settings.budget.seconds, None
+    if limit is not None and (own_limit is not None or started_at is not None):
+        gone = 0.0 if started_at is None else max(0.0, time.time() - started_at)
+        deadline = (began if started_at is None else time.monotonic() - gone) + limit
+    _announce_code(settings, on_progress)
+    from inverse.report.run import read_run
+    from inverse.verification.potentials import one_thread
+
+    with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
+        _carry_out(settings, folder, resume, deadline, on_progress)
+    return read_run(folder)
+
+
+def _carry_out(
+    settings: "CampaignConfig",
+    folder: Path,
+    resume: bool,
+    deadline: float | None,
+    on_progress: "Callable[[Progress], None] | None",
+) -> None:
+    """Run a campaign and write its report."""
     from inverse.assembly import assemble
     from inverse.campaign import Campaign
     from inverse.report import build_report
-    from inverse.report.run import read_run
     from inverse.stopping import writing_up
 
     parts = assemble(settings)
-    if resume and (folder / "campaign.db").exists():
-        campaign = Campaign.resume(folder, parts, settings, on_progress)
-    else:
-        campaign = Campaign.create(settings, folder, parts, on_progress)
-    limit = settings.budget.seconds
-    deadline = None
-    if limit is not None and (own_limit is not None or started_at is not None):
-        deadline = (time.time() if started_at is None else started_at) + limit
+    try:
+        if resume and (folder / "campaign.db").exists():
+            campaign = Campaign.resume(folder, parts, settings, on_progress)
+        else:
+            campaign = Campaign.create(settings, folder, parts, on_progress)
+    except BaseException:
+        parts.verifier.close()
+        raise
     with writing_up():
         try:
             with campaign:
@@ -77,7 +101,21 @@ def run(
             build_report(folder)
             raise
         build_report(folder)
-    return read_run(folder)
+
+
+def _announce_code(
+    settings: "CampaignConfig", on_progress: "Callable[[Progress], None] | None" = None
+) -> None:
+    """Say whose code a config is about to run; a log line where nobody watches."""
+    if not settings.verify.code:
+        return
+    from inverse.parts import NOTICE, Progress
+
+    message = f"this config runs code: {', '.join(settings.verify.code)}"
+    if on_progress is None:
+        LOGGER.warning("%s", message)
+    else:
+        on_progress(Progress(NOTICE, 0, settings.budget.verifications, 0, 0.0, None, message))
 
 
 def run_folder(name: str, output: str | Path | None, resume: bool) -> Path:
@@ -201,7 +239,7 @@ def iterate_verifications(
         potential: auto, a built-in potential, or module:factory.
         reuse: False asks the judges afresh, whatever the store holds.
         workers: processes beside this one, which end what never returns; None takes one per core, at most one
-            per structure. With any, a script needs its `if __name__ == "__main__":` guard.
+            per structure.
         also: judges of your own properties, as module:factory.
         second_opinion: ask another potential beside the judges; its values stand beside theirs.
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
@@ -237,6 +275,8 @@ def iterate_verifications(
     try:
         if workers:
             verifier.start()  # potentials load while this process reads what is known
+            if ":" in potential or also:
+                verifier.check()
         yield from verification_records(read, verifier, packaged_classifier(verifier.potential, reuse))
     finally:
         verifier.close()

@@ -1,6 +1,7 @@
 """The composition root: names in a config -> objects; the one module that names concrete classes."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -47,9 +48,8 @@ from inverse.screening import Screen
 from inverse.types import HitClass
 from inverse.verification.classification import classifier_by_energy
 from inverse.verification.judges import load_verifier, panel_named
-from inverse.verification.phonons import PhononVerdict, phonons
-from inverse.verification.potentials import limit_threads
-from inverse.verification.store import VerificationStore
+from inverse.verification.phonons import PhononVerdict
+from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
@@ -77,12 +77,38 @@ def assemble(config: CampaignConfig) -> Parts:
         ConfigError: a target that nothing predicts, or a judge that is not installed.
         CheckpointError: weights that are missing or damaged.
     """
-    limit_threads()  # small networks beside busy workers: a second thread only waits for its turn
     panel_named(config.verify.potential)  # what is not installed is said before weights are read
     device_named(config.device)
     if no_entries := live.refusal():
         LOGGER.warning("%s", no_entries)
     objective = Objective(config.targets)
+    verifier = _verifier(config, objective)
+    try:
+        return _parts(config, objective, verifier)
+    except BaseException:
+        verifier.close()
+        raise
+
+
+def _verifier(config: CampaignConfig, objective: Objective) -> VerifierPool:
+    """Return the judges in their workers; where the config names code, they begin to load it."""
+    pool: VerifierPool = load_verifier(
+        config.verify.potential,
+        reuse=config.verify.reuse,
+        workers=n_workers(),
+        seconds_limit=SECONDS_PER_VERIFICATION,
+        stop_above_hull=_hopeless(objective),
+        device=config.device,
+        shortlist=_shortlist(objective, config.verify.potential),
+        also=config.verify.also,
+        wanted=[p.name for p in objective.properties],
+    )
+    if config.verify.code:
+        pool.start()
+    return pool
+
+
+def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool) -> Parts:
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
@@ -111,17 +137,8 @@ def assemble(config: CampaignConfig) -> Parts:
         is_known_formula=lambda formula: formula in known_formulas(),
         is_new=lambda s: classifier.classify(s).hit_class is HitClass.NEW,
     )
-    verifier = load_verifier(
-        config.verify.potential,
-        reuse=config.verify.reuse,
-        workers=n_workers(),
-        seconds_limit=SECONDS_PER_VERIFICATION,
-        stop_above_hull=_hopeless(objective),
-        device=config.device,
-        shortlist=_shortlist(objective, config.verify.potential),
-        also=config.verify.also,
-        wanted=[p.name for p in objective.properties],
-    )
+    if config.verify.code:
+        verifier.check()  # what the judges refuse is said before a folder is made
     return Parts(
         surrogate=deciding,
         evaluator=Evaluator(deciding, below, objective.properties, beside=base),
@@ -137,20 +154,15 @@ def assemble(config: CampaignConfig) -> Parts:
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
         description=description(config, accurate, space),
-        phonons=_phonons(config) if config.verify.phonons else None,
+        phonons=_phonons(verifier) if config.verify.phonons else None,
     )
 
 
-def _phonons(config: CampaignConfig) -> AskPhonons:
+def _phonons(verifier: VerifierPool) -> AskPhonons:
     """Return who computes phonons: the energy judge, whose relaxed structures are asked about."""
-    energy_judge = panel_named(config.verify.potential).energy
 
     def ask(structure: Structure, deadline: float, should_stop: Callable[[], bool]) -> PhononVerdict:
-        reuse, store = config.verify.reuse, VerificationStore(None)
-        try:
-            return phonons(structure, energy_judge, None, store, deadline, reuse, should_stop, config.device)
-        finally:
-            store.close()
+        return verifier.phonons(structure, deadline - time.monotonic(), should_stop)
 
     return ask
 
@@ -277,8 +289,6 @@ def _decoder() -> Any:
 
 def n_workers() -> int:
     """Return how many verifications run side by side."""
-    from inverse.verification.workers import default_workers
-
     return default_workers()
 
 

@@ -138,14 +138,14 @@ class Campaign:
         """Run until the budget is spent, time is up or somebody stops it; return why it ended.
 
         Args:
-            deadline: `time.time()` after which nothing new is begun; None takes the config's own limit, from
-                which the time of earlier calls is taken off.
+            deadline: `time.monotonic()` after which nothing new is begun; None takes the config's own limit,
+                from which the time of earlier calls is taken off.
 
         Raises:
             VerificationError: nobody can verify any more; what there is was written, a resume goes on.
         """
         if deadline is None and self.config.budget.seconds is not None:
-            deadline = time.time() + self.config.budget.seconds - self._seconds_before
+            deadline = time.monotonic() + self.config.budget.seconds - self._seconds_before
         self.stop.deadline = deadline
         reason = ""
         with self.stop.listening():

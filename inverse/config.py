@@ -49,6 +49,11 @@ class Verify(Part):
     also: tuple[Text, ...] = ()
     phonons: Flag = True
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Every module:factory that is called to verify: a config that names one is a program."""
+        return tuple(name for name in (self.potential, *self.also) if name not in POTENTIALS)
+
     @field_validator("potential")
     @classmethod
     def _known_potential(cls, value: str) -> str:

@@ -14,6 +14,9 @@ from inverse.proposers.protocol import Proposer
 from inverse.ranking import Classify, Screening
 from inverse.types import Verification
 
+NOTICE = "notice"
+"""Stage of what must be read, and is no progress."""
+
 
 class CampaignVerifier(Protocol):
     """What a campaign asks of a verifier (`inverse.verification` has them)."""
@@ -71,7 +74,7 @@ class Progress:
     """Where a campaign stands, for whoever shows it.
 
     Attributes:
-        stage: propose, verify, finish.
+        stage: propose, verify, finish, or `NOTICE`.
         n_started: verifications started.
         budget: verifications in all; None when only time limits the run.
         n_hits: hits so far.

@@ -15,7 +15,7 @@ class StopFlag:
     """Set once, by a signal or the clock.
 
     Attributes:
-        deadline: `time.time()` after which nothing new begins; None without one.
+        deadline: `time.monotonic()` after which nothing new begins; None without one.
         signal_name: the signal that came, "" when none did.
     """
 
@@ -25,7 +25,7 @@ class StopFlag:
 
     def is_set(self) -> bool:
         """Return whether to stop."""
-        return bool(self.signal_name) or (self.deadline is not None and time.time() >= self.deadline)
+        return bool(self.signal_name) or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     @property
     def reason(self) -> str:
@@ -37,7 +37,7 @@ class StopFlag:
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the deadline; None without one."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.time())
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     @contextmanager
     def listening(self) -> Iterator[None]:

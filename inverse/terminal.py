@@ -94,6 +94,9 @@ def campaign_bar() -> Iterator["Callable[[Progress], None]"]:
         task = shown.add_task("run", total=None, stage="start", budget="?", hits=0, left="", message="")
 
         def update(progress: "Progress") -> None:
+            if progress.stage == "notice":
+                shown.console.print(progress.message, markup=False)
+                return
             shown.update(
                 task,
                 completed=progress.n_started,
@@ -109,6 +112,9 @@ def campaign_bar() -> Iterator["Callable[[Progress], None]"]:
 
 
 def _say_plainly(progress: "Progress") -> None:
+    if progress.stage == "notice":
+        note(progress.message)
+        return
     of = f"/{progress.budget}" if progress.budget else ""
     left = time_left(progress)
     tail = f", {left}" if left else ""

@@ -5,6 +5,7 @@ import time
 from typing import ClassVar
 
 import numpy as np
+import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
@@ -62,8 +63,6 @@ THREADS = []
 
 class _Counting(Pairwise):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        import torch
-
         THREADS.append(torch.get_num_threads())
         super().calculate(atoms, properties, system_changes)
 
@@ -73,16 +72,31 @@ def counts_threads():
     return _Counting()
 
 
-class _Crashing(Pairwise):
+class _Moody(Pairwise):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         if 79 in atoms.numbers:
             os._exit(3)
+        if 47 in atoms.numbers:
+            raise SystemExit("no licence left")
+        if 78 in atoms.numbers:
+            open("/no/such/folder/vasprun.xml").close()  # as after a program that left no output
         super().calculate(atoms, properties, system_changes)
 
 
-def dies_on_gold():
-    """Takes the whole process down for crystals with gold."""
-    return _Crashing()
+def moody():
+    """Takes the process down for gold, asks it to end for silver, finds no file for platinum."""
+    return _Moody()
+
+
+class _Unhurried(Pairwise):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        time.sleep(0.01)
+        super().calculate(atoms, properties, system_changes)
+
+
+def unhurried():
+    """Slow enough to be disturbed."""
+    return _Unhurried()
 
 
 class _Nan(Pairwise):
@@ -103,7 +117,7 @@ class OutOfMemory(Pairwise):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         if not OutOfMemory.is_healthy:
-            raise RuntimeError("CUDA error: out of memory")
+            raise torch.OutOfMemoryError("CUDA error: out of memory")
         super().calculate(atoms, properties, system_changes)
 
 
@@ -122,7 +136,7 @@ class _DeviceLost(Pairwise):
             open(marker, "w").close()
             _DeviceLost.is_lost = True
         if _DeviceLost.is_lost:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         super().calculate(atoms, properties, system_changes)
 
 

@@ -24,16 +24,16 @@ def factory_named(name: str, what: str) -> Callable[[], Any]:
 
     Raises:
         UnknownNameError: not module:factory, no such module, or nothing of that name in it.
-        ConfigError: what has that name is not callable.
+        ConfigError: what has that name is not callable, or the module cannot be imported.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not attribute:
-        raise UnknownNameError(f"{what} {name!r}: give module:factory")
+    module_name, attribute = module_and_factory(name, what)
     _find_here()
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UnknownNameError(f"{what} {name!r}: no module {module_name!r} ({error})") from None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} {name!r}: cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         valid = [n for n in dir(module) if n[0] != "_" and callable(getattr(module, n, None))]
         raise UnknownNameError.among("factory", attribute, valid, name)
@@ -41,6 +41,18 @@ def factory_named(name: str, what: str) -> Callable[[], Any]:
     if not callable(factory):
         raise ConfigError(f"{what}: {name} is not callable; give a function without arguments")
     return factory  # type: ignore[no-any-return]
+
+
+def module_and_factory(name: str, what: str) -> tuple[str, str]:
+    """Return the two halves of `module:factory`; nothing is imported.
+
+    Raises:
+        UnknownNameError: it has no two halves.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise UnknownNameError(f"{what} {name!r}: give module:factory")
+    return module, attribute
 
 
 @lru_cache(maxsize=32)

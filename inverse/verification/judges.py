@@ -100,19 +100,16 @@ class Panel:
 
 
 def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
-    """Return the panel of a name; `auto` depends on what is installed. A user's calculator is made once.
+    """Return the panel of a name; `auto` depends on what is installed. Code of users is not run.
 
     Args:
         potential: "auto" or a potential's name.
         referee: with "auto", the roles of K and G exchanged: K by diep, G by 7net-l3i5.
 
     Raises:
-        UnknownNameError: no such potential, module or factory.
-        ConfigError: a factory that does not make an ASE calculator.
+        UnknownNameError: no such potential.
         MissingExtraError: its package is not installed.
     """
-    if ":" in potential:
-        load_potential(potential)  # what is no potential is said now, not once for every crystal
     if potential != AUTO:
         check_potential(potential)
         # DIEP's formation energies are 0.13 eV/atom off (experiments/LOG.md): never used
@@ -481,6 +478,8 @@ class LadderVerifier:
                 return
             try:
                 found = own_values(judge, case.structure, case.values, self.wanted)
+            except MachineError:
+                raise
             except VerificationError as error:
                 case.note(judge.name, False, str(error))
                 continue
@@ -553,10 +552,9 @@ def load_verifier(
         DataError: the store cannot be opened.
     """
     panel = panel_named(potential, referee)
-    for name in also:
-        load_property_judge(name)
-    if workers > 0:
-        from inverse.verification.workers import VerifierPool, WorkerPlan
+    if workers > 0:  # code of users runs in workers only; `VerifierPool.check` says what it refuses
+        from inverse.verification.plan import WorkerPlan
+        from inverse.verification.workers import VerifierPool
 
         path = str(store.path) if isinstance(store, VerificationStore) else store
         if path != "":
@@ -574,6 +572,8 @@ def load_verifier(
             tuple(wanted),
         )
         return VerifierPool(plan, workers)
+    if ":" in potential:
+        load_potential(potential, device)  # what is no potential is said now, not once for every crystal
     opened = store if isinstance(store, VerificationStore) else None
     if opened is None and store != "":
         opened = VerificationStore(store)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Failures of the machine, not of the crystal: memory, device, disk. The next attempt may well succeed."""
 
+import errno
 from dataclasses import dataclass
 
 from surrogates.errors import MachineError
@@ -7,33 +8,57 @@ from surrogates.errors import MachineError
 FAILURES_IN_A_ROW = 5
 """Failures of the machine after which work ends: the next piece would fail as well."""
 
-_WORDS = (
-    "out of memory",
-    "allocate memory",
-    "memoryerror",
-    "cuda error",
-    "cublas_status",
-    "cudnn_status",
-    "hip error",
+EXHAUSTED = frozenset(
+    {
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.ESTALE,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EAGAIN,
+    }
 )
+"""What a machine says that has no memory, disk or processes left, or lost a disk; no missing file is that."""
+
+ROOM_ON_DEVICE = 2**28
+"""Bytes that a device must have free for a failure on it to be the crystal's."""
 
 
 def is_of_machine(error: BaseException | None) -> bool:
     """Return whether memory, a device or the disk failed, here or in what caused the error.
 
-    >>> is_of_machine(RuntimeError("CUDA error: out of memory")), is_of_machine(RuntimeError("no neighbours"))
+    Its type decides, or the number that the system gave it; never its words.
+
+    >>> is_of_machine(OSError(errno.ENOSPC, "no space")), is_of_machine(OSError(errno.ENOENT, "no file"))
     (True, False)
     """
+    import torch
+
+    exhausted = (MemoryError, MachineError, torch.OutOfMemoryError, torch.AcceleratorError)
     while error is not None:
-        if isinstance(error, OSError) or speaks_of_machine(f"{type(error).__name__}: {error}"):
+        if isinstance(error, exhausted) or (isinstance(error, OSError) and error.errno in EXHAUSTED):
             return True
         error = error.__cause__
     return False
 
 
-def speaks_of_machine(reason: str) -> bool:
-    """Return whether a recorded reason is that the machine failed."""
-    return any(word in reason.lower() for word in _WORDS)
+def has_failed(device: str) -> bool:
+    """Return whether a device computes nothing any more, or has no memory left; never a CPU.
+
+    Libraries below torch (cuBLAS, cuDNN) say so by a plain RuntimeError; the device itself is asked then.
+    """
+    if not device.startswith("cuda"):
+        return False
+    import torch
+
+    try:
+        torch.cuda.synchronize(device)
+        return torch.cuda.mem_get_info(device)[0] < ROOM_ON_DEVICE
+    except RuntimeError:
+        return True
 
 
 @dataclass

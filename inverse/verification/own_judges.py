@@ -10,8 +10,9 @@ from pymatgen.core import Structure
 from inverse.judged import JUDGED
 from inverse.types import VerifiedValue
 from inverse.verification.factories import factory_named
+from inverse.verification.machine import is_of_machine
 from inverse.verification.protocol import PropertyJudge
-from surrogates.errors import ConfigError, EngineError, VerificationError
+from surrogates.errors import ConfigError, EngineError, MachineError, VerificationError
 from surrogates.properties import PROPERTIES
 
 
@@ -28,7 +29,7 @@ def load_property_judge(name: str) -> PropertyJudge:
         judge = factory()
     except EngineError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = str(error).strip().splitlines()
         raise ConfigError(
             f"judge {name!r} cannot be made: {type(error).__name__}: {text[0] if text else ''}"
@@ -53,16 +54,16 @@ def own_values(
         wanted: properties that targets ask for; a name that is nearly one of them is taken for a mistake.
 
     Raises:
-        VerificationError: it failed, or said something that is not a finite value, or of a property that
-            is not its own.
+        MachineError: it failed for want of memory, device or disk.
+        VerificationError: it failed otherwise, or said something that is not a finite value, or of a
+            property that is not its own.
     """
     try:
         values = dict(judge.judge(structure))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = str(error).strip().splitlines()
-        raise VerificationError(
-            f"{judge.name} failed: {type(error).__name__}: {text[0] if text else ''}"
-        ) from error
+        kind = MachineError if is_of_machine(error) else VerificationError
+        raise kind(f"{judge.name} failed: {type(error).__name__}: {text[0] if text else ''}") from error
     for name in values:
         if reason := _refusal(name, given or {}, set(wanted) - JUDGED - set(values)):
             raise VerificationError(f"{judge.name}: {reason}")

@@ -19,8 +19,8 @@ from pymatgen.core import Element
 from inverse.failures import CrystalFailureError
 from inverse.types import Failure
 from inverse.verification.batches import Batch, SinglePoint, chgnet_batch, diep_batch, sevenn_batch
-from inverse.verification.factories import factory_named, source_version
-from inverse.verification.machine import is_of_machine
+from inverse.verification.factories import factory_named, module_and_factory, source_version
+from inverse.verification.machine import has_failed, is_of_machine
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import (
     ConfigError,
@@ -116,9 +116,9 @@ class Potential:
                 forces = np.array(atoms.get_forces(), dtype=float)
                 stress = np.array(atoms.get_stress(voigt=False), dtype=float)
                 energy = float(atoms.get_potential_energy())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{self.name} failed: {_one_line(error)}"
-            if is_of_machine(error):
+            if is_of_machine(error) or has_failed(self.device):
                 raise MachineError(reason) from error
             raise CrystalFailureError(reason, Failure.POTENTIAL) from error
         point = SinglePoint(energy, forces, 0.5 * (stress + stress.T))
@@ -180,15 +180,14 @@ def available_potentials() -> dict[str, bool]:
 
 
 def check_potential(name: str) -> None:
-    """Raise the error that `load_potential` would raise for a bad name, without loading weights.
+    """Raise the error that `load_potential` would raise for a bad name, without loading weights or modules.
 
     Raises:
-        UnknownNameError: no such potential, module or factory.
-        ConfigError: something that is not callable.
+        UnknownNameError: no such potential, or half a module:factory.
         MissingExtraError: its package is not installed.
     """
     if ":" in name:
-        _factory(name)
+        module_and_factory(name, "potential")
     elif name not in PACKAGE_OF:
         valid = [*PACKAGE_OF, "auto", "module:factory"]
         raise UnknownNameError.among("potential", name, valid)
@@ -230,7 +229,7 @@ def _loaded(name: str, device: str) -> Potential:
         try:
             return _BUILDERS[PACKAGE_OF[name]](name, device)
         except Exception as error:
-            if not is_of_machine(error):
+            if not is_of_machine(error) and not has_failed(device):
                 raise
             raise MachineError(f"{name} cannot be loaded: {_one_line(error)}") from error
 
@@ -324,9 +323,8 @@ def _made(name: str) -> Any:
         return factory()
     except EngineError:
         raise
-    except Exception as error:
-        # a file that is not there stays so
-        kind = MachineError if is_of_machine(error) and not isinstance(error, OSError) else ConfigError
+    except (Exception, SystemExit) as error:
+        kind = MachineError if is_of_machine(error) else ConfigError
         raise kind(f"potential {name!r} cannot be made: {_one_line(error)}") from error
 
 
@@ -334,7 +332,7 @@ def _factory(name: str) -> Callable[[], Calculator]:
     return factory_named(name, "potential")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:200] if text else ''}".rstrip(": ")
 

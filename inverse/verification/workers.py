@@ -5,28 +5,25 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from multiprocessing.connection import wait
 from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.failures import failure_of
-from inverse.records import (
-    structure_from_record,
-    structure_to_record,
-    verification_from_record,
-    verification_to_record,
-)
+from inverse.records import structure_to_record, verification_from_record
 from inverse.types import Failure, Verification
 from inverse.verification.limits import GUARD
 from inverse.verification.machine import Patience
-from inverse.verification.potentials import limit_threads
-from surrogates.errors import EngineError, MachineError, VerificationError
+from inverse.verification.phonons import PhononVerdict
+from inverse.verification.plan import REFUSALS, Answer, Task, WorkerPlan
+from surrogates.errors import EngineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,45 +33,65 @@ GRACE = 20.0
 START_LIMIT = 1200.0
 """Seconds a worker may take to load its potentials: minutes from a cold network disk of a busy machine."""
 
-KILLED = -9
-"""Exit code of a process that the system ended, most likely because memory ran out."""
+MOST_DEATHS = 3
+"""Workers that may die on one structure before it has failed: one may be chance."""
+
+MOST_SIGNALS = 20
+"""Workers in a row that may be ended from outside; more, and somebody wants the work to end."""
+
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+"""Signals by which a process ends itself."""
 
 GB_PER_WORKER = 1.6
 """Memory of one process with three potentials loaded and a large cell at work, GiB."""
 
 
-@dataclass(frozen=True)
-class WorkerPlan:
-    """What every worker builds its verifier from; arguments of `load_verifier`."""
-
-    potential: str
-    reuse: bool = True
-    store: str | None = None
-    seconds_limit: float = 300.0
-    stop_above_hull: float | None = None
-    referee: bool = False
-    device: str = "auto"
-    shortlist: Mapping[str, tuple[float, float]] | None = None
-    also: tuple[str, ...] = ()
-    wanted: tuple[str, ...] = ()
-
-
 class _Worker:
-    """One process: starting, idle, or busy with a position since a moment."""
+    """One process: starting, idle, or busy with a position since a moment.
+
+    It never imports `__main__`, and leads a session of its own: what ends the parent's process group passes
+    it, and its end is that of every program it started.
+    """
 
     def __init__(self, plan: WorkerPlan) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, plan, os.getpid()), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.connection, theirs = multiprocessing.Pipe()
+        entry = str(files("inverse.verification").joinpath("worker_entry.py"))
+        warnings = [f"-W{option}" for option in sys.warnoptions]
+        numbers = [str(theirs.fileno()), str(os.getpid())]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", *warnings, entry, *numbers],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        except OSError as error:
+            raise VerificationError(f"verification workers do not start: {error}") from error
+        finally:
+            theirs.close()
+        self._end = weakref.finalize(self, _kill, self.process, os.getpid())
         self.is_ready = False
         self.position: int | None = None
         self.since = time.monotonic()
+        with contextlib.suppress(OSError):  # one that is gone already is found out by whoever listens
+            self.connection.send(sys.path)
+            self.connection.send(plan)
 
     def begin(self, position: int, structure: Structure) -> None:
-        self.connection.send((position, structure_to_record(structure)))
+        self.ask(position, Task.VERIFY, structure)
+
+    def ask(self, position: int, task: Task, structure: Structure, seconds: float = 0.0) -> None:
+        self.connection.send((task, structure_to_record(structure), seconds))
         self.position, self.since = position, time.monotonic()
+
+    def exit_code(self) -> int | None:
+        """Return how a process ended that has closed its end of the line, None if it did not; once."""
+        until = time.monotonic() + 5.0
+        while not _has_ended(self.process.pid) and time.monotonic() < until:
+            time.sleep(0.01)
+        self._end()
+        return self.process.returncode
 
     def stop(self) -> None:
         """Let an idle process end by itself, end a busy or silent one."""
@@ -82,21 +99,35 @@ class _Worker:
         with contextlib.suppress(OSError):
             self.connection.close()
         if is_idle:
-            self.process.join(5.0)
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join(2.0)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(5.0)
+            self.exit_code()
+        self._end()
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a child has ended, without burying it: its id stays that of its group."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
+
+
+def _kill(process: "subprocess.Popen[bytes]", owner: int) -> None:
+    """End a worker and every program it started; a fork of the owner leaves them alone."""
+    if os.getpid() != owner or process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5.0)
 
 
 class VerifierPool:
     """Processes behind the `StreamingVerifier` contract; they start at the first use and stay.
 
-    A worker that crashes or overruns its limit is replaced; its structure is recorded as failed with the
-    reason. Where memory or a device failed, the structure is asked once more in a new process, whose device
-    starts afresh. Workers end with this process, however it ends.
+    A worker that dies or overruns its limit is replaced. A structure has failed, with the reason, where it
+    overran, where `MOST_DEATHS` workers died on it, or where memory or a device failed twice, the second
+    time in a new process, whose device starts afresh. A worker that a signal from outside ended says
+    nothing: its structure is asked again. Workers end with this process, however it ends.
     """
 
     def __init__(self, plan: WorkerPlan, n_workers: int | None = None) -> None:
@@ -110,9 +141,10 @@ class VerifierPool:
         self.n_workers = n_workers or default_workers()
         self._workers: list[_Worker] = []
         self._failed_starts = 0
-        self._patience = Patience()
+        self._patience, self._disturbed = Patience(), Patience(MOST_SIGNALS)
         self._again: list[int] = []
         self._retried: set[int] = set()
+        self._deaths: Counter[int | None] = Counter()
 
     def verify(self, structures: Sequence[Structure]) -> list[Verification]:
         """Return one Verification per structure, in order; see `Verifier`."""
@@ -130,7 +162,7 @@ class VerifierPool:
         """
         waiting = deque(range(len(structures)))
         self._discard_unfinished()
-        self._again, self._retried = [], set()
+        self._again, self._retried, self._deaths = [], set(), Counter()
         while waiting or any(worker.position is not None for worker in self._workers):
             if should_stop():
                 waiting.clear()
@@ -141,7 +173,7 @@ class VerifierPool:
                     position = waiting.popleft()
                     if not self._begun(worker, position, structures[position]):
                         self._again.append(position)
-                        self._patience.failed("a worker ended while it was idle")
+                        self._disturbed.failed("a worker ended while it was idle")
             yield from self._collect()
             waiting.extendleft(self._again)
             self._again = []
@@ -149,6 +181,58 @@ class VerifierPool:
     def start(self) -> None:
         """Start every worker now, so that potentials load while something else is done; optional."""
         self._fill(self.n_workers)
+
+    def check(self) -> None:
+        """Wait until a worker is ready: what cannot be loaded is said now and not once a run has begun.
+
+        Raises:
+            EngineError: what loading a potential or a judge refuses, or that workers do not start.
+        """
+        self._discard_unfinished()
+        try:
+            while not any(worker.is_ready for worker in self._workers):
+                self._fill(1)
+                for _ in self._collect():
+                    pass
+        except VerificationError as error:
+            raise error.__cause__ if isinstance(error.__cause__, EngineError) else error from None
+
+    def phonons(
+        self, structure: Structure, seconds: float, should_stop: Callable[[], bool] = lambda: False
+    ) -> PhononVerdict:
+        """Return the phonons of a relaxed structure by the energy judge, computed by a worker.
+
+        Args:
+            structure: relaxed by the energy judge.
+            seconds: after which to give up; such a verdict is not remembered.
+            should_stop: true gives up, too.
+
+        Raises:
+            VerificationError: workers do not start.
+        """
+        self.check()
+        worker = next(worker for worker in self._workers if worker.is_ready)
+        reason, until = "", time.monotonic() + seconds
+        try:
+            worker.ask(0, Task.PHONONS, structure, seconds)
+            while not reason:
+                if worker.connection.poll(0.2):
+                    kind, content = worker.connection.recv()
+                    if kind is Answer.DONE:
+                        worker.position = None
+                        return PhononVerdict(**content)
+                    if kind is Answer.NOTE:
+                        LOGGER.log(content[0], "%s: %s", *content[1:])
+                    else:
+                        reason = str(content)
+                elif should_stop():
+                    reason = f"stopped during phonons by {self.potential}"
+                elif time.monotonic() > until + GRACE:
+                    reason = f"time limit during phonons by {self.potential}"
+        except (EOFError, OSError):
+            reason = ended(worker.exit_code())
+        self._remove(worker)
+        return PhononVerdict(self.potential, reason=reason)
 
     def close(self) -> None:
         """Stop every worker; safe to call twice."""
@@ -202,24 +286,46 @@ class VerifierPool:
         try:
             kind, content = worker.connection.recv()
         except (EOFError, OSError):
-            worker.process.join(5.0)
-            kind, content = "crashed", ended(worker.process.exitcode)
-        if kind == "ready":
+            yield from self._gone(worker, worker.exit_code())
+            return
+        if kind is Answer.READY:
             worker.is_ready, self._failed_starts = True, 0
-        elif kind == "done" and worker.position is not None:
+        elif kind is Answer.NOTE:
+            LOGGER.log(content[0], "%s: %s", *content[1:])
+        elif worker.position is None:
+            self._failed_start(worker, content, kind is Answer.REFUSED)
+        elif kind is Answer.DONE:
             position, worker.position = worker.position, None
             self._patience.worked()
+            self._disturbed.worked()
             yield position, verification_from_record(content)
-        elif worker.position is not None and (kind == "machine" or worker.process.exitcode == KILLED):
+        else:
             position, seconds = worker.position, time.monotonic() - worker.since
             self._remove(worker)
             yield from self._once_more(position, content, seconds)
-        elif worker.position is not None:
-            position, seconds = worker.position, time.monotonic() - worker.since
-            self._remove(worker)
-            yield position, self._failure(content, seconds, Failure.WORKER)
+
+    def _gone(self, worker: _Worker, exit_code: int | None) -> Iterator[tuple[int, Verification]]:
+        """Replace a worker whose process is gone; its structure is asked again, or has failed.
+
+        Raises:
+            MachineError: something outside goes on ending workers.
+        """
+        position, seconds, reason = worker.position, time.monotonic() - worker.since, ended(exit_code)
+        is_idle = worker.is_ready and position is None
+        if position is None and not is_idle and not is_from_outside(exit_code):
+            self._failed_start(worker, reason)
+            return
+        self._remove(worker)
+        LOGGER.warning("a verification worker is replaced: %s", reason)
+        if is_idle or is_from_outside(exit_code):
+            self._disturbed.failed(reason)
         else:
-            self._failed_start(worker, content)
+            self._deaths[position] += 1
+        if position is not None and self._deaths[position] >= MOST_DEATHS:
+            reason = f"{reason}, as did {MOST_DEATHS - 1} before it"
+            yield position, self._failure(reason, seconds, Failure.WORKER)
+        elif position is not None:
+            self._again.append(position)
 
     def _once_more(self, position: int, reason: str, seconds: float) -> Iterator[tuple[int, Verification]]:
         """Put a structure that the machine failed back, once; the second time it has failed.
@@ -235,12 +341,14 @@ class VerifierPool:
             self._retried.add(position)
             self._again.append(position)
 
-    def _failed_start(self, worker: _Worker, reason: str) -> None:
+    def _failed_start(self, worker: _Worker, reason: Any, is_refused: bool = False) -> None:
         self._remove(worker)
         self._failed_starts += 1
-        LOGGER.warning("a verification worker did not start: %s", reason)
-        if self._failed_starts > self.n_workers:
-            raise VerificationError(f"verification workers do not start: {reason}")
+        refusal = REFUSALS[reason[0]](reason[1]) if is_refused else None
+        LOGGER.info("a verification worker did not start: %s", refusal or reason)
+        if refusal is not None or self._failed_starts > self.n_workers:
+            self._failed_starts = 0
+            raise VerificationError(f"verification workers do not start: {refusal or reason}") from refusal
 
     def _is_overdue(self, worker: _Worker) -> bool:
         return time.monotonic() - worker.since > GUARD * self.plan.seconds_limit + GRACE
@@ -253,14 +361,29 @@ class VerifierPool:
         return Verification(self.potential, False, reason, seconds=round(seconds, 3), failure=failure)
 
 
+def is_from_outside(exit_code: int | None) -> bool:
+    """Return whether a signal ended a process that it did not bring upon itself.
+
+    Signal 9 may be a person or the system short of memory: it counts as the process's own.
+
+    >>> [is_from_outside(code) for code in (-signal.SIGQUIT, -signal.SIGKILL, -signal.SIGSEGV, 1)]
+    [True, False, False, False]
+    """
+    return exit_code is not None and exit_code < 0 and -exit_code not in {*CRASHES, signal.SIGKILL}
+
+
 def ended(exit_code: int | None) -> str:
     """Return in words why a worker's process is gone.
 
     >>> ended(-9)
     'the system ended the worker (signal 9), most likely because memory ran out'
+    >>> ended(-11), ended(1)
+    ('the worker ended (signal 11)', 'the worker ended (exit code 1)')
     """
-    if exit_code == KILLED:
+    if exit_code == -signal.SIGKILL:
         return "the system ended the worker (signal 9), most likely because memory ran out"
+    if exit_code is not None and exit_code < 0:
+        return f"the worker ended (signal {-exit_code})"
     return f"the worker ended (exit code {exit_code})"
 
 
@@ -272,68 +395,3 @@ def default_workers() -> int:
     except (AttributeError, ValueError, OSError):
         return max(1, cores)
     return max(1, min(cores, int(free / GB_PER_WORKER)))
-
-
-def _serve(connection: Connection, plan: WorkerPlan, parent: int) -> None:
-    """Answer structures until the connection closes; what a worker process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    limit_threads()
-    try:
-        verifier = _verifier(plan)
-    except Exception as error:
-        connection.send(("failed", str(error)))
-        return
-    connection.send(("ready", None))
-    while True:
-        try:
-            _, record = connection.recv()
-            connection.send(_answer_to(verifier, record))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return
-
-
-def _answer_to(verifier: Any, record: Any) -> tuple[str, Any]:
-    """Return ("done", the verdict's record), or ("machine", why the machine could not give one).
-
-    A record that is no structure has failed, with a reason.
-    """
-    try:
-        verdict = verifier.verify_one(structure_from_record(record))
-    except MachineError as error:
-        return "machine", str(error)
-    except EngineError as error:
-        verdict = Verification(verifier.potential, False, str(error), failure=failure_of(error))
-    return "done", verification_to_record(verdict)
-
-
-def _verifier(plan: WorkerPlan) -> Any:
-    """Return the plan's verifier with potentials and hull loaded, so that no structure pays for loading."""
-    from inverse.verification.judges import load_verifier
-    from inverse.verification.potentials import load_potential
-
-    verifier = load_verifier(
-        plan.potential,
-        reuse=plan.reuse,
-        store=plan.store,
-        workers=0,
-        seconds_limit=plan.seconds_limit,
-        stop_above_hull=plan.stop_above_hull,
-        referee=plan.referee,
-        device=plan.device,
-        shortlist=plan.shortlist,
-        also=plan.also,
-        wanted=plan.wanted,
-    )
-    for name in verifier.panel.potentials:
-        load_potential(name, plan.device)
-    verifier.load_reference()
-    return verifier
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, whatever it is computing."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

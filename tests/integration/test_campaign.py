@@ -153,7 +153,7 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
 
         def write(identity: str, verdict: Verification) -> None:
             written(identity, verdict)
-            run.stop.deadline = time.time() if len(run.folder.verifications()) >= 5 else None
+            run.stop.deadline = time.monotonic() if len(run.folder.verifications()) >= 5 else None
 
         run.folder.write_verification = write  # type: ignore[method-assign]
         reason = run.run()
@@ -227,7 +227,7 @@ def test_signals_end_cleanly(tmp_path: Path, name: str) -> None:
 def test_a_time_limit_of_the_call_counts_afresh_and_the_configs_own_does_not(tmp_path: Path) -> None:
     limited = {"verifications": 12, "time": "20s"}
     with campaign(tmp_path / "run", budget=limited) as run:
-        run.run(time.time())  # no time at all
+        run.run(time.monotonic())  # no time at all
         assert run.n_started == 0
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     (tmp_path / "run" / "manifest.json").write_text(json.dumps({**manifest, "seconds": 30.0}))
@@ -235,7 +235,7 @@ def test_a_time_limit_of_the_call_counts_afresh_and_the_configs_own_does_not(tmp
         assert run.run() == "time limit reached"
         assert run.n_started == 0
     with campaign(tmp_path / "run", budget=limited) as run:
-        assert "12 verifications" in run.run(time.time() + 60)
+        assert "12 verifications" in run.run(time.monotonic() + 60)
 
 
 def test_a_pool_that_gives_up_leaves_tables_and_a_run_to_resume(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from inverse import api
 from inverse.cli import main
 from inverse.verification import workers
 from inverse.verification.potentials import available_potentials
@@ -77,6 +78,19 @@ def test_what_is_no_judge_is_refused_in_one_line(
     crystals.fcc().to(str(tmp_path / "cu.cif"))
     emt = [] if option == "--potential" else ["--potential", "ase.calculators.emt:EMT"]
     assert message in refused(capsys, "verify", tmp_path / "cu.cif", option, name, *emt)
+
+
+def test_whose_code_a_config_runs_is_said_before_it_runs(planted: Path, capsys: Any, caplog: Any) -> None:
+    config = {**fakes.CONFIG, "verify": {"potential": "theirs:potential", "also": ["theirs:judge"]}}
+    planted.write_text(yaml.safe_dump(config))
+    assert main(["run", str(planted), "--budget", "2", "--output", "run"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "this config runs code: theirs:potential, theirs:judge"
+    api.run(config, "again", budget=2)
+    assert "this config runs code: theirs:potential, theirs:judge" in caplog.text
+    caplog.clear()
+    api.run(fakes.CONFIG, "without", budget=2)
+    assert "runs code" not in caplog.text
 
 
 def test_a_second_opinion_that_nobody_gives_is_refused(tmp_path: Path, capsys: Any) -> None:

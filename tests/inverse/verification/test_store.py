@@ -1,9 +1,11 @@
+import errno
 import sqlite3
 import sys
 from importlib.metadata import version
 
 import numpy as np
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.types import Failure
@@ -150,12 +152,29 @@ def test_the_ladder_records_a_machine_that_failed_and_goes_on(store, monkeypatch
     assert len(store) == 0
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), RuntimeError("CUDA error: no device")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.ENOSPC, "disk"), torch.AcceleratorError("no device")]
+)
 def test_memory_device_and_disk_are_the_machines(error):
     assert is_of_machine(error)
     wrapped = ValueError("wrapped")
     wrapped.__cause__ = error
     assert is_of_machine(wrapped)
+    assert is_of_machine(torch.OutOfMemoryError("no room"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "no OUTCAR"),
+        OSError("a format that nobody reads"),
+        PermissionError(errno.EACCES, "not yours"),
+        RuntimeError("CUDA error is all that it says"),
+        ValueError("out of memory"),
+    ],
+)
+def test_a_missing_file_and_mere_words_are_not_the_machine(error):
+    assert not is_of_machine(error)
 
 
 MINE = "from ase.calculators.emt import EMT as Base\n\n\ndef make():\n    return Base()\n"
