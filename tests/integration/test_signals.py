@@ -76,4 +76,4 @@ def test_a_run_that_signals_to_its_group_interrupt_ends_as_an_undisturbed_one(tm
         with campaign(cut, verifier) as run:
             run.run()
     assert told(cut) == told(tmp_path / "whole")
-    assert len([row for row in told(cut) if row[4]]) > 3
+    assert len([row for row in told(cut) if row[4]]) >= 3

@@ -132,7 +132,7 @@ def test_a_machine_that_failed_once_is_asked_again(store, monkeypatch, planted):
         key = verification_key(canonical_structure(cell), judge.potential, "relax", judge.settings.digest)
         store.put(key, {"reason": reason}, "Al", judge.potential, "relax", judge.settings.digest)
     else:
-        with pytest.raises(MachineError, match=r"out_of_memory failed: RuntimeError: CUDA error: out of mem"):
+        with pytest.raises(MachineError, match=r"out_of_memory failed: OutOfMemoryError: CUDA error: out"):
             judge.relax(cell)
         assert len(store) == 0
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", True)
