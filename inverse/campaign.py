@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.progress import Pace, telling
 from inverse.proposers.bayesian import Storing
-from inverse.ranking import as_judged, confirmed, judged, with_duplicates
+from inverse.ranking import as_judged, confirmed, has_met, judged, with_duplicates
 from inverse.records import (
     verification_from_record,
     verification_to_record,
@@ -42,6 +44,12 @@ PROPOSER_LOG = logging.getLogger("inverse.proposers")
 
 PROPOSALS_PER_VERIFICATION = 8
 """Candidates asked for, predicted and stored, for every verification of a step."""
+
+GAVE_UP = "gave up before step"
+"""Key in the journal: the number of the step that came after the last barren ones."""
+
+BARREN_STEPS, BARREN_PROPOSALS = 3, 1000
+"""Steps in a row, and their proposals, none of which may be verified: then a run gives up."""
 
 
 class Campaign:
@@ -72,6 +80,8 @@ class Campaign:
             self.objective, parts.evaluator, parts.screening, parts.preview, parts.trust
         )
         self._half_done: list[Candidate] = []
+        self._met: dict[str, Candidate] = {}
+        self._n_started = 0
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
         self._pace = Pace()
@@ -153,7 +163,7 @@ class Campaign:
                 reason = self._why_end()
                 try:
                     if not reason and not self.step() and not self.stop.is_set():
-                        reason = "no source has anything new to propose"
+                        reason = "no source has anything left to propose" + told_of_barren(self._barren())
                 except VerificationError as error:
                     self._half_done = self._judged_so_far()
                     self.finish("stopped", str(error))
@@ -164,18 +174,19 @@ class Campaign:
         return reason
 
     def step(self) -> bool:
-        """Run one step, or the rest of a half-done one; return False when nothing could be verified.
+        """Run one step, or the rest of a half-done one; return False when nobody proposed anything.
 
-        A step that a stop cuts short stays half-done: its verdicts are on disk and a resume ends it.
+        A step that a stop cuts short stays half-done: its verdicts are on disk and a resume ends it. One of
+        whose candidates none may be verified is a step all the same: the sources learn of it and go on.
         """
         began = time.monotonic()
         number = self._next_step
         candidates, chosen = self.folder.step_candidates(number)
         if not candidates:
             candidates, chosen = self._propose(number)
-        if not chosen:
+        if not candidates:
             return False
-        verdicts = self._verify({c.id: c for c in candidates}, chosen)
+        verdicts = self._verify({c.id: c for c in candidates}, chosen) if chosen else {}
         candidates = [self._judged(c, verdicts[c.id]) if c.id in verdicts else c for c in candidates]
         if len(verdicts) < len(chosen):
             self._half_done = candidates
@@ -212,12 +223,13 @@ class Campaign:
     @property
     def n_started(self) -> int:
         """Verifications started, the denominator of the hit rate."""
-        return sum(c.verification is not None for c in self.all_candidates())
+        return self._n_started + sum(c.verification is not None for c in self._half_done)
 
     @property
     def hits(self) -> list[Candidate]:
         """Hits, best first."""
-        found = [c for c in self.all_candidates() if c.status is Status.HIT]
+        met = with_duplicates([*self._met.values(), *self._half_done])
+        found = [c for c in met if c.status is Status.HIT]
         return sorted(found, key=lambda c: (-(c.score or 0.0), c.id))
 
     def all_candidates(self) -> list[Candidate]:
@@ -235,6 +247,8 @@ class Campaign:
         with telling(PROPOSER_LOG, lambda message: self._say("propose", message)):
             proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
         self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
+        if not proposals:
+            return [], []
         first = len(self.candidates)
         each = (time.monotonic() - began) / max(1, len(proposals))
         candidates, chosen = self._selection.select(proposals, first, n, self._n_new(n))
@@ -249,7 +263,7 @@ class Campaign:
 
     def _verify(self, candidates: Mapping[str, Candidate], chosen: Sequence[str]) -> dict[str, Verification]:
         """Return the verdicts of the chosen ids: those on disk are reused, new ones written at once."""
-        stored = self.folder.verifications()
+        stored = self.folder.step_verifications(self._next_step)
         verdicts = {identity: stored[identity] for identity in chosen if identity in stored}
         waiting = [identity for identity in chosen if identity not in verdicts]
         self._say("verify", f"{len(waiting)} verifications ahead", len(verdicts))
@@ -271,7 +285,7 @@ class Campaign:
     def _judged_so_far(self) -> list[Candidate]:
         """Return the candidates of the step that was begun last, judged as far as verdicts are on disk."""
         candidates, _ = self.folder.step_candidates(self._next_step)
-        stored = self.folder.verifications()
+        stored = self.folder.step_verifications(self._next_step)
         return [self._judged(c, stored[c.id]) if c.id in stored else c for c in candidates]
 
     def _judged(self, candidate: Candidate, verification: Verification) -> Candidate:
@@ -298,6 +312,8 @@ class Campaign:
             self._say("finish", f"phonons {number} of {len(best)}: {formula}")
             done = with_phonons(candidate, ask, deadline, self.stop.is_set)
             self.candidates[done.id] = done
+            if has_met(done):
+                self._met[done.id] = done
             self.folder.update_candidates([done])
 
     # -- state -----------------------------------------------------------------------------------------------
@@ -314,20 +330,23 @@ class Campaign:
         told = [as_judged(c) for c in candidates]
         verified = [c for c in told if c.verification is not None]
         self.candidates.update((c.id, c) for c in candidates)
+        self._n_started += len(verified)
         self._steps.append(dict(notes))
         self._next_step = int(notes["step"]) + 1
         self._selection.remember(verified)
         self._parts.surrogate.tell(verified)
         self._parts.proposer.tell(told)
-        ranked = with_duplicates(list(self.candidates.values()))
-        changed = [c for c in ranked if c is not self.candidates[c.id] and c != self.candidates[c.id]]
-        self.candidates = {c.id: c for c in ranked}
+        # only what met every target can be another's duplicate: the others need no second look
+        self._met.update((c.id, c) for c in candidates if has_met(c))
+        ranked = with_duplicates(list(self._met.values()))
+        changed = [c for c in ranked if c is not self._met[c.id]]
+        self._met.update((c.id, c) for c in changed)
+        self.candidates.update((c.id, c) for c in changed)
         if changed:
             self.folder.update_candidates(changed)
 
     def _evaluated(self, number: int) -> int:
-        notes = next((notes for step, _, notes in self.folder.steps() if step == number), {})
-        return int(notes.get("evaluated", 0))
+        return int(self.folder.step_notes(number).get("evaluated", 0))
 
     def _step_size(self) -> int:
         budget = self.config.budget.verifications
@@ -345,7 +364,21 @@ class Campaign:
         budget = self.config.budget.verifications
         if budget is not None and self.n_started >= budget:
             return f"budget of {budget} verifications spent"
-        return ""
+        barren = self._barren()
+        n_proposed = sum(notes["proposed"] for notes in barren)
+        if len(barren) < BARREN_STEPS or n_proposed < BARREN_PROPOSALS:
+            return ""
+        self.folder.set_meta(GAVE_UP, self._next_step)
+        return "gave up" + told_of_barren(barren)
+
+    def _barren(self) -> list[dict[str, Any]]:
+        """Return the notes of the last steps of which nothing could be verified.
+
+        Those before the run gave up last do not count: a resume of a run that gave up goes on.
+        """
+        since = int(self.folder.meta(GAVE_UP, 0))
+        barren = takewhile(lambda n: not n["started"] and n["step"] >= since, reversed(self._steps))
+        return list(barren)[::-1]
 
     # -- written for others ----------------------------------------------------------------------------------
 
@@ -396,6 +429,25 @@ class Campaign:
                 self._pace.seconds_each,
             )
         )
+
+
+def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return a clause about steps of which nothing could be verified; "" without any.
+
+    >>> told_of_barren([{"proposed": 128, "screened_out_by": {"n_atoms": 128}}])
+    '; of 128 proposals of the last step none may be verified: 128 out by n_atoms'
+    """
+    if not steps:
+        return ""
+    n_proposed = sum(notes["proposed"] for notes in steps)
+    out: Counter[str] = Counter()
+    for notes in steps:
+        out.update(notes["screened_out_by"])
+    said = [f"{count} out by {rule}" for rule, count in out.most_common()]
+    if rest := n_proposed - out.total():
+        said.append(f"{rest} like what was verified, or hopeless")
+    last = "the last step" if len(steps) == 1 else f"the last {len(steps)} steps"
+    return f"; of {n_proposed} proposals of {last} none may be verified: {', '.join(said)}"
 
 
 def rounded(verification: Verification) -> Verification:

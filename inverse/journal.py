@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, done INTEGER NOT NULL, notes TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS candidates
   (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS candidates_of_a_step ON candidates (step);
 CREATE TABLE IF NOT EXISTS verifications (id TEXT PRIMARY KEY, record TEXT NOT NULL);
 """
 
@@ -74,7 +75,8 @@ class Journal:
         """Write a step before any verification: its candidates and which ids are to be verified."""
         wanted = {identity: order for order, identity in enumerate(chosen, start=1)}
         with self._transaction() as journal:
-            journal.execute("INSERT INTO steps VALUES (?, 0, ?)", (step, json.dumps(plain(notes))))
+            # a step without candidates is none; runs of before wrote its number all the same
+            journal.execute("INSERT OR REPLACE INTO steps VALUES (?, 0, ?)", (step, json.dumps(plain(notes))))
             journal.executemany(
                 "INSERT INTO candidates VALUES (?, ?, ?, ?)",
                 [(c.id, step, wanted.get(c.id, 0), _dump(candidate_to_record(c))) for c in candidates],
@@ -113,6 +115,19 @@ class Journal:
         rows = self._query("SELECT record, chosen, id FROM candidates WHERE step = ? ORDER BY id", (step,))
         chosen = sorted((order, identity) for _, order, identity in rows if order)
         return [candidate_from_record(json.loads(r[0])) for r in rows], [identity for _, identity in chosen]
+
+    def step_notes(self, step: int) -> dict[str, Any]:
+        """Return the notes of one step; {} when it was not begun."""
+        rows = self._query("SELECT notes FROM steps WHERE step = ?", (step,))
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def step_verifications(self, step: int) -> dict[str, Verification]:
+        """Return the verdicts of one step's candidates by id, as far as they are known."""
+        rows = self._query(
+            "SELECT v.id, v.record FROM candidates c JOIN verifications v ON v.id = c.id WHERE c.step = ?",
+            (step,),
+        )
+        return {identity: verification_from_record(json.loads(record)) for identity, record in rows}
 
     def candidates(self) -> list[Candidate]:
         """Return every candidate of the run, in proposal order."""

@@ -121,29 +121,35 @@ def score(candidate: Candidate, objective: Objective) -> float:
 def with_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates, one hit per (chemical system, parent prototype): the best-ranked.
 
-    The others become verified with `duplicate_of`. Repeating it changes nothing.
+    The others become verified with `duplicate_of`. Repeating it changes nothing; what stays as it was is the
+    same object.
     """
-    met = [
-        c for c in candidates if c.status is Status.HIT or (c.status is Status.VERIFIED and c.duplicate_of)
-    ]
+    met = [c for c in candidates if has_met(c)]
     best: dict[tuple[str, str], Candidate] = {}
     for candidate in sorted(met, key=lambda c: (-(c.score or 0.0), c.id)):
         best.setdefault(_group(candidate), candidate)
-    result = []
-    for candidate in candidates:
-        if candidate in met:
-            first = best[_group(candidate)]
-            is_best = first.id == candidate.id
-            candidate = replace(
-                candidate,
-                status=Status.HIT if is_best else Status.VERIFIED,
-                duplicate_of="" if is_best else first.id,
-                reason=""
-                if is_best
-                else f"duplicate of {first.id}: same chemical system and parent prototype",
-            )
-        result.append(candidate)
-    return result
+    return [
+        _ranked_beside(candidate, best[_group(candidate)].id) if has_met(candidate) else candidate
+        for candidate in candidates
+    ]
+
+
+def _ranked_beside(candidate: Candidate, best: str) -> Candidate:
+    """Return what met every target as hit or as duplicate of `best`; itself when it is that already."""
+    if candidate.id == best:
+        status, duplicate_of, reason = Status.HIT, "", ""
+    else:
+        status, duplicate_of = Status.VERIFIED, best
+        reason = f"duplicate of {best}: same chemical system and parent prototype"
+    if (candidate.status, candidate.duplicate_of) == (status, duplicate_of):
+        return candidate
+    return replace(candidate, status=status, duplicate_of=duplicate_of, reason=reason)
+
+
+def has_met(candidate: Candidate) -> bool:
+    """Return whether a candidate met all that decides a hit: it is one, or the duplicate of a better one."""
+    is_duplicate = candidate.status is Status.VERIFIED and bool(candidate.duplicate_of)
+    return candidate.status is Status.HIT or is_duplicate
 
 
 def as_judged(candidate: Candidate) -> Candidate:
@@ -151,7 +157,7 @@ def as_judged(candidate: Candidate) -> Candidate:
 
     What a run learns from a step must not depend on later steps, or a resumed run would learn something else.
     """
-    if candidate.status is Status.VERIFIED and candidate.duplicate_of:
+    if has_met(candidate) and candidate.duplicate_of:
         return replace(candidate, status=Status.HIT, duplicate_of="", reason="")
     return candidate
 

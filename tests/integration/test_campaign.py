@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.parts import Parts
+from inverse.proposers.protocol import Proposal
 from inverse.storage import RunFolder, read_candidates
 from inverse.terminal import time_left
 from inverse.types import Candidate, Status, Verification
@@ -266,6 +267,102 @@ def test_a_pool_that_gives_up_leaves_tables_and_a_run_to_resume(
     with campaign(tmp_path / "run") as run:
         run.run()
     assert summary(tmp_path / "run") == summary(tmp_path / "whole")
+
+
+class Pool:
+    """Hands out a fixed list in order, crossing out what it was told; the first `n_bad` fail the screen."""
+
+    name = "pool"
+
+    def __init__(self, size: int, n_bad: int) -> None:
+        self.size, self.n_bad, self.n_asks = size, n_bad, 0
+        self.tried: set[int] = set()
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        self.n_asks += 1
+        free = [k for k in range(self.size) if k not in self.tried]
+        return [self.proposal(k) for k in free[:n]]
+
+    def proposal(self, k: int) -> Proposal:
+        a = 1.5 if k < self.n_bad else 2.4 + 1e-4 * k
+        metals = ["Ti", "Al", "W"][k % 3], "CN"[k % 2]
+        structure = Structure(Lattice.cubic(a), metals, [[0, 0, 0], [0.5, 0.5, 0.5]])
+        return Proposal(structure, self.name, 0, {"index": k})
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        self.tried |= {int(c.history["index"]) for c in candidates}
+
+
+def pooled(folder: Path, pool: Pool, **changes: Any) -> Campaign:
+    config = CampaignConfig.from_mapping({**CONFIG, **changes})
+    if (folder / "campaign.db").exists():
+        return Campaign.resume(folder, parts(config, pool), config)
+    return Campaign.create(config, folder, parts(config, pool))
+
+
+def test_a_barren_step_ends_no_run_that_has_something_left_to_propose(tmp_path: Path) -> None:
+    pool = Pool(4000, 300)
+    with pooled(tmp_path / "run", pool, budget={"verifications": 5}) as run:
+        reason = run.run()
+        assert reason == "budget of 5 verifications spent"
+        assert run.n_started == 5
+    stored = read_candidates(tmp_path / "run")
+    assert min(int(c.history["index"]) for c in stored if c.verification is not None) >= 300
+    assert sum(c.status is Status.SCREENED_OUT for c in stored) == 300
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inverse.campaign.BARREN_PROPOSALS", 300)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_without_a_chance_gives_up_for_a_stated_reason_and_a_resume_goes_on(tmp_path: Path) -> None:
+    pool = Pool(600, 500)
+    with pooled(tmp_path / "run", pool, budget={"verifications": 16}) as run:
+        reason = run.run()
+    assert pool.n_asks == 3
+    assert reason == "gave up; of 384 proposals of the last 3 steps none may be verified: 384 out by volume"
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["status"], manifest["stop_reason"]) == ("finished", reason)
+    assert manifest["funnel"]["screened_out"] == {"volume": 384}
+    with pooled(tmp_path / "run", Pool(600, 500), budget={"verifications": 16}) as run:
+        run.run()
+        assert run.n_started == 6, "the pool has six chemical systems"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_killed_among_barren_steps_gives_up_where_the_undisturbed_one_does(tmp_path: Path) -> None:
+    for name, n_before in (("whole", 0), ("cut", 2)):
+        with pooled(tmp_path / name, Pool(600, 500), budget={"verifications": 16}) as run:
+            for _ in range(n_before):
+                run.step()
+        with pooled(tmp_path / name, Pool(600, 500), budget={"verifications": 16}) as run:
+            run.run()
+    assert summary(tmp_path / "cut") == summary(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("verifications", [40, 60])
+def test_a_run_that_ended_for_want_of_proposals_resumes(tmp_path: Path, verifications: int) -> None:
+    with pooled(tmp_path / "run", Pool(20, 0), budget={"verifications": 40}) as run:
+        reason = run.run()
+        n_started = run.n_started
+    assert reason.startswith("no source has anything left to propose")
+    before = summary(tmp_path / "run")
+    assert len(before) == 20
+    with pooled(tmp_path / "run", Pool(20, 0), budget={"verifications": verifications}) as run:
+        assert run.run() == reason
+        assert run.n_started == n_started
+    assert summary(tmp_path / "run") == before
+
+
+def test_a_step_without_candidates_that_an_older_run_wrote_is_begun_again(tmp_path: Path) -> None:
+    with pooled(tmp_path / "run", Pool(20, 0), budget={"verifications": 40}) as run:
+        run.step()
+        run.folder.write_step(1, [], [], {"evaluated": 0})
+    with pooled(tmp_path / "run", Pool(40, 0), budget={"verifications": 40}) as run:
+        run.run()
+    assert len(summary(tmp_path / "run")) == 40
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:
