@@ -20,6 +20,7 @@ from inverse.progress import Pace, telling
 from inverse.proposers.bayesian import Storing
 from inverse.ranking import as_judged, confirmed, has_met, judged, with_duplicates
 from inverse.records import (
+    significant,
     verification_from_record,
     verification_to_record,
 )
@@ -35,6 +36,9 @@ LOGGER = logging.getLogger("inverse.campaign")
 
 STEP = 16
 """Verifications of one step; a large campaign spends a twentieth of its budget a step, at most 64."""
+
+DECIMALS = {"GPa": 3, "eV/atom": 5, "eV": 5}
+"""Of verified values as they are told back, by unit; the values of other units keep six digits."""
 
 SECONDS_TO_FINISH = 30.0
 """Kept of the time limit for tables and report when the best are asked for their phonons."""
@@ -451,18 +455,20 @@ def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rounded(verification: Verification) -> Verification:
-    """Return the verdict as it is told back: moduli to 1e-3 GPa, everything else to 1e-5.
+    """Return the verdict as it is told back: moduli to 1e-3 GPa, energies to 1e-5 eV, others to six digits.
 
     Batch and machine change the last digits; what the campaign learns from does not.
     """
     values = {}
     for name, value in verification.values.items():
-        digits = 3 if value.unit == "GPa" else 5
-        values[name] = replace(
-            value,
-            **{key: round(getattr(value, key), digits) for key in ("mean", "std", "lower", "upper", "raw")},
-        )
+        decimals = DECIMALS.get(value.unit)
+        numbers = {k: _rounded(getattr(value, k), decimals) for k in ("mean", "std", "lower", "upper", "raw")}
+        values[name] = replace(value, **numbers)
     return replace(verification, values=values)
+
+
+def _rounded(value: float, decimals: int | None) -> float:
+    return significant(value) if decimals is None else round(value, decimals)
 
 
 def stored_config(output: Path) -> CampaignConfig:

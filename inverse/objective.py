@@ -160,7 +160,7 @@ def _inside(prediction: Prediction, target: Target) -> Tensor:
     """Return (M, C) probability that each smoothed sample lies within the target's bounds."""
     n = prediction.samples.shape[0]
     width = min(1.0, 1.06 * n**-0.2)
-    std = prediction.std.clamp(min=1e-9)
+    std = prediction.std.clamp(min=1e-30)
     centre = prediction.mean + (prediction.samples - prediction.mean) * math.sqrt(1.0 - width**2)
     kernel = std * width
 

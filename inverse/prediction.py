@@ -16,7 +16,7 @@ from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_inde
 from surrogates.errors import DataError, EngineError, StructureError
 from surrogates.formulas import display_formula
 from surrogates.properties import Property
-from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate
+from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate, scale_of
 from surrogates.typed_formulas import composition_of
 
 LEAST_CONTACT = 0.5
@@ -186,7 +186,9 @@ def _answers(
             formula = structure.composition.reduced_formula
             level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
             flags = window[i].flags
-            records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], flags, *value)
+            records[i] = _record(
+                window[i].id, formula, level, surrogate.name, scale_of(surrogate, scales[k]), flags, *value
+            )
             records[i]["in_domain"] = records[i]["in_domain"] and not _collide(structure)
     return records, ran_out
 
@@ -242,7 +244,8 @@ def _formula_records(
                 yield error_record(formula, "", values[k])
             else:
                 reduced = reduced_formula(formula)
-                yield _record(formula, reduced, "composition", answering.name, scale, [], *values[k])
+                own = scale_of(answering, scale)
+                yield _record(formula, reduced, "composition", answering.name, own, [], *values[k])
 
 
 def reduced_formula(formula: str) -> str:

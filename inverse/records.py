@@ -38,6 +38,15 @@ def finite_or_none(value: float | None) -> float | None:
     return float(value)
 
 
+def significant(value: float, digits: int = 6) -> float:
+    """Return a number with so many significant digits: a property of the user's may be 1e-7 everywhere.
+
+    >>> significant(3.00000049e-8), significant(1234567.8), significant(float("nan"))
+    (3e-08, 1234570.0, nan)
+    """
+    return float(f"{float(value):.{digits}g}")
+
+
 def plain(value: Any) -> Any:
     """Return plain JSON data: numpy and tensors become lists, non-finite numbers None, the rest text.
 

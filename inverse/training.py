@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inverse.records import significant
 from inverse.reference.training_table import carried_formulas
 from inverse.training_config import CompositionStage, TableStage, TrainingStage, read_stage
 from inverse.user_table import read_table
@@ -93,7 +94,7 @@ def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, An
         "unit": table.property.unit,
         "level": surrogate.level,
         "log": table.is_log,
-        "held_out": {k: v if k == "n" else round(float(v), 6) for k, v in vars(errors).items()},
+        "held_out": {k: v if k == "n" else significant(v) for k, v in vars(errors).items()},
         "skipped": [f"line {line}: {reason}" for line, reason in table.skipped],
     }
     surrogate.record.update(report)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inverse.config_reading import config_error, parse_yaml, read_text
+from inverse.table_header import Header
 from surrogates.errors import ConfigError, nearest
 
 PROPERTY_NAME = r"^[a-z][a-z0-9_]{0,60}$"
@@ -76,8 +77,9 @@ class StructureStage(Stage):
 class TableStage(Stage):
     """A user's own table: a CSV of formulas, or a CSV beside a folder of structures.
 
-    `formula` names the column of formulas; with `structures`, `file` names the column of file names
-    or ids. `log: null` takes logarithms when all values are positive and span more than a decade.
+    `formula` names the column of formulas, without it the first of `FORMULA_COLUMNS`; with `structures`,
+    `file` names the column of file names or ids. A unit beside the name of `value` counts as `unit`.
+    `log: null` takes logarithms when all values are positive and span more than a decade.
     """
 
     kind: Literal["table"]
@@ -86,7 +88,7 @@ class TableStage(Stage):
     property: str | None = Field(default=None, pattern=PROPERTY_NAME)
     symbol: str = ""
     unit: str = ""
-    formula: str = "formula"
+    formula: str | None = None
     structures: Path | None = None
     file: str = "file"
     log: bool | None = None
@@ -105,21 +107,15 @@ STAGES: dict[str, type[TrainingStage]] = {
 
 
 def table_of(path: Path, text: str) -> dict[str, Any]:
-    """Return the training config that a CSV of a `formula` column and one column of values stands for.
+    """Return the training config that a CSV of a column of formulas and one column of values stands for.
 
     Raises:
         ConfigError: no such columns, or more columns of which one must be named in a config.
     """
-    head = (text.splitlines() or [""])[0].lstrip("\ufeff")
-    columns = [c.strip().strip('"') for c in head.split(max(",;\t", key=head.count))]
-    if "formula" not in columns:
-        raise ConfigError(f"{path}: no column 'formula'; {nearest('formula', columns)}")
-    others = [c for c in columns if c and c != "formula"]
-    if len(others) != 1:
-        listed = ", ".join(others) or "none"
-        raise ConfigError(f"{path}: beside 'formula' one column is needed, not {listed}; write a config")
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem)[:80]
-    return {"kind": "table", "name": name, "data": path.name, "value": others[0]}
+    header = Header.of(text, str(path))
+    formula, value = header.formulas(), header.only_value()
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem)[:80]
+    return {"kind": "table", "name": name, "data": path.name, "formula": formula, "value": value}
 
 
 def read_stage(config: str | Path | Mapping[str, Any]) -> tuple[TrainingStage, str]:

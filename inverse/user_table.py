@@ -3,7 +3,6 @@
 import csv
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pymatgen.core import Structure
 
 from inverse.objective import TABLE_RANGE
 from inverse.reading import read_structures
+from inverse.table_header import Header, same_unit, split_unit
 from inverse.training_config import PROPERTY_NAME, TableStage
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, DataError, EngineError, nearest
@@ -53,8 +53,7 @@ def read_table(request: TableStage) -> UserTable:
         DataError: a file that is missing or not a CSV, or mostly unusable.
         ConfigError: a column that does not exist, a unit that contradicts a known property.
     """
-    key = request.formula if request.structures is None else request.file
-    rows = list(_rows(request.data, key, request.value))
+    header, rows = _read(request)
     known = None if request.structures is None else structures_by_name(request.structures)
     entries: list[str | Structure] = []
     values: list[float] = []
@@ -78,26 +77,31 @@ def read_table(request: TableStage) -> UserTable:
     is_log = request.log
     if is_log is None:
         is_log = min(values) > 0 and max(values) > DECADE * min(values)
-    prop = user_property(request, is_log, values)
+    prop = user_property(request, is_log, values, header)
     return UserTable(prop, _batch(entries), values, formulas, is_log, skipped)
 
 
-def user_property(request: TableStage, is_log: bool, values: list[float]) -> Property:
+def user_property(
+    request: TableStage, is_log: bool, values: list[float], header: Header | None = None
+) -> Property:
     """Return the record of the table's property: a known one, or a new one named after the column.
 
     Raises:
-        ConfigError: a known property in another unit or with a value that it cannot have, or a column without
-            a usable name.
+        ConfigError: a known property in another unit or with a value that it cannot have, a unit that the
+            column's head contradicts, or a column without a usable name.
     """
-    name = request.property or re.sub("[^a-z0-9]+", "_", request.value.lower()).strip("_")
+    head = request.value if header is None else header.named(request.value)
+    title, unit = split_unit(head)
+    if request.unit and unit and not same_unit(request.unit, unit):
+        raise ConfigError(f"unit: {request.unit!r}, but {request.data} says {head!r}; make them agree")
+    unit = request.unit or unit
+    name = request.property or re.sub("[^a-z0-9]+", "_", title.lower()).strip("_")
     if not re.fullmatch(PROPERTY_NAME, name):
         raise ConfigError(f"value: {request.value!r} is no name for a property; set property: to one")
     if name in PROPERTIES:
         known = PROPERTIES[name]
-        if request.unit not in ("", known.unit):
-            raise ConfigError(
-                f"unit: {request.unit!r}, but {name} is in {known.unit} everywhere; convert the table"
-            )
+        if unit and not same_unit(unit, known.unit):
+            raise ConfigError(f"unit: {unit!r}, but {name} is in {known.unit} everywhere; convert the table")
         odd = next((v for v in values if not known.minimum <= v <= known.maximum), None)
         if odd is not None:
             raise ConfigError(
@@ -108,7 +112,7 @@ def user_property(request: TableStage, is_log: bool, values: list[float]) -> Pro
     bound = TABLE_RANGE * max(abs(v) for v in values)
     minimum = 0.0 if min(values) >= 0 else -bound
     where = f"table {request.data.name}"
-    return Property(name, request.symbol or name, request.unit, minimum, bound, where, is_log)
+    return Property(name, request.symbol or name, unit, minimum, bound, where, is_log)
 
 
 def structures_by_name(folder: Path) -> dict[str, Structure | EngineError]:
@@ -130,33 +134,37 @@ def _ambiguous(name: str) -> DataError:
     return DataError(f"{name!r} names more than one structure; write an id or a whole file name")
 
 
-def _rows(path: Path, key: str, value: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line, key, value) of each row of a CSV with a header; comma, semicolon or tab."""
+def _read(request: TableStage) -> tuple[Header, list[tuple[int, str, str]]]:
+    """Return the header and (line, key, value) of each row of a CSV; comma, semicolon or tab."""
+    path = request.data
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            head = stream.readline()
-            stream.seek(0)
-            delimiter = max(",;\t", key=head.count)
-            reader = csv.DictReader(stream, delimiter=delimiter)
-            columns = [c for c in reader.fieldnames or [] if c]
-            for wanted in (key, value):
-                if wanted not in columns:
-                    raise ConfigError(f"{path}: no column {wanted!r}; {nearest(wanted, columns)}")
-            for row in reader:
-                yield reader.line_num, (row[key] or "").strip(), (row[value] or "").strip()
+            header = Header.of(stream.readline(), str(path))
+            key = (
+                header.formulas(request.formula) if request.structures is None else header.named(request.file)
+            )
+            places = header.columns.index(key), header.columns.index(header.named(request.value))
+            reader = csv.reader(stream, delimiter=header.delimiter)
+            rows = [(reader.line_num + 1, _cell(r, places[0]), _cell(r, places[1])) for r in reader if r]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
+    return header, rows
+
+
+def _cell(row: list[str], place: int) -> str:
+    return row[place].strip() if place < len(row) else ""
 
 
 def _number(text: str) -> float:
     if not text:
         raise ValueError("no value")
     try:
-        value = float(text)
+        value = float(text.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
+        hint = "; write a decimal point" if re.fullmatch(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?", text) else ""
+        raise ValueError(f"{text!r} is not a number{hint}") from None
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is not a finite number")
     return value

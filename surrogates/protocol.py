@@ -15,6 +15,9 @@ Z90 = 1.6448536269514722
 """Half-width of a 90 % interval of a normal distribution, in standard deviations."""
 
 
+OWN_SCALE = "own_table"
+"""Scale of what was learned from a user's table: whatever its values stand on."""
+
 FARTHEST = 0.5
 """eV/atom above the hull beyond which error bars grow no more: no crystal was seen there."""
 
@@ -26,6 +29,12 @@ def far_from_hull(widening: float, above: Tensor) -> Tensor:
     eV/atom. An unknown distance (NaN) counts as the farthest. Applied by whoever knows the hull.
     """
     return 1.0 + widening * torch.nan_to_num(above, nan=FARTHEST).clamp(0.0, FARTHEST)
+
+
+def scale_of(surrogate: object, asked: str) -> str:
+    """Return the scale on which a surrogate answers: the one asked for, unless it has one of its own."""
+    own: str = getattr(surrogate, "scale", asked)
+    return own
 
 
 def widening_of(surrogate: object) -> Mapping[Property, float]:

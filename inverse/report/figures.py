@@ -46,7 +46,7 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Return round tick positions that cover [low, high].
 
     >>> nice_ticks(287.0, 401.0)
-    [280, 300, 320, 340, 360, 380, 400, 420]
+    [280.0, 300.0, 320.0, 340.0, 360.0, 380.0, 400.0, 420.0]
     """
     if not high > low:
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
@@ -54,7 +54,7 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     power = 10 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.85)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 10) for i in range(first, last + 1)]
+    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 
 
 def scatter(points: Sequence[Point], x_label: str, y_label: str, region: Region, caption: str) -> str:

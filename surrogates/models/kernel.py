@@ -14,7 +14,7 @@ from surrogates.errors import CheckpointError, ShapeError, UnsupportedElementErr
 from surrogates.models.composition import N_SAMPLES, TRACE, joint_normals
 from surrogates.models.kernel_features import composition_inputs, structure_inputs
 from surrogates.properties import Property, refuse_others
-from surrogates.protocol import Z90, CompositionBatch, Prediction
+from surrogates.protocol import OWN_SCALE, Z90, CompositionBatch, Prediction
 
 LEVELS = ("composition", "structure")
 
@@ -53,7 +53,10 @@ class KernelSurrogate:
         name: with the property.
         properties: the one property.
         level: "composition" or "structure".
+        scale: of every answer, whatever a batch asks for.
     """
+
+    scale = OWN_SCALE
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ def _checked(values: np.ndarray, groups: Sequence[str], is_log: bool, folds: int
         raise DataError(
             f"{name}: logarithms were asked for, but row {int(values.argmin())} is {values.min():g}"
         )
-    if np.ptp(values) < 1e-12 * max(1.0, abs(float(values[0]))):
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():
         raise DataError(f"{name}: all {len(values)} values are {values[0]:g}; there is nothing to learn")
     return values
 
@@ -147,7 +147,7 @@ def _fit(
     inputs = inputs.double()
     shift, stretch = inputs.mean(dim=0), inputs.std(dim=0).clamp(min=0.02)
     standard = (inputs - shift) / stretch
-    centre, spread = float(latent.mean()), float(latent.std().clamp(min=1e-12))
+    centre, spread = float(latent.mean()), float(latent.std().clamp(min=1e-30))
     target = (latent - centre) / spread
     order = torch.from_numpy(np.random.default_rng([seed, 2]).permutation(len(standard)))
     tuning = order[:TUNING_ROWS]
