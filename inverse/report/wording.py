@@ -64,8 +64,8 @@ def unit(name: str, targets: Sequence[Target] = ()) -> str:
 def number(value: float | None, name: str = "") -> str:
     """Return a number with the digits that its property deserves; an en dash when there is none.
 
-    >>> number(312.44, "bulk_modulus_vrh"), number(0.03162, "energy_above_hull"), number(None)
-    ('312', '0.032', '–')
+    >>> number(312.44, "bulk_modulus_vrh"), number(-0.0004, "energy_above_hull"), number(None)
+    ('312', '0.000', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -76,7 +76,11 @@ def number(value: float | None, name: str = "") -> str:
         text = f"{value:.3f}"
     else:
         text = f"{value:.3g}"
-    return text.replace("-", "−")
+    return _without_negative_zero(text).replace("-", "−")
+
+
+def _without_negative_zero(text: str) -> str:
+    return text if float(text) else text.removeprefix("-")
 
 
 def percent(value: float | None, digits: int = 0, signed: bool = False) -> str:
