@@ -462,8 +462,14 @@ def rounded(verification: Verification) -> Verification:
     values = {}
     for name, value in verification.values.items():
         decimals = DECIMALS.get(value.unit)
-        numbers = {k: _rounded(getattr(value, k), decimals) for k in ("mean", "std", "lower", "upper", "raw")}
-        values[name] = replace(value, **numbers)
+        values[name] = replace(
+            value,
+            mean=_rounded(value.mean, decimals),
+            std=_rounded(value.std, decimals),
+            lower=_rounded(value.lower, decimals),
+            upper=_rounded(value.upper, decimals),
+            raw=_rounded(value.raw, decimals),
+        )
     return replace(verification, values=values)
 
 
