@@ -181,7 +181,8 @@ class RunFolder(Journal):
         temporary = self.path / ".candidates.tmp.db"
         with self._named_errors("write"):
             temporary.unlink(missing_ok=True)
-            with connect(str(temporary), type="db") as database:
+            # the run's own lock keeps others out; ASE's would outlive a kill
+            with connect(str(temporary), type="db", use_lock_file=False) as database:
                 for candidate in candidates:
                     if candidate.status in (Status.HIT, Status.VERIFIED, Status.FAILED):
                         atoms, pairs, data = _ase_row(candidate)

@@ -1,11 +1,13 @@
 """One judge: a potential that relaxes a crystal and computes its tensor, remembered by the store."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pymatgen.core import Structure
@@ -18,10 +20,11 @@ from inverse.verification.limits import Deadline
 from inverse.verification.potentials import KINKED, load_potential
 from inverse.verification.relaxation import RelaxationSettings, relaxing
 from inverse.verification.stiffness import StiffnessSettings, bulk_only, is_near_unstable, stiffness_inquiry
-from inverse.verification.store import VerificationStore, canonical_structure, verification_key
+from inverse.verification.store import DAMAGE, VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import (
     ConfigError,
+    DataError,
     EngineError,
     MachineError,
     MissingExtraError,
@@ -37,6 +40,8 @@ WITHOUT_KINK, SHARED_STRAINS = "tensor, without kink", "tensor, shared strains"
 
 NEAR_UNSTABLE = "near_unstable"
 """Flag of a crystal that is close to giving way."""
+
+_V = TypeVar("_V")
 
 _TENSORS = ("relaxed", "clamped", "repeated")
 
@@ -195,21 +200,11 @@ class Judge:
             start = canonical_structure(structure)
         except (EngineError, ValueError) as error:
             return RelaxationVerdict(self.potential, reason=str(error), failure=failure_of(error))
-        row = self._recall(start, task)
-        if row is None:
-            row = yield from self._timed(lambda: self._relax(start, deadline))
-            self._remember(start, task, row)
-        relaxed = row.get("structure")
-        return RelaxationVerdict(
-            potential=self.potential,
-            structure=None if relaxed is None else structure_from_record(relaxed),
-            energy=_number(row.get("energy")),
-            reason=row.get("reason", ""),
-            steps=int(row.get("steps") or 0),
-            seconds=float(row.get("seconds") or 0.0),
-            not_prerelaxed=row.get("not_prerelaxed", ""),
-            failure=failure_from_record(row),
-        )
+        if (known := self._recall(start, task, partial(_relaxation, self.potential, start))) is not None:
+            return known
+        row = yield from self._timed(lambda: self._relax(start, deadline))
+        self._remember(start, task, row)
+        return _relaxation(self.potential, start, row)
 
     def tensor(
         self, structure: Structure, deadline: Deadline = float("inf"), only_bulk: bool = False
@@ -227,18 +222,11 @@ class Judge:
     ) -> Inquiry[TensorVerdict]:
         """Return `tensor` as an inquiry, for `answered_together`."""
         task = "bulk modulus" if only_bulk else self._tensor_task
-        row = self._recall(structure, task)
-        if row is None:
-            row = yield from self._timed(lambda: self._tensor(structure, deadline, only_bulk))
-            self._remember(structure, task, row)
-        row = dict(row)
-        for name in _TENSORS:
-            row[name] = tuple(tuple(line) for line in row.get(name) or ())
-        row["flags"], row["failure"] = tuple(row.get("flags") or ()), failure_from_record(row)
-        for name, value in TensorVerdict(self.potential).__dict__.items():
-            if isinstance(value, float):
-                row[name] = _number(row.get(name))
-        return TensorVerdict(self.potential, **row)
+        if (known := self._recall(structure, task, partial(_tensor, self.potential))) is not None:
+            return known
+        row = yield from self._timed(lambda: self._tensor(structure, deadline, only_bulk))
+        self._remember(structure, task, row)
+        return _tensor(self.potential, row)
 
     def remembers(self, structure: Structure) -> bool:
         """Return whether the store holds this judge's relaxation of a structure.
@@ -246,7 +234,8 @@ class Judge:
         Raises:
             EngineError: not a crystal that could have been relaxed.
         """
-        return self._recall(canonical_structure(structure), self._relax_task) is not None
+        start = canonical_structure(structure)
+        return self._recall(start, self._relax_task, partial(_relaxation, self.potential, start)) is not None
 
     @property
     def _tensor_task(self) -> str:
@@ -313,13 +302,19 @@ class Judge:
         row["seconds"] = round(time.monotonic() - started, 3)
         return dict(plain(row))
 
-    def _recall(self, structure: Structure, task: str) -> dict[str, Any] | None:
+    def _recall(self, structure: Structure, task: str, read: Callable[[dict[str, Any]], _V]) -> _V | None:
+        """Return what the store holds, as `read` reads it; a row that cannot be read is none."""
         if self.store is None or not self.reuse:
             return None
-        row = self.store.get(verification_key(structure, self.potential, task, self.settings.digest))
-        if row is None or failure_from_record(row) is Failure.MACHINE or self._is_old_of_prerelaxer(row):
+        key = verification_key(structure, self.potential, task, self.settings.digest)
+        row = self.store.get(key)
+        try:
+            if row is None or failure_from_record(row) is Failure.MACHINE or self._is_old_of_prerelaxer(row):
+                return None
+            return read(row)
+        except DAMAGE as error:
+            self.store.skip(key, error)
             return None
-        return row
 
     def _remember(self, structure: Structure, task: str, row: dict[str, Any]) -> None:
         if self.store is None or failure_from_record(row) in _NOT_REMEMBERED:
@@ -335,6 +330,48 @@ def _resymmetrised(cell: SymmetricCell) -> SymmetricCell:
     found = SymmetricCell.from_structure(cell.to_structure(), NEARLY_SYMMETRIC)
     has_more = len(found.rotations) > len(cell.rotations) or found.n_atoms < cell.n_atoms
     return found if has_more else cell
+
+
+def _relaxation(potential: str, start: Structure, row: dict[str, Any]) -> RelaxationVerdict:
+    """Return the verdict of a row.
+
+    Raises:
+        DataError: it holds neither a reason nor the relaxed crystal with its energy.
+    """
+    failure, relaxed, energy = failure_from_record(row), row.get("structure"), _number(row.get("energy"))
+    structure = None if relaxed is None else structure_from_record(relaxed)
+    if failure is None and (structure is None or not math.isfinite(energy)):
+        raise DataError("no relaxed structure, or no energy")
+    if structure is not None and structure.composition.reduced_formula != start.composition.reduced_formula:
+        raise DataError(f"{structure.composition.reduced_formula} is another crystal")
+    return RelaxationVerdict(
+        potential=potential,
+        structure=structure,
+        energy=energy,
+        reason=str(row.get("reason") or ""),
+        steps=int(row.get("steps") or 0),
+        seconds=float(row.get("seconds") or 0.0),
+        not_prerelaxed=row.get("not_prerelaxed", ""),
+        failure=failure,
+    )
+
+
+def _tensor(potential: str, row: dict[str, Any]) -> TensorVerdict:
+    """Return the verdict of a row.
+
+    Raises:
+        DataError: it holds neither a reason nor a tensor.
+    """
+    row = dict(row)
+    for name in _TENSORS:
+        row[name] = tuple(tuple(float(x) for x in line) for line in row.get(name) or ())
+    row["flags"], row["failure"] = tuple(row.get("flags") or ()), failure_from_record(row)
+    if row["failure"] is None and (np.shape(row["relaxed"]) != (6, 6) or row.get("is_stable") is None):
+        raise DataError("no tensor")
+    for name, value in TensorVerdict(potential).__dict__.items():
+        if isinstance(value, float):
+            row[name] = _number(row.get(name))
+    return TensorVerdict(potential, **row)
 
 
 def _number(value: Any) -> float:

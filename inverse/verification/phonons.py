@@ -16,8 +16,8 @@ import numpy as np
 from pymatgen.core import Element, Structure
 
 from inverse.verification.potentials import Potential, load_potential, potential_version
-from inverse.verification.store import VerificationStore, canonical_structure, verification_key
-from surrogates.errors import EngineError, MissingExtraError, VerificationError
+from inverse.verification.store import DAMAGE, VerificationStore, canonical_structure, verification_key
+from surrogates.errors import DataError, EngineError, MissingExtraError, VerificationError
 
 _TASK = "phonons"
 
@@ -124,9 +124,9 @@ def phonons(
     try:
         start = canonical_structure(structure)
         key = verification_key(start, potential, _TASK, settings.digest)
-        held = store.get(key) if store is not None and reuse else None
+        held = _recalled(store, key) if store is not None and reuse else None
         if held is not None:
-            return _from_record(held)
+            return held
         end = partial(_give_up, potential, deadline, should_stop)
         verdict = _computed(start, load_potential(potential, device), settings, end)
     except MissingExtraError:
@@ -247,6 +247,21 @@ def _judged(
     row, column = np.unravel_index(int(kept.argmin()), kept.shape)
     at = tuple(round(float(x), 4) for x in points[row])
     return float(kept[row, column]), at, int((kept < -settings.tolerance).sum())
+
+
+def _recalled(store: VerificationStore, key: str) -> PhononVerdict | None:
+    """Return what the store holds; a row that cannot be read is none."""
+    row = store.get(key)
+    if row is None:
+        return None
+    try:
+        found = _from_record(row)
+        if found.is_stable is None:
+            raise DataError("no verdict")
+        return found
+    except DAMAGE as error:
+        store.skip(key, error)
+        return None
 
 
 def _from_record(row: Mapping[str, Any]) -> PhononVerdict:

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import sqlite3
 import sys
@@ -13,6 +14,7 @@ from inverse.verification.factories import source_version
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import load_verifier
 from inverse.verification.machine import is_of_machine
+from inverse.verification.phonons import phonons
 from inverse.verification.potentials import potential_version
 from inverse.verification.relaxation import RelaxationSettings
 from inverse.verification.store import (
@@ -208,6 +210,81 @@ def test_an_installed_calculator_has_the_version_of_its_distribution():
     assert potential_version(EMT) == f"ase {version('ase')}"
     assert potential_version("no.such.module:make") == "no.such.module:make"
     assert potential_version("math:pi").startswith(("math:pi", "source"))
+
+
+DAMAGED = (
+    "{",
+    "",
+    "{}",
+    "[]",
+    "null",
+    "7",
+    '{"energy": -1.0}',
+    '{"structure": {"lattice": 3}, "energy": -1.0}',
+)
+
+
+@pytest.mark.parametrize("text", [*DAMAGED, "another crystal"])
+def test_a_damaged_row_is_a_miss_and_is_mended(store, caplog, text):
+    judge, copper = Judge(EMT, store=store), crystals.fcc()
+    if text == "another crystal":
+        judge.relax(crystals.fcc("Ni", 3.5))
+        ((text,),) = store._connection.execute("SELECT result FROM verification").fetchall()
+    first = judge.relax(copper)
+    store._connection.execute("UPDATE verification SET result = ?", (text,))
+    again = judge.relax(copper)
+    assert (again.reason, again.energy) == ("", pytest.approx(first.energy))
+    assert caplog.text.count("asked afresh") == 1
+    assert judge.remembers(copper)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"is_stable": true, "relaxed": [[1.0]]}', '{"what": 1}'])
+def test_a_damaged_row_of_a_tensor_or_of_phonons_is_a_miss(store, caplog, text):
+    judge = Judge(EMT, store=store)
+    cell = judge.relax(crystals.fcc()).structure
+    tensor, found = judge.tensor(cell), phonons(cell, EMT, store=store)
+    store._connection.execute("UPDATE verification SET result = ? WHERE task != 'relax'", (text,))
+    assert judge.tensor(cell).bulk_modulus == pytest.approx(tensor.bulk_modulus)
+    assert phonons(cell, EMT, store=store).lowest == pytest.approx(found.lowest, abs=1e-3)
+    assert caplog.text.count("asked afresh") == 2
+
+
+def test_a_file_that_is_only_read_answers_and_takes_nothing(tmp_path, caplog, monkeypatch):
+    path = tmp_path / "store.db"
+    with contextlib.closing(VerificationStore(path)) as store:
+        store.put("key", {"energy": 1.0}, "Cu", EMT, "relax", "abc")
+    connect = sqlite3.connect
+
+    def read_only(name, **options):
+        return connect(name if options.get("uri") else tmp_path / "no" / "folder.db", **options)
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    with contextlib.closing(VerificationStore(path)) as store:
+        assert store.get("key") == {"energy": 1.0}
+        store.put("other", {"energy": 2.0}, "Cu", EMT, "relax", "abc")
+        assert store.get("other") is None
+    assert "is only read" in caplog.text
+    with pytest.raises(DataError, match="cannot be opened"):
+        VerificationStore(tmp_path / "none.db")
+
+
+def test_a_full_disk_costs_rows_and_is_said_once(store, caplog):
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    for key in "abc":
+        store.put(key, {"text": "x" * 100_000}, "Cu", EMT, "relax", "abc")
+    assert len(store) == 0
+    assert caplog.text.count("was not written") == 1
+    assert "full" in caplog.text
+
+
+def test_a_database_of_something_else_is_named(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as other:
+        other.execute("CREATE TABLE verification (name TEXT)")
+    with pytest.raises(DataError, match=r"cannot be opened .*no such column"):
+        VerificationStore(tmp_path / "store.db")
+    with pytest.raises(DataError, match=r"cannot be opened .*not a file"):
+        VerificationStore(tmp_path)
 
 
 def test_a_damaged_store_is_named(tmp_path):
