@@ -54,7 +54,7 @@ def espresso_input(structure: Structure, calculation: str, prefix: str) -> str:
     data: dict[str, dict[str, Any]] = {
         "control": {
             "calculation": calculation,
-            "prefix": re.sub(r"\W", "_", prefix),
+            "prefix": re.sub(r"[^A-Za-z0-9_]", "_", prefix),
             "pseudo_dir": "./pseudo",
             "outdir": "./out",
             "tstress": True,

@@ -5,6 +5,7 @@ k-point density. VASP's POTCAR files are licensed, so only their names are writt
 """
 
 import csv
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,44 @@ from pymatgen.core import Structure
 
 from inverse.cif import cif_text
 from inverse.espresso_input import espresso_input, pseudopotential, symbols_of
+from inverse.export_manuals import MANUALS, TIGHT_EDIFF, TIGHT_EDIFFG
+from inverse.job_scripts import ESPRESSO_COMMANDS, vasp_commands, write_job, write_submission
 from inverse.report.run import Run, read_run
 from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.types import Candidate, Status
 from surrogates.errors import ConfigError, RunFolderError, nearest
 from surrogates.formulas import plain_formula
 
+PSEUDO = "pseudo"
+"""Link to the pseudopotentials that a job script of Quantum ESPRESSO makes."""
+
+CANDIDATE_ID = re.compile(r"c[0-9]{1,12}")
+
 FALLBACK_COUNT = 10
 """Best verified candidates that are exported when a run has no hits and no shortlist is given."""
 
-ELASTIC_INCAR: Mapping[str, Any] = {
-    "IBRION": 6,
-    "ISIF": 3,
-    "NFREE": 2,
-    "POTIM": 0.015,
-    "NSW": 1,
+ACCURATE_INCAR: Mapping[str, Any] = {
     "ENCUT": 700,
-    "EDIFF": 1e-6,
+    "EDIFF": TIGHT_EDIFF,
+    "EDIFFG": TIGHT_EDIFFG,
     "LREAL": False,
     "LCHARG": False,
     "PREC": "Accurate",
     "ISMEAR": 0,
     "SIGMA": 0.05,
+}
+"""Of both steps that the elastic tensor rests on."""
+
+TIGHT_INCAR: Mapping[str, Any] = {**ACCURATE_INCAR, "IBRION": 2, "ISIF": 3, "NSW": 99}
+"""Relaxation in front of the elastic step: forces below 2 meV/Å at the elastic step's own cut-off."""
+
+ELASTIC_INCAR: Mapping[str, Any] = {
+    **ACCURATE_INCAR,
+    "IBRION": 6,
+    "ISIF": 3,
+    "NFREE": 2,
+    "POTIM": 0.015,
+    "NSW": 1,
 }
 """Finite-difference elastic tensor (ions relaxed by internal strain), set beside the static run."""
 
@@ -47,6 +64,8 @@ def export(
 ) -> list[Path]:
     """Write inputs of every exported candidate to output/<id>_<formula>/ and return the written files.
 
+    VASP and Quantum ESPRESSO inputs have a job script in each folder, one of all candidates and a README.txt.
+
     Args:
         run_folder: of the run.
         format: vasp, qe or cif.
@@ -56,24 +75,46 @@ def export(
 
     Raises:
         ConfigError: an unknown format, or a shortlist that names no candidate of this run.
-        RunFolderError: no run there, nothing to export, or the folder cannot be written.
+        RunFolderError: no run there, nothing to export, an id that is none, or the folder cannot be written
+            or holds links.
     """
     if format not in WRITERS:
         raise ConfigError(f"--format {format!r} is not known; {nearest(format, WRITERS)}")
     run = read_run(run_folder)
-    chosen = choose(run, shortlist)
+    chosen = {folder_name(candidate): best_structure(candidate) for candidate in choose(run, shortlist)}
     folder = Path(output) if output is not None else Path(run_folder) / f"export_{format}"
     written: list[Path] = []
+    _refuse_links(folder)
     try:
-        for candidate in chosen:
-            structure = best_structure(candidate)
-            name = f"{candidate.id}_{plain_formula(structure.composition)}"
+        for name, structure in chosen.items():
             place = folder if format == "cif" else folder / name
             place.mkdir(parents=True, exist_ok=True)
             written += WRITERS[format](structure, place, name)
+        if format in MANUALS:
+            manual = folder / "README.txt"
+            manual.write_text(MANUALS[format](run.folder, list(chosen.values())), encoding="utf-8")
+            written += [manual, write_submission(folder, list(chosen), format)]
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return written
+
+
+def folder_name(candidate: Candidate) -> str:
+    """Return <id>_<formula>, letters, digits and one underscore.
+
+    Raises:
+        RunFolderError: an id that no run of this program gives.
+    """
+    if not CANDIDATE_ID.fullmatch(candidate.id):
+        raise RunFolderError(f"candidate {candidate.id!r}: an id is c and digits; the run folder is damaged")
+    return f"{candidate.id}_{plain_formula(best_structure(candidate).composition)}"
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise RunFolderError where something in the way is a link: what is written could land anywhere."""
+    for path in (folder, *(sorted(folder.glob("**/*")) if folder.is_dir() else ())):
+        if path.is_symlink() and path.name != PSEUDO:
+            raise RunFolderError(f"{path}: is a link; export to another folder, or remove it")
 
 
 def choose(run: Run, shortlist: str | Path | None = None) -> list[Candidate]:
@@ -128,10 +169,11 @@ def write_cif_files(structure: Structure, folder: Path, name: str) -> list[Path]
 
 
 def write_vasp_files(structure: Structure, folder: Path, name: str) -> list[Path]:
-    """Write three VASP steps (relax, static, elastic) with POTCAR.spec, and a job script that joins them.
+    """Write four VASP steps with POTCAR.spec, and a job script that joins them.
 
-    MPRelaxSet and MPStaticSet: PBE, ISPIN 2 with the sets' moments, +U on the oxides and fluorides of V, Cr,
-    Mn, Fe, Co, Ni, Mo and W. The elastic step is IBRION 6.
+    `relax` and `static` are MPRelaxSet and MPStaticSet: PBE, ISPIN 2 with the sets' moments, +U on the oxides
+    and fluorides of V, Cr, Mn, Fe, Co, Ni, Mo and W. `tight` relaxes again with the cut-off of `elastic`
+    (IBRION 6), whose differences of forces a residual stress would spoil.
     """
     from pymatgen.io.vasp.sets import MPRelaxSet, MPStaticSet
 
@@ -139,19 +181,23 @@ def write_vasp_files(structure: Structure, folder: Path, name: str) -> list[Path
     steps = {
         "relax": MPRelaxSet(sorted_structure, force_gamma=_needs_gamma(structure)),
         "static": MPStaticSet(sorted_structure, force_gamma=_needs_gamma(structure)),
-        "elastic": MPStaticSet(
-            sorted_structure,
-            force_gamma=_needs_gamma(structure),
-            user_incar_settings=dict(ELASTIC_INCAR),
-            reciprocal_density=200,
-        ),
+        **{
+            step: MPStaticSet(
+                sorted_structure,
+                force_gamma=_needs_gamma(structure),
+                user_incar_settings=dict(settings),
+                reciprocal_density=200,
+            )
+            for step, settings in (("tight", TIGHT_INCAR), ("elastic", ELASTIC_INCAR))
+        },
     }
     written = []
     for step, inputs in steps.items():
         place = folder / step
         inputs.write_input(str(place), potcar_spec=True, make_dir_if_not_present=True)
         written += [place / file for file in ("INCAR", "KPOINTS", "POSCAR", "POTCAR.spec")]
-    return [*written, _write_job(folder, name, _VASP_COMMANDS)]
+    commands = vasp_commands(list(steps))
+    return [*written, *write_job(folder, name, commands)]
 
 
 def write_espresso_files(structure: Structure, folder: Path, name: str) -> list[Path]:
@@ -170,7 +216,7 @@ def write_espresso_files(structure: Structure, folder: Path, name: str) -> list[
     names = "\n".join(sorted({pseudopotential(symbol).file for symbol in symbols_of(structure)}))
     needed = folder / "pseudopotentials.txt"
     needed.write_text(names + "\n", encoding="utf-8")
-    return [*written, needed, _write_job(folder, name, _ESPRESSO_COMMANDS)]
+    return [*written, needed, *write_job(folder, name, ESPRESSO_COMMANDS)]
 
 
 def _needs_gamma(structure: Structure) -> bool:
@@ -178,55 +224,6 @@ def _needs_gamma(structure: Structure) -> bool:
     group = space_group(structure)
     return group is None or group[0][0] in "FIR" or 143 <= group[1] <= 194
 
-
-def _write_job(folder: Path, name: str, commands: str) -> Path:
-    path = folder / "job.sh"
-    path.write_text(_JOB.format(name=name[:60], commands=commands), encoding="utf-8")
-    path.chmod(0o755)
-    return path
-
-
-_JOB = """#!/bin/bash
-# Set account, partition, module and the launcher to what your machine asks for.
-#SBATCH --job-name={name}
-#SBATCH --nodes=1
-#SBATCH --ntasks-per-node=32
-#SBATCH --time=12:00:00
-#SBATCH --output=job-%j.log
-set -euo pipefail
-cd "${{SLURM_SUBMIT_DIR:-$(dirname "$0")}}"
-LAUNCH=${{LAUNCH:-srun}}
-{commands}"""
-
-_VASP_COMMANDS = """# module load vasp
-# POTCAR files are licensed: POTCAR.spec names them, one a line; POTCARS is the folder that holds them.
-VASP=${VASP:-vasp_std}
-: "${POTCARS:?set POTCARS to the folder of the PBE POTCAR files}"
-previous=""
-for step in relax static elastic; do
-  : > "$step/POTCAR"
-  while read -r symbol || [ -n "$symbol" ]; do
-    cat "$POTCARS/$symbol/POTCAR" >> "$step/POTCAR"
-  done < "$step/POTCAR.spec"
-  if [ -n "$previous" ]; then cp "$previous/CONTCAR" "$step/POSCAR"; fi
-  (cd "$step" && $LAUNCH "$VASP" > vasp.out)
-  if [ "$step" = relax ]; then previous=relax; fi
-done
-"""
-
-_ESPRESSO_COMMANDS = """# module load quantum-espresso
-# The files named in pseudopotentials.txt (SSSP 1.3.0 PBE efficiency) belong into ./pseudo.
-PW=${PW:-pw.x}
-$LAUNCH "$PW" -in relax.in > relax.out
-# static.in holds the candidate's cell; cell and positions that relax.out ends with take their place
-sed -n '/^Begin final coordinates/,/^End final coordinates/p' relax.out |
-  sed -n '/^CELL_PARAMETERS/,/^End final coordinates/p' | sed '/^End final coordinates/d' > relaxed.cell
-if [ ! -s relaxed.cell ]; then echo "relax.out has no final coordinates: not converged" >&2; exit 1; fi
-awk '/^ATOMIC_POSITIONS/ {inside = 1; next} inside && NF < 4 {inside = 0}
-  /^CELL_PARAMETERS/ {left = 4} left > 0 {left--; next} !inside {print}' static.in > static-relaxed.in
-{ echo; cat relaxed.cell; } >> static-relaxed.in
-$LAUNCH "$PW" -in static-relaxed.in > static.out
-"""
 
 WRITERS: Mapping[str, Callable[[Structure, Path, str], list[Path]]] = {
     "cif": write_cif_files,
