@@ -103,7 +103,8 @@ def referee_record(candidate: Candidate, verdict: Verification, targets: Sequenc
     """Return what the referee says of one candidate and whether it agrees that it is a hit.
 
     It does when every target is met by its calibrated mean; never with a crystal that it cannot finish or
-    calls unstable.
+    calls unstable. Where the judges took a value from the referee's own potential (on appeal), its word is no
+    second one and does not count.
 
     Args:
         candidate: hit or reject.
@@ -111,6 +112,7 @@ def referee_record(candidate: Candidate, verdict: Verification, targets: Sequenc
         targets: of `asked_of_referee`.
     """
     record = verification_to_record(verdict)
+    targets = [t for t in targets if not _is_by_the_same(candidate, verdict, t.property.name)]
     missed = [t.property.name for t in targets if not t.is_met(_mean(verdict, t.property.name))]
     finished = verdict.converged and verdict.is_stable is not False
     names = {p.name for p in REFEREED}
@@ -122,6 +124,12 @@ def referee_record(candidate: Candidate, verdict: Verification, targets: Sequenc
         "reason": verdict.reason or ("" if finished else "mechanically unstable"),
         "values": {name: value for name, value in record["values"].items() if name in names},
     }
+
+
+def _is_by_the_same(candidate: Candidate, verdict: Verification, name: str) -> bool:
+    judged = candidate.verification.values.get(name) if candidate.verification is not None else None
+    refereed = verdict.values.get(name)
+    return judged is not None and refereed is not None and judged.potential == refereed.potential
 
 
 def summary(

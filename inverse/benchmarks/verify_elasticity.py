@@ -13,8 +13,9 @@ from inverse.benchmarks.strained_cells import StrainedCells, stored_strained_cel
 from inverse.console import progress
 from inverse.records import plain
 from inverse.report.summary import wilson_interval
-from inverse.verification.judge import NEAR_UNSTABLE, Judge, TensorVerdict
+from inverse.verification.judge import Judge, TensorVerdict
 from inverse.verification.store import VerificationStore
+from inverse.verification.weak_ground import WeakGround
 from surrogates import elasticity
 
 POTENTIAL = "7net-0"
@@ -115,7 +116,7 @@ def measure(row: dict[str, Any], store: VerificationStore, compute: bool = True)
 def _warnings(verdict: TensorVerdict) -> list[str]:
     if verdict.reason or not verdict.clamped:
         return ["no_tensor"]
-    return [NEAR_UNSTABLE] if verdict.is_near_unstable else []
+    return [WeakGround.NEAR_UNSTABLE] if verdict.is_near_unstable else []
 
 
 def _compared(verdict: TensorVerdict | None, reference: StrainedCells | None) -> dict[str, Any]:

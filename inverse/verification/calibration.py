@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,23 @@ def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[Verif
         unit=prop.unit,
     )
     return value, known is not None
+
+
+def with_wider_error(value: VerifiedValue, factor: float) -> VerifiedValue:
+    """Return a modulus with the error of its logarithm multiplied.
+
+    >>> wide = with_wider_error(VerifiedValue(100, 10, 85, 118, 99, "diep", "GPa"), 2.0)
+    >>> wide.std, round(wide.upper)
+    (20.0, 139)
+    """
+    if factor == 1.0:
+        return value
+    return replace(
+        value,
+        std=round(value.std * factor, 3),
+        lower=round(value.mean * (value.lower / value.mean) ** factor, 3),
+        upper=round(value.mean * (value.upper / value.mean) ** factor, 3),
+    )
 
 
 def write_calibrations(calibrations: Sequence[Calibration], path: Path = CALIBRATION_FILE) -> None:

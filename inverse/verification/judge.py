@@ -19,7 +19,13 @@ from inverse.verification.inquiry import Inquiry, answered
 from inverse.verification.limits import Deadline
 from inverse.verification.potentials import KINKED, load_potential
 from inverse.verification.relaxation import RelaxationSettings, relaxing
-from inverse.verification.stiffness import StiffnessSettings, bulk_only, is_near_unstable, stiffness_inquiry
+from inverse.verification.stiffness import (
+    StiffnessSettings,
+    bulk_only,
+    impossibility,
+    is_near_unstable,
+    stiffness_inquiry,
+)
 from inverse.verification.store import DAMAGE, VerificationStore, canonical_structure, verification_key
 from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import (
@@ -37,9 +43,6 @@ NEARLY_SYMMETRIC = 0.05
 
 WITHOUT_KINK, SHARED_STRAINS = "tensor, without kink", "tensor, shared strains"
 """How tensors of potentials with and without a kink are made; rows made otherwise answer nobody."""
-
-NEAR_UNSTABLE = "near_unstable"
-"""Flag of a crystal that is close to giving way."""
 
 _V = TypeVar("_V")
 
@@ -311,7 +314,7 @@ class Judge:
         try:
             if row is None or failure_from_record(row) is Failure.MACHINE or self._is_old_of_prerelaxer(row):
                 return None
-            return read(row)
+            return None if _is_impossible(row) else read(row)
         except DAMAGE as error:
             self.store.skip(key, error)
             return None
@@ -364,7 +367,7 @@ def _tensor(potential: str, row: dict[str, Any]) -> TensorVerdict:
     """
     row = dict(row)
     for name in _TENSORS:
-        row[name] = tuple(tuple(float(x) for x in line) for line in row.get(name) or ())
+        row[name] = tuple(tuple(_number(x) for x in line) for line in row.get(name) or ())
     row["flags"], row["failure"] = tuple(row.get("flags") or ()), failure_from_record(row)
     if row["failure"] is None and (np.shape(row["relaxed"]) != (6, 6) or row.get("is_stable") is None):
         raise DataError("no tensor")
@@ -372,6 +375,19 @@ def _tensor(potential: str, row: dict[str, Any]) -> TensorVerdict:
         if isinstance(value, float):
             row[name] = _number(row.get(name))
     return TensorVerdict(potential, **row)
+
+
+def _is_impossible(row: dict[str, Any]) -> bool:
+    """Return whether a stored tensor is one that no crystal has: older versions stored some."""
+    relaxed, clamped, repeated = (row.get(name) for name in _TENSORS)
+    if not relaxed or not clamped:
+        return False
+    return bool(impossibility(_filled(relaxed), _filled(clamped)) or impossibility(_filled(repeated)))
+
+
+def _filled(rows: Any) -> np.ndarray:
+    """Return the (6, 6) tensor of stored rows, NaN where there is nothing."""
+    return np.array(rows or np.full((6, 6), np.nan), dtype=float)
 
 
 def _number(value: Any) -> float:

@@ -18,10 +18,11 @@ from inverse.verification.calibration import (
     calibrated,
     calibration_of,
     other_versions,
+    with_wider_error,
 )
 from inverse.verification.departures import departures
 from inverse.verification.elastic_summary import elastic_summary
-from inverse.verification.judge import NEAR_UNSTABLE, Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
+from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
 from inverse.verification.limits import Deadline, Limit
 from inverse.verification.machine import Patience
 from inverse.verification.own_judges import load_property_judge, own_values
@@ -37,6 +38,12 @@ from inverse.verification.protocol import FormationEnergy, HullEnergy
 from inverse.verification.readings import ABSURD, Readings, read_shear, readings, sensible
 from inverse.verification.stiffness import UNSTABLE_FLAGS
 from inverse.verification.store import VerificationStore
+from inverse.verification.weak_ground import (
+    WeakGround,
+    grounds_of_bonding,
+    is_superhard_light,
+    widening,
+)
 from surrogates.errors import (
     DataError,
     EngineError,
@@ -82,6 +89,8 @@ class Panel:
         prerelax_by: relaxes first, roughly; "" for none.
         has_energy: False when this potential's formation energies are not to be used.
         second: gives the second opinion on what is shortlisted; "" for nobody.
+        appeal: judges shear modulus and stability where `shear` calls unstable, or cannot judge, what by the
+            appeal's own tensor is stable; "" for nobody.
     """
 
     name: str
@@ -91,11 +100,12 @@ class Panel:
     prerelax_by: str = ""
     has_energy: bool = True
     second: str = ""
+    appeal: str = ""
 
     @property
     def potentials(self) -> tuple[str, ...]:
         """Every potential the panel loads."""
-        named = (self.prerelax_by, self.energy, self.bulk, self.shear, self.second)
+        named = (self.prerelax_by, self.energy, self.bulk, self.shear, self.second, self.appeal)
         return tuple(dict.fromkeys(n for n in named if n))
 
 
@@ -120,7 +130,7 @@ def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
     if referee:
         return Panel(REFEREE, "7net-l3i5", "diep", "7net-l3i5", "7net-0")
     if has_sevenn:
-        return Panel(AUTO, "7net-l3i5", "7net-l3i5", "diep", "7net-0", second="7net-0")
+        return Panel(AUTO, "7net-l3i5", "7net-l3i5", "diep", "7net-0", second="7net-0", appeal="7net-l3i5")
     return Panel(AUTO, "chgnet", "diep", "diep")
 
 
@@ -302,12 +312,37 @@ class LadderVerifier:
                         f"judges disagree on the phase: {disagreement}", Failure.ANOTHER_PHASE
                     )
             tensors[name] = self._tensor(name, cells[name], case, deadline)
-            if tensors[name].failure is not None:
+            may_appeal = name == self.panel.shear and tensors[name].failure is Failure.IMPOSSIBLE_TENSOR
+            if tensors[name].failure is not None and not (may_appeal and self.panel.appeal):
                 raise failed(tensors[name])
-        self._moduli(tensors, cells, case)
-        case.elasticity = self._summary(tensors[self.panel.shear], cells[self.panel.shear], case)
+        case.flag(*grounds_of_bonding(relaxed.structure))
+        shear = tensors[self.panel.shear]
+        appeal = None if read_shear(shear).is_stable else self._appeal(relaxed.structure, case, deadline)
+        if appeal is None and shear.failure is not None:
+            raise failed(shear)
+        self._moduli(tensors, cells, case, appeal)
+        cell = cells[self.panel.shear] if appeal is None else relaxed.structure
+        case.elasticity = self._summary(appeal or shear, cell, case)
         self._ask_second(case, deadline)
         self._ask_own(case)
+
+    def _appeal(self, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict | None:
+        """Return the other judge's tensor where it is stable, None where nobody is asked or it is not.
+
+        Of stable crystals (by DFT) that the judge of G calls unstable, most are stable by the other judge; of
+        unstable ones next to none (experiments/LOG.md).
+        """
+        name = self.panel.appeal
+        if not name:
+            return None
+        verdict = self._judges[name].tensor(structure, deadline)
+        read = read_shear(verdict)
+        case.note("appeal", read.is_stable, verdict.reason or ", ".join([name, *read.flags]), name)
+        if not read.is_stable:
+            return None
+        case.flag(WeakGround.DISPUTED)
+        case.is_stable = True
+        return verdict
 
     def _summary(self, tensor: TensorVerdict, cell: Structure, case: _Case) -> dict[str, Any]:
         """Return what the tensor says, its K not averaged where another judges K: that is the referee's.
@@ -315,7 +350,7 @@ class LadderVerifier:
         The tensor itself, which implies it, stands in the record and decides nothing.
         """
         shown = replace(tensor, is_stable=case.is_stable)
-        if self.panel.shear == self.panel.bulk:
+        if tensor.potential == self.panel.bulk:
             return elastic_summary(shown, cell, case.values)
         summary = elastic_summary(replace(shown, bulk_modulus=math.nan), cell, case.values)
         for part in ("relaxed_ion", "clamped_ion"):
@@ -402,7 +437,7 @@ class LadderVerifier:
         if has_failed:
             is_stable, flags = False, ()
         if not only_bulk and not has_failed and verdict.is_near_unstable:
-            flags = (*flags, NEAR_UNSTABLE)
+            flags = (*flags, WeakGround.NEAR_UNSTABLE)
         case.flag(*flags)
         stage = "bulk modulus" if only_bulk else "tensor"
         remark = ", ".join(flags)
@@ -413,16 +448,29 @@ class LadderVerifier:
         return verdict
 
     def _moduli(
-        self, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure], case: _Case
+        self,
+        tensors: Mapping[str, TensorVerdict],
+        cells: Mapping[str, Structure],
+        case: _Case,
+        appeal: TensorVerdict | None = None,
     ) -> None:
+        """Add K and G on the DFT scale; G by the judge of appeal where it was heard."""
         bulk, shear = self.panel.bulk, self.panel.shear
-        read, absurd = sensible(readings(tensors[bulk], tensors[shear], cells[bulk], cells[shear]))
+        read = readings(tensors[bulk], tensors[shear], cells[bulk], cells[shear])
+        if appeal is not None:
+            other = read_shear(appeal)
+            read = replace(read, shear=other.shear, shear_by=appeal.potential, shear_change=other.change)
+        read, absurd = sensible(read)
         if absurd:
             case.flag(ABSURD)
             case.note("moduli", False, "; ".join(absurd), *dict.fromkeys((bulk, shear)))
         case.flag(*read.doubts)
         for prop, value, known in _calibrated_moduli(read, self.settings.method):
             case.values[prop.name] = value
+            if prop == SHEAR_MODULUS:
+                if is_superhard_light(cells[shear], value.mean):
+                    case.flag(WeakGround.SUPERHARD_LIGHT)
+                case.values[prop.name] = with_wider_error(value, widening(case.flags))
             if not known:
                 case.flag("uncalibrated")
             elif (fit := calibration_of(prop, read)) is not None and other_versions(fit):

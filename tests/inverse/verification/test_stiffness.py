@@ -4,11 +4,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from inverse.failures import CrystalFailureError
+from inverse.types import Failure
 from inverse.verification.batches import SinglePoint
 from inverse.verification.potentials import Potential, load_potential
 from inverse.verification.relaxation import RelaxationSettings, relax
-from inverse.verification.stiffness import StiffnessSettings, bulk_only, coupled_modes, stiffness
+from inverse.verification.stiffness import (
+    VOIGT_OF_MANDEL,
+    StiffnessSettings,
+    bulk_only,
+    coupled_modes,
+    impossibility,
+    stiffness,
+)
 from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates import elasticity
 from surrogates.errors import VerificationError
@@ -221,3 +232,89 @@ def test_a_cell_that_serves_two_strains_gives_the_tensor_of_pure_strains(structu
     np.testing.assert_allclose(shared.relaxed, pure.relaxed, atol=0.005 * np.abs(pure.relaxed).max())
     assert shared.bulk_modulus == pytest.approx(pure.bulk_modulus, rel=2e-3)
     assert shared.shear_modulus == pytest.approx(pure.shear_modulus, rel=5e-3)
+
+
+class Spiked(Harmonic):
+    """Forces that break the symmetry of strained cells of some sizes, energy and stress unharmed."""
+
+    def __init__(self, *args, spoils, **kwargs):
+        super().__init__(*args, **kwargs)
+        vars(self).update(spoils=spoils)
+
+    def evaluate(self, numbers, lattice, frac_coords):
+        point = super().evaluate(numbers, lattice, frac_coords)
+        strain = np.abs(np.linalg.solve(self.start.lattice, lattice) - np.eye(3)).max()
+        spike = np.array([8.0, -3.0, 5.0]) if self.spoils(float(strain)) else np.zeros(3)
+        return replace(point, forces=point.forces + np.outer([1.0, -1.0], spike))
+
+
+def test_forces_that_break_the_symmetry_are_asked_for_at_another_strain():
+    cell = SymmetricCell.from_structure(crystals.diamond())
+    smooth = stiffness(cell, Harmonic(1.0, 2.0, cell, coupling=2.0, is_kinked=True))
+    spiked = Spiked(1.0, 2.0, cell, coupling=2.0, is_kinked=True, spoils=lambda e: abs(e - 0.02) < 1e-4)
+    mended = stiffness(cell, spiked)
+    np.testing.assert_allclose(mended.relaxed, smooth.relaxed, atol=1e-6)
+    assert mended.flags == ("other_amplitude",)
+    assert mended.shear_modulus == pytest.approx(smooth.shear_modulus, rel=1e-9)
+    assert smooth.n_evaluations < mended.n_evaluations < 2 * smooth.n_evaluations
+
+
+def test_what_is_fine_is_asked_no_more_than_before():
+    cell = SymmetricCell.from_structure(crystals.diamond())
+    harmonic = Harmonic(1.0, 2.0, cell, coupling=2.0)
+    asked = []
+    original = harmonic.evaluate
+    vars(harmonic)["evaluate"] = lambda *cell: asked.append(1) or original(*cell)
+    assert stiffness(cell, harmonic).n_evaluations == len(asked) == 6
+
+
+def test_forces_that_are_never_sound_are_a_named_failure():
+    cell = SymmetricCell.from_structure(crystals.diamond())
+    with pytest.raises(CrystalFailureError, match="forces break the crystal's symmetry by") as raised:
+        stiffness(cell, Spiked(1.0, 2.0, cell, coupling=2.0, spoils=lambda e: e > 1e-4))
+    assert raised.value.failure is Failure.IMPOSSIBLE_TENSOR
+
+
+def test_a_tensor_that_no_crystal_has_is_a_named_failure():
+    """A mode just above the softest that counts, with a large coupling: a division by nearly nothing."""
+    cell = SymmetricCell.from_structure(crystals.diamond())
+    with pytest.raises(CrystalFailureError, match=r"harmonic: .* GPa") as raised:
+        stiffness(cell, Harmonic(1.0, 0.021, cell, coupling=2.0))
+    assert raised.value.failure is Failure.IMPOSSIBLE_TENSOR
+
+
+@pytest.mark.parametrize(
+    ("relaxed", "clamped", "reason"),
+    [
+        (np.diag([-3047.0] * 6), np.eye(6) * 300.0, "an elastic constant of 3047 GPa, which no crystal has"),
+        (
+            np.diag([300.0] * 5 + [-700.0]),
+            np.eye(6) * 300.0,
+            "-1400 GPa where without relaxing ions it is 600",
+        ),
+        (np.eye(6) * 310.0, np.eye(6) * 300.0, "ions that relax make the crystal stiffer by 20 GPa"),
+        (np.diag([300.0] * 5 + [np.nan]), np.eye(6) * 300.0, "an elastic constant of nan GPa"),
+        (np.diag([300.0] * 5 + [-150.0]), np.eye(6) * 300.0, ""),
+        (np.full((6, 6), np.nan), None, ""),
+    ],
+)
+def test_the_bounds_of_a_stiffness(relaxed, clamped, reason):
+    assert reason in impossibility(relaxed, clamped)
+    assert bool(impossibility(relaxed, clamped)) == bool(reason)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_stable_crystal_with_ions_that_relax_is_always_possible(seed):
+    """Whatever positive definite tensor is left by a positive softening; then Cij² <= Cii Cjj, too."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(6, 6))
+    clamped = root @ root.T
+    clamped *= 500.0 / np.abs(clamped).max()
+    share = rng.uniform(0, 0.99, size=6)
+    values, vectors = np.linalg.eigh(clamped)
+    relaxed = (vectors * (values * (1 - share))) @ vectors.T
+    relaxed, clamped = relaxed / VOIGT_OF_MANDEL, clamped / VOIGT_OF_MANDEL
+    assert impossibility(np.round(relaxed, 3), np.round(clamped, 3)) == ""
+    diagonal = np.diag(relaxed)
+    assert (relaxed**2 <= np.outer(diagonal, diagonal) * (1 + 1e-9)).all()

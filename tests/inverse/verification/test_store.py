@@ -17,6 +17,7 @@ from inverse.verification.machine import is_of_machine
 from inverse.verification.phonons import phonons
 from inverse.verification.potentials import potential_version
 from inverse.verification.relaxation import RelaxationSettings
+from inverse.verification.stiffness import StiffnessSettings
 from inverse.verification.store import (
     VerificationStore,
     canonical_structure,
@@ -317,3 +318,24 @@ def test_the_environment_names_the_file(monkeypatch, tmp_path):
     assert default_store_path() == tmp_path / "mine.db"
     monkeypatch.delenv("INVERSE_STORE")
     assert default_store_path().name == "verifications.db"
+
+
+def test_a_stored_tensor_that_no_crystal_has_is_asked_for_again(store):
+    """Older versions stored what forces out of their mind made of calcite: C44 = -151,613 GPa."""
+    cell, judge = canonical_structure(crystals.fcc()), Judge(EMT, store=store)
+    sound = judge.tensor(cell)
+    key = verification_key(cell, EMT, judge._tensor_task, judge.settings.digest)
+    row = store.get(key)
+    row["relaxed"][3][3] = -151613.3
+    store.put(key, row, "Cu", EMT, judge._tensor_task, judge.settings.digest)
+    again = Judge(EMT, store=store).tensor(cell)
+    assert again.relaxed == sound.relaxed
+    assert store.get(key)["relaxed"][3][3] == sound.relaxed[3][3]
+
+
+def test_a_tensor_without_repetition_is_remembered(store):
+    once = JudgeSettings(tensor=StiffnessSettings(repeat_factor=0.0))
+    cell = canonical_structure(crystals.fcc())
+    first = Judge(EMT, once, store=store).tensor(cell)
+    assert Judge(EMT, once, store=store).tensor(cell).seconds == first.seconds
+    assert np.isnan(first.repeated).all()
