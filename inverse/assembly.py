@@ -81,7 +81,7 @@ def assemble(config: CampaignConfig) -> Parts:
     device_named(config.device)
     if no_entries := live.refusal():
         LOGGER.warning("%s", no_entries)
-    objective = Objective(config.targets)
+    objective = Objective.of(config)
     verifier = _verifier(config, objective)
     try:
         return _parts(config, objective, verifier)
@@ -132,8 +132,8 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         compositions=compositions,
         decoder=_decoder(),
         condition=Condition,
-        composition_reason=screen.composition_reason,
-        screening=screen.reason,
+        composition_reason=screen.composition_breach,
+        screening=screen.breach,
         is_known_formula=lambda formula: formula in known_formulas(),
         is_new=lambda s: classifier.classify(s).hit_class is HitClass.NEW,
     )
@@ -144,8 +144,8 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         evaluator=Evaluator(deciding, below, objective.properties, beside=base),
         proposer=proposer_named(config.search.method, space, config),
         verifier=verifier,
-        screening=screen.reason,
-        rescreening=screen.relaxed_reason,
+        screening=screen.breach,
+        rescreening=screen.relaxed_breach,
         classify=lambda s: kinship(classifier, s),
         confirm=lambda s: kinship(
             classifier_by_energy(config.verify.potential, config.verify.reuse, config.device), s

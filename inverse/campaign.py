@@ -1,6 +1,7 @@
 """The one mutable object: propose, decode, screen, predict, acquire, verify, record, tell, rank."""
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from inverse.acquisition import EXPLORE_SHARE
+from inverse.acquisition import EXPLORE_SHARE, TEXTBOOK_SHARE, Places
 from inverse.config import CampaignConfig, load_config
 from inverse.dynamical_stability import best_candidates, is_asked, with_phonons
 from inverse.ladder import with_seconds
@@ -28,7 +29,7 @@ from inverse.report.table import write_candidates_csv, write_cifs
 from inverse.selection import Selection
 from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
-from inverse.types import Candidate, Status, Verification
+from inverse.types import Candidate, Origin, Rule, Status, Verification
 from surrogates.errors import EngineError, RunFolderError, VerificationError
 from surrogates.formulas import display_formula
 
@@ -39,6 +40,9 @@ STEP = 16
 
 DECIMALS = {"GPa": 3, "eV/atom": 5, "eV": 5}
 """Of verified values as they are told back, by unit; the values of other units keep six digits."""
+
+SMALL_BUDGET = 24
+"""Verifications in all under which half of them go to what was made from the user's own crystals."""
 
 SECONDS_TO_FINISH = 30.0
 """Kept of the time limit for tables and report when the best are asked for their phonons."""
@@ -77,7 +81,7 @@ class Campaign:
         logging.getLogger("inverse").addHandler(self._log)
         logging.getLogger("inverse").setLevel(logging.INFO)
         self._on_progress = on_progress or (lambda progress: None)
-        self.objective = Objective(config.targets)
+        self.objective = Objective.of(config)
         self.candidates: dict[str, Candidate] = {}
         self.stop = StopFlag()
         self._selection = Selection(
@@ -85,7 +89,7 @@ class Campaign:
         )
         self._half_done: list[Candidate] = []
         self._met: dict[str, Candidate] = {}
-        self._n_started = 0
+        self._n_started = self._n_children = 0
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
         self._pace = Pace()
@@ -255,7 +259,7 @@ class Campaign:
             return [], []
         first = len(self.candidates)
         each = (time.monotonic() - began) / max(1, len(proposals))
-        candidates, chosen = self._selection.select(proposals, first, n, self._n_new(n))
+        candidates, chosen = self._selection.select(proposals, first, self._places(n))
         candidates = [with_seconds(c, "generated", each) for c in candidates]
         evaluated = self._parts.evaluator.n_evaluated - before
         if isinstance(self._parts.proposer, Storing):
@@ -335,6 +339,7 @@ class Campaign:
         verified = [c for c in told if c.verification is not None]
         self.candidates.update((c.id, c) for c in candidates)
         self._n_started += len(verified)
+        self._n_children += sum(c.origin is Origin.CHILD for c in verified)
         self._steps.append(dict(notes))
         self._next_step = int(notes["step"]) + 1
         self._selection.remember(verified)
@@ -358,9 +363,19 @@ class Campaign:
             return STEP
         return max(1, min(max(STEP, min(64, budget // 20)), budget - self.n_started))
 
-    def _n_new(self, n: int) -> int:
-        """Return how many of n places class new is given; a wish for novelty is the screen's affair."""
-        return round(EXPLORE_SHARE * n) if self.config.constraints.novelty == "any" else 0
+    def _places(self, n: int) -> Places:
+        """Return for whom n places are kept; a wish for novelty is the screen's affair."""
+        if self.config.constraints.novelty != "any":
+            return Places(n, children=self._n_for_children(n))
+        n_textbook = math.ceil(TEXTBOOK_SHARE * n)
+        return Places(n, round(EXPLORE_SHARE * n), self._n_for_children(n), n_textbook)
+
+    def _n_for_children(self, n: int) -> int:
+        """Return how many of n places what was made from the seeds is given: half of a small budget."""
+        budget = self.config.budget.verifications
+        if not self.config.seed_structures or budget is None or budget >= SMALL_BUDGET:
+            return 0
+        return min(n, max(0, math.ceil(budget / 2) - self._n_children))
 
     def _why_end(self) -> str:
         if self.stop.is_set():
@@ -438,8 +453,8 @@ class Campaign:
 def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
     """Return a clause about steps of which nothing could be verified; "" without any.
 
-    >>> told_of_barren([{"proposed": 128, "screened_out_by": {"n_atoms": 128}}])
-    '; of 128 proposals of the last step none may be verified: 128 out by n_atoms'
+    >>> told_of_barren([{"proposed": 128, "screened_out_by": {"n_atoms": 120}, "passed_over": 8}])
+    '; of 128 proposals of the last step none may be verified: 120 out by n_atoms, 8 like one verified'
     """
     if not steps:
         return ""
@@ -448,8 +463,10 @@ def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
     for notes in steps:
         out.update(notes["screened_out_by"])
     said = [f"{count} out by {rule}" for rule, count in out.most_common()]
-    if rest := n_proposed - out.total():
-        said.append(f"{rest} like what was verified, or hopeless")
+    n_alike = sum(notes.get("passed_over", 0) for notes in steps)
+    n_rest = n_proposed - out.total() - n_alike
+    said += [f"{n_alike} {Rule.LIKE_VERIFIED}"] if n_alike else []
+    said += [f"{n_rest} without a chance"] if n_rest else []
     last = "the last step" if len(steps) == 1 else f"the last {len(steps)} steps"
     return f"; of {n_proposed} proposals of {last} none may be verified: {', '.join(said)}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from inverse.config_fields import Flag, Part, Seconds, Text, Whole
+from inverse.config_fields import Flag, Number, Part, Seconds, Text, Whole
 from inverse.config_reading import config_error, one_line, parse_yaml, read_text
 from inverse.constraints import Constraints, infeasibility
 from inverse.element_groups import element_groups
@@ -41,13 +41,15 @@ class Verify(Part):
     """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
 
     `also` names judges of your own properties (module:factory), asked after the others. `phonons: false`
-    leaves out the phonons of the ten best, computed at the end while time is left.
+    leaves out the phonons of the ten best, computed at the end while time is left. `predicted_enough` is the
+    probability from which on a target that no judge computes counts as met.
     """
 
     potential: Text = "auto"
     reuse: Flag = True
     also: tuple[Text, ...] = ()
     phonons: Flag = True
+    predicted_enough: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.8
 
     @property
     def code(self) -> tuple[str, ...]:

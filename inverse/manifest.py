@@ -1,4 +1,4 @@
-"""What manifest.json says of a run: counts of each step, the funnel, the hash of the config. Pure."""
+"""What manifest.json says of a run: counts of each step, the funnel, the hash of the config."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from typing import Any
 
 from inverse.config import CampaignConfig
 from inverse.inputs import fingerprint
-from inverse.types import Candidate, HitClass, Status
+from inverse.objective import PREDICTED_ENOUGH
+from inverse.types import Candidate, HitClass, Rule, Status
 
 FORMAT_VERSION = 1
 """Of manifest.json; see schemas/manifest.schema.json."""
@@ -25,8 +26,11 @@ def now() -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the hash of what decides a campaign's candidates: everything but budget, device and name."""
     mapping = {k: v for k, v in config.to_mapping().items() if k not in ("budget", "device", "name")}
-    # phonons decide no candidate; without judges of one's own the hash is that of folders older than them
+    # phonons decide no candidate; without judges of one's own and with the usual threshold the hash is that
+    # of folders older than these keys
     verify = {k: v for k, v in mapping["verify"].items() if k != "phonons" and (k != "also" or v)}
+    if verify["predicted_enough"] == PREDICTED_ENOUGH:
+        del verify["predicted_enough"]
     mapping["verify"] = verify
     # what files hold counts, not where they lie
     mapping |= {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
@@ -51,13 +55,14 @@ def step_notes(
         seconds: wall time.
     """
     counts = Counter(c.status for c in candidates)
-    out = Counter(c.reason.partition(":")[0] for c in candidates if c.status is Status.SCREENED_OUT)
+    out = Counter(str(c.rule) for c in candidates if c.status is Status.SCREENED_OUT and c.rule is not None)
     return {
         "step": number,
         "evaluated": evaluated,
         "proposed": len(candidates),
         "screened_out": counts[Status.SCREENED_OUT],
         "screened_out_by": dict(sorted(out.items())),
+        "passed_over": sum(c.rule is Rule.LIKE_VERIFIED for c in candidates),
         "predicted": len(candidates) - counts[Status.SCREENED_OUT],
         "started": sum(c.verification is not None for c in candidates),
         "verified": counts[Status.VERIFIED] + counts[Status.HIT],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,7 +17,10 @@ TABLE_RANGE = 1e3
 """A property of a user's table reaches to this many times the largest value in the table."""
 
 PREDICTED_ENOUGH = 0.8
-"""A predicted-only target counts as met from this probability on."""
+"""A predicted-only target counts as met from this probability on, unless the config says otherwise."""
+
+OUT_OF_DOMAIN_AT_MOST = 0.84
+"""Highest probability that is believed of a crystal outside the domain of the surrogates."""
 
 MARGIN = 1.0
 """The loss keeps pushing until the mean is about this many standard deviations inside a bound."""
@@ -37,6 +41,10 @@ _TYPICAL: dict[str, float] = {
 """Natural unit of each property, the scale on which soft targets are weighed."""
 
 
+if TYPE_CHECKING:
+    from inverse.config import CampaignConfig
+
+
 class Objective:
     """What a campaign wants, and what a hit is: choice, descent, compositions, verdict and rank ask it here.
 
@@ -45,24 +53,36 @@ class Objective:
         deciding: the targets that decide a hit: the hard ones, and the default hull bound where none of them
             is on the energy above hull.
         properties: of `targets` and `deciding`, in order, without repeats.
+        predicted_enough: probability from which on a target that no judge computes counts as met.
     """
 
-    def __init__(self, targets: Sequence[Target], deciding: Sequence[Target] | None = None) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        deciding: Sequence[Target] | None = None,
+        predicted_enough: float = PREDICTED_ENOUGH,
+    ) -> None:
         """Take the targets.
 
         Args:
             targets: of the config.
             deciding: for a part of an objective, which decides no hit; None takes what decides one.
+            predicted_enough: of the config.
 
         Raises:
             ConfigError: there is no target.
         """
-        self.targets = tuple(targets)
+        self.targets, self.predicted_enough = tuple(targets), predicted_enough
         self.deciding = effective_targets(targets) if deciding is None else tuple(deciding)
         if not self.targets and not deciding:
             raise ConfigError("targets: at least one target is needed")
         asked = (*self.targets, *self.deciding)
         self.properties: tuple[Property, ...] = tuple(dict.fromkeys(t.property for t in asked))
+
+    @classmethod
+    def of(cls, config: "CampaignConfig") -> "Objective":
+        """Return the objective of a config."""
+        return cls(config.targets, predicted_enough=config.verify.predicted_enough)
 
     @property
     def soft(self) -> tuple[Target, ...]:
@@ -88,7 +108,8 @@ class Objective:
 
         From the shared samples, so that errors common to several properties count once. Each sample
         carries a normal kernel, shrunk so that the total spread stays the prediction's std; one sample
-        is then exactly the normal distribution. Differentiable.
+        is then exactly the normal distribution. Out of the domain of a deciding property it is at most
+        `OUT_OF_DOMAIN_AT_MOST`. Differentiable.
 
         Raises:
             UnknownNameError: no prediction for a target.
@@ -99,7 +120,14 @@ class Objective:
             joint = inside if joint is None else joint * inside
         if joint is None:
             return _ones(predictions)
-        return joint.mean(dim=0)
+        met = joint.mean(dim=0)
+        return torch.where(self.outside(predictions), met.clamp(max=OUT_OF_DOMAIN_AT_MOST), met)
+
+    def outside(self, predictions: Mapping[Property, Prediction]) -> Tensor:
+        """Return (C,) bool: the prediction of a deciding property lies outside its surrogate's domain."""
+        none = torch.zeros_like(_ones(predictions)).bool()
+        each = [~_prediction_of(t, predictions).in_domain for t in self.deciding]
+        return torch.stack([none, *each]).any(dim=0)
 
     def probability_of_each(self, predictions: Mapping[Property, Prediction]) -> dict[str, Tensor]:
         """Return (C,) probability of each deciding target alone, by property name; the smallest one binds."""

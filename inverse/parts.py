@@ -43,7 +43,7 @@ class Parts:
         evaluator: asks that surrogate.
         proposer: where proposals come from.
         verifier: the judges.
-        screening: structure -> "" or why it is out.
+        screening: structure -> the rule that puts it out, None without.
         rescreening: the same for a relaxed structure.
         classify: relaxed structure -> kinship among known materials.
         confirm: the same for a hit that looks new: end members known by formula only are relaxed.

@@ -8,9 +8,9 @@ from pymatgen.core import Structure
 
 from inverse.derived import with_derived
 from inverse.judged import is_predicted_only
-from inverse.objective import PREDICTED_ENOUGH, Objective
+from inverse.objective import OUT_OF_DOMAIN_AT_MOST, Objective
 from inverse.second_opinion import doubt_factor
-from inverse.types import Candidate, HitClass, Status, Target, Verification
+from inverse.types import Breach, Candidate, HitClass, PredictedValue, Rule, Status, Target, Verification
 from surrogates.errors import EngineError
 from surrogates.formulas import display_formula
 from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY
@@ -27,8 +27,8 @@ class Kinship:
     vacancy_of: str = ""
 
 
-Screening = Callable[[Structure], str]
-"""Structure -> "" or "constraint_name: detail"."""
+Screening = Callable[[Structure], Breach | None]
+"""Structure -> the rule that it breaks, None when it keeps them all."""
 
 Classify = Callable[[Structure], Kinship]
 """Relaxed structure -> its kinship; may raise EngineError."""
@@ -49,18 +49,20 @@ def judged(
     """
     verification = replace(verification, values=with_derived(verification.values, verification.structure))
     candidate = replace(candidate, verification=verification)
-    reason = _failure(verification)
+    reason, breach = _failure(verification), None
     relaxed = verification.structure
     if relaxed is not None:
-        reason = reason or _after("after relaxation: ", screening(relaxed))
+        breach = None if reason else screening(relaxed)
         candidate = _with_kinship(candidate, relaxed, classify)
     candidate = replace(candidate, probability_after=probability_after(candidate, objective))
     candidate = replace(candidate, score=score(candidate, objective))
+    if breach is not None:
+        return _out_after(candidate, breach)
     if reason:
         return replace(candidate, status=Status.FAILED, reason=reason)
     missed = missed_target(candidate, objective)
     if not missed and candidate.hit_class is None:
-        missed = f"hit class: {candidate.nearest_known or 'no relaxed structure to classify'}"
+        missed = f"hit class: unknown ({candidate.unclassified or 'no relaxed structure to classify'})"
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
 
 
@@ -75,25 +77,74 @@ def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool) -> Can
     found = _with_kinship(candidate, relaxed, confirm)
     if derivatives or found.hit_class is not HitClass.DERIVATIVE:
         return found
-    reason = f"after relaxation: derivatives: an ordering of {display_formula(found.derivative_of)}"
-    return replace(found, status=Status.FAILED, reason=reason)
+    return _out_after(
+        found, Breach(Rule.DERIVATIVES, f"an ordering of {display_formula(found.derivative_of)}")
+    )
 
 
-def missed_target(candidate: Candidate, objective: Objective) -> str:
-    """Return the first deciding target that the verdict does not meet, "" when all are met.
+def _out_after(candidate: Candidate, breach: Breach) -> Candidate:
+    """Return the candidate as failed by a rule that its relaxed structure breaks."""
+    return replace(candidate, status=Status.FAILED, reason=f"after relaxation: {breach}", rule=breach.rule)
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A target that keeps a verified candidate from being a hit.
+
+    Attributes:
+        target: which.
+        value: the judges' mean that misses it; None when no judge gave one.
+        probability: that a property which no judge computes meets it; None where a judge should have.
+        needed: probability from which on the prediction alone would have been enough.
+        is_capped: the probability is that of something outside the surrogate's domain.
+    """
+
+    target: Target
+    value: float | None = None
+    probability: float | None = None
+    needed: float = 0.0
+    is_capped: bool = False
+
+    def __str__(self) -> str:
+        """Return the reason in one line."""
+        name, bounds = self.target.property.name, f"[{self.target.lower:g}, {self.target.upper:g}]"
+        if self.value is not None:
+            return f"{name}: {self.value:.4g} {self.target.property.unit} misses {bounds}"
+        if self.probability is None:
+            return f"{name}: no judge gave a value and nobody predicts it"
+        said = f"{name}: no judge computes it and P({name} in {bounds}) = {self.probability:.2f}"
+        if self.is_capped:
+            said += ", the most that is believed outside the surrogate's domain,"
+        return f"{said} is under {self.needed:g}"
+
+
+def misses(candidate: Candidate, objective: Objective) -> list[Miss]:
+    """Return the deciding targets that the verdict does not meet, [] when all are met.
 
     A property that no judge computes, such as the hull with a potential whose energies stand on no scale, is
-    predicted only: met when the prediction says so with P >= 0.8.
+    predicted only: met when the prediction says so with at least `objective.predicted_enough`.
     """
     values = candidate.verification.values if candidate.verification is not None else {}
+    found = []
     for target in objective.deciding:
         name = target.property.name
         if name in values and math.isfinite(values[name].mean):
             if not target.is_met(values[name].mean):
-                return f"{name}: {values[name].mean:.4g} {target.property.unit} misses {_bounds(target)}"
-        elif not _predicted_to_meet(candidate, target):
-            return f"{name}: no judge gave a value and the prediction does not meet {_bounds(target)}"
-    return ""
+                found.append(Miss(target, value=values[name].mean))
+            continue
+        predicted = candidate.predictions.get(name)
+        if predicted is None or not _nobody_judges(candidate, name):
+            found.append(Miss(target))
+            continue
+        probability, is_capped = _predicted_to_meet(predicted, target)
+        if probability < objective.predicted_enough:
+            found.append(Miss(target, None, probability, objective.predicted_enough, is_capped))
+    return found
+
+
+def missed_target(candidate: Candidate, objective: Objective) -> str:
+    """Return in words the first deciding target that the verdict does not meet, "" when all are met."""
+    return next((str(miss) for miss in misses(candidate, objective)), "")
 
 
 def probability_after(candidate: Candidate, objective: Objective) -> float:
@@ -102,8 +153,13 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
         return 0.0
     probability = 1.0
     for target in objective.deciding:
-        mean, std = _combined(candidate, target.property.name)
-        probability *= _inside(mean, std, target.lower, target.upper)
+        name = target.property.name
+        mean, std = _combined(candidate, name)
+        met = _inside(mean, std, target.lower, target.upper)
+        predicted = candidate.predictions.get(name)
+        if name not in candidate.verification.values and predicted is not None and not predicted.in_domain:
+            met = min(met, OUT_OF_DOMAIN_AT_MOST)
+        probability *= met
     return probability
 
 
@@ -170,17 +226,14 @@ def _failure(verification: Verification) -> str:
     return ""
 
 
-def _after(prefix: str, reason: str) -> str:
-    return prefix + reason if reason else ""
-
-
 def _with_kinship(candidate: Candidate, relaxed: Structure, classify: Classify) -> Candidate:
     try:
         kin = classify(relaxed)
     except EngineError as error:
-        return replace(candidate, nearest_known=f"unknown ({error})")
+        return replace(candidate, unclassified=" ".join(str(error).split()))
     return replace(
         candidate,
+        unclassified="",
         hit_class=kin.hit_class,
         derivative_of=kin.derivative_of,
         nearest_known=kin.nearest_known,
@@ -193,12 +246,12 @@ def _group(candidate: Candidate) -> tuple[str, str]:
     return candidate.structure.composition.chemical_system, candidate.parent_prototype
 
 
-def _predicted_to_meet(candidate: Candidate, target: Target) -> bool:
-    name = target.property.name
-    if not _nobody_judges(candidate, name) or name not in candidate.predictions:
-        return False
-    predicted = candidate.predictions[name]
-    return _inside(predicted.mean, predicted.std, target.lower, target.upper) >= PREDICTED_ENOUGH
+def _predicted_to_meet(predicted: PredictedValue, target: Target) -> tuple[float, bool]:
+    """Return the probability that a prediction alone gives, and whether the domain's cap cut it."""
+    probability = _inside(predicted.mean, predicted.std, target.lower, target.upper)
+    if predicted.in_domain or probability <= OUT_OF_DOMAIN_AT_MOST:
+        return probability, False
+    return OUT_OF_DOMAIN_AT_MOST, True
 
 
 def _nobody_judges(candidate: Candidate, name: str) -> bool:
@@ -235,7 +288,3 @@ def _inside(mean: float, std: float, lower: float, upper: float) -> float:
 
 def _cumulative(z: float) -> float:
     return 0.5 * (1.0 + math.erf(max(-40.0, min(40.0, z)) / math.sqrt(2.0)))
-
-
-def _bounds(target: Target) -> str:
-    return f"[{target.lower:g}, {target.upper:g}]"

@@ -15,7 +15,9 @@ from inverse.types import (
     Candidate,
     Failure,
     HitClass,
+    Origin,
     PredictedValue,
+    Rule,
     Stage,
     Status,
     Verification,
@@ -178,8 +180,10 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "seed": int(candidate.seed),
         "history": plain(candidate.history),
         "log_likelihood": finite_or_none(candidate.log_likelihood),
+        "origin": str(candidate.origin),
         "status": str(candidate.status),
         "reason": candidate.reason,
+        "rule": None if candidate.rule is None else str(candidate.rule),
         "predictions": {name: _predicted_to_record(value) for name, value in candidate.predictions.items()},
         "probability_target_met": finite_or_none(candidate.probability_target_met),
         "verification": None if verdict is None else verification_to_record(verdict),
@@ -187,6 +191,7 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "hit_class": None if candidate.hit_class is None else str(candidate.hit_class),
         "derivative_of": candidate.derivative_of,
         "nearest_known": candidate.nearest_known,
+        "unclassified": candidate.unclassified,
         "vacancy_of": candidate.vacancy_of,
         "duplicate_of": candidate.duplicate_of,
         "parent_prototype": candidate.parent_prototype,
@@ -223,8 +228,10 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         seed=record["seed"],
         history=record.get("history", {}),
         log_likelihood=record.get("log_likelihood"),
+        origin=Origin(record.get("origin", Origin.SEARCH)),
         status=Status(record["status"]),
         reason=record.get("reason", ""),
+        rule=_rule(record),
         predictions={name: _predicted_from_record(value) for name, value in record["predictions"].items()},
         probability_target_met=record.get("probability_target_met"),
         verification=None if verdict is None else verification_from_record(verdict),
@@ -232,11 +239,20 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         hit_class=None if hit_class is None else HitClass(hit_class),
         derivative_of=record.get("derivative_of", ""),
         nearest_known=record.get("nearest_known", ""),
+        unclassified=record.get("unclassified", ""),
         vacancy_of=record.get("vacancy_of", ""),
         duplicate_of=record.get("duplicate_of", ""),
         parent_prototype=record.get("parent_prototype", ""),
         score=record.get("score"),
     )
+
+
+def _rule(record: Mapping[str, Any]) -> Rule | None:
+    """Return the rule of a record; of one older than such names, what its reason began with."""
+    if "rule" in record:
+        return None if record["rule"] is None else Rule(record["rule"])
+    name = record.get("reason", "").removeprefix("after relaxation: ").partition(":")[0]
+    return Rule(name) if name in set(Rule) else None
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Cheap physics and the config's rules: why a structure is not worth a prediction, or "" when it is."""
+"""Cheap physics and the config's rules: which one says that a structure is not worth a prediction."""
 
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -8,7 +8,7 @@ from ase.data import atomic_masses, covalent_radii
 from pymatgen.core import Composition, Structure
 
 from inverse.constraints import Constraints
-from inverse.types import HitClass
+from inverse.types import Breach, HitClass, Rule
 from surrogates.errors import EngineError
 from surrogates.formulas import display_formula
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
@@ -88,14 +88,14 @@ class Screen:
         self._systems = [frozenset(system.split("-")) for system in constraints.chemical_systems]
         self._excluded = constraints.elements.excluded()
 
-    def reason(self, structure: Structure) -> str:
-        """Return "constraint: detail" of the first rule that a generated structure breaks, "" when none.
+    def breach(self, structure: Structure) -> Breach | None:
+        """Return the first rule that a generated structure breaks, None when it keeps them all.
 
         Cheap rules come first; never raises for a structure.
         """
-        rules: tuple[Callable[[Structure], str], ...] = (
+        rules: tuple[Callable[[Structure], Breach | None], ...] = (
             _malformed,
-            lambda s: self.composition_reason(s.composition),
+            lambda s: self.composition_breach(s.composition),
             self._wrong_size,
             _bad_geometry,
             self._not_novel,
@@ -103,74 +103,79 @@ class Screen:
         )
         return _first(rules, structure)
 
-    def relaxed_reason(self, structure: Structure) -> str:
-        """Return why a relaxed structure breaks a rule of the config, "" when it keeps them all.
+    def relaxed_breach(self, structure: Structure) -> Breach | None:
+        """Return the rule of the config that a relaxed structure breaks, None when it keeps them all.
 
         The physics of distances and volumes is then the potential's business.
         """
-        rules: tuple[Callable[[Structure], str], ...] = (
+        rules: tuple[Callable[[Structure], Breach | None], ...] = (
             _malformed,
-            lambda s: self.composition_reason(s.composition),
+            lambda s: self.composition_breach(s.composition),
             self._wrong_size,
             self._not_novel,
             self._unwanted_derivative,
         )
         return _first(rules, structure)
 
-    def composition_reason(self, composition: Composition) -> str:
-        """Return which rule on elements a composition breaks, "" when none; proposers may ask early."""
+    def composition_breach(self, composition: Composition) -> Breach | None:
+        """Return which rule on elements a composition breaks, None without; proposers may ask early.
+
+        The number of elements is the last to be asked: who breaks it keeps all others.
+        """
         symbols = frozenset(element.symbol for element in composition.elements)
         elements = self.constraints.elements
         if excluded := symbols & self._excluded:
-            return f"elements.exclude: {_listed(excluded)} is excluded"
+            return Breach(Rule.EXCLUDED, f"{_listed(excluded)} is excluded")
         if elements.only and (foreign := symbols - set(elements.only)):
-            return f"elements.only: {_listed(foreign)} is not among {_listed(elements.only)}"
+            return Breach(Rule.ONLY, f"{_listed(foreign)} is not among {_listed(elements.only)}")
         if missing := set(elements.include_all) - symbols:
-            return f"elements.include_all: {_listed(missing)} is missing"
+            return Breach(Rule.INCLUDE_ALL, f"{_listed(missing)} is missing")
         if elements.include_any and not symbols & set(elements.include_any):
-            return f"elements.include_any: none of {_listed(elements.include_any)}"
+            return Breach(Rule.INCLUDE_ANY, f"none of {_listed(elements.include_any)}")
         if self._systems and not self._in_a_system(symbols):
-            return f"chemical_systems: {'-'.join(sorted(symbols))} is not asked for"
+            return Breach(Rule.CHEMICAL_SYSTEMS, f"{'-'.join(sorted(symbols))} is not asked for")
         least, most = self.constraints.n_elements
         if not least <= len(symbols) <= most:
-            return f"n_elements: {len(symbols)} is not within {least} to {most}"
-        return ""
+            return Breach(Rule.N_ELEMENTS, f"{len(symbols)} is not within {least} to {most}")
+        return None
 
     def _in_a_system(self, symbols: frozenset[str]) -> bool:
         if self.constraints.subsystems:
             return any(symbols <= system for system in self._systems)
         return symbols in self._systems
 
-    def _wrong_size(self, structure: Structure) -> str:
+    def _wrong_size(self, structure: Structure) -> Breach | None:
         least, most = self.constraints.n_atoms
         n_atoms = primitive_size(structure)
         if not least <= n_atoms <= most:
-            return f"n_atoms: {n_atoms} in the primitive cell is not within {least} to {most}"
-        return ""
+            return Breach(Rule.N_ATOMS, f"{n_atoms} in the primitive cell is not within {least} to {most}")
+        return None
 
-    def _not_novel(self, structure: Structure) -> str:
+    def _not_novel(self, structure: Structure) -> Breach | None:
         novelty = self.constraints.novelty
         if novelty == "any" or self._known is None:
-            return ""
+            return None
         formula = structure.composition.reduced_formula
         if not self._known.is_known_formula(formula):
-            return ""
+            return None
         shown = display_formula(formula)
         if novelty == "new_composition":
-            return f"novelty: {shown} is a known composition"
+            return Breach(Rule.NOVELTY, f"{shown} is a known composition")
         if not self._known.signatures_of(formula):
-            return f"novelty: {shown} is known, but no structure of it is carried to compare with"
+            return Breach(
+                Rule.NOVELTY, f"{shown} is known, but no structure of it is carried to compare with"
+            )
         if self._known.has_structure(structure):
-            return f"novelty: this structure of {shown} is known"
-        return ""
+            return Breach(Rule.NOVELTY, f"this structure of {shown} is known")
+        return None
 
-    def _unwanted_derivative(self, structure: Structure) -> str:
+    def _unwanted_derivative(self, structure: Structure) -> Breach | None:
         if self.constraints.derivatives or self._classifier is None:
-            return ""
+            return None
         found = self._classifier.classify(structure)
         if found.hit_class == HitClass.DERIVATIVE:
-            return f"derivatives: an ordering of {display_formula(found.derivative_of)}"
-        return ""
+            return Breach(Rule.DERIVATIVES, f"an ordering of {display_formula(found.derivative_of)}")
+        return None
 
 
 def primitive_size(structure: Structure) -> int:
@@ -194,44 +199,46 @@ def _is_translation(structure: Structure, symbols: np.ndarray, vector: np.ndarra
     return bool((gap.min(axis=1) < SYMPREC).all())
 
 
-def _first(rules: tuple[Callable[[Structure], str], ...], structure: Structure) -> str:
-    """Return the first reason; what a rule cannot judge is a reason too."""
+def _first(rules: tuple[Callable[[Structure], Breach | None], ...], structure: Structure) -> Breach | None:
+    """Return the first rule that is broken; what a rule cannot judge breaks one, too."""
     for rule in rules:
         try:
-            if reason := rule(structure):
-                return reason
+            if breach := rule(structure):
+                return breach
         except (EngineError, ValueError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
-            return f"unreadable: {' '.join(str(error).split())[:200]}"
-    return ""
+            return Breach(Rule.UNREADABLE, f"{' '.join(str(error).split())[:200]}")
+    return None
 
 
-def _malformed(structure: Structure) -> str:
+def _malformed(structure: Structure) -> Breach | None:
     """Return why a structure is not an ordered crystal with a sane cell."""
     if len(structure) == 0:
-        return "structure: no atoms"
+        return Breach(Rule.STRUCTURE, "no atoms")
     if not structure.is_ordered:
-        return "structure: partial occupancy"
+        return Breach(Rule.STRUCTURE, "partial occupancy")
     if not np.isfinite(structure.lattice.matrix).all() or not np.isfinite(structure.frac_coords).all():
-        return "structure: a coordinate is not a number"
+        return Breach(Rule.STRUCTURE, "a coordinate is not a number")
     volume = abs(float(np.linalg.det(structure.lattice.matrix)))
     if volume / len(structure) < 1.0:
-        return f"volume: {volume / len(structure):.2f} Å³/atom"
+        return Breach(Rule.VOLUME, f"{volume / len(structure):.2f} Å³/atom")
     lengths = structure.lattice.get_lll_reduced_lattice().abc
     if min(lengths) < LENGTHS[0] or max(lengths) > LENGTHS[1]:
-        return f"lattice: vectors of {min(lengths):.2f} and {max(lengths):.2f} Å"
-    return ""
+        return Breach(Rule.LATTICE, f"vectors of {min(lengths):.2f} and {max(lengths):.2f} Å")
+    return None
 
 
-def _bad_geometry(structure: Structure) -> str:
+def _bad_geometry(structure: Structure) -> Breach | None:
     """Return which rule of distance, packing, density or isolation is broken."""
     radii = np.array([covalent_radii[site.specie.Z] for site in structure])
     spheres = 4.0 / 3.0 * np.pi * float((radii**3).sum())
     packing = float(structure.volume) / spheres
     if not PACKING[0] <= packing <= PACKING[1]:
-        return f"volume: {packing:.2f} of the covalent spheres' is not within {PACKING[0]} to {PACKING[1]}"
+        return Breach(
+            Rule.VOLUME, f"{packing:.2f} of the covalent spheres' is not within {PACKING[0]} to {PACKING[1]}"
+        )
     mass = sum(float(atomic_masses[site.specie.Z]) for site in structure)
     if (density := mass / float(structure.volume) * G_PER_CM3_PER_AMU_PER_A3) > MAX_DENSITY:
-        return f"density: {density:.1f} g/cm³"
+        return Breach(Rule.DENSITY, f"{density:.1f} g/cm³")
     centre, other, _, distance = structure.get_neighbor_list(MAX_NEAREST * 2 * float(radii.max()))
     ratio = distance / (radii[centre] + radii[other])
     nearest = np.full(len(structure), np.inf)
@@ -239,11 +246,15 @@ def _bad_geometry(structure: Structure) -> str:
     if nearest.min() < MIN_DISTANCE:
         k = int(ratio.argmin())
         pair = f"{structure[int(centre[k])].specie}-{structure[int(other[k])].specie}"
-        return f"distance: {pair} {distance[k]:.2f} Å is {ratio[k]:.2f} of the sum of covalent radii"
+        return Breach(
+            Rule.DISTANCE, f"{pair} {distance[k]:.2f} Å is {ratio[k]:.2f} of the sum of covalent radii"
+        )
     if nearest.max() > MAX_NEAREST:
         lonely = structure[int(nearest.argmax())].specie
-        return f"isolated: {lonely} has no neighbour within {MAX_NEAREST} of the sum of covalent radii"
-    return ""
+        return Breach(
+            Rule.ISOLATED, f"{lonely} has no neighbour within {MAX_NEAREST} of the sum of covalent radii"
+        )
+    return None
 
 
 def _listed(symbols: Collection[str]) -> str:

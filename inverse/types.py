@@ -28,6 +28,83 @@ class Status(StrEnum):
     HIT = "hit"
 
 
+class Rule(StrEnum):
+    """What put a candidate out before its verification, or after its relaxation; its reason has the words."""
+
+    STRUCTURE = "structure"
+    """No atoms, partial occupancy, coordinates that are no numbers."""
+    VOLUME = "volume"
+    LATTICE = "lattice"
+    DENSITY = "density"
+    DISTANCE = "distance"
+    """Two atoms too close."""
+    ISOLATED = "isolated"
+    """An atom without a neighbour."""
+    EXCLUDED = "elements.exclude"
+    ONLY = "elements.only"
+    INCLUDE_ALL = "elements.include_all"
+    INCLUDE_ANY = "elements.include_any"
+    CHEMICAL_SYSTEMS = "chemical_systems"
+    N_ELEMENTS = "n_elements"
+    N_ATOMS = "n_atoms"
+    NOVELTY = "novelty"
+    DERIVATIVES = "derivatives"
+    UNREADABLE = "unreadable"
+    """A rule could not be applied."""
+    NO_PREDICTION = "no finite prediction"
+    """A property has no finite prediction, so nothing can be said for a verification."""
+    LIKE_VERIFIED = "like one verified"
+    """Chemical system and parent prototype of something that this run verified, or chose, already."""
+
+    @property
+    def is_of_config(self) -> bool:
+        """Whether the config set it; the others are physics."""
+        return self in _OF_CONFIG
+
+
+class Origin(StrEnum):
+    """Where a proposal comes from, as far as the choice of verifications asks."""
+
+    SEARCH = "search"
+    SEED = "seed"
+    """A crystal of the user's, as it is: verified first, and what the others are compared with."""
+    CHILD = "child of a seed"
+    """Made from a seed: other elements on its sites, or a descent."""
+    TEXTBOOK = "textbook"
+    """A known phase whose carried values meet the targets."""
+
+
+_OF_CONFIG = frozenset(
+    (
+        Rule.EXCLUDED,
+        Rule.ONLY,
+        Rule.INCLUDE_ALL,
+        Rule.INCLUDE_ANY,
+        Rule.CHEMICAL_SYSTEMS,
+        Rule.N_ELEMENTS,
+        Rule.N_ATOMS,
+        Rule.NOVELTY,
+        Rule.DERIVATIVES,
+    )
+)
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that a crystal breaks, and how.
+
+    >>> str(Breach(Rule.N_ATOMS, "12 is not within 1 to 8"))
+    'n_atoms: 12 is not within 1 to 8'
+    """
+
+    rule: Rule
+    detail: str
+
+    def __str__(self) -> str:
+        """Return the rule's name and the detail."""
+        return f"{self.rule}: {self.detail}"
+
+
 class HitClass(StrEnum):
     """Is it already known? Defined in the README under 'How to read the result'."""
 
@@ -233,8 +310,10 @@ class Candidate:
         seed: of the generator that made it.
         history: how: latent, template, condition, gradient steps ... (JSON-able).
         log_likelihood: the decoder's, per atom; None when no decoder can say.
+        origin: a seed of the user's, its child, a textbook answer, or a find.
         status: how far it came.
-        reason: why it was screened out or failed; the constraint's name first.
+        reason: why it was screened out, failed or is no hit, in words.
+        rule: what put it out, by name: what decisions and counts rest on; None where no rule did.
         predictions: by property name, made before any verdict.
         probability_target_met: at selection.
         verification: the verdict, None before.
@@ -242,6 +321,7 @@ class Candidate:
         hit_class: known, derivative or new.
         derivative_of: end member, "" when none.
         nearest_known: nearest known material, with its formula.
+        unclassified: why it can be called neither known nor derivative nor new, "" when it can.
         vacancy_of: known phase whose ordered vacancies this is, "" when none.
         duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
         parent_prototype: see the README.
@@ -254,8 +334,10 @@ class Candidate:
     seed: int
     history: Mapping[str, Any] = field(default_factory=_empty)
     log_likelihood: float | None = None
+    origin: Origin = Origin.SEARCH
     status: Status = Status.PROPOSED
     reason: str = ""
+    rule: Rule | None = None
     predictions: Mapping[str, PredictedValue] = field(default_factory=_empty)
     probability_target_met: float | None = None
     verification: Verification | None = None
@@ -263,6 +345,7 @@ class Candidate:
     hit_class: HitClass | None = None
     derivative_of: str = ""
     nearest_known: str = ""
+    unclassified: str = ""
     vacancy_of: str = ""
     duplicate_of: str = ""
     parent_prototype: str = ""

@@ -23,7 +23,7 @@ from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.ranking import Kinship
 from inverse.screening import Screen
-from inverse.types import Candidate, HitClass, Verification, VerifiedValue
+from inverse.types import Breach, Candidate, HitClass, Rule, Verification, VerifiedValue
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch, element_index
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
@@ -149,15 +149,15 @@ def kinship(structure: Structure) -> Kinship:
 def parts(config: CampaignConfig, proposer: Any = None, seconds: float = 0.0) -> Parts:
     own = [load_surrogate(trained.folder) for trained in config.trained]
     surrogate = CorrectedSurrogate(CompletedSurrogate(AnalyticSurrogate(), own=own))
-    evaluator = Evaluator(surrogate, lambda formula: 0.0, Objective(config.targets).properties)
+    evaluator = Evaluator(surrogate, lambda formula: 0.0, Objective.of(config).properties)
     allowed = sorted(config.constraints.allowed_elements())
     return Parts(
         surrogate=surrogate,
         evaluator=evaluator,
         proposer=proposer or RandomBinaries(allowed),
         verifier=AnalyticVerifier(seconds),
-        screening=lambda s: "volume: too small" if s.volume / len(s) < 6 else "",
-        rescreening=lambda s: "",
+        screening=lambda s: Breach(Rule.VOLUME, "too small") if s.volume / len(s) < 6 else None,
+        rescreening=lambda s: None,
         classify=kinship,
         confirm=kinship,
         preview=lambda s: Standing(kinship(s).parent_prototype, True),
@@ -195,7 +195,7 @@ class AnalyticCompositions:
 
 
 def search_space(config: CampaignConfig, decoder: Any = None) -> SearchSpace:
-    objective = Objective(config.targets)
+    objective = Objective.of(config)
     screen = Screen(config.constraints)
     evaluator = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, objective.properties)
     return SearchSpace(
@@ -206,7 +206,7 @@ def search_space(config: CampaignConfig, decoder: Any = None) -> SearchSpace:
         compositions=AnalyticCompositions(),
         decoder=decoder,
         condition=Condition,
-        composition_reason=screen.composition_reason,
-        screening=screen.reason,
+        composition_reason=screen.composition_breach,
+        screening=screen.breach,
         is_known_formula=lambda formula: formula in ("WC", "TiC", "TiN"),
     )

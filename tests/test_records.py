@@ -17,7 +17,17 @@ from inverse.records import (
     verification_from_record,
     verification_to_record,
 )
-from inverse.types import Candidate, HitClass, PredictedValue, Stage, Status, Verification, VerifiedValue
+from inverse.types import (
+    Candidate,
+    HitClass,
+    Origin,
+    PredictedValue,
+    Rule,
+    Stage,
+    Status,
+    Verification,
+    VerifiedValue,
+)
 from surrogates.errors import DataError
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64)
@@ -60,6 +70,8 @@ candidates = st.builds(
     log_likelihood=st.none() | finite,
     status=st.sampled_from(Status),
     reason=text,
+    rule=st.none() | st.sampled_from(Rule),
+    origin=st.sampled_from(Origin),
     predictions=st.dictionaries(names, predicted),
     probability_target_met=st.none() | finite,
     verification=st.none() | verifications,
@@ -67,6 +79,7 @@ candidates = st.builds(
     hit_class=st.none() | st.sampled_from(HitClass),
     derivative_of=text,
     nearest_known=text,
+    unclassified=text,
     vacancy_of=text,
     duplicate_of=text,
     parent_prototype=text,

@@ -55,7 +55,7 @@ def gathered(seed: int) -> list[Decorated]:
     LOGGER.info("%d crystals made", len(found))
     unique = {(d.formula, d.signature): d for d in reversed(found)}
     known = dft_signatures({formula for formula, _ in unique})
-    return [d for key, d in unique.items() if key not in known and not screen.reason(d.structure)]
+    return [d for key, d in unique.items() if key not in known and screen.breach(d.structure) is None]
 
 
 def _wanted() -> list[dict[str, float]]:

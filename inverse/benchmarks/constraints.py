@@ -79,8 +79,8 @@ def _judge_set(
     done = 0
     for structure in candidates(rules, rng, TRIES * wanted):
         counts.tried += 1
-        if reason := screen.reason(structure):
-            rule = reason.partition(":")[0]
+        if breach := screen.breach(structure):
+            rule = str(breach.rule)
             counts.rejected[rule] += 1
             if counts.tried % 20 == 0 and not broken_rules(structure, rules, known):
                 counts.rejected_wrongly[rule] += 1

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inverse.evaluation import join
 from inverse.proposers.search_space import SearchSpace
+from inverse.types import Rule
 from surrogates.crystal import N_ELEMENTS, element_index
 from surrogates.errors import UnsupportedElementError
 from surrogates.properties import FORMATION_ENERGY, VOLUME
@@ -112,9 +113,9 @@ def _enumerated(
 
 
 def _is_allowed(space: SearchSpace, symbols: Sequence[str]) -> bool:
-    reason = space.composition_reason(Composition(dict.fromkeys(symbols, 1)))
+    breach = space.composition_reason(Composition(dict.fromkeys(symbols, 1)))
     # pairs are looked at even where only ternaries are allowed: they tell which elements are promising
-    return not reason or reason.startswith("n_elements")
+    return breach is None or breach.rule is Rule.N_ELEMENTS
 
 
 def _predicted(

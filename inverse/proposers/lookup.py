@@ -54,7 +54,7 @@ def lookup(
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
-    hard = Objective(config.targets).deciding
+    hard = Objective.of(config).deciding
     screen = Screen(config.constraints)
     rows: dict[str, LookupRow] = {}
     n_looked_into = 0
@@ -99,7 +99,7 @@ def _pool(
                 yield entry, values
         return
     for system in facts.hull.phases.rows:
-        if screen.composition_reason(Composition(dict.fromkeys(system.split("-"), 1))):
+        if screen.composition_breach(Composition(dict.fromkeys(system.split("-"), 1))):
             continue
         for phase in facts.hull.phases.phases_of(system):
             if phase.formation_energy_per_atom is None:
@@ -114,7 +114,7 @@ def _met(values: Mapping[str, float], targets: Sequence[Target]) -> bool:
 
 
 def _fits(entry: Moduli, config: CampaignConfig, screen: Screen, known: KnownMaterials) -> bool:
-    if screen.composition_reason(Composition(entry.formula)):
+    if screen.composition_breach(Composition(entry.formula)):
         return False
     least, most = config.constraints.n_atoms
     carried = [n_atoms_of(s.text) for s in known.signatures_of(entry.formula)]

@@ -52,7 +52,7 @@ def orderings(
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
-    objective = Objective(config.targets)
+    objective = Objective.of(config)
     targets = [t for t in objective.deciding if t.property.name in moduli_values(1.0, 1.0)]
     if not targets:
         return []
@@ -61,7 +61,7 @@ def orderings(
     found: dict[str, Ordering] = {}
     for members in _families(config, facts, known):
         for ordering in _mixtures(members, config, targets, known):
-            if screen.composition_reason(Composition(ordering.formula)):
+            if screen.composition_breach(Composition(ordering.formula)):
                 continue
             judged = _with_hull(ordering, objective.hull, mixer)
             if judged is None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.types import Candidate
+from inverse.types import Candidate, Origin
 
 
 def _empty() -> Mapping[str, Any]:
@@ -25,6 +25,7 @@ class Proposal:
         seed: of the generator that made it; with `history` enough to make it again.
         history: JSON-able: template, condition, trial number, gradient steps, what hardening lost ...
         log_likelihood: the decoder's, nats per atom; None when no decoder can say.
+        origin: a seed of the user's, its child, a textbook answer, or a find.
     """
 
     structure: Structure
@@ -32,6 +33,7 @@ class Proposal:
     seed: int
     history: Mapping[str, Any] = field(default_factory=_empty)
     log_likelihood: float | None = None
+    origin: Origin = Origin.SEARCH
 
 
 @runtime_checkable

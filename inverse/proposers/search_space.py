@@ -15,6 +15,7 @@ from inverse.constraints import Constraints
 from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
 from inverse.proposers.distinct import Offered
+from inverse.types import Breach
 from surrogates.properties import PROPERTIES
 from surrogates.protocol import CompositionSurrogate
 from surrogates.symmetry import SymmetricCrystals
@@ -55,8 +56,8 @@ class SearchSpace:
         compositions: composition-level surrogate; None when there is none.
         decoder: None when there is none.
         condition: keyword arguments of a decoder's condition -> the condition.
-        composition_reason: composition -> "" or why the config forbids it.
-        screening: structure -> "" or why it is out.
+        composition_reason: composition -> the rule of the config that it breaks, None without.
+        screening: structure -> the rule that puts it out, None without.
         is_known_formula: reduced formula -> stands in a carried table.
         is_new: structure -> class new, as far as it can be told before relaxation.
         offered: the crystals that the campaign was offered, which sources tell it and none offers again.
@@ -69,8 +70,8 @@ class SearchSpace:
     compositions: CompositionSurrogate | None
     decoder: Decodes | None
     condition: Callable[..., Any]
-    composition_reason: Callable[[Composition], str]
-    screening: Callable[[Structure], str]
+    composition_reason: Callable[[Composition], Breach | None]
+    screening: Callable[[Structure], Breach | None]
     is_known_formula: Callable[[str], bool]
     is_new: Callable[[Structure], bool] = lambda structure: False
     offered: Offered = field(default_factory=Offered)

@@ -21,7 +21,7 @@ from inverse.proposers.distinct import distinct
 from inverse.proposers.gradient import descended
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate
+from inverse.types import Candidate, Origin
 
 LOGGER = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class SeedSearch:
         for name, parent in self._seeds:
             for structure in [*swapped(space, parent), *self._promising(parent)]:
                 history = {"kind": "substitution", "seed": name}
-                found.append(Proposal(structure, self.name, seed, history))
+                found.append(Proposal(structure, self.name, seed, history, origin=Origin.CHILD))
         found = [p for p in found if not space.screening(p.structure)]
         values = space.scored([p.structure for p in found], corrected=False)
         return [found[k] for k in np.argsort(-values, kind="stable")]
@@ -137,7 +137,11 @@ class SeedSearch:
         rng, descent = generator(seed, 0, 11), self._settings.descent
         found = descended(fixed, begin, len(begin), descent, rng, self.name, begin)
         return [
-            replace(p, history={**p.history, "kind": "descent", "seed": p.history["start_history"]["seed"]})
+            replace(
+                p,
+                history={**p.history, "kind": "descent", "seed": p.history["start_history"]["seed"]},
+                origin=Origin.CHILD,
+            )
             for p in found
         ]
 
@@ -152,7 +156,8 @@ def starts(
         if odd:
             LOGGER.warning("seed %s: holds %s, which the config or the models exclude", name, ", ".join(odd))
             continue
-        found.append(Proposal(structure, proposer, seed, {"kind": "seed", "seed": name}))
+        history = {"kind": "seed", "seed": name}
+        found.append(Proposal(structure, proposer, seed, history, origin=Origin.SEED))
     return found
 
 

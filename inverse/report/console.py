@@ -9,6 +9,7 @@ from rich.text import Text
 
 from inverse.deciding import effective_targets
 from inverse.judged import is_predicted_only
+from inverse.objective import Objective
 from inverse.report import summary, wording
 from inverse.report.run import Run, read_run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
@@ -119,7 +120,7 @@ def _why_not(run: Run) -> list[RenderableType]:
     if summary.hit_rate(run.candidates).hits:
         return []
     lines: list[RenderableType] = []
-    stages = summary.funnel(run.candidates, run.config.targets, run.manifest.get("funnel"))
+    stages = summary.funnel(run.candidates, Objective.of(run.config), run.manifest.get("funnel"))
     lines.append(Text("funnel: " + " > ".join(f"{stage.name} {stage.count}" for stage in stages)))
     for stage in stages:
         if stage.lost:

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from inverse.deciding import effective_targets
+from inverse.objective import Objective
 from inverse.report import summary, views, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
@@ -108,7 +109,7 @@ def _baseline(
 
 def funnel_view(run: Run) -> list[dict[str, Any]]:
     """Return the funnel's stages with bar widths (log scale keeps the small ones visible) and losses."""
-    stages = summary.funnel(run.candidates, run.config.targets, run.manifest.get("funnel"))
+    stages = summary.funnel(run.candidates, Objective.of(run.config), run.manifest.get("funnel"))
     evaluated = (run.manifest.get("funnel") or {}).get("evaluated")
     if evaluated:
         stages.insert(0, summary.FunnelStage("evaluated by the surrogate", int(evaluated), {}))

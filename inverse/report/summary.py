@@ -1,19 +1,17 @@
 """What a run amounts to: hits by class, optimism gap, funnel. Pure functions."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from inverse.deciding import effective_targets
+from inverse import ranking
+from inverse.objective import Objective
 from inverse.report.wishes import STARTED, verified_value
-from inverse.types import Candidate, HitClass, Status, Target
+from inverse.types import Candidate, HitClass, Rule, Status
 from surrogates.properties import PROPERTIES
-
-_NUMBER = re.compile(r"(?<!\S)[-−]?\d+(?:\.\d+)?(?:\s*(?:eV/atom|eV/Å|Å|GPa|s|%))?(?!\S)")
 
 
 @dataclass(frozen=True)
@@ -134,31 +132,18 @@ def optimism_gap(candidates: Iterable[Candidate], property_name: str) -> Optimis
     )
 
 
-def reason_name(reason: str) -> str:
-    """Return the constraint or stage that a reason starts with; numbers go, so that it can be counted.
-
-    >>> reason_name("distances: W-W 1.2 Å"), reason_name("after relaxation: novelty: in mp")
-    ('distances', 'after relaxation: novelty')
-    >>> reason_name("energy above hull 0.45 eV/atom: the ladder stops")
-    'energy above hull'
-    """
-    parts = [part.strip() for part in reason.split(":")]
-    name = ": ".join(parts[:2]) if parts[0] == "after relaxation" else parts[0]
-    return " ".join(_NUMBER.sub(" ", name).split()) or "no reason given"
-
-
 def funnel(
-    candidates: Sequence[Candidate], targets: Sequence[Target], counts: Mapping[str, Any] | None = None
+    candidates: Sequence[Candidate], objective: Objective, counts: Mapping[str, Any] | None = None
 ) -> list[FunnelStage]:
     """Return how the run narrowed, from proposals to hits, with what was lost at each stage and why.
 
     Args:
         candidates: those stored one by one.
-        targets: of the config; names what verified candidates missed.
+        objective: of the config; names what verified candidates missed.
         counts: the manifest's funnel; its totals count where they exceed what is stored.
     """
     counts = counts or {}
-    screened = _frequent(reason_name(c.reason) for c in candidates if c.status is Status.SCREENED_OUT)
+    screened = _frequent(_rule_of(c) for c in candidates if c.status is Status.SCREENED_OUT)
     for name, number in dict(counts.get("screened_out") or {}).items():
         screened[name] = max(number, screened.get(name, 0))
     started = [c for c in candidates if c.status in STARTED]
@@ -167,33 +152,46 @@ def funnel(
     n_screened = sum(screened.values())
     n_proposed = max(int(counts.get("proposed") or 0), len(candidates))
     waiting = n_proposed - n_screened - len(started)
-    missed = _frequent(_why_no_hit(c, targets) for c in started if c.status is Status.VERIFIED)
+    missed = _frequent(_why_no_hit(c, objective) for c in started if c.status is Status.VERIFIED)
+    n_alike = sum(c.status is Status.PREDICTED and c.rule is Rule.LIKE_VERIFIED for c in candidates)
+    unchosen = {str(Rule.LIKE_VERIFIED): n_alike, "not selected": waiting - n_alike}
     return [
         FunnelStage("proposed", n_proposed, {}),
         FunnelStage("passed the screen", n_proposed - n_screened, _sorted(screened)),
-        FunnelStage("verification started", len(started), {"not selected": waiting} if waiting > 0 else {}),
-        FunnelStage(
-            "converged", len(started) - len(failed), _frequent(reason_name(_why_failed(c)) for c in failed)
-        ),
+        FunnelStage("verification started", len(started), {k: n for k, n in unchosen.items() if n > 0}),
+        FunnelStage("converged", len(started) - len(failed), _frequent(map(_why_failed, failed))),
         FunnelStage("hit", hits, missed),
     ]
 
 
-def _why_no_hit(candidate: Candidate, targets: Sequence[Target]) -> str:
+def _rule_of(candidate: Candidate) -> str:
+    return "no reason given" if candidate.rule is None else str(candidate.rule)
+
+
+def _why_no_hit(candidate: Candidate, objective: Objective) -> str:
     if candidate.duplicate_of:
         return "duplicate of a better one"
-    if candidate.verification is not None and candidate.verification.is_stable is False:
-        return "mechanically unstable"
-    missed = []
-    for target in effective_targets(targets):
-        value = verified_value(candidate, target.property.name)
-        if value is not None and not target.is_met(value):
-            missed.append(target.property.symbol)
-    return "misses " + " and ".join(missed) if missed else reason_name(candidate.reason)
+    missed = ranking.misses(candidate, objective)
+    beyond = [m.target.property.symbol for m in missed if m.value is not None]
+    doubted = [m.target.property.symbol for m in missed if m.value is None and m.probability is not None]
+    unknown = [m.target.property.symbol for m in missed if m.value is None and m.probability is None]
+    said = [
+        f"{verb} {' and '.join(names)}"
+        for verb, names in (("misses", beyond), ("too unsure of", doubted), ("no value of", unknown))
+        if names
+    ]
+    return ", ".join(said) or "hit class unknown"
 
 
 def _why_failed(candidate: Candidate) -> str:
-    return candidate.reason or (candidate.verification.reason if candidate.verification else "")
+    verdict = candidate.verification
+    if candidate.rule is not None:
+        return f"after relaxation: {candidate.rule}"
+    if verdict is not None and verdict.failure is not None:
+        return str(verdict.failure)
+    if verdict is not None and verdict.is_stable is False:
+        return "mechanically unstable"
+    return "cannot be judged"
 
 
 def _frequent(names: Iterable[str]) -> dict[str, int]:

@@ -155,16 +155,13 @@ def constraints_text(config: CampaignConfig) -> list[str]:
 
 
 def reason_text(reason: str) -> str:
-    """Return the name of a reason as a reader says it.
+    """Return the name of a reason as a reader says it: symbols of properties as in the tables.
 
-    >>> reason_text("misses K_VRH and E_hull"), reason_text("hit_class")
-    ('misses K and E_hull', 'hit class')
+    >>> reason_text("misses K_VRH and E_hull"), reason_text("time_limit")
+    ('misses K and E_hull', 'time limit')
     """
-    if not reason.startswith("misses "):
-        return reason.replace("_", " ")
-    for name, record in PROPERTIES.items():
-        reason = reason.replace(record.symbol, symbol(name))
-    return reason
+    own = {record.symbol: symbol(name) for name, record in PROPERTIES.items()}
+    return " ".join(own.get(word, word.replace("_", " ")) for word in reason.split(" "))
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.parts import Parts
 from inverse.proposers.protocol import Proposal
 from inverse.storage import RunFolder, read_candidates
 from inverse.terminal import time_left
-from inverse.types import Candidate, Status, Verification
+from inverse.types import Breach, Candidate, Origin, Rule, Status, Verification
 from surrogates.errors import RunFolderError, VerificationError
+from surrogates.properties import BULK_MODULUS
 from tests.fakes import CONFIG, campaign, parts
 
 
@@ -172,6 +174,7 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
 
 CHILD = """
 import sys, pathlib
+from surrogates.properties import BULK_MODULUS
 from tests.fakes import CONFIG, campaign, parts
 with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 24}) as run:
     run.run()
@@ -363,6 +366,70 @@ def test_a_step_without_candidates_that_an_older_run_wrote_is_begun_again(tmp_pa
     with pooled(tmp_path / "run", Pool(40, 0), budget={"verifications": 40}) as run:
         run.run()
     assert len(summary(tmp_path / "run")) == 40
+
+
+@pytest.mark.parametrize("field", ["mean", "samples"])
+def test_a_candidate_without_a_finite_prediction_is_recorded_and_counted(tmp_path: Path, field: str) -> None:
+    config = CampaignConfig.from_mapping({**CONFIG, "budget": {"verifications": 4}})
+    made = parts(config, Pool(30, 0))
+    predict = made.evaluator.predict
+
+    def odd(structures: Sequence[Structure]) -> Any:
+        found = dict(predict(structures))
+        bulk = found[BULK_MODULUS]
+        value = getattr(bulk, field).clone()
+        value[..., [k for k, s in enumerate(structures) if "Al" in s.composition]] = float("nan")
+        return found | {BULK_MODULUS: replace(bulk, **{field: value})}
+
+    made.evaluator.predict = odd  # type: ignore[method-assign]
+    with Campaign.create(config, tmp_path / "run", made) as run:
+        run.run()
+    out = [c for c in read_candidates(tmp_path / "run") if "Al" in c.structure.composition]
+    assert len(out) == 10
+    assert {(c.status, c.rule) for c in out} == {(Status.SCREENED_OUT, Rule.NO_PREDICTION)}
+    said = "bulk_modulus_vrh" if field == "mean" else "the probability that the targets are met"
+    assert {c.reason for c in out} == {f"no finite prediction: {said}"}
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["funnel"]["screened_out"] == {"no finite prediction": 10}
+
+
+class Seeded(Pool):
+    """A pool whose first proposal is the user's crystal, out by novelty, and every other one its child."""
+
+    def proposal(self, k: int) -> Proposal:
+        origin = Origin.SEED if k == 0 else Origin.CHILD if k % 2 else Origin.SEARCH
+        return replace(super().proposal(k), origin=origin)
+
+
+def test_the_users_crystal_is_verified_first_and_its_children_get_half_of_a_small_budget(
+    tmp_path: Path,
+) -> None:
+    anything = {"bulk_modulus_vrh": {"min": 10}, "energy_above_hull": {"max": 2}}
+    seed = Pool(1, 0).proposal(0).structure
+    seed.to(str(tmp_path / "seed.cif"))
+    config = CampaignConfig.from_mapping(
+        {
+            **CONFIG,
+            "targets": anything,
+            "seed_structures": [str(tmp_path / "seed.cif")],
+            "budget": {"verifications": 8},
+        }
+    )
+    made = parts(config, Seeded(300, 0))
+    standings = iter(range(10_000))
+    made = replace(
+        made,
+        preview=lambda s: Standing(str(next(standings)), True),
+        screening=lambda s: Breach(Rule.NOVELTY, "known") if s == seed else None,
+    )
+    with Campaign.create(config, tmp_path / "run", made) as run:
+        run.run()
+        chosen = run.folder.step_candidates(0)[1]
+        verified = [run.candidates[identity] for identity in chosen]
+    assert [c.origin for c in verified[:1]] == [Origin.SEED]
+    assert verified[0].verification is not None
+    assert sum(c.origin is Origin.CHILD for c in verified) >= 4
+    assert len(verified) == 8
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:

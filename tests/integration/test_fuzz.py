@@ -151,8 +151,7 @@ def test_structure_files(block: int, tmp_path: Path) -> None:
                 n_refused += 1
             else:
                 assert record.structure is not None
-                reason = screen.reason(record.structure)
-                assert "\n" not in reason
+                assert "\n" not in str(screen.breach(record.structure))
                 n_read += 1
     assert n_read > 0
     assert n_refused > 0

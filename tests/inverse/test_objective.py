@@ -1,6 +1,7 @@
 """Probabilities against closed forms and counting, gradients against finite differences, verdicts."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,16 @@ def test_the_hull_decides_whether_or_not_a_target_bounds_it(targets: list[Target
     assert objective.probability_met(hulls(*at)).tolist() == pytest.approx(expected, abs=1e-4)
     near, far = objective.loss(hulls(limit - 0.1, 0.6)).tolist()
     assert far - near > 3.0, "descent is pushed below the bound"
+
+
+def test_nothing_out_of_domain_is_sure() -> None:
+    objective = Objective([Target(BULK_MODULUS, minimum=300.0)])
+    inside, other = hulls(-1.1, -1.1, 0.6), torch.tensor([False, True, False])
+    outside = dict(inside) | {
+        ENERGY_ABOVE_HULL: replace(inside[ENERGY_ABOVE_HULL], in_domain=other),
+    }
+    assert objective.probability_met(inside).tolist() == pytest.approx([1.0, 1.0, 0.0], abs=1e-6)
+    assert objective.probability_met(outside).tolist() == pytest.approx([0.84, 1.0, 0.0], abs=1e-6)
 
 
 def test_a_part_of_an_objective_asks_for_nothing_else() -> None:

@@ -8,9 +8,19 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.objective import Objective
 from inverse.ranking import Kinship, confirmed, judged, probability_after, with_duplicates
-from inverse.report.summary import reason_name
+from inverse.report.summary import funnel
 from inverse.second_opinion import SECOND_DIFFERS
-from inverse.types import Candidate, HitClass, PredictedValue, Status, Target, Verification, VerifiedValue
+from inverse.types import (
+    Breach,
+    Candidate,
+    HitClass,
+    PredictedValue,
+    Rule,
+    Status,
+    Target,
+    Verification,
+    VerifiedValue,
+)
 from surrogates.errors import StructureError
 from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 
@@ -27,7 +37,9 @@ def verdict(bulk: float = 380, shear: float = 270, hull: float = 0.0, **changes:
     return replace(Verification("judge", True, values=values, is_stable=True, structure=WC), **changes)
 
 
-def decide(verification: Verification, objective: Objective = WANTED, screening: str = "") -> Candidate:
+def decide(
+    verification: Verification, objective: Objective = WANTED, screening: Breach | None = None
+) -> Candidate:
     start = Candidate(
         "c000001", WC, "test", 0, predictions={BULK_MODULUS.name: PredictedValue(360, 20, 330, 390)}
     )
@@ -63,10 +75,11 @@ def test_what_cannot_be_classified_is_no_hit_and_says_why() -> None:
     def refuse(structure: Structure) -> Kinship:
         raise StructureError("spglib finds no symmetry")
 
-    found = judged(start, verdict(), WANTED, lambda s: "", refuse)
+    found = judged(start, verdict(), WANTED, lambda s: None, refuse)
     assert (found.status, found.hit_class) == (Status.VERIFIED, None)
     assert found.reason == "hit class: unknown (spglib finds no symmetry)"
-    assert reason_name(found.reason) == "hit class"
+    assert (found.unclassified, found.nearest_known) == ("spglib finds no symmetry", "")
+    assert funnel([found], WANTED)[-1].lost == {"hit class unknown": 1}
     assert decide(verdict(structure=None)).status is Status.VERIFIED
 
 
@@ -88,9 +101,11 @@ def test_not_a_hit(verification: Verification, status: Status, word: str) -> Non
 
 
 def test_constraints_are_asked_again_after_relaxation() -> None:
-    found = decide(verdict(), screening="n_atoms: 9 in the primitive cell")
+    found = decide(verdict(), screening=Breach(Rule.N_ATOMS, "9 in the primitive cell"))
     assert found.status is Status.FAILED
-    assert found.reason.startswith("after relaxation: n_atoms")
+    assert found.reason == "after relaxation: n_atoms: 9 in the primitive cell"
+    assert found.rule is Rule.N_ATOMS
+    assert funnel([found], WANTED)[3].lost == {"after relaxation: n_atoms": 1}
 
 
 def test_predicted_only_properties_need_eight_in_ten() -> None:
@@ -98,8 +113,38 @@ def test_predicted_only_properties_need_eight_in_ten() -> None:
     sure = replace(decide(verdict()), predictions={BAND_GAP.name: PredictedValue(2.0, 0.5, 1, 3)})
     for mean, status in ((2.0, Status.HIT), (1.1, Status.VERIFIED)):
         start = replace(sure, predictions={BAND_GAP.name: PredictedValue(mean, 0.5, 0, 3)})
-        found = judged(start, verdict(), objective, lambda s: "", lambda s: Kinship(HitClass.NEW))
+        found = judged(start, verdict(), objective, lambda s: None, lambda s: Kinship(HitClass.NEW))
         assert found.status is status
+
+
+def gap(mean: float, enough: float = 0.8, in_domain: bool = True) -> Candidate:
+    objective = Objective([Target(BAND_GAP, minimum=0.2, maximum=1.0)], predicted_enough=enough)
+    value = PredictedValue(mean, 0.33, 0.0, 1.1, in_domain)
+    start = replace(decide(verdict()), predictions={BAND_GAP.name: value})
+    return judged(start, verdict(), objective, lambda s: None, lambda s: Kinship(HitClass.NEW))
+
+
+def test_the_reason_of_a_target_that_nobody_judges_is_its_probability() -> None:
+    """The predicted mean lies in the window; what is missing is certainty."""
+    unsure = gap(0.535)
+    assert unsure.status is Status.VERIFIED
+    assert unsure.reason == ("band_gap: no judge computes it and P(band_gap in [0.2, 1]) = 0.77 is under 0.8")
+    assert funnel([unsure], Objective([Target(BAND_GAP, minimum=0.2, maximum=1.0)]))[-1].lost == {
+        "too unsure of E_g": 1
+    }
+    assert gap(0.535, enough=0.7).status is Status.HIT
+
+
+def test_a_prediction_outside_the_domain_is_never_sure_enough_by_itself() -> None:
+    assert gap(0.6, enough=0.77).status is Status.HIT
+    wide = Objective([Target(BAND_GAP, minimum=0.0)], predicted_enough=0.9)
+    for in_domain, status in ((True, Status.HIT), (False, Status.VERIFIED)):
+        value = PredictedValue(3.0, 0.33, 2.4, 3.6, in_domain)
+        start = replace(decide(verdict()), predictions={BAND_GAP.name: value})
+        found = judged(start, verdict(), wide, lambda s: None, lambda s: Kinship(HitClass.NEW))
+        assert found.status is status
+    assert "0.84, the most that is believed outside the surrogate's domain, is under 0.9" in found.reason
+    assert (found.probability_after or 1.0) <= 0.84
 
 
 def test_a_second_opinion_beyond_the_errors_lowers_the_rank_and_nothing_else() -> None:
@@ -150,7 +195,7 @@ def test_without_an_energy_judge_the_hull_is_predicted_only() -> None:
     kin = Kinship(HitClass.KNOWN, "", "WC", "187")
 
     def decided(flags: tuple[str, ...]) -> Candidate:
-        return judged(near, replace(said, flags=flags), WANTED, lambda s: "", lambda s: kin)
+        return judged(near, replace(said, flags=flags), WANTED, lambda s: None, lambda s: kin)
 
     assert decided(("no_energy",)).status is Status.HIT
     assert (decided(("no_energy",)).probability_after or 0.0) > 0.9

@@ -10,7 +10,7 @@ from inverse.benchmarks.constraints import run_constraints
 from inverse.benchmarks.rule_referee import broken_rules
 from inverse.config import CampaignConfig
 from inverse.screening import Screen, primitive_size
-from inverse.types import HitClass
+from inverse.types import Breach, HitClass, Rule
 
 
 class Known:
@@ -29,6 +29,10 @@ class Known:
 def screen(known: Known | None = None, classifier: object = None, **rules: object) -> Screen:
     data = {"targets": {"bulk_modulus_vrh": {"min": 100}}, "constraints": rules}
     return Screen(CampaignConfig.from_mapping(data).constraints, known, classifier)  # type: ignore[arg-type]
+
+
+def said(breach: Breach | None) -> str:
+    return "" if breach is None else str(breach)
 
 
 def rocksalt(metal: str = "Ti", anion: str = "C", a: float = 4.33) -> Structure:
@@ -55,22 +59,23 @@ WC = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "C"], [[0, 0, 0], [1 / 3, 2 
     ],
 )
 def test_rules_of_the_config(rules: dict[str, object], reason: str) -> None:
-    assert screen(**rules).reason(rocksalt()) == reason
+    assert said(screen(**rules).breach(rocksalt())) == reason
 
 
 def test_novelty() -> None:
     known = Known()
-    assert "known composition" in screen(known, novelty="new_composition").reason(rocksalt())
-    assert "no structure of it is carried" in screen(known, novelty="new_structure").reason(rocksalt())
-    assert "this structure of WC is known" in screen(known, novelty="new_structure").reason(WC)
-    assert screen(known, novelty="new_composition").reason(rocksalt("Zr", a=4.7)) == ""
+    assert "known composition" in said(screen(known, novelty="new_composition").breach(rocksalt()))
+    assert "no structure of it is carried" in said(screen(known, novelty="new_structure").breach(rocksalt()))
+    assert "this structure of WC is known" in said(screen(known, novelty="new_structure").breach(WC))
+    assert screen(known, novelty="new_composition").breach(rocksalt("Zr", a=4.7)) is None
 
 
 def test_derivatives() -> None:
     found = SimpleNamespace(hit_class=HitClass.DERIVATIVE, derivative_of="WC")
     classifier = SimpleNamespace(classify=lambda structure: found)
-    assert screen(classifier=classifier, derivatives=False).reason(WC) == "derivatives: an ordering of WC"
-    assert screen(classifier=classifier).reason(WC) == ""
+    unwanted = screen(classifier=classifier, derivatives=False).breach(WC)
+    assert unwanted == Breach(Rule.DERIVATIVES, "an ordering of WC")
+    assert screen(classifier=classifier).breach(WC) is None
 
 
 @pytest.mark.parametrize(
@@ -90,14 +95,16 @@ def test_derivatives() -> None:
     ],
 )
 def test_unphysical_structures(structure: Structure, word: str) -> None:
-    reason = screen().reason(structure)
+    reason = said(screen().breach(structure))
     assert any(option in reason for option in word.split("|")), reason
 
 
 def test_relaxed_structures_answer_to_the_config_only() -> None:
     squeezed = rocksalt(a=3.2)
-    assert screen().relaxed_reason(squeezed) == ""
-    assert screen(n_elements=3).relaxed_reason(squeezed).startswith("n_elements")
+    assert screen().relaxed_breach(squeezed) is None
+    broken = screen(n_elements=3).relaxed_breach(squeezed)
+    assert broken is not None
+    assert broken.rule is Rule.N_ELEMENTS
 
 
 def test_primitive_size_sees_through_supercells() -> None:

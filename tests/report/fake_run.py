@@ -8,7 +8,17 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
 from inverse.storage import RunFolder
-from inverse.types import Candidate, HitClass, PredictedValue, Stage, Status, Verification, VerifiedValue
+from inverse.types import (
+    Breach,
+    Candidate,
+    HitClass,
+    PredictedValue,
+    Rule,
+    Stage,
+    Status,
+    Verification,
+    VerifiedValue,
+)
 
 CONFIG: dict[str, Any] = {
     "name": "superhard-fake",
@@ -127,16 +137,17 @@ def candidate(k: int, status: str, can_hit: bool = True) -> Candidate:
         "probability_target_met": float(rng.uniform(0.2, 0.9)),
     }
     if status == "screened_out":
-        reasons = [
-            "distances: W-C 1.21 Å",
-            "charge_balance: no oxidation states",
-            "duplicate: of c000003",
-            "novelty: in mp",
-        ]
+        broken = [
+            Breach(Rule.DISTANCE, "W-C 1.21 Å"),
+            Breach(Rule.N_ATOMS, "12 is not within 1 to 8"),
+            Breach(Rule.NO_PREDICTION, "bulk_modulus_vrh"),
+            Breach(Rule.NOVELTY, "in mp"),
+        ][k % 4]
         return Candidate(
             **{**common, "predictions": {}, "probability_target_met": None},
             status=Status.SCREENED_OUT,
-            reason=reasons[k % 4],
+            reason=str(broken),
+            rule=broken.rule,
         )
     if status == "predicted":
         return Candidate(**common, status=Status.PREDICTED)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from inverse.deciding import effective_targets
+from inverse.objective import Objective
 from inverse.report import summary, views, wishes, wording
 from inverse.report.console import ranked_table
 from inverse.report.sections import gaps_view
@@ -112,7 +113,7 @@ def test_energies_have_no_relative_gap() -> None:
 
 def test_funnel_loses_nobody() -> None:
     made = candidates(45, 10, 25)
-    stages = summary.funnel(made, TARGETS)
+    stages = summary.funnel(made, Objective(TARGETS))
     counts = [stage.count for stage in stages]
     assert counts[0] == len(made)
     assert counts == sorted(counts, reverse=True)
@@ -122,7 +123,7 @@ def test_funnel_loses_nobody() -> None:
 
 def test_funnel_takes_the_manifests_totals_where_they_are_larger() -> None:
     made = candidates(10, 0, 4)
-    stages = summary.funnel(made, TARGETS, {"proposed": 500, "screened_out": {"distances": 400}})
+    stages = summary.funnel(made, Objective(TARGETS), {"proposed": 500, "screened_out": {"distances": 400}})
     assert stages[0].count == 500
     assert stages[1].lost["distances"] == 400
     assert stages[1].count == 500 - sum(stages[1].lost.values())
