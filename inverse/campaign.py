@@ -12,7 +12,16 @@ from typing import Any
 
 from inverse.acquisition import EXPLORE_SHARE, TEXTBOOK_SHARE, Places
 from inverse.config import CampaignConfig, load_config
-from inverse.dynamical_stability import best_candidates, is_asked, with_phonons
+from inverse.dynamical_stability import (
+    ANNOUNCED,
+    N_BEST,
+    SECONDS_EACH,
+    PhononsAhead,
+    best_candidates,
+    is_asked,
+    phonon_stage,
+    with_phonons,
+)
 from inverse.ladder import with_seconds
 from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
@@ -93,6 +102,8 @@ class Campaign:
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
         self._pace = Pace()
+        most = min(N_BEST, config.budget.verifications or N_BEST)
+        self._phonons = PhononsAhead(0 if parts.phonons is None else most)
         self._with_cif: set[tuple[str, bool]] = set()
         self._next_step = 0
         self._began = time.monotonic()
@@ -166,6 +177,8 @@ class Campaign:
             deadline = time.monotonic() + self.config.budget.seconds - self._seconds_before
         self.stop.deadline = deadline
         reason = ""
+        if self._parts.phonons is not None:
+            self._say("propose", ANNOUNCED)
         with self.stop.listening():
             while not reason:
                 reason = self._why_end()
@@ -313,12 +326,17 @@ class Campaign:
             return
         deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
         best = [c for c in best_candidates(list(self.candidates.values())) if not is_asked(c)]
+        self._phonons = replace(self._phonons, ahead=len(best))
+        self._say("finish", f"{len(best)} phonons ahead, {SECONDS_EACH:g} s at most each")
         for number, candidate in enumerate(best, 1):
             if self.stop.is_set() or time.monotonic() > deadline:
+                self._say("finish", f"no time left for the phonons of {len(best) - number + 1} of the best")
                 return
-            formula = display_formula(candidate.structure.composition)
+            formula, began = display_formula(candidate.structure.composition), time.monotonic()
             self._say("finish", f"phonons {number} of {len(best)}: {formula}")
             done = with_phonons(candidate, ask, deadline, self.stop.is_set)
+            self._phonons = self._phonons.after(time.monotonic() - began)
+            LOGGER.info("%s %s: phonons: %s", candidate.id, formula, phonon_stage(done).reason)
             self.candidates[done.id] = done
             if has_met(done):
                 self._met[done.id] = done
@@ -446,6 +464,7 @@ class Campaign:
                 self.stop.seconds_left,
                 message,
                 self._pace.seconds_each,
+                self._phonons.seconds_left(self._pace.seconds_each),
             )
         )
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymatgen.core import Structure
@@ -16,6 +16,11 @@ IMAGINARY = "imaginary_phonons"
 N_BEST = 10
 SECONDS_EACH = 600.0
 """Wall time allowed for the phonons of one crystal."""
+
+ANNOUNCED = (
+    f"phonons of the {N_BEST} best follow the last verification; verify: {{phonons: false}} leaves them out"
+)
+"""What a campaign says before it begins."""
 
 AskPhonons = Callable[[Structure, float, Callable[[], bool]], Any]
 """(relaxed structure, `time.monotonic()` to give up after, should it stop?) -> a `PhononVerdict`."""
@@ -34,10 +39,39 @@ def best_candidates(candidates: Sequence[Candidate], n: int = N_BEST) -> list[Ca
     return sorted(judged, key=lambda c: (c.status is not Status.HIT, -(c.score or 0.0), c.id))[:n]
 
 
+def phonon_stage(candidate: Candidate) -> Stage:
+    """Return what the ladder says about the phonons; a stage not run where it says nothing."""
+    stages = candidate.verification.ladder if candidate.verification is not None else ()
+    return next((stage for stage in stages if stage.name == STAGE), Stage(STAGE, None))
+
+
 def is_asked(candidate: Candidate) -> bool:
     """Return whether phonons already stand on the candidate's ladder with a result."""
-    stages = candidate.verification.ladder if candidate.verification is not None else ()
-    return any(stage.name == STAGE and stage.passed is not None for stage in stages)
+    return phonon_stage(candidate).passed is not None
+
+
+@dataclass(frozen=True)
+class PhononsAhead:
+    """How many phonons a run still owes, and how long those of this session took.
+
+    Attributes:
+        ahead: crystals whose phonons are still to be computed.
+        n: computed in this session.
+        seconds: of these.
+    """
+
+    ahead: int = 0
+    n: int = 0
+    seconds: float = 0.0
+
+    def after(self, seconds: float) -> "PhononsAhead":
+        """Return what is left after one more that took so long."""
+        return PhononsAhead(max(0, self.ahead - 1), self.n + 1, self.seconds + seconds)
+
+    def seconds_left(self, like: float | None) -> float:
+        """Return the seconds expected; before the first is done each is taken to last as long as `like`."""
+        each = self.seconds / self.n if self.n else (like or 0.0)
+        return self.ahead * each
 
 
 def with_phonons(

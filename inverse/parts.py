@@ -82,6 +82,7 @@ class Progress:
         seconds_left: until the time limit; None without one.
         message: one line.
         seconds_each: between two verdicts of this session; None until enough are in.
+        seconds_after: expected of what follows the last verdict, the phonons of the best.
     """
 
     stage: str
@@ -92,3 +93,4 @@ class Progress:
     seconds_left: float | None
     message: str
     seconds_each: float | None = None
+    seconds_after: float = 0.0

@@ -125,7 +125,8 @@ def time_left(progress: "Progress") -> str:
     """Return the time left: by the pace so far or by the limit, whichever ends first; "" when unknown."""
     guesses = [] if progress.seconds_left is None else [progress.seconds_left]
     if progress.budget and progress.seconds_each is not None:
-        guesses.append(progress.seconds_each * max(0, progress.budget - progress.n_started))
+        verdicts = progress.seconds_each * max(0, progress.budget - progress.n_started)
+        guesses.append(verdicts + progress.seconds_after)
     if not guesses:
         return ""
     minutes, seconds = divmod(round(min(guesses)), 60)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inverse.deciding import effective_targets
+from inverse.dynamical_stability import is_asked, phonon_stage
 from inverse.judged import is_predicted_only
 from inverse.objective import Objective
 from inverse.report import summary, wording
@@ -40,8 +41,12 @@ def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], lim
     for name in wanted:
         head = f"{wording.symbol(name)} {wording.unit(name, targets)}".strip()
         table.add_column(f"{head}, predicted" if name in odd else head, justify="right")
-    for rank, candidate in enumerate([c for c in candidates if is_ranked(c)][:limit], start=1):
-        table.add_row(*_row(rank, candidate, wanted))
+    shown = [c for c in candidates if is_ranked(c)][:limit]
+    asked = any(is_asked(c) for c in shown)
+    if asked:
+        table.add_column("phonons", no_wrap=True)
+    for rank, candidate in enumerate(shown, start=1):
+        table.add_row(*_row(rank, candidate, wanted), *([_phonons(candidate)] if asked else []))
     return table
 
 
@@ -61,7 +66,10 @@ def summary_of(run: Run, limit: int = 20) -> RenderableType:
     if n_ranked:
         parts.append(ranked_table(run.candidates, run.config.targets, limit))
         shown = f"the best {limit} of {n_ranked} verified; " if n_ranked > limit else ""
-        note = "P: all targets met, after the verdict; verified ± std on the DFT scale; ✗ misses its target"
+        note = (
+            "P: all targets met, after the verdict; flags lower the order; "
+            "verified ± std on the DFT scale; ✗ misses its target"
+        )
         parts.append(Text(shown + note, style="dim"))
     parts += [Text(), Text(answer(run), style="bold"), _hits_line(run), *_why_not(run), *_gap_lines(run)]
     parts += [Text(), _where(run)]
@@ -79,6 +87,14 @@ def _row(rank: int, candidate: Candidate, wanted: Mapping[str, Target | None]) -
         Text(f"{wording.percent(candidate.probability_after)}"),
     ]
     return cells + [_value(candidate, name, target) for name, target in wanted.items()]
+
+
+def _phonons(candidate: Candidate) -> Text:
+    """Return what the phonons say; a dash for a crystal that was not asked about, or without an answer."""
+    passed = phonon_stage(candidate).passed
+    if passed is None:
+        return Text("–", style="dim")
+    return Text("stable") if passed else Text("✗ imaginary", style="red")
 
 
 def _result(candidate: Candidate) -> Text:
