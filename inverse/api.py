@@ -83,13 +83,15 @@ def _carry_out(
     from inverse.campaign import Campaign
     from inverse.report import build_report
     from inverse.stopping import writing_up
+    from inverse.storage import RunFolder
 
     parts = assemble(settings)
     try:
-        if resume and (folder / "campaign.db").exists():
+        parts.verifier.check()  # what the judges refuse is said before a folder is made
+        if resume and RunFolder(folder).has_run():
             campaign = Campaign.resume(folder, parts, settings, on_progress)
         else:
-            campaign = Campaign.create(settings, folder, parts, on_progress)
+            campaign = Campaign.create(settings, folder, parts, on_progress, resume)
     except BaseException:
         parts.verifier.close()
         raise
@@ -122,8 +124,10 @@ def run_folder(name: str, output: str | Path | None, resume: bool) -> Path:
     """Return the folder of a run: as asked for, else runs/<name>, numbered when taken and not resumed."""
     if output is not None:
         return Path(output)
+    from inverse.storage import RunFolder
+
     folders = [RUNS / name, *(RUNS / f"{name}-{k}" for k in range(2, 10_000))]
-    free = next(k for k, folder in enumerate(folders) if not folder.exists())
+    free = next(k for k, path in enumerate(folders) if not path.exists() or RunFolder.is_half_made(path))
     return folders[max(0, free - 1)] if resume else folders[free]
 
 
@@ -136,9 +140,7 @@ def _refuse_early(settings: "CampaignConfig", folder: Path, resume: bool) -> Non
     from inverse.manifest import config_hash
     from inverse.storage import RunFolder
 
-    if resume:
-        RunFolder.forget_unfinished_creation(folder, settings.to_yaml(carried=True))
-    RunFolder.check(folder, config_hash(settings), resume)
+    RunFolder.check(folder, config_hash(settings), settings.to_yaml(carried=True), resume)
 
 
 def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig") -> "CampaignConfig":

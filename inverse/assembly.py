@@ -137,8 +137,6 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         is_known_formula=lambda formula: formula in known_formulas(),
         is_new=lambda s: classifier.classify(s).hit_class is HitClass.NEW,
     )
-    if config.verify.code:
-        verifier.check()  # what the judges refuse is said before a folder is made
     return Parts(
         surrogate=deciding,
         evaluator=Evaluator(deciding, below, objective.properties, beside=base),

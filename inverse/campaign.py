@@ -122,13 +122,16 @@ class Campaign:
         output: Path,
         parts: Parts,
         on_progress: Callable[[Progress], None] | None = None,
+        resume: bool = False,
     ) -> "Campaign":
-        """Return a new campaign in a new folder.
+        """Return a new campaign in a new folder; `resume` takes up one that older versions left half-made.
 
         Raises:
             RunFolderError: the folder holds something already or cannot be written.
         """
-        folder = RunFolder.create(output, config.to_yaml(carried=True), config_hash(config), config.inputs)
+        folder = RunFolder.create(
+            output, config.to_yaml(carried=True), config_hash(config), config.inputs, resume
+        )
         folder.set_meta("created", now())
         campaign = cls(config, folder, parts, on_progress)
         campaign._write_tables("created", "")

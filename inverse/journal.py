@@ -1,8 +1,9 @@
 """The journal of a run: candidates, verdicts and steps in SQLite, one transaction a step; it is the truth."""
 
 import json
+import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from inverse.records import (
     verification_to_record,
 )
 from inverse.types import Candidate, Verification
-from surrogates.errors import RunFolderError
+from surrogates.errors import EngineError, RunFolderError
 
 NAME = "campaign.db"
 """Of the file in a run folder."""
 
 FORMAT = 1
 """Version of the journal's tables."""
+
+_ID = re.compile(r"c\d+", re.ASCII)
+"""Ids name files: nothing else is read back, whoever made the folder."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -55,7 +59,8 @@ class Journal:
     def meta(self, key: str, default: Any = None) -> Any:
         """Return a stored value."""
         row = self._query("SELECT value FROM meta WHERE key = ?", (key,))
-        return json.loads(row[0][0]) if row else default
+        with self._damage(key):
+            return json.loads(row[0][0]) if row else default
 
     def set_meta(self, key: str, value: Any) -> None:
         """Store a JSON-able value."""
@@ -67,7 +72,8 @@ class Journal:
     def steps(self) -> list[tuple[int, bool, dict[str, Any]]]:
         """Return (step, done, notes) in order."""
         rows = self._query("SELECT step, done, notes FROM steps ORDER BY step")
-        return [(step, bool(done), json.loads(notes)) for step, done, notes in rows]
+        with self._damage("a step"):
+            return [(int(step), bool(done), _mapping(notes)) for step, done, notes in rows]
 
     def write_step(
         self, step: int, candidates: Sequence[Candidate], chosen: Sequence[str], notes: Mapping[str, Any]
@@ -114,12 +120,13 @@ class Journal:
         """Return a step's candidates in proposal order and the chosen ids in order of choice."""
         rows = self._query("SELECT record, chosen, id FROM candidates WHERE step = ? ORDER BY id", (step,))
         chosen = sorted((order, identity) for _, order, identity in rows if order)
-        return [candidate_from_record(json.loads(r[0])) for r in rows], [identity for _, identity in chosen]
+        return self._candidates((r[2], r[0]) for r in rows), [identity for _, identity in chosen]
 
     def step_notes(self, step: int) -> dict[str, Any]:
         """Return the notes of one step; {} when it was not begun."""
         rows = self._query("SELECT notes FROM steps WHERE step = ?", (step,))
-        return dict(json.loads(rows[0][0])) if rows else {}
+        with self._damage(f"step {step}"):
+            return _mapping(rows[0][0]) if rows else {}
 
     def step_verifications(self, step: int) -> dict[str, Verification]:
         """Return the verdicts of one step's candidates by id, as far as they are known."""
@@ -127,19 +134,44 @@ class Journal:
             "SELECT v.id, v.record FROM candidates c JOIN verifications v ON v.id = c.id WHERE c.step = ?",
             (step,),
         )
-        return {identity: verification_from_record(json.loads(record)) for identity, record in rows}
+        return self._verdicts(rows)
 
     def candidates(self) -> list[Candidate]:
         """Return every candidate of the run, in proposal order."""
-        rows = self._query("SELECT record FROM candidates ORDER BY id")
-        return [candidate_from_record(json.loads(row[0])) for row in rows]
+        return self._candidates(self._query("SELECT id, record FROM candidates ORDER BY id"))
 
     def verifications(self) -> dict[str, Verification]:
         """Return the verdicts by candidate id, half-done steps included."""
         rows = self._query("SELECT id, record FROM verifications")
-        return {identity: verification_from_record(json.loads(record)) for identity, record in rows}
+        return self._verdicts(rows)
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _candidates(self, rows: Iterable[Sequence[Any]]) -> list[Candidate]:
+        found = []
+        for identity, record in rows:
+            with self._damage(identity):
+                found.append(_candidate(identity, record))
+        return found
+
+    def _verdicts(self, rows: Iterable[Sequence[Any]]) -> dict[str, Verification]:
+        found = {}
+        for identity, record in rows:
+            with self._damage(identity):
+                found[identity] = verification_from_record(_mapping(record))
+        return found
+
+    @contextmanager
+    def _damage(self, what: object) -> Iterator[None]:
+        """Name the folder and the record where one cannot be read."""
+        try:
+            yield
+        except (EngineError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            shown = str(what)[:20] if str(what).isprintable() else "a record"
+            raise RunFolderError(f"{self.path}: campaign.db is damaged ({shown}: {error})") from None
+
+    def _require_folder(self) -> None:
+        """Raise RunFolderError when the place is gone; a journal alone is nobody's place."""
 
     def _open_journal(self) -> None:
         journal = sqlite3.connect(self.path / NAME, timeout=20)
@@ -155,7 +187,7 @@ class Journal:
             raise RunFolderError(f"{self.path}: campaign.db has format {self.meta('format')}, not {FORMAT}")
 
     def _open_for_reading(self) -> None:
-        self._journal = sqlite3.connect(f"file:{self.path / NAME}?mode=ro", uri=True, timeout=20)
+        self._journal = _read_only(self.path / NAME)
 
     @contextmanager
     def _named_errors(self, verb: str) -> Iterator[None]:
@@ -173,6 +205,7 @@ class Journal:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         if self._journal is None:
             raise RunFolderError(f"{self.path}: is closed")
+        self._require_folder()
         with self._named_errors("write"), self._journal:
             yield self._journal
 
@@ -186,10 +219,41 @@ class Journal:
 def has_begun(journal: Path) -> bool:
     """Return whether a journal belongs to a run; one that cannot be read may."""
     try:
-        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=20)) as connection:
-            return bool(connection.execute("SELECT 1 FROM meta WHERE key = 'config_hash'").fetchall())
-    except sqlite3.DatabaseError as error:
-        return "no such table" not in str(error)
+        with closing(_read_only(journal)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchall()
+            return bool(tables) and bool(
+                connection.execute("SELECT 1 FROM meta WHERE key = 'config_hash'").fetchall()
+            )
+    except sqlite3.DatabaseError:
+        return True
+
+
+def _read_only(journal: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True, timeout=20)
+
+
+def _mapping(text: Any) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: not JSON, or something else.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__}, not an object")
+    return found
+
+
+def _candidate(identity: Any, text: Any) -> Candidate:
+    """Return a stored candidate.
+
+    Raises:
+        ValueError: its id is not `c` and digits, or not the one that it is stored under.
+    """
+    found = candidate_from_record(_mapping(text))
+    if not isinstance(identity, str) or not _ID.fullmatch(identity) or found.id != identity:
+        raise ValueError(f"the id {found.id!r}, where ids are c and digits")
+    return found
 
 
 def _dump(record: Mapping[str, Any]) -> str:

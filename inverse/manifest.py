@@ -18,6 +18,33 @@ FORMAT_VERSION = 1
 _SUMMED = ("evaluated", "proposed", "predicted", "started")
 
 
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "created", "updated", "status", "stop_reason", "command", "device"), str),
+    **dict.fromkeys(("versions", "weights", "weight_files", "judges", "settings"), dict),
+    **dict.fromkeys(("baselines", "funnel"), dict),
+    "seconds": (int, float),
+    "steps": list,
+}
+"""What a reader of manifest.json counts on, where a key is there and not null."""
+
+
+def checked(manifest: Any) -> dict[str, Any]:
+    """Return a manifest whose parts are what they should be.
+
+    Raises:
+        ValueError: not an object, or a part of another kind.
+    """
+    if not isinstance(manifest, dict):
+        raise ValueError(f"a {type(manifest).__name__}, not an object")
+    for key, kind in _KINDS.items():
+        value = manifest.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{key} is a {type(value).__name__}")
+    if not all(isinstance(notes, dict) for notes in manifest.get("steps") or ()):
+        raise ValueError("a step is not an object")
+    return manifest
+
+
 def now() -> str:
     """Return the time, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -29,6 +29,10 @@ class CampaignVerifier(Protocol):
         """Yield (position, Verification) as they finish; begin nothing new once `should_stop()` is true."""
         ...
 
+    def check(self) -> None:
+        """Raise what loading the judges refuses, before a run begins."""
+        ...
+
     def close(self) -> None:
         """Stop every worker."""
         ...

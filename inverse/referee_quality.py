@@ -5,7 +5,6 @@ the judges', both calibrated on formulas left out, beside those of DFT (Material
 reference/DATA.md). Written by `python -m experiments.verification.fit_calibrations --write`.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inverse.types import Target
+from surrogates.whole_files import replacing
 
 PATH = Path(__file__).parent / "verification" / "calibrations" / "referee.parquet"
 
@@ -94,10 +94,9 @@ def quality(targets: Sequence[Target]) -> Quality | None:
 
 def write_rows(columns: Mapping[str, np.ndarray], path: Path = PATH) -> None:
     """Replace the rows: (n,) by property name alone and after each prefix, GPa; NaN: not finished."""
-    part = path.with_suffix(".part")
     table = pa.table({name: pa.array(np.round(values, 1), pa.float32()) for name, values in columns.items()})
-    pq.write_table(table, part, compression="zstd")
-    os.replace(part, path)
+    with replacing(path) as fresh:
+        pq.write_table(table, fresh, compression="zstd")
     _rows.cache_clear()
 
 

@@ -5,7 +5,6 @@ The elastic tensor of the judge of G is in the record: whoever averages it has t
 
 import json
 import math
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from inverse.referee_quality import Quality
 from inverse.types import Candidate, Stage, Status, Target, Verification
 from surrogates.errors import DataError, RunFolderError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.whole_files import write_atomically
 
 REFEREE_FILE = "referee.jsonl"
 """In the run folder: one line a candidate."""
@@ -192,9 +192,25 @@ def read_referee(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        for line in lines:
+            _require_parts(line)
         return {line["id"]: line for line in lines}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}); remove it or let the referee run again") from None
+
+
+def _require_parts(line: Any) -> None:
+    """Raise ValueError, KeyError or TypeError where a line of the referee's file is not what it wrote."""
+    if not isinstance(line["id"], str) or not isinstance(line["reason"], str):
+        raise ValueError("an id or a reason is no text")
+    for value in dict(line["values"]).values():
+        numbers = [value[name] for name in ("mean", "std")]
+        if not all(n is None or isinstance(n, int | float) for n in numbers):
+            raise ValueError("a value is no number")
+        if not isinstance(value["unit"], str) or not isinstance(value["potential"], str):
+            raise ValueError("a unit or a potential is no text")
+    if not isinstance(line["agrees"], bool | None):
+        raise ValueError("agrees is neither true nor false")
 
 
 def with_referee(candidate: Candidate, record: Mapping[str, Any] | None) -> Candidate:
@@ -217,9 +233,7 @@ def _mean(verdict: Verification, name: str) -> float:
 
 
 def _write(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    temporary = path.with_suffix(".part")
     try:
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, "".join(json.dumps(r) + "\n" for r in records))
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error})") from None

@@ -8,20 +8,41 @@ import errno
 import json
 import logging
 import os
+import stat
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.inputs import carry, forget_carried
-from inverse.journal import FORMAT, Journal, has_begun
+from inverse.inputs import FOLDERS, carry, forget_carried
+from inverse.journal import FORMAT, NAME, Journal, has_begun
+from inverse.manifest import checked
 from inverse.records import candidate_to_record, plain
 from inverse.types import Candidate, Status
 from surrogates.errors import RunFolderError
 from surrogates.formulas import display_formula
+from surrogates.whole_files import is_left_over, replacing, write_atomically
+
+HALF_MADE = b"being made\n"
+"""What the lock's file holds while a folder is made: with it, what lies there may be made again."""
+
+BEGUN_WITH = (".lock", "log.txt", "cifs", "config.yaml", NAME, f"{NAME}-wal", f"{NAME}-shm")
+"""What `create` writes, beside the folders of inputs."""
+
+CARRIED = tuple(FOLDERS.values())
+
+FOLDERS_OF_A_RUN = ("cifs", *CARRIED)
+
+READ = ("config.yaml", "manifest.json", "referee.jsonl", NAME, f"{NAME}-wal", f"{NAME}-shm")
+"""Files that reports, exports and comparisons read."""
+
+WRITTEN = (*BEGUN_WITH, *CARRIED, *READ, "candidates.db", "candidates.csv", "report.html", "trials.db")
+"""Every name that a run writes."""
+
+OLD_LEFT_OVERS = (".config.yaml.tmp",)
+"""What a kill left of older versions' first file."""
 
 
 class RunFolder(Journal):
@@ -34,23 +55,24 @@ class RunFolder(Journal):
     # -- life cycle ------------------------------------------------------------------------------------------
 
     @classmethod
-    def check(cls, path: Path, config_hash: str, resume: bool = False) -> None:
-        """Raise what `create`, or on `resume` what `open` would raise; writes nothing new, takes no time.
+    def check(cls, path: Path, config_hash: str, config_yaml: str, resume: bool = False) -> None:
+        """Raise what `create`, or on `resume` what `open` would raise; writes nothing, takes no time.
 
         Raises:
             RunFolderError: a folder that a run of this config can neither begin nor go on in.
         """
         folder = cls(path)
-        if resume and (folder.path / "campaign.db").exists():
-            cls.open(path, config_hash).close()
-            return
         with folder._named_errors("create"):
+            folder._refuse_links(WRITTEN)
             nearest = next(p for p in (folder.path, *folder.path.absolute().parents) if p.exists())
             if not nearest.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if not os.access(nearest, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            folder._refuse_taken()
+            if not (resume and folder.has_run()):
+                folder._refuse_taken(config_yaml, resume)
+                return
+        cls.open(path, config_hash).close()
 
     @classmethod
     def create(
@@ -59,14 +81,16 @@ class RunFolder(Journal):
         config_yaml: str,
         config_hash: str,
         inputs: Mapping[str, Sequence[Path]] = MappingProxyType({}),
+        resume: bool = False,
     ) -> "RunFolder":
-        """Return a new, locked run folder.
+        """Return a new, locked run folder; what a kill within an earlier `create` left is made again.
 
         Args:
             path: of the folder.
             config_yaml: what its config.yaml holds.
             config_hash: of what decides the candidates.
             inputs: files and folders to keep copies of, by key of the config.
+            resume: takes up what older versions left half-made, too, where it is of the same config.
 
         Raises:
             RunFolderError: it holds a run already, belongs to somebody else, or cannot be written.
@@ -74,30 +98,46 @@ class RunFolder(Journal):
         folder = cls(path)
         with folder._named_errors("create"):
             folder.path.mkdir(parents=True, exist_ok=True)
-            folder._refuse_taken()
+            folder._refuse_links(WRITTEN)
+            folder._refuse_taken(config_yaml, resume)
             folder._take_lock()
-            (folder.path / "cifs").mkdir(exist_ok=True)
-            write_atomically(folder.path / "config.yaml", config_yaml)
-            carry(inputs, folder.path)
-            folder._open_journal()
-            folder.set_meta("format", FORMAT)
-            folder.set_meta("config_hash", config_hash)
+            try:
+                folder._refuse_taken(config_yaml, resume)
+                folder._fill(config_yaml, config_hash, inputs)
+            except BaseException:
+                folder.close()
+                raise
         return folder
 
+    def _fill(self, config_yaml: str, config_hash: str, inputs: Mapping[str, Sequence[Path]]) -> None:
+        """Write what a run begins with; until that is done the lock's file says so."""
+        os.ftruncate(self._lock.fileno(), 0)
+        os.pwrite(self._lock.fileno(), HALF_MADE, 0)
+        (self.path / "cifs").mkdir(exist_ok=True)
+        write_atomically(self.path / "config.yaml", config_yaml)
+        forget_carried(self.path)
+        carry(inputs, self.path)
+        self._open_journal()
+        self.set_meta("format", FORMAT)
+        self.set_meta("config_hash", config_hash)
+        os.ftruncate(self._lock.fileno(), 0)
+
+    def has_run(self) -> bool:
+        """Return whether the folder holds a run that began, or one that is damaged."""
+        journal = self.path / NAME
+        if not os.path.lexists(journal):
+            return False
+        if self._names() - {*BEGUN_WITH, *CARRIED} or self._has_cifs():
+            return True
+        if not self._is_ours_half_made():
+            return journal.lstat().st_size > 0
+        return has_begun(journal)
+
     @classmethod
-    def forget_unfinished_creation(cls, path: Path, config_yaml: str) -> None:
-        """Remove what a kill within `create` left behind; touches nothing of a run that began."""
-        journal, config = Path(path) / "campaign.db", Path(path) / "config.yaml"
-        if journal.exists():
-            if has_begun(journal):
-                return
-            for name in ("campaign.db", "campaign.db-wal", "campaign.db-shm"):
-                (Path(path) / name).unlink(missing_ok=True)
-        if config.is_file() and config.read_text(encoding="utf-8", errors="replace") == config_yaml:
-            forget_carried(Path(path))
-            config.unlink()
-        with suppress(OSError):
-            (Path(path) / "cifs").rmdir()
+    def is_half_made(cls, path: Path) -> bool:
+        """Return whether a kill, or a refusal, ended the making of a run's folder."""
+        folder = cls(path)
+        return folder.path.is_dir() and folder._is_ours_half_made() and not folder.has_run()
 
     @classmethod
     def open(cls, path: Path, config_hash: str | None = None) -> "RunFolder":
@@ -109,14 +149,18 @@ class RunFolder(Journal):
         folder = cls(path)
         folder._require_journal()
         with folder._named_errors("open"):
+            folder._refuse_links(WRITTEN)
             folder._take_lock()
             try:
+                folder._require_bytes()
                 folder._open_journal()
                 folder._check_format()
                 if config_hash is not None and folder.meta("config_hash") != config_hash:
                     raise RunFolderError(
                         f"{path}: was made by another config; resume it with its own {path}/config.yaml"
                     )
+                folder._sweep()
+                os.ftruncate(folder._lock.fileno(), 0)
             except BaseException:
                 folder.close()
                 raise
@@ -132,6 +176,8 @@ class RunFolder(Journal):
         folder = cls(path)
         folder._require_journal()
         with folder._named_errors("read"):
+            folder._refuse_links(READ)
+            folder._require_bytes()
             folder._open_for_reading()
             folder._check_format()
         return folder
@@ -157,8 +203,8 @@ class RunFolder(Journal):
         """Return manifest.json, {} when it was not written yet."""
         path = self.path / "manifest.json"
         try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
-        except (OSError, ValueError) as error:
+            return checked(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{path}: cannot be read ({error})") from None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -169,7 +215,8 @@ class RunFolder(Journal):
     def log_handler(self) -> logging.Handler:
         """Return a handler that appends to log.txt."""
         with self._named_errors("write"):
-            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+            self._refuse_links(("log.txt",))
+            handler = _LogFile(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handler.setLevel(logging.INFO)
         return handler
@@ -178,28 +225,92 @@ class RunFolder(Journal):
         """Replace candidates.db, the ASE database of the shortlisted and verified candidates."""
         from ase.db import connect
 
-        temporary = self.path / ".candidates.tmp.db"
-        with self._named_errors("write"):
-            temporary.unlink(missing_ok=True)
+        with (
+            self._named_errors("write"),
+            replacing(self.path / "candidates.db") as fresh,
             # the run's own lock keeps others out; ASE's would outlive a kill
-            with connect(str(temporary), type="db", use_lock_file=False) as database:
-                for candidate in candidates:
-                    if candidate.status in (Status.HIT, Status.VERIFIED, Status.FAILED):
-                        atoms, pairs, data = _ase_row(candidate)
-                        database.write(atoms, key_value_pairs=pairs, data=data)
-            os.replace(temporary, self.path / "candidates.db")
+            connect(str(fresh), type="db", use_lock_file=False) as database,
+        ):
+            for candidate in candidates:
+                if candidate.status in (Status.HIT, Status.VERIFIED, Status.FAILED):
+                    atoms, pairs, data = _ase_row(candidate)
+                    database.write(atoms, key_value_pairs=pairs, data=data)
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _refuse_taken(self) -> None:
+    def _names(self) -> set[str]:
+        """Return what lies in the folder, but for what `replacing` left at a kill."""
+        found = self.path.iterdir() if self.path.exists() else ()
+        return {p.name for p in found if not is_left_over(p) and p.name not in OLD_LEFT_OVERS}
+
+    def _has_cifs(self) -> bool:
+        return (self.path / "cifs").is_dir() and any((self.path / "cifs").iterdir())
+
+    def _is_ours_half_made(self) -> bool:
+        """Return whether the lock's file says that this folder was being made."""
+        lock = self.path / ".lock"
+        try:
+            return lock.is_file() and not lock.is_symlink() and lock.read_bytes() == HALF_MADE
+        except OSError:
+            return False
+
+    def _refuse_taken(self, config_yaml: str, resume: bool) -> None:
         """Raise RunFolderError when the folder holds a run, or things that are no run's."""
-        found = [p.name for p in self.path.iterdir()] if self.path.exists() else []
-        if "campaign.db" in found:
+        if self.has_run():
+            self._require_bytes()
             raise RunFolderError(
                 f"{self.path}: holds a run already; continue it with --resume or name another folder"
             )
-        if foreign := sorted(set(found) - {".lock", "log.txt"}):
+        expected = {".lock", "log.txt"}
+        if self._is_ours_half_made():
+            expected |= {*BEGUN_WITH, *CARRIED}
+        elif resume and self._is_of(config_yaml):
+            expected |= set(BEGUN_WITH)
+        if foreign := sorted(self._names() - expected):
             raise RunFolderError(f"{self.path}: is not empty ({foreign[0]}); name a new folder")
+
+    def _is_of(self, config_yaml: str) -> bool:
+        """Return whether config.yaml is missing or the same; older versions left no other sign."""
+        config = self.path / "config.yaml"
+        return not config.exists() or config.read_bytes() == config_yaml.encode()
+
+    def _refuse_links(self, names: Sequence[str]) -> None:
+        """Raise RunFolderError where a name of ours is a link, or anything but a file or folder.
+
+        A run writes, and reads, only what is its own.
+        """
+        for name in names:
+            try:
+                mode = (self.path / name).lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if name in FOLDERS_OF_A_RUN and not stat.S_ISDIR(mode):
+                raise RunFolderError(f"{self.path}: {name} is no folder, as runs make it; remove it")
+            if name not in FOLDERS_OF_A_RUN and not stat.S_ISREG(mode):
+                raise RunFolderError(f"{self.path}: {name} is a link or no file, as runs make it; remove it")
+
+    def _require_bytes(self) -> None:
+        if not (self.path / NAME).stat().st_size:
+            raise RunFolderError(f"{self.path}: {NAME} is damaged (no bytes); nothing was changed")
+
+    def _require_folder(self) -> None:
+        """Raise RunFolderError when the folder that was locked is not there any more."""
+        if self._lock is None:
+            return
+        try:
+            here, held = os.stat(self.path / ".lock"), os.fstat(self._lock.fileno())
+            is_there = (here.st_dev, here.st_ino) == (held.st_dev, held.st_ino)
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise RunFolderError(f"{self.path}: the run folder is gone, moved or deleted; the run ends")
+
+    def _sweep(self) -> None:
+        """Remove what a kill left of files that were being replaced; the lock is held."""
+        for folder in (self.path, self.path / "cifs"):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if is_left_over(path) and stat.S_ISREG(path.lstat().st_mode):
+                    path.unlink(missing_ok=True)
 
     def _require_journal(self) -> None:
         if not self.path.is_dir():
@@ -210,7 +321,9 @@ class RunFolder(Journal):
     def _take_lock(self) -> None:
         import fcntl
 
-        self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 - held until close
+        self._refuse_links((".lock",))
+        number = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._lock = os.fdopen(number, "r+b", buffering=0)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -231,15 +344,15 @@ def read_candidates(run_folder: Path) -> list[Candidate]:
         return folder.candidates()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file as a whole: a kill leaves the old file or the new one.
+class _LogFile(logging.FileHandler):
+    """Appends to a file that is none of somebody else's by way of a link."""
 
-    Raises:
-        OSError: as the file system says.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    def _open(self) -> Any:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_not_following)
+
+
+def _not_following(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _ase_name(structure: Structure) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from surrogates.errors import CheckpointError, UnknownNameError
+from surrogates.whole_files import write_atomically
 
 FORMAT_VERSION = 1
 """Version written; older ones are upgraded on reading."""
@@ -76,12 +76,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, half: bool = Tru
         for name, t in checkpoint.tensors.items()
     }
     manifest = {"format_version": FORMAT_VERSION, "kind": checkpoint.kind, "config": dict(checkpoint.config)}
-    temporary = folder / (WEIGHTS + ".tmp")
-    temporary.write_bytes(save(tensors))  # `save_file` would leave its file to the owner alone
-    os.replace(temporary, folder / WEIGHTS)
-    temporary = folder / (MANIFEST + ".tmp")
-    temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / MANIFEST)
+    write_atomically(folder / WEIGHTS, save(tensors))  # `save_file` would leave it to the owner alone
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return folder
 
 

@@ -1,6 +1,5 @@
 """The one fit loop of the structure-level networks: resumable, reproducible, keeps the averaged weights."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from surrogates.errors import CheckpointError
 from surrogates.fit_state import digest_of, fit_tensors, one_cycle, restore_fit
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.settings import BelowOne, Count, NotNegative, Positive, Share, Whole
+from surrogates.whole_files import replacing
 
 WATCHED_ONE_IN = 19
 """Formulas to fit that are only watched where a fit may stop early; prime, so that each fold has some."""
@@ -321,11 +321,10 @@ class _Run:
         curve = [[record.get(key, float("nan")) for key in keys] for record in self.curve]
         tensors["curve"] = torch.tensor(curve, dtype=torch.float64)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
         note = {"epoch": str(self.epoch), "keys": ",".join(keys), "data": self.data}
         note["config"] = repr((self.network.config, self._identity()))
-        save_file({k: v.contiguous() for k, v in tensors.items()}, str(temporary), metadata=note)
-        os.replace(temporary, path)
+        with replacing(path) as fresh:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, str(fresh), metadata=note)
 
     def _identity(self) -> str:
         return repr({k: v for k, v in vars(self.config).items() if k != "seconds"}) + self.origin

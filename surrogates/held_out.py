@@ -1,7 +1,6 @@
 """What a model says of formulas it never saw, kept as a small file that benchmarks read."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from surrogates.calibration import Calibration, joint_uniforms
 from surrogates.datasets.elasticity import TARGETS, ids_digest
 from surrogates.ensemble import N_SAMPLES
 from surrogates.training import ModuliData, calibrated, residual_correlation, residuals
+from surrogates.whole_files import replacing
 
 STEP = 1e-4
 """log10 units; what a file rounds to."""
@@ -141,7 +141,6 @@ def write_held_out(found: HeldOut, data: ModuliData, folder: Path) -> Path:
     table = pa.table(columns).replace_schema_metadata({"about": json.dumps(about)})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{found.name}.parquet"
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    pq.write_table(table, temporary, compression="zstd", compression_level=19, use_dictionary=False)
-    os.replace(temporary, path)
+    with replacing(path) as fresh:
+        pq.write_table(table, fresh, compression="zstd", compression_level=19, use_dictionary=False)
     return path

@@ -1,7 +1,6 @@
 """Training of the structure surrogate: folds by formula are members, residuals out of fold error bars."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.new_crystals import for_new_crystals
 from surrogates.settings import NotNegative, Positive, Whole, checked, settings_of
+from surrogates.whole_files import write_atomically
 
 Progress = Callable[[str, dict[str, float]], None]
 
@@ -171,10 +171,7 @@ def train(
         if early:
             metrics["pretraining"] = assemble(replace(config, energy={}), load_reference(config), early)[1]
     output = save_checkpoint(surrogate.to_checkpoint(), config.output)
-    text = json.dumps(metrics, indent=1) + "\n"
-    temporary = Path(config.work) / f"metrics.{os.getpid()}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, Path(config.work) / "metrics.json")
+    write_atomically(Path(config.work) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return TrainingReport(metrics, tuple(tuple(f.curve) for f in fits.values()), output)
 
 

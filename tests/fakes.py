@@ -114,6 +114,9 @@ class AnalyticVerifier:
             seconds=1.0,
         )
 
+    def check(self) -> None:
+        return None
+
     def close(self) -> None:
         return None
 

@@ -24,6 +24,7 @@ OPEN_TO_INVERSE = {
     "spread",
     "neighbors",
     "checkpoint",
+    "whole_files",
 }
 FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "core"}
 MAY_PRINT: set[str] = set()

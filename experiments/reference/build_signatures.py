@@ -21,6 +21,7 @@ from pymatgen.core import Composition
 from experiments.reference.sources import WORK, read_rows
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
+from surrogates.whole_files import write_atomically
 
 SHARD = 5000
 ORIGINS = ("aflow_prototype", "mp", "aflow", "jarvis", "alexandria", "wbm")
@@ -46,9 +47,7 @@ def signatures_of(rows: list[dict[str, Any]], path: Path) -> None:
         if text is not None:
             formula = Composition(row["formula"]).reduced_formula
             found.append([formula, text, cell.volume_per_atom, origin_of(row["source"])])
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(found))
-    temporary.replace(path)
+    write_atomically(path, json.dumps(found))
     print(f"{path.name}: {len(found)} of {len(rows)}, {time.time() - began:.0f} s", flush=True)
 
 

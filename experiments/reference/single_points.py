@@ -22,6 +22,7 @@ from pymatgen.core import Structure
 
 from experiments.reference.sources import MP_SCALE_SOURCES, WORK, read_rows, to_structure
 from inverse.verification.energy_correction import correction_features
+from surrogates.whole_files import write_atomically
 
 METALS = frozenset(
     element
@@ -176,9 +177,7 @@ def _point(row: dict[str, Any], energy: Callable[[Structure], float]) -> dict[st
 
 
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(results))
-    temporary.replace(path)
+    write_atomically(path, json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from surrogates.whole_files import write_atomically
 
 WORK = Path(__file__).resolve().parents[2] / ".work" / "reference_set"
 """Scratch folder of pools and labels; git-ignored."""
@@ -52,9 +53,7 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a gzipped JSON-lines file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    part = path.with_suffix(".part")
-    part.write_bytes(gzip.compress(text.encode(), mtime=0))
-    os.replace(part, path)
+    write_atomically(path, gzip.compress(text.encode(), mtime=0))
 
 
 def labelled(folder: Path = WORK) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from pymatgen.core import Element
 
+from surrogates.whole_files import replacing
+
 NUMBERS = (
     "bulk_modulus",
     "shear_modulus",
@@ -60,11 +62,10 @@ def to_table(rows: Sequence[Row]) -> pa.Table:
 def write(table: pa.Table, path: Path, about: Mapping[str, str]) -> None:
     """Write a table as parquet with facts about it in its metadata, as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    parquet.write_table(
-        table.replace_schema_metadata(dict(about)), part, compression="zstd", compression_level=19
-    )
-    part.replace(path)
+    with replacing(path) as fresh:
+        parquet.write_table(
+            table.replace_schema_metadata(dict(about)), fresh, compression="zstd", compression_level=19
+        )
 
 
 def _rounded(value: float | None) -> float | None:

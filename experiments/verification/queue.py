@@ -27,6 +27,7 @@ from inverse.verification.machine import Patience
 from inverse.verification.potentials import limit_threads
 from inverse.verification.store import VerificationStore
 from surrogates.errors import MachineError, VerificationError
+from surrogates.whole_files import write_atomically
 
 LOGGER = logging.getLogger(__name__)
 
@@ -139,9 +140,7 @@ def pack(folder: Path, rows: Sequence[dict[str, Any]], store: VerificationStore,
         if len(wanted) < limit and not judge.remembers(structure_of(row)):
             wanted.append({key: row[key] for key in ("id", "lattice", "species", "frac_coords")})
     text = "".join(json.dumps(row) + "\n" for row in wanted)
-    part = folder / "rows.jsonl.gz.part"
-    part.write_bytes(gzip.compress(text.encode()))
-    part.replace(folder / "rows.jsonl.gz")
+    write_atomically(folder / "rows.jsonl.gz", gzip.compress(text.encode()))
     return len(wanted)
 
 

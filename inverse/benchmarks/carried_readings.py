@@ -4,7 +4,6 @@ One line per DFT row and judge in `readings.parquet`, nothing of the DFT structu
 from the store by `python -m experiments.verification.carry_readings`.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from functools import cache
@@ -18,6 +17,7 @@ from inverse.benchmarks.stored_verdicts import StoredRow, stored_row
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.readings import Readings
 from inverse.verification.store import VerificationStore
+from surrogates.whole_files import replacing
 
 PATH = Path(__file__).with_name("readings.parquet")
 
@@ -70,9 +70,8 @@ def write_readings(rows: Iterable[StoredRow], path: Path = PATH) -> int:
         read = {JUDGES: row.judges, REFEREE: row.referee, **row.alone}
         found = [{**head, "who": who, **_line(q)} for who, q in read.items() if q is not None]
         lines += found or [{**head, "who": "", **_line(Readings())}]
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(lines), part, compression="zstd")
-    os.replace(part, path)
+    with replacing(path) as fresh:
+        pq.write_table(pa.Table.from_pylist(lines), fresh, compression="zstd")
     _by_id.cache_clear()
     return n
 

@@ -19,6 +19,7 @@ from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate
 from surrogates.errors import RunFolderError
+from surrogates.whole_files import replacing
 
 LOGGER = logging.getLogger(__name__)
 
@@ -262,11 +263,9 @@ def _frozen(row: Mapping[str, Any]) -> Any:
 
 def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace trials.db by one with these trials, whole or not at all: a kill meanwhile loses none."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    study = _stored_study(fresh)
-    study.add_trials([_frozen(row) for row in rows])
-    fresh.replace(path)
+    with replacing(path) as fresh:
+        study = _stored_study(fresh)
+        study.add_trials([_frozen(row) for row in rows])
 
 
 def _stored_study(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """report.html: one self-contained page from a run folder alone; opens offline and loads no model."""
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ from inverse.report.run import Run, read_run
 from inverse.report.table import best_structure, shown_properties
 from inverse.types import Candidate, Status, Target
 from surrogates.errors import EngineError, RunFolderError
+from surrogates.whole_files import write_atomically
 
 MAX_ROWS = 600
 """Candidates shown one by one; candidates.csv holds all of them."""
@@ -44,11 +44,9 @@ def build_report(run_folder: str | Path) -> Path:
     """
     run = read_run(run_folder)
     path = Path(run_folder) / "report.html"
-    temporary = path.with_name(f".{path.name}.tmp")
     text = render(run)
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, text)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path

@@ -1,7 +1,6 @@
 """candidates.csv and cifs/: every candidate with its evidence, in the column order of the contract."""
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from inverse.records import finite_or_none
 from inverse.types import Candidate, HitClass, Status, Target
 from surrogates.errors import RunFolderError
 from surrogates.formulas import display_formula
+from surrogates.whole_files import replacing, write_atomically
 
 ALWAYS_SHOWN = ("bulk_modulus_vrh", "shear_modulus_vrh", "formation_energy_per_atom", "energy_above_hull")
 """Properties that every table has, asked for or not: the judges give them anyway."""
@@ -221,18 +221,15 @@ def write_candidates_csv(candidates: Iterable[Candidate], config: HasTargets, pa
     path = Path(path)
     rows = ranked(candidates)
     properties = shown_properties(rows, config)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns(properties), lineterminator="\n")
             writer.writeheader()
             rank = 0
             for candidate in rows:
                 rank += is_ranked(candidate)
                 writer.writerow(candidate_row(candidate, properties, rank if is_ranked(candidate) else None))
-        os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path
 
@@ -253,10 +250,8 @@ def write_cifs(candidates: Iterable[Candidate], folder: str | Path) -> list[Path
         path = folder / cif_name(candidate)
         text = cif_text(best_structure(candidate))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, text)
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from None
         paths.append(path)

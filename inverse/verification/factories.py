@@ -33,7 +33,8 @@ def factory_named(name: str, what: str) -> Callable[[], Any]:
     except ImportError as error:
         raise UnknownNameError(f"{what} {name!r}: no module {module_name!r} ({error})") from None
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{what} {name!r}: cannot be imported: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ConfigError(f"{what} {name!r}: cannot be imported: {reason}") from error
     if not hasattr(module, attribute):
         valid = [n for n in dir(module) if n[0] != "_" and callable(getattr(module, n, None))]
         raise UnknownNameError.among("factory", attribute, valid, name)

@@ -32,7 +32,7 @@ def load_property_judge(name: str) -> PropertyJudge:
     except (Exception, SystemExit) as error:
         text = str(error).strip().splitlines()
         raise ConfigError(
-            f"judge {name!r} cannot be made: {type(error).__name__}: {text[0] if text else ''}"
+            f"judge {name!r} cannot be made: {type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
         ) from error
     if not isinstance(judge, PropertyJudge):
         raise ConfigError(f"{name} returned a {type(judge).__name__} without `name` and `judge(structure)`")

@@ -1,7 +1,6 @@
 """Graphs of labelled crystals, reduced to one site per symmetry orbit and cached on disk."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from surrogates.crystal import N_ELEMENTS, CrystalBatch, element_index
 from surrogates.models.graph import cutoff_radius
 from surrogates.neighbors import periodic_edges
+from surrogates.whole_files import replacing
 
 GRAPH_REACH = 2.1
 """Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""
@@ -74,9 +74,8 @@ def cached_graphs(
         return GraphStore(**load_file(str(path)))
     store = reduced_graphs(rows, reach, symprec)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(vars(store), str(temporary))
-    os.replace(temporary, path)
+    with replacing(path) as fresh:
+        save_file(vars(store), str(fresh))
     return store
 
 

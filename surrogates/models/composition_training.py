@@ -1,7 +1,6 @@
 """Fit of the members on formula tables: stratified batches, Laplace likelihood, averaged weights."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from surrogates.fit_state import fit_tensors, one_cycle, restore_fit
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.models.elements import element_properties
 from surrogates.properties import PROPERTIES
+from surrogates.whole_files import write_atomically
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -290,9 +290,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str]) -
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata=dict(note)))
-    os.replace(temporary, path)
+    write_atomically(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata=dict(note)))
 
 
 def _read(path: Path, key: str) -> tuple[dict[str, str], dict[str, Tensor]] | None:

@@ -248,7 +248,6 @@ def test_a_bad_base_is_refused_before_any_model_is_loaded(
 def test_resume_starts_over_what_a_kill_left_of_the_creation(planted: Path, capsys: Any) -> None:
     from inverse.api import run
     from inverse.config import load_config
-    from inverse.storage import RunFolder
 
     config_yaml = load_config(planted).with_overrides(verifications=2).to_yaml()
     for name, has_journal in (("a", False), ("b", True)):
@@ -259,7 +258,6 @@ def test_resume_starts_over_what_a_kill_left_of_the_creation(planted: Path, caps
             (folder / "campaign.db").write_bytes(b"")
         assert "not empty" in refused(capsys, "run", planted, "--output", name) or has_journal
         assert run(planted, folder, resume=True, budget=2).candidates
-        RunFolder.forget_unfinished_creation(folder, config_yaml)
         assert (folder / "campaign.db").exists()
         assert (folder / "config.yaml").exists()
 

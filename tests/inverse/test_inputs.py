@@ -22,7 +22,7 @@ from inverse.manifest import config_hash
 from inverse.report.run import read_run
 from inverse.training import train
 from inverse.types import Status
-from surrogates.errors import ConfigError
+from surrogates.errors import ConfigError, RunFolderError
 from tests import fakes
 
 TUNGSTEN_CARBIDE = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
@@ -116,22 +116,34 @@ def test_a_run_folder_keeps_copies_and_resumes_from_any_copy(tmp_path: Path) -> 
     assert config_hash(load_config(tmp_path / "b" / "search.yaml")) != own_hash
 
 
-def test_copies_of_an_unfinished_creation_are_forgotten(tmp_path: Path) -> None:
+def test_copies_of_an_unfinished_creation_are_made_again(tmp_path: Path, monkeypatch: Any) -> None:
     """A kill within the creation leaves copies; a folder that holds somebody's seeds keeps them."""
+    from inverse import storage
     from inverse.storage import RunFolder
 
     write_cif(tmp_path / "wc.cif")
     config = load_config(config_file(tmp_path, seed_structures=["wc.cif"]))
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    for folder in (ours, theirs):
-        (folder / "seeds").mkdir(parents=True)
-        write_cif(folder / "seeds" / "01-wc.cif")
-    (ours / "config.yaml").write_text(config.to_yaml(carried=True), encoding="utf-8")
-    for folder in (ours, theirs):
-        RunFolder.forget_unfinished_creation(folder, config.to_yaml(carried=True))
-    assert list(ours.iterdir()) == []
-    assert (theirs / "seeds" / "01-wc.cif").exists()
-    RunFolder.create(ours, config.to_yaml(carried=True), config_hash(config), config.inputs).close()
+    (theirs / "seeds").mkdir(parents=True)
+    (theirs / "seeds" / "01-wc.cif").write_text("theirs")
+    made = (config.to_yaml(carried=True), config_hash(config), config.inputs)
+
+    def killed(*_: object) -> None:
+        (ours / "seeds").mkdir()
+        (ours / "seeds" / "01-wc.cif").write_text("half")
+        raise KeyboardInterrupt("killed")
+
+    carry = storage.carry
+    monkeypatch.setattr(storage, "carry", killed)
+    with pytest.raises(KeyboardInterrupt, match="killed"):
+        RunFolder.create(ours, *made)
+    monkeypatch.setattr(storage, "carry", carry)
+    assert RunFolder.is_half_made(ours)
+    with pytest.raises(RunFolderError, match=r"is not empty \(seeds\)"):
+        RunFolder.create(theirs, *made, resume=True)
+    assert (theirs / "seeds" / "01-wc.cif").read_text() == "theirs"
+    RunFolder.create(ours, *made).close()
+    assert not RunFolder.is_half_made(ours)
     assert (ours / "seeds" / "01-wc.cif").read_bytes() == (tmp_path / "wc.cif").read_bytes()
 
 
