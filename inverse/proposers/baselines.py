@@ -19,6 +19,6 @@ def baselines(config: CampaignConfig) -> Mapping[str, Any]:
     found = lookup.lookup(config, facts, known)
     mixed = orderings.orderings(config, facts, known)
     return {
-        "lookup": lookup.baseline_record(found, n_considered=len(facts.bulk_modulus_vrh)),
-        "orderings": orderings.baseline_record(mixed),
+        "lookup": lookup.baseline_record(found, len(facts.bulk_modulus_vrh), lookup.unchecked(config)),
+        "orderings": orderings.baseline_record(mixed, orderings.unchecked(config)),
     }

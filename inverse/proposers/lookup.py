@@ -17,11 +17,28 @@ from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
 from inverse.screening import Screen
 from inverse.types import Candidate, Target
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.properties import (
+    BAND_GAP,
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    VOLUME,
+)
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 _MODULI = (BULK_MODULUS.name, SHEAR_MODULUS.name)
 _FROM_MODULI = frozenset([*_MODULI, *(p.name for p in DERIVED)])
+TABULATED = _FROM_MODULI | {
+    BAND_GAP.name,
+    FORMATION_ENERGY.name,
+    ENERGY_ABOVE_HULL.name,
+    VOLUME.name,
+    DENSITY.name,
+}
+"""Names of the properties that the carried facts know of some formulas."""
+
 MAX_HULLS = 1000
 """Most formulas that are looked into when no target on moduli narrows the tables down."""
 
@@ -48,20 +65,23 @@ def lookup(
 ) -> list[LookupRow]:
     """Return known formulas whose DFT facts meet what decides a hit and the constraints, best margin first.
 
-    A formula without a fact that a deciding target asks for is left out; `novelty` does not apply. One row a
-    formula: its stiffest entry that qualifies. Without a target on moduli only the first `MAX_HULLS` formulas
-    that may qualify are looked into.
+    A formula without a fact that a deciding target asks for is left out; targets that no table has, which
+    `unchecked` names, are not asked, and where there is no other but the default bound on the hull the list
+    is empty. `novelty` does not apply. One row a formula: its stiffest entry that qualifies. Without a target
+    on moduli only the first `MAX_HULLS` formulas that may qualify are looked into.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
-    hard = Objective.of(config).deciding
+    hard = [t for t in Objective.of(config).deciding if t.property.name in TABULATED]
+    if not any(t in config.targets for t in hard):
+        return []
     screen = Screen(config.constraints)
     rows: dict[str, LookupRow] = {}
     n_looked_into = 0
     for entry, values in _pool(hard, facts, screen):
         if entry.formula in rows or not _fits(entry, config, screen, known):
             continue
-        if n_looked_into == MAX_HULLS and not _asks_for_moduli(hard):
+        if n_looked_into == MAX_HULLS and not asks_for_moduli(hard):
             break
         n_looked_into += 1
         complete = _with_slow_facts(entry.formula, values, hard, facts, known)
@@ -70,10 +90,30 @@ def lookup(
     return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), r.formula))
 
 
-def baseline_record(rows: Sequence[LookupRow], n_considered: int) -> dict[str, Any]:
-    """Return the look-up as the manifest and the report want it."""
+def unchecked(config: CampaignConfig) -> tuple[str, ...]:
+    """Return the deciding targets that no table knows anything of, by property name."""
+    return tuple(t.property.name for t in Objective.of(config).deciding if t.property.name not in TABULATED)
+
+
+def baseline_record(
+    rows: Sequence[LookupRow], n_considered: int, not_checked: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the look-up as the manifest and the report want it.
+
+    Args:
+        rows: of `lookup`.
+        n_considered: entries of the tables.
+        not_checked: properties of the targets that these rows were not asked for.
+    """
     best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in rows[:20]]
-    return {"n_hits": len(rows), "n_considered": n_considered, "n_started": 0, "basis": "dft", "best": best}
+    return {
+        "n_hits": len(rows),
+        "n_considered": n_considered,
+        "n_started": 0,
+        "basis": "dft",
+        "best": best,
+        "unchecked": list(not_checked),
+    }
 
 
 def moduli_values(bulk: float, shear: float) -> dict[str, float]:
@@ -83,7 +123,8 @@ def moduli_values(bulk: float, shear: float) -> dict[str, float]:
     return values
 
 
-def _asks_for_moduli(targets: Sequence[Target]) -> bool:
+def asks_for_moduli(targets: Sequence[Target]) -> bool:
+    """Return whether a target is on K, G or what follows from them."""
     return any(t.property.name in _FROM_MODULI for t in targets)
 
 
@@ -91,7 +132,7 @@ def _pool(
     targets: Sequence[Target], facts: Facts, screen: Screen
 ) -> Iterator[tuple[Moduli, dict[str, float]]]:
     """Yield entries with the facts that cost nothing, those that already miss a target left out."""
-    if _asks_for_moduli(targets):
+    if asks_for_moduli(targets):
         entries = facts.entries(range(len(facts.bulk_modulus_vrh)))
         for entry in sorted(entries, key=lambda e: (-e.bulk_modulus_vrh, e.formula)):
             values = moduli_values(entry.bulk_modulus_vrh, entry.shear_modulus_vrh)

@@ -1,13 +1,14 @@
 """The orderings baseline: alike elements on the orbits of known phases, ranked by mixing the end members.
 
 Two or three known formulas that differ by one alike element (WC, MoC, TaC) share a host structure; every way
-of dividing its sites, in cells of up to four host cells, is a candidate with linearly mixed moduli. The
-energy above the hull is mixed too, from the end members' lowest polymorphs: a lower bound.
+of dividing its sites, in cells of up to four host cells, is a candidate with linearly mixed moduli and
+volume. Energies are mixed too, from the end members' lowest polymorphs: that above the hull is a lower bound.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -16,7 +17,7 @@ from pymatgen.core import Composition
 
 from inverse.config import CampaignConfig
 from inverse.objective import Objective
-from inverse.proposers.lookup import moduli_values
+from inverse.proposers.lookup import asks_for_moduli, moduli_values
 from inverse.proposers.ordered_cells import Ordering, ordered_structures
 from inverse.proposers.protocol import PLACE, Proposal, next_place
 from inverse.reference.construction import Complete
@@ -26,12 +27,16 @@ from inverse.reference.signatures import Signature, alike_elements
 from inverse.reference.skeletons import n_atoms_of
 from inverse.screening import Screen
 from inverse.types import Candidate, Target
+from surrogates.properties import DENSITY, ENERGY_ABOVE_HULL, FORMATION_ENERGY, VOLUME
+from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 MAX_CELLS = 4
 """Largest supercell of the host, in primitive cells."""
 
 MAX_PARTS = 3
 """Most elements that share the sites."""
+
+_ENERGIES = (FORMATION_ENERGY.name, ENERGY_ABOVE_HULL.name)
 
 
 @dataclass(frozen=True)
@@ -41,29 +46,44 @@ class _Member:
     signature: Signature
     n_sites: int
 
+    @cached_property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """K and G (GPa), volume per atom (Å³) and mass per atom (atomic units): what is mixed linearly."""
+        composition = Composition(self.moduli.formula)
+        mass = float(composition.weight / composition.num_atoms)
+        moduli = self.moduli.bulk_modulus_vrh, self.moduli.shear_modulus_vrh
+        return *moduli, self.signature.volume_per_atom, mass
+
+
+def unchecked(config: CampaignConfig) -> tuple[str, ...]:
+    """Return the deciding targets that mixing end members says nothing of, by property name."""
+    known = (*_mixed_values(1.0, 1.0, 1.0, 1.0), *_ENERGIES)
+    return tuple(t.property.name for t in Objective.of(config).deciding if t.property.name not in known)
+
 
 def orderings(
     config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
 ) -> list[Ordering]:
     """Return the orderings whose mixed values meet the targets on them, best margin first.
 
-    Only elements that the config allows. Targets on K, G, what follows from them and the energy above the
-    hull are judged, others are not. Without any target on moduli the list is empty.
+    Only elements that the config allows. Judged are targets on K, G, what follows from them, volume, density
+    and energies: all but those that `unchecked` names. Without any target on moduli the list is empty.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
     objective = Objective.of(config)
-    targets = [t for t in objective.deciding if t.property.name in moduli_values(1.0, 1.0)]
-    if not targets:
+    targets = [t for t in objective.deciding if t.property.name in _mixed_values(1.0, 1.0, 1.0, 1.0)]
+    if not asks_for_moduli(targets):
         return []
+    energies = [t for t in objective.deciding if t.property.name in _ENERGIES]
     screen = Screen(config.constraints)
-    mixer = _HullMixer(facts)
+    mixer = _EnergyMixer(facts)
     found: dict[str, Ordering] = {}
     for members in _families(config, facts, known):
         for ordering in _mixtures(members, config, targets, known):
             if screen.composition_breach(Composition(ordering.formula)):
                 continue
-            judged = _with_hull(ordering, objective.hull, mixer)
+            judged = _with_energies(ordering, energies, mixer)
             if judged is None:
                 continue
             best = found.get(judged.formula)
@@ -74,34 +94,53 @@ def orderings(
 
 
 @dataclass
-class _HullMixer:
-    """Distances to the hull of end members, each worked out once."""
+class _EnergyMixer:
+    """Formation energies of end members and their distances to the hull, each worked out once."""
 
     facts: Facts
     _distances: dict[str, float] = field(default_factory=dict)
 
-    def mixed(self, shares: Mapping[str, float]) -> float:
-        """Return the mean distance of the end members, eV/atom; an unknown or negative one counts 0."""
-        for formula in shares:
-            if formula not in self._distances:
-                self._distances[formula] = max(0.0, self.facts.energy_above_hull_of(formula) or 0.0)
-        return sum(share * self._distances[formula] for formula, share in shares.items())
+    def mixed(self, shares: Mapping[str, float], name: str) -> float | None:
+        """Return the mean of the end members, eV/atom; None where one has no formation energy.
+
+        A distance to the hull that is unknown or negative counts 0.
+        """
+        if name == ENERGY_ABOVE_HULL.name:
+            return sum(share * self._distance(formula) for formula, share in shares.items())
+        each = [(share, self.facts.formation_energy_of(formula)) for formula, share in shares.items()]
+        known = [share * energy for share, energy in each if energy is not None]
+        return sum(known) if len(known) == len(each) else None
+
+    def _distance(self, formula: str) -> float:
+        if formula not in self._distances:
+            self._distances[formula] = max(0.0, self.facts.energy_above_hull_of(formula) or 0.0)
+        return self._distances[formula]
 
 
-def _with_hull(ordering: Ordering, target: Target, mixer: _HullMixer) -> Ordering | None:
-    """Return the ordering with its mixed energy above the hull; None when that misses the target on it."""
-    energy = mixer.mixed(ordering.end_members)
-    if energy > target.upper:
-        return None
-    return replace(ordering, values={**ordering.values, "energy_above_hull": round(energy, 4)})
+def _with_energies(ordering: Ordering, targets: Sequence[Target], mixer: _EnergyMixer) -> Ordering | None:
+    """Return the ordering with the mixed energies that are asked for; None when one is unknown or misses."""
+    found = {}
+    for target in targets:
+        energy = mixer.mixed(ordering.end_members, target.property.name)
+        # what lies below the hull of its end members may lie on that of all phases
+        low = -np.inf if target.property == ENERGY_ABOVE_HULL else target.lower
+        if energy is None or not low <= energy <= target.upper:
+            return None
+        found[target.property.name] = round(energy, 4)
+    return replace(ordering, values={**ordering.values, **found})
 
 
-def baseline_record(rows: Sequence[Ordering]) -> dict[str, Any]:
-    """Return the orderings as the manifest and the report want them."""
+def baseline_record(rows: Sequence[Ordering], not_checked: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the orderings as the manifest and the report want them.
+
+    Args:
+        rows: of `orderings`.
+        not_checked: properties of the targets that these rows were not asked for.
+    """
     best = [
         {
             "formula": r.formula,
-            "values": {n: round(v, 3 if n == "energy_above_hull" else 1) for n, v in _shown(r).items()},
+            "values": {name: float(f"{value:.4g}") for name, value in r.values.items()},
             "note": " + ".join(r.end_members) + (", known formula" if r.is_known else ""),
         }
         for r in rows[:20]
@@ -111,12 +150,14 @@ def baseline_record(rows: Sequence[Ordering]) -> dict[str, Any]:
         "n_started": 0,
         "basis": "predicted",
         "best": best,
+        "unchecked": list(not_checked),
     }
 
 
-def _shown(ordering: Ordering) -> dict[str, float]:
-    names = ("bulk_modulus_vrh", "shear_modulus_vrh", "energy_above_hull")
-    return {n: ordering.values[n] for n in names if n in ordering.values}
+def _mixed_values(bulk: float, shear: float, volume: float, mass: float) -> dict[str, float]:
+    """Return K, G, what follows from them, volume per atom and density of a mixture, by property name."""
+    density = mass / volume * G_PER_CM3_PER_AMU_PER_A3
+    return moduli_values(bulk, shear) | {VOLUME.name: volume, DENSITY.name: density}
 
 
 def _families(config: CampaignConfig, facts: Facts, known: KnownMaterials) -> Iterator[dict[str, _Member]]:
@@ -168,7 +209,7 @@ def _divided(
 ) -> Iterator[Ordering]:
     """Yield every division of the sites among the parts that fits the cell sizes and meets the targets."""
     seen: set[tuple[float, ...]] = set()
-    moduli = np.array([[p.moduli.bulk_modulus_vrh, p.moduli.shear_modulus_vrh] for p in parts])
+    of_each = np.array([p.numbers for p in parts])
     for n_cells in range(1, MAX_CELLS + 1):
         for host in parts:
             n_atoms = n_atoms_of(host.signature.text) * n_cells
@@ -180,7 +221,7 @@ def _divided(
                 key = tuple(np.round(shares, 6))
                 if key in seen or host is not parts[int(shares.argmax())]:
                     continue
-                values = moduli_values(*(shares @ moduli).tolist())
+                values = _mixed_values(*(shares @ of_each).tolist())
                 if all(t.is_met(values[t.property.name]) for t in targets):
                     seen.add(key)
                     yield _ordering(parts, counts, host, n_cells, values, known)

@@ -103,8 +103,13 @@ def _baseline(
         considered,
         basis.get(str(record.get("basis")), str(record.get("basis", ""))),
         best,
-        str(record.get("note", "")),
+        _not_checked(record.get("unchecked") or ()),
     )
+
+
+def _not_checked(names: Sequence[str]) -> str:
+    """Return which targets the rows of a baseline were not asked for; "" when they meet all."""
+    return f"not checked: {', '.join(map(wording.label, names))}" if names else ""
 
 
 def funnel_view(run: Run) -> list[dict[str, Any]]:

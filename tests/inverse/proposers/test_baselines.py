@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,12 +8,15 @@ from pymatgen.core import Composition
 from inverse.config import CampaignConfig, load_config
 from inverse.proposers.baselines import baselines
 from inverse.proposers.lookup import Lookup, lookup
+from inverse.proposers.lookup import unchecked as lookup_unchecked
 from inverse.proposers.ordered_cells import ordered_structures
 from inverse.proposers.orderings import Orderings, orderings
+from inverse.proposers.orderings import unchecked as orderings_unchecked
 from inverse.proposers.protocol import Proposer
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.skeletons import n_atoms_of
-from inverse.types import Candidate
+from inverse.types import Candidate, Target
+from surrogates.properties import BULK_MODULUS, Property
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,56 @@ def test_orderings_mix_their_end_members_linearly():
     assert (mixed.n_cells, mixed.n_atoms, mixed.is_known) == (3, 6, False)
     assert rows["MoWC2"].is_known
     assert all(o.n_atoms <= 8 and o.values["energy_above_hull"] <= 0.1 for o in rows.values())
+
+
+def test_no_ordering_misses_a_target_that_can_be_worked_out(quick):
+    """Crystals of 13 g/cm3 were listed where 6 +- 1 was asked."""
+    moduli = {"bulk_modulus_vrh": {"min": 220}, "shear_modulus_vrh": {"min": 150}}
+    targets = moduli | {
+        "density": {"near": 6, "tolerance": 1},
+        "poisson_ratio": {"near": 0.2, "tolerance": 0.05},
+        "vickers_hardness_chen": {"min": 18},
+        "formation_energy_per_atom": {"max": -0.3},
+        "band_gap": {"max": 1.0},
+    }
+    limits = {"elements": {"only": ["Ti", "V", "Cr", "Mo", "W", "C", "N"]}, "n_atoms": {"max": 8}}
+    wanted, facts = config(targets, **limits), Facts.packaged()
+    rows, open_rows = orderings(wanted), orderings(config(moduli, **limits))
+    assert 0 < len(rows) < len(open_rows)
+    assert max(o.values["density"] for o in open_rows) > 10
+    for row in rows:
+        assert all(t.is_met(row.values[t.property.name]) for t in wanted.targets[:6])
+        mixed = sum(s * facts.formation_energy_of(f) for f, s in row.end_members.items())
+        assert row.values["formation_energy_per_atom"] == pytest.approx(mixed, abs=1e-4)
+        mass = Composition(row.formula).weight / Composition(row.formula).num_atoms
+        assert row.values["density"] == pytest.approx(
+            mass / row.values["volume_per_atom"] * 1.66054, rel=1e-4
+        )
+    record = baselines(wanted)
+    assert record["orderings"]["unchecked"] == ["band_gap"]
+    assert record["lookup"]["unchecked"] == []
+    assert all(5 <= row["values"]["density"] <= 7 for row in record["orderings"]["best"])
+
+
+def test_what_no_table_knows_is_named_and_decides_no_list():
+    kappa = Property("kappa", "kappa", "W/m/K", 0.0, 100.0, "user", is_positive=True)
+    wanted = SimpleNamespace(
+        targets=(Target(kappa, minimum=5.0),),
+        constraints=quick_limits(),
+        verify=SimpleNamespace(predicted_enough=0.8),
+    )
+    assert lookup(wanted) == orderings(wanted) == []
+    stiff = SimpleNamespace(
+        targets=(*wanted.targets, Target(BULK_MODULUS, minimum=380.0)),
+        constraints=wanted.constraints,
+        verify=wanted.verify,
+    )
+    assert "WC" in {r.formula for r in lookup(stiff)}
+    assert lookup_unchecked(stiff) == orderings_unchecked(stiff) == ("kappa",)
+
+
+def quick_limits():
+    return config({"density": {"max": 1}}, elements={"only": ["W", "C", "Mo"]}).constraints
 
 
 def test_ordered_crystals_have_the_formula_and_are_distinct():
