@@ -10,7 +10,17 @@ from inverse.derived import with_derived
 from inverse.judged import is_predicted_only
 from inverse.objective import OUT_OF_DOMAIN_AT_MOST, Objective
 from inverse.second_opinion import doubt_factor
-from inverse.types import Breach, Candidate, HitClass, PredictedValue, Rule, Status, Target, Verification
+from inverse.types import (
+    Breach,
+    Candidate,
+    EnergyFlag,
+    HitClass,
+    PredictedValue,
+    Rule,
+    Status,
+    Target,
+    Verification,
+)
 from surrogates.errors import EngineError
 from surrogates.formulas import display_formula
 from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY
@@ -259,7 +269,7 @@ def _nobody_judges(candidate: Candidate, name: str) -> bool:
     if is_predicted_only(name):
         return True
     flags = candidate.verification.flags if candidate.verification is not None else ()
-    return name in (ENERGY_ABOVE_HULL.name, FORMATION_ENERGY.name) and "no_energy" in flags
+    return name in (ENERGY_ABOVE_HULL.name, FORMATION_ENERGY.name) and EnergyFlag.NO_ENERGY in flags
 
 
 def _combined(candidate: Candidate, name: str) -> tuple[float, float]:

@@ -141,6 +141,19 @@ class Failure(StrEnum):
     OTHER = "other"
 
 
+class EnergyFlag(StrEnum):
+    """What a verification says of its energies beside their values; among `Verification.flags`."""
+
+    NO_ENERGY = "no_energy"
+    """The potential's energies stand on no scale of formation energies."""
+    NO_HULL = "no_hull"
+    """An element without a reference phase."""
+    PACKAGED_HULL = "packaged_hull"
+    """Live entries were asked for and could not be had."""
+    BELOW_HULL = "below_hull"
+    """More than 0.1 eV/atom below the hull: no phase is that far below a hull that it is part of."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What is wanted of one property; natural units.

@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 
 from inverse.failures import CrystalFailureError, failure_of
 from inverse.second_opinion import SECOND_DIFFERS, differences
-from inverse.types import Failure, Stage, Verification, VerifiedValue
+from inverse.types import EnergyFlag, Failure, Stage, Verification, VerifiedValue
 from inverse.verification.calibration import (
     OTHER_VERSION,
     calibrated,
@@ -70,8 +70,8 @@ REFEREE = "referee"
 LARGEST_VOLUME_MISMATCH = 0.2
 """Relative difference of the judges' volumes beyond which they speak of different phases."""
 
-PACKAGED_HULL = "packaged_hull"
-"""Flag of a hull distance that live entries were asked for and could not be had."""
+FAR_BELOW = -0.1
+"""eV/atom above the hull; below it the energy is doubted aloud."""
 
 Bounds = Mapping[str, tuple[float, float]]
 """Property name -> (lowest, highest) value; what has no value is not within."""
@@ -391,7 +391,7 @@ class LadderVerifier:
             CrystalFailureError: too far above the hull to ask for more.
         """
         if not self.panel.has_energy or relaxed.structure is None:
-            case.flag("no_energy")
+            case.flag(EnergyFlag.NO_ENERGY)
             return
         structure, potential = relaxed.structure, self.panel.energy
         try:
@@ -403,10 +403,13 @@ class LadderVerifier:
             hull, remark = self._above_hull(structure.composition.reduced_formula, formation, case)
         except EngineError as refused:
             # a potential without element energies never has any; an element without reference is this one's
-            case.flag("no_energy" if isinstance(refused, UnknownNameError) else "no_hull")
+            case.flag(EnergyFlag.NO_ENERGY if isinstance(refused, UnknownNameError) else EnergyFlag.NO_HULL)
             case.note("hull", False, str(refused), potential)
             return
         case.values[ENERGY_ABOVE_HULL.name] = _energy_value(ENERGY_ABOVE_HULL, hull, error, hull, potential)
+        if hull < FAR_BELOW:
+            case.flag(EnergyFlag.BELOW_HULL)
+            remark = f"{remark}: nothing lies that far below a hull that it is part of"
         hopeless = self.stop_above_hull is not None and hull > self.stop_above_hull
         reason = f"energy above hull {hull:.2f} eV/atom: the ladder stops" if hopeless else ""
         case.note("hull", not hopeless, reason or remark, potential)
@@ -422,7 +425,7 @@ class LadderVerifier:
             from inverse.reference import ReferenceHull
 
             hull, of_which = ReferenceHull.packaged()(formula, formation), f"the packaged hull: {no_entries}"
-            case.flag(PACKAGED_HULL)
+            case.flag(EnergyFlag.PACKAGED_HULL)
         return hull, f"{hull:.3f} eV/atom above {of_which}"
 
     def _tensor(self, name: str, structure: Structure, case: _Case, deadline: Deadline) -> TensorVerdict:

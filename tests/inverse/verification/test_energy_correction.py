@@ -5,6 +5,9 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.verification import energy_correction
 from inverse.verification.energy_correction import (
+    ANION_CORRECTIONS,
+    OXYGEN_CORRECTIONS,
+    anion_corrections,
     corrected_potentials,
     correction_features,
     formation_energy,
@@ -64,3 +67,96 @@ def test_an_unknown_potential_and_a_broken_energy_are_named():
         formation_energy(ROCK_SALT, -1.0, "chgnett")
     with pytest.raises(VerificationError, match="nan"):
         formation_energy(ROCK_SALT, float("nan"), "chgnet")
+
+
+def cell(group, lattice, species, coords):
+    return Structure.from_spacegroup(group, lattice, species, coords)
+
+
+def peroxide():
+    """Lithium peroxide: O-O 1.55 Å along c."""
+    coords = [[0, 0, 0], [1 / 3, 2 / 3, 0.25], [1 / 3, 2 / 3, 0.649]]
+    return cell("P6_3/mmc", Lattice.hexagonal(3.16, 7.71), ["Li", "Li", "O"], coords)
+
+
+def superoxide():
+    """Potassium superoxide: O-O 1.28 Å along c."""
+    return cell("I4/mmm", Lattice.tetragonal(4.03, 6.70), ["K", "O"], [[0, 0, 0], [0, 0, 0.4045]])
+
+
+def solid_oxygen():
+    return Structure(Lattice.orthorhombic(4.0, 4.0, 4.0), ["O", "O"], [[0, 0, 0.35], [0, 0, 0.655]])
+
+
+ROCK = [[0, 0, 0], [0.5, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("structure", "corrections"),
+    [
+        (cell("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], ROCK), {"O": -0.687}),
+        (peroxide(), {"O": -0.465}),
+        (superoxide(), {"O": -0.161}),
+        (solid_oxygen(), {}),
+        (cell("Fm-3m", Lattice.cubic(5.0), ["Ca", "S"], ROCK), {"S": -0.503}),
+        (cell("Fm-3m", Lattice.cubic(4.24), ["Ti", "N"], ROCK), {"N": -0.361}),
+    ],
+)
+def test_oxygen_is_corrected_by_its_bonds_and_elements_not_at_all(structure, corrections):
+    assert anion_corrections(structure) == corrections
+    assert anion_corrections(structure * (2, 1, 1)) == corrections
+
+
+def test_anions_beside_others_are_corrected_and_cations_are_not():
+    oxynitride = Structure(Lattice.cubic(4.5), ["Ta", "O", "N"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0.5]])
+    assert anion_corrections(oxynitride) == {"O": -0.687, "N": -0.361}
+    perchlorate = Structure(
+        Lattice.cubic(5.2),
+        ["K", "Cl", "O", "O", "O", "O"],
+        [[0, 0, 0], [0.5, 0.5, 0.5]] + [[0.5 + 0.16 * x for x in corner] for corner in CORNERS],
+    )
+    assert anion_corrections(perchlorate) == {"O": -0.687}
+    sulfate = perchlorate.copy()
+    sulfate.replace_species({"K": "Ba", "Cl": "S"})
+    assert anion_corrections(sulfate) == {"O": -0.687, "S": -0.503}
+
+
+CORNERS = [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]
+
+
+def test_the_corrections_are_those_of_mp2020():
+    from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
+
+    theirs = MaterialsProject2020Compatibility().comp_correction
+    for name, ours in {**ANION_CORRECTIONS, **OXYGEN_CORRECTIONS}.items():
+        assert ours == theirs[{"hydroxide": "oxide"}.get(name, name)], name
+
+
+@pytest.mark.parametrize(
+    ("structure", "energy", "formation"),
+    [
+        # relaxed by 7net-l3i5; measured: KO2 -283 kJ/mol, Li2O2 -634 kJ/mol
+        (superoxide(), -4.53984, pytest.approx(-0.98, abs=0.02)),
+        (peroxide(), -4.83834, pytest.approx(-1.65, abs=0.02)),
+        (solid_oxygen(), -4.91551, pytest.approx(0.0, abs=0.05)),
+    ],
+)
+def test_oxygen_of_every_kind_has_its_measured_formation_energy(structure, energy, formation):
+    assert formation_energy(structure, energy * len(structure), "7net-l3i5") == formation
+
+
+def test_labels_that_carry_the_corrections_get_none():
+    """chgnet learned corrected energies: what an oxide has, it has; a peroxide is no further off."""
+    corrected = formation_energy(peroxide(), -8 * 4.6, "chgnet")
+    plain = formation_energy(cell("Fm-3m", Lattice.cubic(4.6), ["Li", "O"], ROCK), -8 * 4.6, "chgnet")
+    assert corrected == pytest.approx(plain)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "dft"), [("O", -4.948), ("S", -4.136), ("Cl", -1.849), ("N", -8.337), ("Se", -3.496)]
+)
+def test_an_element_in_its_own_state_has_nothing_to_form(symbol, dft):
+    """PBE energies of the ground states (Materials Project), eV/atom; the potentials learned that scale."""
+    alone = Structure(Lattice.cubic(6), [symbol], [[0, 0, 0]])
+    for potential in ("7net-l3i5", "7net-0"):
+        assert formation_energy(alone, dft, potential) == pytest.approx(0.0, abs=0.04)

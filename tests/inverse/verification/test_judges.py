@@ -4,7 +4,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.types import Failure
+from inverse.types import EnergyFlag, Failure
 from inverse.verification import judges, potentials
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
@@ -44,6 +44,15 @@ def test_a_hopeless_energy_stops_the_ladder_with_its_reason():
     assert verdict.failure is Failure.ABOVE_HULL
     assert "shear_modulus_vrh" not in verdict.values
     assert verdict.values["energy_above_hull"].mean == 0.9
+
+
+@pytest.mark.parametrize(("hull", "is_doubted"), [(-0.35, True), (-0.05, False), (0.2, False)])
+def test_what_lies_far_below_a_hull_says_so(hull, is_doubted):
+    verdict = ladder(hull_energy=lambda *_: hull).verify_one(crystals.fcc())
+    assert (EnergyFlag.BELOW_HULL in verdict.flags) is is_doubted
+    (stage,) = [stage for stage in verdict.ladder if stage.name == "hull"]
+    assert ("below a hull that it is part of" in stage.reason) is is_doubted
+    assert verdict.converged
 
 
 def test_an_element_outside_the_reference_is_noted_not_fatal():
