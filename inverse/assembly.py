@@ -44,6 +44,7 @@ from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
+from inverse.reference.known_energies import KnownEnergies
 from inverse.screening import Screen
 from inverse.types import HitClass
 from inverse.verification.classification import classifier_by_energy
@@ -123,7 +124,14 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
     searching = CorrectedSurrogate(fast)
     deciding = CorrectedSurrogate(accurate, [searching])
     below = hull_below(hull)
-    base = Evaluator(fast, below, objective.properties, potentials=packaged_potentials)
+    of_own_table = any(FORMATION_ENERGY in surrogate.properties for surrogate in own)
+    base = Evaluator(
+        fast,
+        below,
+        objective.properties,
+        potentials=packaged_potentials,
+        known=None if of_own_table else KnownEnergies.packaged(),  # a user's energies are on their own scale
+    )
     space = SearchSpace(
         objective=objective,
         constraints=config.constraints,

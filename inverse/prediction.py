@@ -3,19 +3,24 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from pymatgen.core import Structure
 
+from inverse.evaluation import LOWEST_ABOVE_HULL
 from inverse.file_formats import RawStructure
 from inverse.reading import ReadStructure, examined, read_structures
+from inverse.reference import ReferenceHull
+from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
 from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.errors import DataError, EngineError, StructureError
 from surrogates.formulas import display_formula
-from surrogates.properties import Property
+from surrogates.properties import FORMATION_ENERGY, Property
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate, scale_of
 from surrogates.typed_formulas import composition_of
 
@@ -28,9 +33,49 @@ WINDOW = 2048
 ATOMS_PER_BATCH = 4096
 """Atoms predicted together at first; halved for every batch that runs out of memory."""
 
+LOWEST_CREDIBLE = -LOWEST_ABOVE_HULL
+"""eV/atom below the hull of known phases from which on a prediction is flagged."""
+
 Predictions = Mapping[Property, Prediction]
 Record = dict[str, Any]
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class KnownPhases:
+    """What is known of phases, for predictions to be held against.
+
+    Attributes:
+        energies: of known phases.
+        hull: of them.
+    """
+
+    energies: KnownEnergies
+    hull: ReferenceHull
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def packaged(cls) -> "KnownPhases":
+        """Return what ships with the package, read once per process."""
+        return cls(KnownEnergies.packaged(), ReferenceHull.packaged())
+
+    def below(self, formula: str, predictions: Predictions, row: int) -> str:
+        """Return a flag where a crystal is predicted far below the hull of known phases, else ""."""
+        energy = float(predictions[FORMATION_ENERGY].mean[row])
+        phase = self.hull.phases.phase(formula)
+        own = None if phase is None else phase.formation_energy_per_atom
+        # the hull is nowhere above zero, nor above the known phase itself: most crystals need no hull
+        if not energy < min(0.0, 0.0 if own is None else own) - LOWEST_CREDIBLE:
+            return ""
+        try:
+            distance = self.hull.below(formula) - energy
+        except EngineError:
+            return ""  # an element without a reference phase: there is no hull to be below
+        if distance <= LOWEST_CREDIBLE:
+            return ""
+        return (
+            f"below_hull: {distance:.2f} eV/atom below the hull of known phases, which hardly any crystal is"
+        )
 
 
 def predict(
@@ -39,9 +84,12 @@ def predict(
     surrogate: Surrogate | None = None,
     composition_surrogate: CompositionSurrogate | None = None,
     scale: str | None = None,
+    known_energies: bool = True,
 ) -> list[Record]:
     """Return the records of `iterate_predictions` as a list."""
-    return list(iterate_predictions(structures, formulas, surrogate, composition_surrogate, scale))
+    return list(
+        iterate_predictions(structures, formulas, surrogate, composition_surrogate, scale, known_energies)
+    )
 
 
 def iterate_predictions(
@@ -50,6 +98,7 @@ def iterate_predictions(
     surrogate: Surrogate | None = None,
     composition_surrogate: CompositionSurrogate | None = None,
     scale: str | None = None,
+    known_energies: bool = True,
 ) -> Iterator[Record]:
     """Yield one JSON-able record per structure, in input order, then one per formula.
 
@@ -57,12 +106,17 @@ def iterate_predictions(
     by property name `mean, std, lower, upper, unit`; or, for what cannot be read or handled, `id, file,
     error{type, message}`. Numbers are finite or None.
 
+    The shipped surrogate's formation energy of a known phase is the tabulated one, and a flag says of which;
+    an energy far below the hull of known phases is flagged and out of domain.
+
     Args:
         structures: files, folders and pymatgen structures.
         formulas: answered at composition level.
         surrogate: the shipped one when None.
         composition_surrogate: the shipped one when None.
         scale: of all answers; None follows the `source` of each row, Materials Project PBE without one.
+        known_energies: False says what the shipped surrogate itself predicts, also of known phases: its
+            errors are measured so.
 
     Raises:
         DataError: no path exists, and no formula is given; at once, before anything is predicted.
@@ -72,7 +126,7 @@ def iterate_predictions(
         scale_index(scale)
     records = read_inputs(structures, beside_others=bool(formulas))
     return itertools.chain(
-        _structure_records(records, surrogate, scale),
+        _structure_records(records, surrogate, scale, known_energies),
         _formula_records(formulas, composition_surrogate, scale or SCALES[0]),
     )
 
@@ -130,16 +184,18 @@ def _given_structure(structure: Structure, index: int) -> ReadStructure:
 
 
 def _structure_records(
-    records: Iterator[ReadStructure], surrogate: Surrogate | None, scale: str | None
+    records: Iterator[ReadStructure], surrogate: Surrogate | None, scale: str | None, known_energies: bool
 ) -> Iterator[Record]:
     atoms_per_batch = ATOMS_PER_BATCH
+    phases: KnownPhases | None = None
     while window := list(itertools.islice(records, WINDOW)):
         readable = [i for i, r in enumerate(window) if r.structure is not None]
         results: dict[int, Record] = {}
         if readable and surrogate is None:
             surrogate = load_surrogate("accurate")
+            phases = KnownPhases.packaged() if known_energies else None
         for batch in _batches(readable, [_n_atoms(r) for r in window], atoms_per_batch):
-            answered, ran_out = _answers(window, batch, surrogate, scale)
+            answered, ran_out = _answers(window, batch, surrogate, scale, phases)
             results.update(answered)
             if ran_out:
                 atoms_per_batch = max(64, atoms_per_batch // 2)
@@ -166,15 +222,29 @@ def _batches(rows: Sequence[int], n_atoms: Sequence[int], limit: int) -> Iterato
 
 
 def _answers(
-    window: Sequence[ReadStructure], batch: Sequence[int], surrogate: Any, scale: str | None
+    window: Sequence[ReadStructure],
+    batch: Sequence[int],
+    surrogate: Any,
+    scale: str | None,
+    phases: KnownPhases | None,
 ) -> tuple[dict[int, Record], bool]:
     """Return a record for each row of the batch, and whether memory ran out on the way."""
     scales = [scale or SCALE_OF_SOURCE.get(window[i].source or "", SCALES[0]) for i in batch]
 
+    known: dict[int, KnownEnergy | None] = {}
+
     def run(positions: Sequence[int]) -> Predictions:
         structures = [window[batch[k]].structure for k in positions]
         crystals = CrystalBatch.from_structures(structures, [scales[k] for k in positions])  # type: ignore[arg-type]
-        return surrogate.predict(crystals, surrogate.properties)
+        found = dict(surrogate.predict(crystals, surrogate.properties))
+        if phases is not None:
+            same_scale = [
+                s if scales[k] == SCALES[0] else None for k, s in zip(positions, structures, strict=True)
+            ]
+            energies = phases.energies.of(same_scale)
+            known.update(zip(positions, energies, strict=True))
+            found[FORMATION_ENERGY] = with_known(found[FORMATION_ENERGY], energies)
+        return found
 
     values, ran_out = divided(run, range(len(batch)))
     records = {}
@@ -182,15 +252,23 @@ def _answers(
         structure, value = window[i].structure, values[k]
         if isinstance(value, Exception) or structure is None:
             records[i] = error_record(window[i].id, window[i].file, value)
-        else:
-            formula = structure.composition.reduced_formula
-            level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
-            flags = window[i].flags
-            records[i] = _record(
-                window[i].id, formula, level, surrogate.name, scale_of(surrogate, scales[k]), flags, *value
-            )
-            records[i]["in_domain"] = records[i]["in_domain"] and not _collide(structure)
+            continue
+        formula = structure.composition.reduced_formula
+        level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
+        flags = [*window[i].flags, *_known_phase(known.get(k))]
+        is_low = phases is not None and scales[k] == SCALES[0] and phases.below(formula, *value)
+        flags += [is_low] if is_low else []
+        records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], flags, *value)
+        records[i]["in_domain"] = records[i]["in_domain"] and not is_low and not _collide(structure)
     return records, ran_out
+
+
+def _known_phase(known: KnownEnergy | None) -> list[str]:
+    if known is None:
+        return []
+    if not known.database_id:
+        return ["known_phase: its tabulated formation energy"]
+    return [f"known_phase: {known.database_id}, whose tabulated formation energy this is"]
 
 
 def _collide(structure: Structure) -> bool:

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections import defaultdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pyarrow.parquet as parquet
 from pymatgen.core import Composition
 
 from experiments.reference.sources import WORK, read_rows
+from inverse.reference.known_energies import COLUMNS, TIER, WEIGHTS_KEY, TabulatedCell
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
+from surrogates.checkpoint import weights_digest
 from surrogates.whole_files import write_atomically
 
 SHARD = 5000
-ORIGINS = ("aflow_prototype", "mp", "aflow", "jarvis", "alexandria", "wbm")
+ORIGINS = ("aflow_prototype", "mp", "aflow", "jarvis", "alexandria", "wbm", "textbook")
 
 
 def origin_of(source: str) -> str:
@@ -36,17 +39,17 @@ def origin_of(source: str) -> str:
 
 
 def signatures_of(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write [formula, text, volume per atom, origin] of rows to a shard, unless it exists."""
+    """Write [formula, text, volume per atom, origin, row in the shard] to a shard, unless it exists."""
     if path.exists():
         return
     began = time.time()
     found = []
-    for row in rows:
+    for index, row in enumerate(rows):
         cell = Cell(np.array(row["lattice"]), np.array(row["frac_coords"]), tuple(row["species"]))
         text = signature_text(cell)
         if text is not None:
             formula = Composition(row["formula"]).reduced_formula
-            found.append([formula, text, cell.volume_per_atom, origin_of(row["source"])])
+            found.append([formula, text, cell.volume_per_atom, origin_of(row["source"]), index])
     write_atomically(path, json.dumps(found))
     print(f"{path.name}: {len(found)} of {len(rows)}, {time.time() - began:.0f} s", flush=True)
 
@@ -85,12 +88,25 @@ def compute(what_is_there: bool = False) -> list[list[Any]]:
     found: list[list[Any]] = []
     for path in sorted(folder.glob("*.json")):
         rows = json.loads(path.read_text())
-        found += [[*r[:3], "aflow_prototype"] for r in rows] if path.name == "prototypes.json" else rows
+        found += (
+            [[*r[:3], "aflow_prototype"] for r in rows]
+            if path.name == "prototypes.json"
+            else [r[:4] for r in rows]
+        )
+    return found
+
+
+def signature_rows(name: str) -> list[tuple[int, str, str, float]]:
+    """Return (row, formula, signature, volume per atom) of a shared file, from finished shards."""
+    found = []
+    for path in sorted((WORK / "signatures").glob(f"{name}_*.json")):
+        first = int(path.stem.rsplit("_", 1)[1])
+        found += [(first + i, f, text, v) for f, text, v, _, i in json.loads(path.read_text())]
     return found
 
 
 def build(what_is_there: bool = False) -> None:
-    """Write the package data: one row per (formula, signature), median volume, first origin."""
+    """Write the package data: one row per (formula, signature), median volume, first origin, energies."""
     groups: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for formula, text, volume, origin in compute(what_is_there):
         groups[formula, text].append((volume, ORIGINS.index(origin)))
@@ -105,6 +121,38 @@ def build(what_is_there: bool = False) -> None:
             "origin": pa.array([min(o for _, o in groups[k]) for k in keys], pa.uint8()),
         }
     )
+    write(with_energies(table))
+
+
+def with_energies(table: pa.Table) -> pa.Table:
+    """Return the table with the cells whose energy is known, and the weights their surrogate energies are of.
+
+    Elements in their ground state that no file holds come in, from ASE's table.
+    """
+    from experiments.reference.known_energies import rows_with_signature, tabulated, with_surrogate_energies
+
+    cells = tabulated(with_surrogate_energies(rows_with_signature()))
+    keys = list(zip(table["formula"].to_pylist(), table["signature"].to_pylist(), strict=True))
+    missing = sorted(cells.keys() - set(keys))
+    added = {
+        "formula": [k[0] for k in missing],
+        "signature": [k[1] for k in missing],
+        "volume_per_atom": [round(cells[k][0].volume_per_atom, 2) for k in missing],
+        "origin": [ORIGINS.index("textbook")] * len(missing),
+    }
+    table = pa.concat_tables([table, pa.table(added, schema=table.schema)])
+    table = table.sort_by([("formula", "ascending"), ("signature", "ascending")])
+    keys = list(zip(table["formula"].to_pylist(), table["signature"].to_pylist(), strict=True))
+    names = [field.name for field in fields(TabulatedCell) if field.name != "signature"]
+    for column, name in zip(COLUMNS, names, strict=True):
+        kind = pa.list_(pa.uint32() if name == "database_id" else pa.float32())
+        values = [[getattr(cell, name) for cell in cells.get(key, ())] for key in keys]
+        table = table.append_column(column, pa.array(values, kind))
+    return table.replace_schema_metadata({WEIGHTS_KEY: weights_digest(TIER).encode()})
+
+
+def write(table: pa.Table) -> None:
+    """Write the package data and say what is in it."""
     path = PACKAGE_DATA / "signatures.parquet"
     parquet.write_table(
         table,
@@ -114,8 +162,10 @@ def build(what_is_there: bool = False) -> None:
         use_dictionary=False,
         column_encoding={"formula": "DELTA_BYTE_ARRAY", "signature": "DELTA_BYTE_ARRAY"},
     )
+    energies = [len(cells) for cells in table[COLUMNS[1]].to_pylist()]
     print(
-        f"{len(keys)} signatures of {len({k[0] for k in keys})} formulas, {path.stat().st_size / 1e6:.2f} MB"
+        f"{len(table)} signatures of {len(set(table['formula'].to_pylist()))} formulas, "
+        f"{sum(map(bool, energies))} with {sum(energies)} energies, {path.stat().st_size / 1e6:.2f} MB"
     )
 
 

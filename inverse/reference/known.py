@@ -20,6 +20,7 @@ ORIGINS: tuple[str, ...] = (
     "JARVIS",
     "Alexandria",
     "WBM (computed, by substitution)",
+    "element in its ground state",
 )
 """Meaning of the column `origin` of the carried signatures."""
 
@@ -122,7 +123,7 @@ class KnownMaterials:
         return bool(carried) and any(signature_text(cell, symprec) in carried for symprec in SYMPRECS)
 
     def templates(self, max_atoms: int = 8, max_elements: int = 4) -> Iterator[Template]:
-        """Yield the structure types of the carried signatures, most frequent first; WBM's are left out."""
+        """Yield the structure types of carried signatures, most frequent first, without WBM and elements."""
         rows = zip(
             self.formulas.to_pylist(),  # type: ignore[attr-defined]
             self.texts.to_pylist(),  # type: ignore[attr-defined]
@@ -130,8 +131,8 @@ class KnownMaterials:
             self.origins.tolist(),
             strict=True,
         )
-        computed = ORIGINS.index("WBM (computed, by substitution)")
-        return templates(((f, t, v) for f, t, v, o in rows if o != computed), max_atoms, max_elements)
+        first_left_out = ORIGINS.index("WBM (computed, by substitution)")
+        return templates(((f, t, v) for f, t, v, o in rows if o < first_left_out), max_atoms, max_elements)
 
     def nearest(self, structure: Structure) -> str:
         """Return the formula of the nearest known material, "" when its elements occur in none.

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.evaluation import MODULUS_ERROR, Evaluator
+from inverse.evaluation import LEAST_ENERGY_STD, LOWEST_ABOVE_HULL, MODULUS_ERROR, Evaluator
+from inverse.objective import Objective
 from inverse.reference import ReferenceHull
 from inverse.reference.chemical_potentials import packaged_potentials
+from inverse.types import Target
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch, element_index
 from surrogates.elasticity import young_modulus
@@ -24,7 +27,7 @@ from surrogates.properties import (
     Property,
 )
 from surrogates.protocol import Prediction
-from tests.fakes import AnalyticSurrogate
+from tests.fakes import AnalyticSurrogate, prediction
 
 
 class WithDensity(AnalyticSurrogate):
@@ -124,3 +127,68 @@ def test_the_energy_above_hull_has_the_slopes_of_the_hull(element: str) -> None:
     with torch.no_grad():
         expected = float((above(occupancy + step) - above(occupancy - step)) / 2e-3)
     assert float(slopes[0, target] - slopes[0, source]) == pytest.approx(expected, abs=2e-3)
+
+
+class Claiming(AnalyticSurrogate):
+    """Says one energy of every crystal, inside or outside its domain."""
+
+    def __init__(self, energy: float, inside: bool = True) -> None:
+        self.energy, self.inside = energy, inside
+
+    def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
+        found = super().predict(crystals, properties)
+        if FORMATION_ENERGY in found:
+            energy = self.energy + 0.0 * crystals.volume
+            found[FORMATION_ENERGY] = prediction(FORMATION_ENERGY, energy)
+        inside = torch.full((crystals.n_crystals,), self.inside)
+        return {p: replace(v, in_domain=inside) for p, v in found.items()}
+
+
+TITANIUM_CARBIDE = Structure(Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+STABLE = Objective([Target(ENERGY_ABOVE_HULL, maximum=0.1)])
+
+
+@pytest.mark.parametrize("energy", [-1.1, -3.0])
+def test_nothing_is_predicted_far_below_the_hull_for_sure(energy: float) -> None:
+    """RbSiXe2F was predicted 1.1 eV/atom below the hull of known phases, hence P = 1."""
+    found = Evaluator(Claiming(energy), lambda formula: 0.0, [ENERGY_ABOVE_HULL]).predict([TITANIUM_CARBIDE])
+    above = found[ENERGY_ABOVE_HULL]
+    assert float(above.mean) == pytest.approx(LOWEST_ABOVE_HULL)
+    assert float(above.std) >= abs(energy) - 0.1
+    assert float(above.lower) < LOWEST_ABOVE_HULL < float(above.upper)
+    assert not bool(above.in_domain)
+    assert float(STABLE.probability_met(found)) < 0.65
+    assert float(found[FORMATION_ENERGY].mean) == pytest.approx(energy)
+
+
+@pytest.mark.parametrize("energy", [-0.09, 0.0, 0.3])
+def test_credible_distances_from_the_hull_stay(energy: float) -> None:
+    found = Evaluator(Claiming(energy), lambda formula: 0.0, [ENERGY_ABOVE_HULL]).predict([TITANIUM_CARBIDE])
+    for name in ("mean", "std", "lower", "upper", "samples", "in_domain"):
+        torch.testing.assert_close(
+            getattr(found[ENERGY_ABOVE_HULL], name), getattr(found[FORMATION_ENERGY], name)
+        )
+
+
+def test_descent_does_not_see_the_floor() -> None:
+    evaluator = Evaluator(AnalyticSurrogate(), lambda formula: 5.0, [ENERGY_ABOVE_HULL])
+    crystals = CrystalBatch.from_structures([TITANIUM_CARBIDE.replace_species({"Ti": "W"}, in_place=False)])
+    lattice = crystals.lattice.clone().requires_grad_(True)
+    found = evaluator.predict_crystals(crystals.replace(lattice=lattice), evaluator.hull_of_formulas(["WC"]))
+    (slope,) = torch.autograd.grad(found[ENERGY_ABOVE_HULL].mean.sum(), lattice, retain_graph=True)
+    (own,) = torch.autograd.grad(found[FORMATION_ENERGY].mean.sum(), lattice)
+    assert float(own.abs().max()) > 0
+    torch.testing.assert_close(slope, own)
+
+
+def test_outside_the_domain_nothing_is_sure() -> None:
+    wanted = [BULK_MODULUS, ENERGY_ABOVE_HULL]
+    inside, outside = (
+        Evaluator(Claiming(0.0, is_in), lambda formula: 0.0, wanted).predict([TITANIUM_CARBIDE])
+        for is_in in (True, False)
+    )
+    assert float(outside[FORMATION_ENERGY].std) == pytest.approx(LEAST_ENERGY_STD)
+    assert float(outside[BULK_MODULUS].std / inside[BULK_MODULUS].std) > 1.05
+    assert float(outside[BULK_MODULUS].mean) == pytest.approx(float(inside[BULK_MODULUS].mean))
+    assert float(STABLE.probability_met(inside)) > 0.9
+    assert float(STABLE.probability_met(outside)) < 0.75

@@ -1,0 +1,224 @@
+"""Known phases have known energies: what is looked up, what is not, and how surely."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from pymatgen.core import Lattice, Structure
+
+from inverse import prediction as prediction_module
+from inverse.benchmarks import surrogates as bench_surrogates
+from inverse.evaluation import Evaluator
+from inverse.prediction import predict
+from inverse.reference import ReferenceHull
+from inverse.reference.known_energies import (
+    LEAST_STD,
+    TIER,
+    KnownEnergies,
+    TabulatedCell,
+    read_cells,
+    with_known,
+)
+from inverse.reference.phases import PACKAGE_DATA
+from inverse.reference.signatures import Cell, signature_text
+from surrogates.checkpoint import load_surrogate, weights_digest
+from surrogates.crystal import CrystalBatch
+from surrogates.errors import DataError
+from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, Property
+from surrogates.protocol import Prediction
+from tests.fakes import AnalyticSurrogate, prediction
+
+
+def diamond(element: str, a: float) -> Structure:
+    lattice = Lattice(0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
+    return Structure(lattice, [element] * 2, [[0, 0, 0], [0.25, 0.25, 0.25]])
+
+
+def primitive(kind: str, a: float, species: Sequence[str], coords: Sequence[Sequence[float]]) -> Structure:
+    return Structure.from_spacegroup(kind, Lattice.cubic(a), species, coords).get_primitive_structure()
+
+
+CRYSTALS: dict[str, tuple[Structure, float]] = {
+    "Si": (diamond("Si", 5.47), 0.0),
+    "W": (primitive("Im-3m", 3.19, ["W"], [[0, 0, 0]]), 0.0),
+    "Cu": (primitive("Fm-3m", 3.63, ["Cu"], [[0, 0, 0]]), 0.0),
+    "diamond": (diamond("C", 3.57), 0.13),
+    "WC": (Structure(Lattice.hexagonal(2.92, 2.85), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]]), -0.12),
+    "Mg": (
+        Structure(Lattice.hexagonal(3.2, 5.2), ["Mg"] * 2, [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]),
+        0.0,
+    ),
+    "TiC": (primitive("Fm-3m", 4.33, ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]), -0.81),
+}
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_textbook_crystals_have_their_energy(name: str) -> None:
+    """Si and W at +0.17, diamond at +0.69, WC at +0.21 eV/atom, all "in domain"."""
+    structure, expected = CRYSTALS[name]
+    (record,) = predict([structure])
+    energy = record["predictions"]["formation_energy_per_atom"]
+    assert energy["mean"] == pytest.approx(expected, abs=0.03)
+    assert energy["std"] < 0.03
+    assert energy["lower"] < energy["mean"] < energy["upper"]
+    assert [f for f in record["flags"] if f.startswith("known_phase: ")]
+
+
+def test_the_flag_names_the_entry_of_the_database() -> None:
+    (record,) = predict([CRYSTALS["WC"][0]])
+    assert any(f.startswith("known_phase: mp-1894") for f in record["flags"])
+
+
+def test_other_polymorphs_volumes_and_scales_are_predicted() -> None:
+    structure = CRYSTALS["WC"][0]
+    swollen = structure.copy()
+    swollen.scale_lattice(1.07 * structure.volume)
+    other = Structure(Lattice.cubic(2.7), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    unknown = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "B"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
+    for record in predict([swollen, other, unknown]) + predict([structure], scale="aflow_pbe"):
+        assert not [f for f in record["flags"] if f.startswith("known_phase")]
+
+
+def test_the_switch_says_what_the_surrogate_itself_predicts() -> None:
+    structure = CRYSTALS["diamond"][0]
+    (plain,) = predict([structure], known_energies=False)
+    with torch.no_grad():
+        own = load_surrogate("accurate").predict(
+            CrystalBatch.from_structures([structure]), [FORMATION_ENERGY]
+        )
+    mean = float(own[FORMATION_ENERGY].mean)
+    assert plain["predictions"]["formation_energy_per_atom"]["mean"] == pytest.approx(mean, abs=1e-4)
+    assert plain["flags"] == []
+
+
+def test_a_users_own_surrogate_is_not_corrected() -> None:
+    (record,) = predict([CRYSTALS["Si"][0]], surrogate=AnalyticSurrogate())
+    assert record["predictions"]["formation_energy_per_atom"]["mean"] == pytest.approx(0.3, abs=1e-5)
+
+
+def test_errors_of_surrogates_are_measured_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> KnownEnergies:
+        raise AssertionError("a benchmark looked known energies up")
+
+    monkeypatch.setattr(KnownEnergies, "packaged", refuse)
+    bench_surrogates.speeds(4)
+    structure = CRYSTALS["Si"][0]
+    evaluator = Evaluator(load_surrogate("structure"), lambda formula: 0.0, [ENERGY_ABOVE_HULL])
+    assert float(evaluator.predict([structure])[FORMATION_ENERGY].mean) > 0.1
+    predict([structure], known_energies=False)
+
+
+def test_a_campaigns_evaluator_takes_known_energies_and_descents_do_without() -> None:
+    structure = CRYSTALS["diamond"][0]
+    hull = ReferenceHull.packaged().below
+    evaluator = Evaluator(
+        load_surrogate("structure"), hull, [ENERGY_ABOVE_HULL], known=KnownEnergies.packaged()
+    )
+    beside = Evaluator(load_surrogate("accurate"), hull, [ENERGY_ABOVE_HULL], beside=evaluator)
+    for asked in (evaluator, beside):
+        found = asked.predict([structure, Structure(Lattice.cubic(2.4), ["C"], [[0, 0, 0]])])
+        assert float(found[ENERGY_ABOVE_HULL].mean[0]) == pytest.approx(0.135, abs=0.02)
+        assert float(found[ENERGY_ABOVE_HULL].std[0]) < 0.03
+        assert float(found[ENERGY_ABOVE_HULL].std[1]) > 0.05
+    crystals = CrystalBatch.from_structures([structure])
+    descended = evaluator.predict_crystals(crystals, evaluator.hull_of_formulas(["C"]))
+    assert float(descended[ENERGY_ABOVE_HULL].mean) > 0.4
+
+
+class Constant(AnalyticSurrogate):
+    """Says 0.5 eV/atom of every crystal."""
+
+    def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
+        return {p: prediction(p, torch.full((crystals.n_crystals,), 0.5)) for p in properties}
+
+
+def test_of_several_cells_the_nearest_in_volume_counts_and_then_the_lowest() -> None:
+    structure = CRYSTALS["TiC"][0]
+    text = signature_text(Cell.from_structure(structure)) or ""
+    own = structure.volume / 2
+
+    def said(*cells: tuple[float, float, float]) -> float | None:
+        rows = [TabulatedCell(text, v * own, e, s, k) for k, (v, e, s) in enumerate(cells, 1)]
+        (known,) = KnownEnergies({"TiC": rows}, Constant()).of([structure])
+        return None if known is None else known.energy
+
+    assert said((1.04, -3.0, 0.5), (1.01, -1.0, 0.5)) == pytest.approx(-1.0)
+    assert said((1.01, -1.0, 0.5), (1.01, -2.0, 0.5)) == pytest.approx(-2.0)
+    assert said((1.0, -1.0, 0.3)) == pytest.approx(-0.8), "the difference of the surrogate is added"
+    assert said((1.06, -1.0, 0.5)) is None
+
+
+def test_the_error_grows_with_what_the_surrogate_says_between_the_cells() -> None:
+    structure = CRYSTALS["TiC"][0]
+    text = signature_text(Cell.from_structure(structure)) or ""
+    for said, least in ((0.5, LEAST_STD), (0.3, 0.2)):
+        cell = TabulatedCell(text, structure.volume / 2, -1.0, said, 1)
+        (known,) = KnownEnergies({"TiC": [cell]}, Constant()).of([structure])
+        assert known is not None
+        assert known.std == pytest.approx(math.hypot(LEAST_STD, 0.5 - said), rel=1e-5)
+        assert known.std >= least
+
+
+def test_draws_of_known_energies_keep_their_order() -> None:
+    before = prediction(FORMATION_ENERGY, torch.tensor([0.2, 0.4]))
+    (known,) = KnownEnergies.packaged().of([CRYSTALS["WC"][0]])
+    after = with_known(before, [known, None])
+    assert known is not None
+    assert bool((after.samples.diff(dim=0) > 0).all())
+    assert float(after.samples[:, 0].mean()) == pytest.approx(known.energy, abs=1e-5)
+    torch.testing.assert_close(after.samples[:, 1], before.samples[:, 1])
+
+
+def test_energies_of_other_weights_are_refused(tmp_path: Path) -> None:
+    path = PACKAGE_DATA / "signatures.parquet"
+    with pytest.raises(DataError, match=r"of other weights .* build them again"):
+        read_cells(path, "0" * 64)
+    bare = tmp_path / "signatures.parquet"
+    parquet.write_table(parquet.read_table(path).replace_schema_metadata(None), bare)
+    with pytest.raises(DataError, match="of other weights"):
+        read_cells(bare, weights_digest(TIER))
+    parquet.write_table(parquet.read_table(path, columns=["formula", "signature"]), bare)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_cells(bare, weights_digest(TIER))
+
+
+def test_the_accurate_tier_has_the_energies_that_are_carried() -> None:
+    structures = [structure for structure, _ in CRYSTALS.values()]
+    batch = CrystalBatch.from_structures(structures)
+    with torch.no_grad():
+        fast, accurate = (
+            load_surrogate(name).predict(batch, [FORMATION_ENERGY])[FORMATION_ENERGY].mean.numpy()
+            for name in (TIER, "accurate")
+        )
+    np.testing.assert_allclose(fast, accurate, atol=1e-6)
+
+
+def test_carried_energies_agree_with_the_hull_they_are_held_against() -> None:
+    hull, cells = ReferenceHull.packaged(), KnownEnergies.packaged()._cells
+    formulas = sorted(cells)[::400]
+    below = [hull.below(f) - min(c.energy for c in cells[f]) for f in formulas]
+    assert np.mean(np.array(below) > 0.05) < 0.05
+    assert len(cells) > 25_000
+
+
+class Deep(AnalyticSurrogate):
+    """Says -4 eV/atom of every crystal."""
+
+    def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
+        return {p: prediction(p, torch.full((crystals.n_crystals,), -4.0)) for p in properties}
+
+
+def test_what_is_predicted_far_below_the_hull_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_module, "load_surrogate", lambda name: Deep())
+    strange = Structure(Lattice.cubic(3.0), ["W", "B"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    (record,) = predict([strange])
+    assert record["in_domain"] is False
+    assert [f for f in record["flags"] if f.startswith("below_hull: ") and "below the hull" in f]
+    monkeypatch.setattr(prediction_module, "load_surrogate", lambda name: Constant())
+    (record,) = predict([strange])
+    assert record["in_domain"] is True
+    assert record["flags"] == []
