@@ -28,16 +28,16 @@ from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.progress import Pace, telling
 from inverse.proposers.bayesian import Storing
-from inverse.ranking import as_judged, confirmed, has_met, judged, with_duplicates
+from inverse.ranking import HitGroups, as_duplicate, as_judged, confirmed, judged, with_duplicates
 from inverse.records import (
     significant,
     verification_from_record,
     verification_to_record,
 )
-from inverse.report.table import write_candidates_csv, write_cifs
 from inverse.selection import Selection
 from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
+from inverse.tables import Tables
 from inverse.types import Candidate, Origin, Rule, Status, Verification
 from surrogates.errors import EngineError, RunFolderError, VerificationError
 from surrogates.formulas import display_formula
@@ -70,12 +70,12 @@ BARREN_STEPS, BARREN_PROPOSALS = 3, 1000
 
 
 class Campaign:
-    """One run: all of its state is in its folder after every step.
+    """One run: all of its state is in its folder after every step; candidates are kept nowhere else.
 
     Attributes:
         config: as it was written to the folder.
         folder: the run folder, locked.
-        candidates: every candidate by id, in proposal order.
+        n_candidates: those of finished steps.
     """
 
     def __init__(
@@ -91,24 +91,24 @@ class Campaign:
         logging.getLogger("inverse").setLevel(logging.INFO)
         self._on_progress = on_progress or (lambda progress: None)
         self.objective = Objective.of(config)
-        self.candidates: dict[str, Candidate] = {}
+        self.n_candidates = 0
+        self._groups = HitGroups()
         self.stop = StopFlag()
         self._selection = Selection(
             self.objective, parts.evaluator, parts.screening, parts.preview, parts.trust
         )
         self._half_done: list[Candidate] = []
-        self._met: dict[str, Candidate] = {}
         self._n_started = self._n_children = 0
         self._steps: list[dict[str, Any]] = []
         self._baselines: Mapping[str, Any] = folder.meta("baselines", {})
         self._pace = Pace()
         most = min(N_BEST, config.budget.verifications or N_BEST)
         self._phonons = PhononsAhead(0 if parts.phonons is None else most)
-        self._with_cif: set[tuple[str, bool]] = set()
         self._next_step = 0
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
         self._replay()
+        self._tables = Tables(folder, config)
         if isinstance(parts.proposer, Storing):
             is_half_done = bool(folder.step_candidates(self._next_step)[0])
             parts.proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
@@ -134,7 +134,8 @@ class Campaign:
         )
         folder.set_meta("created", now())
         campaign = cls(config, folder, parts, on_progress)
-        campaign._write_tables("created", "")
+        campaign._tables.write()
+        campaign._write_manifest("created", "")
         return campaign
 
     @classmethod
@@ -219,16 +220,21 @@ class Campaign:
         notes = step_notes(number, candidates, self._evaluated(number), time.monotonic() - began)
         self.folder.finish_step(number, candidates, notes)
         self._take_in(candidates, notes)
-        self._write_tables("running", "")
+        self._tabulate(candidates)
+        self._tables.write_if_due()
+        self._write_manifest("running", "")
         return True
 
     def finish(self, status: str, reason: str) -> None:
         """Write tables, CIFs and manifest of what there is; the folder stays open."""
         self._baselines = self._with_baselines()
         self._say("finish", reason)
-        candidates = self.all_candidates()
-        self.folder.update_candidates([c for c in candidates if c.verification is not None])
-        self._write_tables(status, reason)
+        if self._half_done:
+            self.folder.update_candidates([c for c in self._half_done if c.verification is not None])
+            self._groups.take_in(self._half_done)
+            self._tabulate(self._half_done)
+        self._tables.write()
+        self._write_manifest(status, reason)
         LOGGER.info("ended: %s", reason)
 
     def close(self) -> None:
@@ -252,15 +258,16 @@ class Campaign:
     @property
     def hits(self) -> list[Candidate]:
         """Hits, best first."""
-        met = with_duplicates([*self._met.values(), *self._half_done])
+        half_done = {c.id: c for c in self._half_done}
+        verified = self.folder.named(self.folder.verified_ids())
+        met = with_duplicates([half_done.get(c.id, c) for c in verified])
         found = [c for c in met if c.status is Status.HIT]
         return sorted(found, key=lambda c: (-(c.score or 0.0), c.id))
 
     def all_candidates(self) -> list[Candidate]:
-        """Return every candidate in proposal order, those of a step cut short included."""
-        if not self._half_done:
-            return list(self.candidates.values())
-        return with_duplicates([*self.candidates.values(), *self._half_done])
+        """Return every candidate in proposal order, those of a step cut short included; reads the journal."""
+        half_done = {c.id: c for c in self._half_done}
+        return with_duplicates([half_done.get(c.id, c) for c in self.folder.candidates()])
 
     # -- propose ---------------------------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class Campaign:
         self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
         if not proposals:
             return [], []
-        first = len(self.candidates)
+        first = self.n_candidates
         each = (time.monotonic() - began) / max(1, len(proposals))
         candidates, chosen = self._selection.select(proposals, first, self._places(n))
         candidates = [with_seconds(c, "generated", each) for c in candidates]
@@ -304,6 +311,7 @@ class Campaign:
             note = verification.reason or "verified"
             LOGGER.info("%s %s: %s (%.0f s)", identity, formula, note, verification.seconds)
             self._say("verify", f"{formula}: {note}", len(verdicts))
+            self._tables.write_if_due()
         return verdicts
 
     def _judged_so_far(self) -> list[Candidate]:
@@ -328,7 +336,8 @@ class Campaign:
         if ask is None:
             return
         deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
-        best = [c for c in best_candidates(list(self.candidates.values())) if not is_asked(c)]
+        best = best_candidates(self.folder.named(self.folder.verified_ids()))
+        best = [c for c in best if not is_asked(c)]
         self._phonons = replace(self._phonons, ahead=len(best))
         self._say("finish", f"{len(best)} phonons ahead, {SECONDS_EACH:g} s at most each")
         for number, candidate in enumerate(best, 1):
@@ -340,10 +349,8 @@ class Campaign:
             done = with_phonons(candidate, ask, deadline, self.stop.is_set)
             self._phonons = self._phonons.after(time.monotonic() - began)
             LOGGER.info("%s %s: phonons: %s", candidate.id, formula, phonon_stage(done).reason)
-            self.candidates[done.id] = done
-            if has_met(done):
-                self._met[done.id] = done
             self.folder.update_candidates([done])
+            self._tables.take([done])
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -353,27 +360,33 @@ class Campaign:
                 continue
             candidates, _ = self.folder.step_candidates(number)
             self._take_in(candidates, notes)
+        self._regroup()
 
     def _take_in(self, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
         """Let one finished step reach rank, correction, choice and proposer, in proposal order."""
         told = [as_judged(c) for c in candidates]
         verified = [c for c in told if c.verification is not None]
-        self.candidates.update((c.id, c) for c in candidates)
+        self.n_candidates += len(candidates)
         self._n_started += len(verified)
         self._n_children += sum(c.origin is Origin.CHILD for c in verified)
+        self._groups.take_in(candidates)
         self._steps.append(dict(notes))
         self._next_step = int(notes["step"]) + 1
         self._selection.remember(verified)
         self._parts.surrogate.tell(verified)
         self._parts.proposer.tell(told)
-        # only what met every target can be another's duplicate: the others need no second look
-        self._met.update((c.id, c) for c in candidates if has_met(c))
-        ranked = with_duplicates(list(self._met.values()))
-        changed = [c for c in ranked if c is not self._met[c.id]]
-        self._met.update((c.id, c) for c in changed)
-        self.candidates.update((c.id, c) for c in changed)
-        if changed:
-            self.folder.update_candidates(changed)
+
+    def _regroup(self) -> list[Candidate]:
+        """Let the journal say which hits are duplicates now; return those of which it said otherwise."""
+        first = self._groups.changes()
+        changed = [as_duplicate(c, first[c.id]) for c in self.folder.named(first)]
+        self.folder.update_candidates(changed)
+        return changed
+
+    def _tabulate(self, candidates: Sequence[Candidate]) -> None:
+        """Bring what is written for others up to date with these candidates, just taken in."""
+        changed = {c.id: c for c in self._regroup()}
+        self._tables.take({**{c.id: c for c in candidates}, **changed}.values())
 
     def _evaluated(self, number: int) -> int:
         return int(self.folder.step_notes(number).get("evaluated", 0))
@@ -434,14 +447,7 @@ class Campaign:
         self.folder.set_meta("baselines", found)
         return found
 
-    def _write_tables(self, status: str, reason: str) -> None:
-        candidates = self.all_candidates()
-        # before the table that names them; a verdict brings the relaxed structure, which replaces the first
-        fresh = [c for c in candidates if (c.id, c.verification is None) not in self._with_cif]
-        write_cifs(fresh, self.folder.path)
-        self._with_cif.update((c.id, c.verification is None) for c in fresh)
-        self.folder.write_candidates_db(candidates)
-        write_candidates_csv(candidates, self.config, self.folder.path / "candidates.csv")
+    def _write_manifest(self, status: str, reason: str) -> None:
         steps = list(self._steps)
         if self._half_done:
             steps.append(step_notes(self._next_step, self._half_done, self._evaluated(self._next_step), 0.0))
@@ -462,7 +468,7 @@ class Campaign:
                 stage,
                 self.n_started + extra,
                 self.config.budget.verifications,
-                len(self.hits),
+                len(self._groups),
                 time.monotonic() - self._began,
                 self.stop.seconds_left,
                 message,

@@ -1,8 +1,9 @@
 """Phonons of a campaign's best: asked at its end, while time is left; recorded on the ladder."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from typing import Any
 
 from pymatgen.core import Structure
@@ -26,17 +27,17 @@ AskPhonons = Callable[[Structure, float, Callable[[], bool]], Any]
 """(relaxed structure, `time.monotonic()` to give up after, should it stop?) -> a `PhononVerdict`."""
 
 
-def best_candidates(candidates: Sequence[Candidate], n: int = N_BEST) -> list[Candidate]:
+def best_candidates(candidates: Iterable[Candidate], n: int = N_BEST) -> list[Candidate]:
     """Return the n best with a relaxed structure: hits first, then what was verified, by score."""
-    judged = [
+    judged = (
         c
         for c in candidates
         if c.status in (Status.HIT, Status.VERIFIED)
         and not c.duplicate_of
         and c.verification is not None
         and c.verification.structure is not None
-    ]
-    return sorted(judged, key=lambda c: (c.status is not Status.HIT, -(c.score or 0.0), c.id))[:n]
+    )
+    return nsmallest(n, judged, key=lambda c: (c.status is not Status.HIT, -(c.score or 0.0), c.id))
 
 
 def phonon_stage(candidate: Candidate) -> Stage:

@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,30 @@ CREATE TABLE IF NOT EXISTS candidates
   (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, record TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS candidates_of_a_step ON candidates (step);
 CREATE TABLE IF NOT EXISTS verifications (id TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS rows
+  (id TEXT PRIMARY KEY, place INTEGER NOT NULL, value REAL NOT NULL, cells TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS rows_in_order ON rows (place, value, id);
+CREATE TRIGGER IF NOT EXISTS rows_go_stale AFTER UPDATE ON candidates
+  BEGIN DELETE FROM rows WHERE id = new.id; END;
 """
+"""`rows` is written from `candidates`: what has none, or was changed since, is still to be tabled."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A candidate's row of candidates.csv.
+
+    Attributes:
+        id: of the candidate.
+        place: sorts first.
+        value: sorts next, smallest first; then the id.
+        cells: column -> text, empty ones left out.
+    """
+
+    id: str
+    place: int
+    value: float
+    cells: Mapping[str, str]
 
 
 class Journal:
@@ -140,10 +164,48 @@ class Journal:
         """Return every candidate of the run, in proposal order."""
         return self._candidates(self._query("SELECT id, record FROM candidates ORDER BY id"))
 
+    def named(self, identities: Iterable[str]) -> Iterator[Candidate]:
+        """Yield the candidates of these ids, in the order given."""
+        for identity in identities:
+            for (record,) in self._query("SELECT record FROM candidates WHERE id = ?", (identity,)):
+                yield candidate_from_record(json.loads(record))
+
+    def verified_ids(self) -> list[str]:
+        """Return the ids of the candidates that have a verdict, in proposal order."""
+        return [identity for (identity,) in self._query("SELECT id FROM verifications ORDER BY id")]
+
     def verifications(self) -> dict[str, Verification]:
         """Return the verdicts by candidate id, half-done steps included."""
         rows = self._query("SELECT id, record FROM verifications")
         return self._verdicts(rows)
+
+    # -- rows of the table -----------------------------------------------------------------------------------
+
+    def write_rows(self, rows: Iterable[TableRow]) -> None:
+        """Write the rows of candidates, in one transaction."""
+        with self._transaction() as journal:
+            journal.executemany(
+                "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)",
+                [(row.id, row.place, row.value, json.dumps(row.cells)) for row in rows],
+            )
+
+    def cells(self) -> Iterator[dict[str, str]]:
+        """Yield the cells of every row in the table's order; memory does not grow with their number."""
+        if self._journal is None:
+            raise RunFolderError(f"{self.path}: is closed")
+        with self._named_errors("read"):
+            for (cells,) in self._journal.execute("SELECT cells FROM rows ORDER BY place, value, id"):
+                yield json.loads(cells)
+
+    def ids_without_row(self) -> list[str]:
+        """Return the ids of candidates of finished steps that are newer than their row, or have none."""
+        return [
+            identity
+            for (identity,) in self._query(
+                "SELECT id FROM candidates JOIN steps USING (step) "
+                "WHERE done AND id NOT IN (SELECT id FROM rows) ORDER BY id"
+            )
+        ]
 
     # -- inside ----------------------------------------------------------------------------------------------
 

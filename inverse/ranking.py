@@ -1,7 +1,7 @@
 """Verdicts -> failed, verified or hit; score and rank; duplicates. Pure functions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pymatgen.core import Structure
@@ -190,32 +190,60 @@ def with_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
     The others become verified with `duplicate_of`. Repeating it changes nothing; what stays as it was is the
     same object.
     """
-    met = [c for c in candidates if has_met(c)]
-    best: dict[tuple[str, str], Candidate] = {}
-    for candidate in sorted(met, key=lambda c: (-(c.score or 0.0), c.id)):
-        best.setdefault(_group(candidate), candidate)
-    return [
-        _ranked_beside(candidate, best[_group(candidate)].id) if has_met(candidate) else candidate
-        for candidate in candidates
-    ]
-
-
-def _ranked_beside(candidate: Candidate, best: str) -> Candidate:
-    """Return what met every target as hit or as duplicate of `best`; itself when it is that already."""
-    if candidate.id == best:
-        status, duplicate_of, reason = Status.HIT, "", ""
-    else:
-        status, duplicate_of = Status.VERIFIED, best
-        reason = f"duplicate of {best}: same chemical system and parent prototype"
-    if (candidate.status, candidate.duplicate_of) == (status, duplicate_of):
-        return candidate
-    return replace(candidate, status=status, duplicate_of=duplicate_of, reason=reason)
+    groups = HitGroups()
+    groups.take_in(candidates)
+    changed = groups.changes()
+    return [as_duplicate(c, changed[c.id]) if c.id in changed else c for c in candidates]
 
 
 def has_met(candidate: Candidate) -> bool:
     """Return whether a candidate met all that decides a hit: it is one, or the duplicate of a better one."""
     is_duplicate = candidate.status is Status.VERIFIED and bool(candidate.duplicate_of)
     return candidate.status is Status.HIT or is_duplicate
+
+
+class HitGroups:
+    """Hits by (chemical system, parent prototype), the best of each known; grows by what is taken in.
+
+    What a step costs does not depend on how many there are: a group is looked at when it gains a member.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[tuple[str, str], dict[str, float]] = {}
+        self._first: dict[str, str] = {}
+        self._touched: set[tuple[str, str]] = set()
+
+    def __len__(self) -> int:
+        """Return the number of groups, which is that of the hits."""
+        return len(self._members)
+
+    def take_in(self, candidates: Iterable[Candidate]) -> None:
+        """Take in those that met every target, hits and duplicates of hits, as they are stored."""
+        for candidate in candidates:
+            if has_met(candidate):
+                group = _group(candidate)
+                self._members.setdefault(group, {})[candidate.id] = -(candidate.score or 0.0)
+                self._first[candidate.id] = candidate.duplicate_of
+                self._touched.add(group)
+
+    def changes(self) -> dict[str, str]:
+        """Return, by id, what `duplicate_of` has become ("" for the best) where it is stored otherwise."""
+        changed: dict[str, str] = {}
+        for group in self._touched:
+            members = self._members[group]
+            best = min(members, key=lambda identity: (members[identity], identity))
+            found = {identity: "" if identity == best else best for identity in members}
+            changed.update((k, first) for k, first in found.items() if self._first[k] != first)
+        self._first.update(changed)
+        self._touched.clear()
+        return changed
+
+
+def as_duplicate(candidate: Candidate, first: str) -> Candidate:
+    """Return one that met every target as a duplicate of the first of its group; "" makes it a hit."""
+    reason = f"duplicate of {first}: same chemical system and parent prototype" if first else ""
+    status = Status.VERIFIED if first else Status.HIT
+    return replace(candidate, status=status, duplicate_of=first, reason=reason)
 
 
 def as_judged(candidate: Candidate) -> Candidate:

@@ -1,7 +1,7 @@
 """The run folder: lock, config, copies of its inputs, journal, ASE database, manifest, CIFs.
 
 The journal `campaign.db` is the truth; `candidates.db` (ASE), `candidates.csv`, `cifs/` and `manifest.json`
-are written from it and replaced as a whole, so that a kill leaves the old file or the new one.
+are written from it, each file as a whole or in one transaction, so that a kill leaves the old or the new.
 """
 
 import errno
@@ -14,16 +14,13 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from pymatgen.core import Structure
-
 from inverse.inputs import FOLDERS, carry, forget_carried
 from inverse.journal import FORMAT, NAME, Journal, has_begun
 from inverse.manifest import checked
-from inverse.records import candidate_to_record, plain
-from inverse.types import Candidate, Status
+from inverse.records import plain
+from inverse.types import Candidate
 from surrogates.errors import RunFolderError
-from surrogates.formulas import display_formula
-from surrogates.whole_files import is_left_over, replacing, write_atomically
+from surrogates.whole_files import is_left_over, write_atomically
 
 HALF_MADE = b"being made\n"
 """What the lock's file holds while a folder is made: with it, what lies there may be made again."""
@@ -38,7 +35,10 @@ FOLDERS_OF_A_RUN = ("cifs", *CARRIED)
 READ = ("config.yaml", "manifest.json", "referee.jsonl", NAME, f"{NAME}-wal", f"{NAME}-shm")
 """Files that reports, exports and comparisons read."""
 
-WRITTEN = (*BEGUN_WITH, *CARRIED, *READ, "candidates.db", "candidates.csv", "report.html", "trials.db")
+WRITTEN = (
+    *(*BEGUN_WITH, *CARRIED, *READ),
+    *("candidates.db", "candidates.db-journal", "candidates.csv", "report.html", "trials.db"),
+)
 """Every name that a run writes."""
 
 OLD_LEFT_OVERS = (".config.yaml.tmp",)
@@ -221,21 +221,6 @@ class RunFolder(Journal):
         handler.setLevel(logging.INFO)
         return handler
 
-    def write_candidates_db(self, candidates: Sequence[Candidate]) -> None:
-        """Replace candidates.db, the ASE database of the shortlisted and verified candidates."""
-        from ase.db import connect
-
-        with (
-            self._named_errors("write"),
-            replacing(self.path / "candidates.db") as fresh,
-            # the run's own lock keeps others out; ASE's would outlive a kill
-            connect(str(fresh), type="db", use_lock_file=False) as database,
-        ):
-            for candidate in candidates:
-                if candidate.status in (Status.HIT, Status.VERIFIED, Status.FAILED):
-                    atoms, pairs, data = _ase_row(candidate)
-                    database.write(atoms, key_value_pairs=pairs, data=data)
-
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _names(self) -> set[str]:
@@ -353,35 +338,3 @@ class _LogFile(logging.FileHandler):
 
 def _not_following(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def _ase_name(structure: Structure) -> str:
-    """Return the display formula; ASE refuses text that float() reads, which NaN and InF are."""
-    name = display_formula(structure.composition)
-    try:
-        float(name)
-    except ValueError:
-        return name
-    return str(structure.composition.reduced_composition.formula.replace(" ", ""))
-
-
-def _ase_row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    verification = candidate.verification
-    relaxed = verification.structure if verification is not None else None
-    structure = (candidate.structure if relaxed is None else relaxed).copy()
-    atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
-    pairs: dict[str, Any] = {"candidate": candidate.id, "status": candidate.status.value}
-    pairs["name"] = _ase_name(structure)
-    pairs |= {
-        "proposer": candidate.proposer,
-        "hit_class": candidate.hit_class.value if candidate.hit_class else "",
-    }
-    if candidate.score is not None:
-        pairs["score"] = float(candidate.score)
-    for name, value in (verification.values if verification is not None else {}).items():
-        pairs[f"verified_{name}"] = float(value.mean)
-    for name, predicted in candidate.predictions.items():
-        pairs[f"predicted_{name}"] = float(predicted.mean)
-    return atoms, pairs, {"record": candidate_to_record(candidate)}

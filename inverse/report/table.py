@@ -1,12 +1,10 @@
 """candidates.csv and cifs/: every candidate with its evidence, in the column order of the contract."""
 
 import csv
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -45,6 +43,9 @@ TRAILING_COLUMNS = (
     "potential",
     "cif",
 )
+RANKED = (Status.HIT, Status.VERIFIED)
+"""Statuses that carry a rank."""
+
 _STATUS_ORDER = {
     Status.HIT: 0,
     Status.VERIFIED: 0,
@@ -66,14 +67,19 @@ class HasTargets(Protocol):
 
 def shown_properties(candidates: Iterable[Candidate], config: HasTargets) -> list[str]:
     """Return the property names of the columns: the targets' first, then the judges', then others."""
+    return shown_names(set().union(*map(valued_properties, candidates)), config)
+
+
+def shown_names(valued: Iterable[str], config: HasTargets) -> list[str]:
+    """Return the property names of the columns when these have a value somewhere."""
     names = [target.property.name for target in config.targets]
-    names += ALWAYS_SHOWN
-    extra: set[str] = set()
-    for candidate in candidates:
-        extra.update(candidate.predictions)
-        if candidate.verification is not None:
-            extra.update(candidate.verification.values)
-    return list(dict.fromkeys([*names, *sorted(extra)]))
+    return list(dict.fromkeys([*names, *ALWAYS_SHOWN, *sorted(valued)]))
+
+
+def valued_properties(candidate: Candidate) -> set[str]:
+    """Return the names of the properties that were predicted or verified."""
+    verification = candidate.verification
+    return {*candidate.predictions, *(verification.values if verification is not None else ())}
 
 
 def property_columns(name: str) -> list[str]:
@@ -98,20 +104,21 @@ def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
 
     A higher score is better; without one `probability_after`, then `probability_target_met`; then id.
     """
+    return sorted(candidates, key=lambda candidate: (*place(candidate), candidate.id))
 
-    def key(candidate: Candidate) -> tuple[int, float, str]:
-        for value in (candidate.score, candidate.probability_after, candidate.probability_target_met):
-            number = finite_or_none(value)
-            if number is not None:
-                return _STATUS_ORDER[candidate.status], -number, candidate.id
-        return _STATUS_ORDER[candidate.status], float("inf"), candidate.id
 
-    return sorted(candidates, key=key)
+def place(candidate: Candidate) -> tuple[int, float]:
+    """Return what sorts a candidate in the table, before its id; smallest first."""
+    for value in (candidate.score, candidate.probability_after, candidate.probability_target_met):
+        number = finite_or_none(value)
+        if number is not None:
+            return _STATUS_ORDER[candidate.status], -number
+    return _STATUS_ORDER[candidate.status], float("inf")
 
 
 def is_ranked(candidate: Candidate) -> bool:
     """Return whether a candidate carries a rank: its verification finished."""
-    return candidate.status in (Status.HIT, Status.VERIFIED)
+    return candidate.status in RANKED
 
 
 def best_structure(candidate: Candidate) -> Structure:
@@ -123,22 +130,7 @@ def best_structure(candidate: Candidate) -> Structure:
 
 
 def space_group(structure: Structure, symprec: float = 0.01) -> tuple[str, int] | None:
-    """Return the international symbol and number by spglib; None when it finds none. Remembered."""
-    lattice = np.round(structure.lattice.matrix, 8)
-    frac = np.round(structure.frac_coords, 8)
-    return _space_group(
-        lattice.tobytes(), frac.tobytes(), tuple(str(site.species_string) for site in structure), symprec
-    )
-
-
-@lru_cache(maxsize=50_000)
-def _space_group(
-    lattice: bytes, frac_coords: bytes, species: tuple[str, ...], symprec: float
-) -> tuple[str, int] | None:
-    """Tables are rewritten after every step: the same crystals are asked about again and again."""
-    structure = Structure(
-        np.frombuffer(lattice).reshape(3, 3), species, np.frombuffer(frac_coords).reshape(-1, 3)
-    )
+    """Return the international symbol and number by spglib; None when it finds none."""
     try:
         analyzer = SpacegroupAnalyzer(structure, symprec=symprec)
         return analyzer.get_space_group_symbol(), analyzer.get_space_group_number()
@@ -153,15 +145,17 @@ def cif_name(candidate: Candidate) -> str:
     return f"cifs/{candidate.id}.cif"
 
 
-def candidate_row(candidate: Candidate, properties: Sequence[str], rank: int | None) -> dict[str, str]:
-    """Return one row of candidates.csv; numbers that are missing or not finite are empty."""
+def cells(candidate: Candidate) -> dict[str, str]:
+    """Return a candidate's row of candidates.csv, rank and empty cells left out.
+
+    Numbers that are missing or not finite are empty.
+    """
     structure = best_structure(candidate)
     group = space_group(structure)
     verification = candidate.verification
     values = verification.values if verification is not None else {}
     hull = values.get("energy_above_hull")
     row: dict[str, str] = {
-        "rank": "" if rank is None else str(rank),
         "id": candidate.id,
         "formula": structure.composition.reduced_formula,
         "formula_display": display_formula(structure.composition),
@@ -183,14 +177,14 @@ def candidate_row(candidate: Candidate, properties: Sequence[str], rank: int | N
         "potential": potentials(candidate),
         "cif": cif_name(candidate),
     }
-    for name in properties:
+    for name in valued_properties(candidate):
         predicted, verified = candidate.predictions.get(name), values.get(name)
         row[f"predicted_{name}"] = _text(predicted.mean if predicted else None)
         row[f"predicted_{name}_std"] = _text(predicted.std if predicted else None)
         row[f"verified_{name}"] = _text(verified.mean if verified else None)
         row[f"verified_{name}_std"] = _text(verified.std if verified else None)
         row[f"verified_{name}_raw"] = _text(verified.raw if verified else None)
-    return row
+    return {column: text for column, text in row.items() if text}
 
 
 def reason(candidate: Candidate) -> str:
@@ -218,17 +212,28 @@ def write_candidates_csv(candidates: Iterable[Candidate], config: HasTargets, pa
     Raises:
         RunFolderError: the file cannot be written.
     """
-    path = Path(path)
     rows = ranked(candidates)
-    properties = shown_properties(rows, config)
+    return write_table(map(cells, rows), shown_properties(rows, config), path)
+
+
+def write_table(rows: Iterable[Mapping[str, str]], properties: Sequence[str], path: str | Path) -> Path:
+    """Write candidates.csv from the cells of its rows, given in order; return its path.
+
+    Whole or not at all (temporary file, then renamed). Memory does not grow with the number of rows.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+    path = Path(path)
     try:
         with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns(properties), lineterminator="\n")
             writer.writeheader()
             rank = 0
-            for candidate in rows:
-                rank += is_ranked(candidate)
-                writer.writerow(candidate_row(candidate, properties, rank if is_ranked(candidate) else None))
+            for row in rows:
+                is_placed = row["status"] in RANKED
+                rank += is_placed
+                writer.writerow({**row, "rank": rank} if is_placed else row)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path

@@ -300,7 +300,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "a/candidates.csv")
 
-    monkeypatch.setattr("inverse.campaign.write_candidates_csv", full)
+    monkeypatch.setattr("inverse.tables.write_table", full)
     assert main(["run", str(planted), "--output", "a"]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")

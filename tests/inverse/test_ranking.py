@@ -3,11 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.objective import Objective
-from inverse.ranking import Kinship, confirmed, judged, probability_after, with_duplicates
+from inverse.ranking import (
+    HitGroups,
+    Kinship,
+    as_duplicate,
+    confirmed,
+    judged,
+    probability_after,
+    with_duplicates,
+)
 from inverse.report.summary import funnel
 from inverse.second_opinion import SECOND_DIFFERS
 from inverse.types import (
@@ -25,6 +34,7 @@ from surrogates.errors import StructureError
 from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 
 WC = Structure(Lattice.hexagonal(2.92, 2.84), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
+TIC = Structure(Lattice.cubic(3.06), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 WANTED = Objective([Target(BULK_MODULUS, minimum=300), Target(SHEAR_MODULUS, minimum=150)])
 
 
@@ -216,3 +226,40 @@ def test_one_hit_per_system_and_prototype() -> None:
     again = {c.id: c for c in with_duplicates([*found.values(), later])}
     assert again["c000009"].status is Status.HIT
     assert again["c000002"].duplicate_of == "c000009"
+
+
+def test_groups_that_grow_hold_what_groups_of_all_hold() -> None:
+    """One hit a (chemical system, parent prototype), whatever the order in which candidates come."""
+    rng = np.random.default_rng(5)
+    candidates = [
+        replace(
+            decide(verdict()),
+            id=f"c{k:06d}",
+            structure=WC if rng.random() < 0.5 else TIC,
+            parent_prototype=str(rng.integers(3)),
+            score=float(rng.integers(6)),
+            status=Status.HIT if rng.random() < 0.8 else Status.FAILED,
+        )
+        for k in range(40)
+    ]
+    groups = HitGroups()
+    stored = {}
+    for part in (candidates[:7], candidates[7:8], candidates[8:30], candidates[30:]):
+        groups.take_in(part)
+        stored |= {c.id: c for c in part}
+        stored |= {k: as_duplicate(stored[k], first) for k, first in groups.changes().items()}
+        assert groups.changes() == {}
+    assert list(stored.values()) == with_duplicates(candidates)
+    hits = [c for c in stored.values() if c.status is Status.HIT]
+    assert len(groups) == len(hits) == 6
+    for hit in hits:
+        kin = [
+            c
+            for c in candidates
+            if c.status is Status.HIT
+            and c.parent_prototype == hit.parent_prototype
+            and c.structure == hit.structure
+        ]
+        assert hit.id == min(kin, key=lambda c: (-c.score, c.id)).id
+        assert {stored[c.id].duplicate_of for c in kin if c.id != hit.id} <= {hit.id}
+    assert sum(c.status is Status.FAILED for c in stored.values()) > 2
