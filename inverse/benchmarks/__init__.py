@@ -6,6 +6,10 @@ from typing import Any
 from surrogates.errors import ConfigError, UnknownNameError
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
+    "bookkeeping": (
+        "inverse.benchmarks.bookkeeping:run_bookkeeping",
+        "seconds and memory of a step beside its physics, at 10^2 to 10^5 stored candidates; a long resume",
+    ),
     "constraints": (
         "inverse.benchmarks.constraints:run_constraints",
         "screened candidates under random constraint sets, judged again by a second implementation",
