@@ -69,7 +69,7 @@ def line_of(capsys: Any, command: tuple[str, ...]) -> str:
 
 def test_a_lock_of_ase_that_a_kill_left_stops_nobody(tmp_path: Path) -> None:
     with campaign(tmp_path / "run") as run:
-        (tmp_path / "run" / ".candidates.tmp.db.lock").touch()
+        (tmp_path / "run" / "candidates.db.lock").touch()
         run.run()
     assert (tmp_path / "run" / "candidates.db").exists()
 
