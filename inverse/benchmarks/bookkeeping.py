@@ -22,7 +22,7 @@ from inverse.objective import Objective
 from inverse.parts import Parts
 from inverse.proposers.protocol import Proposal, generator
 from inverse.ranking import Kinship
-from inverse.types import Candidate, HitClass, Verification, VerifiedValue
+from inverse.types import Breach, Candidate, HitClass, Rule, Verification, VerifiedValue
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, Property
 from surrogates.protocol import Z90, Prediction
@@ -152,11 +152,11 @@ def _stand_ins(config: CampaignConfig) -> Parts:
     surrogate = CorrectedSurrogate(_Surrogate())
     return Parts(
         surrogate=surrogate,
-        evaluator=Evaluator(surrogate, lambda formula: 0.0, Objective(config.targets).properties),
+        evaluator=Evaluator(surrogate, lambda formula: 0.0, Objective.of(config).properties),
         proposer=_Proposer(),
         verifier=_Judge(),
-        screening=lambda structure: "volume: too small" if structure.volume < 20 * len(structure) / 2 else "",
-        rescreening=lambda structure: "",
+        screening=lambda structure: Breach(Rule.VOLUME, "too small") if structure.volume < 40 else None,
+        rescreening=lambda structure: None,
         classify=_kinship,
         confirm=_kinship,
         preview=lambda structure: Standing(_kinship(structure).parent_prototype, True),
@@ -203,8 +203,9 @@ class _Proposer:
         metals, light = rng.choice(_METALS, 2, replace=False).tolist(), str(rng.choice(_LIGHT))
         a = float(rng.uniform(3.2, 4.2))
         lattice = Lattice.tetragonal(a, a * float(rng.uniform(0.9, 1.2)))
-        coords = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-        structure = Structure(lattice, [*metals, light, light], coords)
+        coords: Any = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+        species: list[Any] = [*metals, light, light]
+        structure = Structure(lattice, species, coords)
         return Proposal(structure, self.name, seed, {"index": k})
 
 

@@ -425,7 +425,7 @@ def test_the_users_crystal_is_verified_first_and_its_children_get_half_of_a_smal
     with Campaign.create(config, tmp_path / "run", made) as run:
         run.run()
         chosen = run.folder.step_candidates(0)[1]
-        verified = [run.candidates[identity] for identity in chosen]
+        verified = list(run.folder.named(chosen))
     assert [c.origin for c in verified[:1]] == [Origin.SEED]
     assert verified[0].verification is not None
     assert sum(c.origin is Origin.CHILD for c in verified) >= 4
