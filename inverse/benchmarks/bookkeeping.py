@@ -214,6 +214,9 @@ class _Judge:
 
     potential = "stand-in"
 
+    def check(self) -> None:
+        """Nothing can be missing."""
+
     def verify_each(
         self, structures: Sequence[Structure], should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Verification]]:
