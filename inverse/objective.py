@@ -20,7 +20,11 @@ PREDICTED_ENOUGH = 0.8
 """A predicted-only target counts as met from this probability on, unless the config says otherwise."""
 
 OUT_OF_DOMAIN_AT_MOST = 0.84
-"""Highest probability that is believed of a crystal outside the domain of the surrogates."""
+"""Highest probability that is believed of a crystal outside the domain of the surrogates.
+
+Of 197 crystals out of domain, set aside until then, 83.8 % lay in their 90 % interval by the judges (log of
+2026-11-26), so nothing that is said of such a crystal is right more often.
+"""
 
 MARGIN = 1.0
 """The loss keeps pushing until the mean is about this many standard deviations inside a bound."""

@@ -72,7 +72,8 @@ def judged(
         return replace(candidate, status=Status.FAILED, reason=reason)
     missed = missed_target(candidate, objective)
     if not missed and candidate.hit_class is None:
-        missed = f"hit class: unknown ({candidate.unclassified or 'no relaxed structure to classify'})"
+        why = candidate.unclassified or "no relaxed structure to classify"
+        candidate, missed = replace(candidate, unclassified=why), f"hit class: unknown ({why})"
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
 
 

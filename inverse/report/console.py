@@ -14,9 +14,10 @@ from inverse.objective import Objective
 from inverse.report import summary, wording
 from inverse.report.run import Run, read_run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
+from inverse.report.seeds import seed_lines
 from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.report.views import only_predicted, plus_minus
-from inverse.types import Candidate, Status, Target
+from inverse.types import Candidate, Origin, Status, Target
 from surrogates.formulas import display_formula
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
@@ -71,7 +72,14 @@ def summary_of(run: Run, limit: int = 20) -> RenderableType:
             "verified ± std on the DFT scale; ✗ misses its target"
         )
         parts.append(Text(shown + note, style="dim"))
-    parts += [Text(), Text(answer(run), style="bold"), _hits_line(run), *_why_not(run), *_gap_lines(run)]
+    parts += [
+        Text(),
+        Text(answer(run), style="bold"),
+        *map(Text, seed_lines(run)),
+        _hits_line(run),
+        *_why_not(run),
+        *_gap_lines(run),
+    ]
     parts += [Text(), _where(run)]
     return Group(*parts)
 
@@ -99,9 +107,10 @@ def _phonons(candidate: Candidate) -> Text:
 
 def _result(candidate: Candidate) -> Text:
     kind = "" if candidate.hit_class is None else str(candidate.hit_class)
+    own = ", yours" if candidate.origin is Origin.SEED else ""
     if candidate.status is Status.HIT:
-        return Text(f"hit, {kind}" if kind else "hit", style=CLASS_STYLES.get(kind, "bold"))
-    return Text(f"as {candidate.duplicate_of}" if candidate.duplicate_of else "no hit", style="dim")
+        return Text((f"hit, {kind}" if kind else "hit") + own, style=CLASS_STYLES.get(kind, "bold"))
+    return Text((f"as {candidate.duplicate_of}" if candidate.duplicate_of else "no hit") + own, style="dim")
 
 
 def _value(candidate: Candidate, name: str, target: Target | None) -> Text:

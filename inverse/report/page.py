@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from inverse.report import charts, sections, summary, views, wishes, wording
 from inverse.report.run import Run, read_run
+from inverse.report.seeds import seed_lines
 from inverse.report.table import best_structure, shown_properties
 from inverse.types import Candidate, Status, Target
 from surrogates.errors import EngineError, RunFolderError
@@ -74,6 +75,7 @@ def page_data(run: Run) -> dict[str, Any]:
     return {
         "name": run.config.name,
         "answer": sections.answer(run),
+        "seeds": seed_lines(run),
         "targets": wording.targets_text(targets),
         "constraints": wording.constraints_text(run.config),
         "rate": rate,

@@ -180,7 +180,7 @@ def _why_no_hit(candidate: Candidate, objective: Objective) -> str:
         for verb, names in (("misses", beyond), ("too unsure of", doubted), ("no value of", unknown))
         if names
     ]
-    return ", ".join(said) or "hit class unknown"
+    return ", ".join(said) or ("hit class unknown" if candidate.unclassified else "not ranked yet")
 
 
 def _why_failed(candidate: Candidate) -> str:

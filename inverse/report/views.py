@@ -12,7 +12,7 @@ from inverse.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.ladder import candidate_ladder
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
 from inverse.report.wording import label, number, percent, plain_text, symbol, unit
-from inverse.types import Candidate, Stage, Status, Target, VerifiedValue
+from inverse.types import Candidate, Origin, Stage, Status, Target, VerifiedValue
 from surrogates.errors import EngineError
 from surrogates.formulas import display_formula
 from surrogates.typed_formulas import composition_of
@@ -177,9 +177,7 @@ def candidate_view(
         vacancy_of=shown_formula(candidate.vacancy_of),
         duplicate_of=candidate.duplicate_of,
         parent_prototype=candidate.parent_prototype,
-        flags=tuple(flag.replace("_", " ") for flag in verification.flags)
-        if verification is not None
-        else (),
+        flags=_flags(candidate),
         reason=reason(candidate),
         stability={True: "Born-stable", False: "mechanically unstable", None: "unknown"}[stable],
         potential=potentials(candidate),
@@ -192,6 +190,13 @@ def candidate_view(
         cif=cif_name(candidate),
         history=tuple((key, _short(value)) for key, value in candidate.history.items()),
     )
+
+
+def _flags(candidate: Candidate) -> tuple[str, ...]:
+    own = ("your own crystal",) if candidate.origin is Origin.SEED else ()
+    verification = candidate.verification
+    flags = () if verification is None else verification.flags
+    return (*own, *(flag.replace("_", " ") for flag in flags))
 
 
 def decomposition_text(decomposition: Decompose | None) -> str:
