@@ -3,8 +3,10 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +30,37 @@ OPEN_TO_INVERSE = {
 }
 FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "core"}
 MAY_PRINT: set[str] = set()
+
+LAZY_KNOTS = {
+    # debt: the config records stand in the module that runs the stages
+    frozenset({"surrogates.energy_training", "surrogates.training"}),
+    # debt: referee.jsonl is read and written by the module that asks the referee about a run
+    frozenset({"inverse.refereeing", "inverse.report.run"}),
+}
+"""Modules that import each other from inside functions."""
+
+PACKAGE_KNOTS = {
+    frozenset({"surrogates.energy_training", "surrogates.training"}),
+    # debt: wilson_interval stands in report.summary
+    frozenset({"inverse.referee_quality", "inverse.refereeing", "inverse.report"}),
+    # debt: what a network sees (graph, ragged rows) has no package of its own yet
+    frozenset({"surrogates.datasets", "surrogates.models"}),
+}
+"""Packages, and modules in none, that import each other."""
+
+PLAYER = (
+    "inverse.proposers",
+    "inverse.decoders",
+    "inverse.evaluation",
+    "inverse.prediction",
+    "inverse.completion",
+    "inverse.correction",
+    "surrogates.checkpoint",
+    "surrogates.models",
+    "surrogates.ensemble",
+    "surrogates.stack",
+)
+"""What proposes, predicts or opens our weights."""
 
 
 def modules() -> dict[str, Path]:
@@ -97,23 +130,68 @@ def test_siblings_do_not_import_each_other(module: str) -> None:
                 assert imported == f"inverse.{sibling}.protocol", f"{module} imports {imported}"
 
 
+def package_of(module: str) -> str:
+    """Return the package below the top that holds a module; the module itself where none does."""
+    package = ".".join(module.split(".")[:2])
+    return package if package in MODULES and MODULES[package].name == "__init__.py" else module
+
+
+def graph(part_of: Callable[[str], str] = str, top_level_only: bool = False) -> nx.DiGraph:
+    """Return who imports whom, inside functions too, as modules or as the parts they belong to."""
+    edges = (
+        (part_of(module), part_of(imported))
+        for module in MODULES
+        for imported in imports(module, top_level_only) & MODULES.keys()
+    )
+    return nx.DiGraph((one, other) for one, other in edges if one != other)
+
+
+def knots(found: nx.DiGraph) -> set[frozenset[str]]:
+    """Return the groups of parts that import each other, directly or by way of others."""
+    return {frozenset(knot) for knot in nx.strongly_connected_components(found) if len(knot) > 1}
+
+
 def test_no_import_cycles() -> None:
-    """Top-level imports form a directed acyclic graph."""
-    graph = {module: imports(module, top_level_only=True) & MODULES.keys() for module in MODULES}
-    state: dict[str, int] = {}
+    """Imports form a directed acyclic graph, those inside functions included, between files and packages.
 
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        if state.get(module) == 2:
-            return
-        assert state.get(module) != 1, " -> ".join((*path, module))
-        state[module] = 1
-        for imported in graph[module]:
-            if imported != module:
-                visit(imported, (*path, module))
-        state[module] = 2
+    What is left is named in LAZY_KNOTS and PACKAGE_KNOTS; a knot that was opened must leave them.
+    """
+    assert knots(graph(top_level_only=True)) == set()
+    assert knots(graph()) == LAZY_KNOTS
+    assert knots(graph(package_of)) == PACKAGE_KNOTS
 
-    for module in MODULES:
-        visit(module, ())
+
+def test_a_knot_is_found_wherever_the_import_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sources = {
+        "inverse.a": "def f():\n    from inverse.b import g\n",
+        "inverse.b": "from inverse import c\n",
+        "inverse.c": "import inverse.a\n",
+        "inverse.d": "from inverse.a import f\n",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setitem(globals(), "MODULES", {name: tmp_path / name for name in sources})
+    assert knots(graph()) == {frozenset({"inverse.a", "inverse.b", "inverse.c"})}
+    assert knots(graph(top_level_only=True)) == set()
+
+
+def test_the_judge_shares_nothing_with_the_player() -> None:
+    """Nothing that verification imports, at however many removes, opens our weights or proposes; nor back."""
+    found = graph()
+
+    def reached(starts: tuple[str, ...]) -> set[str]:
+        own = {module for module in MODULES if is_of(module, starts)}
+        return own.union(*(nx.descendants(found, module) for module in own if module in found))
+
+    judge = reached(("inverse.verification",))
+    assert len(judge) > 50
+    assert {module for module in judge if is_of(module, PLAYER)} == set()
+    assert {module for module in reached(PLAYER) if is_of(module, ("inverse.verification",))} == set()
+
+
+def is_of(module: str, names: tuple[str, ...]) -> bool:
+    """Return whether a module is one of these or lies below one."""
+    return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
 @pytest.mark.parametrize("module", MODULES)
