@@ -26,7 +26,7 @@ from inverse.ladder import with_seconds
 from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
-from inverse.progress import Pace, telling
+from inverse.progress import Pace, listening
 from inverse.proposers.bayesian import Storing
 from inverse.ranking import HitGroups, as_duplicate, as_judged, confirmed, judged, with_duplicates
 from inverse.records import (
@@ -34,6 +34,7 @@ from inverse.records import (
     verification_from_record,
     verification_to_record,
 )
+from inverse.run_log import RunLog, recorded
 from inverse.selection import Selection
 from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
@@ -56,9 +57,6 @@ SMALL_BUDGET = 24
 SECONDS_TO_FINISH = 30.0
 """Kept of the time limit for tables and report when the best are asked for their phonons."""
 
-PROPOSER_LOG = logging.getLogger("inverse.proposers")
-"""Where sources say what they are at; told to whoever watches, as the first look takes minutes."""
-
 PROPOSALS_PER_VERIFICATION = 8
 """Candidates asked for, predicted and stored, for every verification of a step."""
 
@@ -75,6 +73,7 @@ class Campaign:
     Attributes:
         config: as it was written to the folder.
         folder: the run folder, locked.
+        log: its log.txt.
         n_candidates: those of finished steps.
     """
 
@@ -86,9 +85,7 @@ class Campaign:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.config, self.folder, self._parts = config, folder, parts
-        self._log = folder.log_handler()
-        logging.getLogger("inverse").addHandler(self._log)
-        logging.getLogger("inverse").setLevel(logging.INFO)
+        self.log = RunLog(folder.log_handler())
         self._on_progress = on_progress or (lambda progress: None)
         self.objective = Objective.of(config)
         self.n_candidates = 0
@@ -167,6 +164,7 @@ class Campaign:
 
     # -- the loop --------------------------------------------------------------------------------------------
 
+    @recorded
     def run(self, deadline: float | None = None) -> str:
         """Run until the budget is spent, time is up or somebody stops it; return why it ended.
 
@@ -198,6 +196,7 @@ class Campaign:
         self.finish(status, reason)
         return reason
 
+    @recorded
     def step(self) -> bool:
         """Run one step, or the rest of a half-done one; return False when nobody proposed anything.
 
@@ -225,6 +224,7 @@ class Campaign:
         self._write_manifest("running", "")
         return True
 
+    @recorded
     def finish(self, status: str, reason: str) -> None:
         """Write tables, CIFs and manifest of what there is; the folder stays open."""
         self._baselines = self._with_baselines()
@@ -240,8 +240,7 @@ class Campaign:
     def close(self) -> None:
         """Give up workers, files and lock."""
         self._parts.verifier.close()
-        logging.getLogger("inverse").removeHandler(self._log)
-        self._log.close()
+        self.log.close()
         self.folder.close()
 
     def __enter__(self) -> "Campaign":
@@ -275,7 +274,7 @@ class Campaign:
         n = self._step_size()
         self._say("propose", f"step {number}: looking for {n} candidates worth verifying")
         before, began = self._parts.evaluator.n_evaluated, time.monotonic()
-        with telling(PROPOSER_LOG, lambda message: self._say("propose", message)):
+        with listening(lambda message: self._say("propose", message)):
             proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
         self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
         if not proposals:
@@ -354,6 +353,7 @@ class Campaign:
 
     # -- state -----------------------------------------------------------------------------------------------
 
+    @recorded
     def _replay(self) -> None:
         for number, done, notes in self.folder.steps():
             if not done:

@@ -3,10 +3,15 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+
+LOGGER = logging.getLogger(__name__)
 
 ENOUGH = 5
 """Verdicts of this session before a pace is told; the first ones wait for workers to start."""
+
+_LISTENER: ContextVar[Callable[[str], None] | None] = ContextVar("who hears `tell`", default=None)
 
 
 @dataclass(frozen=True)
@@ -26,18 +31,19 @@ class Pace:
         return self.seconds / self.n if self.n >= ENOUGH else None
 
 
+def tell(message: str, *values: object) -> None:
+    """Say what is being done, to the log and to whoever is listening in this context; values by `%`."""
+    LOGGER.info(message, *values)
+    listener = _LISTENER.get()
+    if listener is not None:
+        listener(message % values)
+
+
 @contextmanager
-def telling(logger: logging.Logger, say: Callable[[str], None]) -> Iterator[None]:
-    """Pass on what a logger and those below it note (INFO) while inside."""
-
-    class Teller(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.levelno == logging.INFO:
-                say(record.getMessage())
-
-    teller = Teller()
-    logger.addHandler(teller)
+def listening(hear: Callable[[str], None]) -> Iterator[None]:
+    """Pass on what is told while inside, in this context only: campaigns beside it have their own."""
+    token = _LISTENER.set(hear)
     try:
         yield
     finally:
-        logger.removeHandler(teller)
+        _LISTENER.reset(token)

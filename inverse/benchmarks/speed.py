@@ -16,7 +16,7 @@ from inverse.benchmarks.intervals import bootstrapped
 from inverse.benchmarks.speed_scaling import scaling
 from inverse.benchmarks.verify_speed import Seconds, timed
 from inverse.console import progress
-from inverse.verification.potentials import limit_threads, load_potential, quiet
+from inverse.verification.potentials import load_potential, one_thread, quiet
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import DataError
@@ -35,6 +35,7 @@ AGREEMENT = 1e-4
 Way = Callable[[], Any]
 
 
+@one_thread()
 def run_speed(n: int = 200, seed: int = 0) -> dict[str, Any]:
     """Return how many times more structures a second the surrogate answers than CHGNet gives energies.
 
@@ -52,7 +53,6 @@ def run_speed(n: int = 200, seed: int = 0) -> dict[str, Any]:
     Raises:
         MissingExtraError: chgnet is not installed.
     """
-    limit_threads()
     structures, origin = crystals_of(n, seed)
     batch, surrogate = CrystalBatch.from_structures(structures), load_surrogate("structure")
     # memory first: what is measured is a peak, and CHGNet has one of its own

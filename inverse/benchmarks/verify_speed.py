@@ -16,7 +16,7 @@ from inverse.console import progress
 from inverse.records import plain
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import load_verifier
-from inverse.verification.potentials import limit_threads, load_potential, quiet
+from inverse.verification.potentials import load_potential, one_thread, quiet
 from inverse.verification.stiffness import StiffnessSettings
 from surrogates.errors import MissingExtraError
 
@@ -40,6 +40,7 @@ class Seconds:
     wall: float
 
 
+@one_thread()
 def run_speed(n: int = 40, seed: int = 0) -> dict[str, Any]:
     """Return how many times cheaper our tensor and our whole verification are than matcalc's.
 
@@ -54,7 +55,6 @@ def run_speed(n: int = 40, seed: int = 0) -> dict[str, Any]:
     Raises:
         MissingExtraError: matcalc is not installed.
     """
-    limit_threads()
     potential = load_potential(POTENTIAL, "cpu")
     rows = [row for row in calibration_rows() if set(row["species"]) <= potential.elements][:n]
     _both(structure_of(rows[0]))  # what a first call costs (imports, compilation) is nobody's

@@ -6,12 +6,14 @@ a resumed run draws the same trials; finished trials lie in the run folder's tri
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from pymatgen.core import Composition, Element
 
+from inverse.process_settings import ProcessSetting
 from inverse.proposers.building import built, shapes_of
 from inverse.proposers.compositions import predicted_volume
 from inverse.proposers.protocol import Proposal
@@ -148,9 +150,9 @@ class OuterSearch:
         """Return the numbers of the next round."""
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         told = self._recent()
-        study = optuna.create_study(direction="maximize")
+        with _quiet():
+            study = optuna.create_study(direction="maximize")
         study.add_trials([_frozen(row) for row in told])
         distributions = _distributions()
         numbers = []
@@ -271,7 +273,27 @@ def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _stored_study(path: Path) -> Any:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        study_name=STUDY, storage=f"sqlite:///{path}", direction="maximize", load_if_exists=True
-    )
+    with _quiet():
+        return optuna.create_study(
+            study_name=STUDY, storage=f"sqlite:///{path}", direction="maximize", load_if_exists=True
+        )
+
+
+def _verbosity() -> int:
+    import optuna
+
+    return optuna.logging.get_verbosity()
+
+
+def _set_verbosity(level: int) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(level)
+
+
+_VERBOSITY = ProcessSetting(_verbosity, _set_verbosity)
+
+
+def _quiet() -> AbstractContextManager[None]:
+    """Keep Optuna from telling of every study while inside; its verbosity is the caller's otherwise."""
+    return _VERBOSITY.changed(lambda level: max(level, logging.WARNING))

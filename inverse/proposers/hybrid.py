@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from inverse.progress import tell
 from inverse.proposers.bayesian import Storing
 from inverse.proposers.distinct import distinct
 from inverse.proposers.protocol import Proposal, Proposer
@@ -101,7 +102,7 @@ class Hybrid:
     def _asked(self, source: Proposer, n: int, step: int, seed: int) -> list[Proposal]:
         if n <= 0:
             return []
-        LOGGER.info("asking %s for %d of the proposals", source.name, n)
+        tell("asking %s for %d of the proposals", source.name, n)
         try:
             return source.ask(n, step, seed)
         except EngineError as error:

@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 from pymatgen.core import Structure
 
+from inverse.progress import tell
 from inverse.proposers.compositions import (
     N_PATTERNS,
     RankedComposition,
@@ -101,7 +102,7 @@ class SeedSearch:
             made = distinct([*first, *substituted, *self._descended(first, substituted, seed)])
             self._pool = [*first, *[p for p in made if all(p is not own for own in first)]]
             n_made = len(self._pool) - len(first)
-            LOGGER.info("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
+            tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
         return self._pool
 
     def _substituted(self, seed: int) -> list[Proposal]:

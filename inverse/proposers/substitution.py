@@ -1,6 +1,5 @@
 """Structure types of known materials x promising compositions: built, scored, relaxed by the surrogate."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
+from inverse.progress import tell
 from inverse.proposers.building import built, scaled, shapes_of, skeleton
 from inverse.proposers.compositions import ranked_compositions
 from inverse.proposers.descent import DescentSettings, relaxed
@@ -19,8 +19,6 @@ from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate
 from surrogates.errors import EngineError, MissingExtraError
 from surrogates.symmetry import SymmetricCrystals
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,17 +129,17 @@ class Substitution:
         frequency: Counter[tuple[int, ...]] = Counter()
         for prototype in prototypes:
             frequency[prototype.stoichiometry] += prototype.total
-        LOGGER.info("substitution: ranking compositions of %d stoichiometries", len(frequency))
+        tell("substitution: ranking compositions of %d stoichiometries", len(frequency))
         patterns = sorted(frequency, key=lambda p: (-frequency[p], p))
         compositions = ranked_compositions(space, space.compositions, patterns, settings.n_compositions)
-        LOGGER.info("substitution: %d compositions in %d structure types", len(compositions), len(prototypes))
+        tell("substitution: %d compositions in %d structure types", len(compositions), len(prototypes))
         found = planned(
             compositions, prototypes, settings.per_composition, space.constraints.n_atoms, self._types_of
         )
         plans = sorted(found, key=lambda p: (-p.promise, p.composition.formula, p.prototype.text, p.elements))
         entries = self._completed(plans[: settings.n_structures], seed)
         entries = sorted(entries, key=lambda e: -e.value)
-        LOGGER.info("substitution: %d of %d structures are sound", len(entries), len(plans))
+        tell("substitution: %d of %d structures are sound", len(entries), len(plans))
         return self._refined(entries)
 
     def _completed(self, plans: Sequence[Plan], seed: int) -> list[_Entry]:
@@ -156,9 +154,9 @@ class Substitution:
         )
         structures = crystals.to_structures() if owners else []
         structures, owners = self._with_decoded(plans, structures, owners, seed)
-        LOGGER.info("substitution: %d structures built; screening them", len(structures))
+        tell("substitution: %d structures built; screening them", len(structures))
         sound = [k for k, s in enumerate(structures) if not space.screening(s)]
-        LOGGER.info("substitution: predicting %d structures", len(sound))
+        tell("substitution: predicting %d structures", len(sound))
         values = space.scored([structures[k] for k in sound], corrected=False)
         best: dict[int, _Entry] = {}
         for k, value in zip(sound, values, strict=True):

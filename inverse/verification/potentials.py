@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import io
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -337,17 +338,40 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0][:200] if text else ''}".rstrip(": ")
 
 
+class _OneThread(threading.local):
+    """How deep this thread is inside `one_thread`, and how many are: torch's number is each thread's own."""
+
+    depth = 0
+    n_inside = 0
+    before = 1
+    lock = threading.Lock()
+
+
+_ONE_THREAD = _OneThread()
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread meanwhile: CPU time then means the same on every machine."""
+    """Let torch compute on one thread meanwhile: CPU time then means the same on every machine.
+
+    What torch had before the first of several threads came in is given back to each as it leaves.
+    """
     import torch
 
-    before = torch.get_num_threads()
+    with _OneThread.lock:
+        if not _OneThread.n_inside:
+            _OneThread.before = torch.get_num_threads()
+        _OneThread.n_inside += 1
+    _ONE_THREAD.depth += 1
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _ONE_THREAD.depth -= 1
+        with _OneThread.lock:
+            _OneThread.n_inside -= 1
+            if not _ONE_THREAD.depth:
+                torch.set_num_threads(_OneThread.before)
 
 
 def limit_threads() -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.parts import Parts
+from inverse.progress import tell
 from inverse.proposers.protocol import Proposal
 from inverse.storage import RunFolder, read_candidates
 from inverse.terminal import time_left
@@ -91,7 +91,7 @@ def test_stages_of_proposing_are_told_and_the_time_left_follows_the_verdicts(tmp
     ask = made.proposer.ask
 
     def chatty(n: int, step: int, seed: int) -> Any:
-        logging.getLogger("inverse.proposers.planted").info("building %d structures", n)
+        tell("building %d structures", n)
         return ask(n, step, seed)
 
     made.proposer.ask = chatty  # type: ignore[method-assign]

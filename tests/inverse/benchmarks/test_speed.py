@@ -24,7 +24,6 @@ def busy(seconds):
 def bench(monkeypatch):
     def run(chgnet_seconds):
         tiny = tiny_surrogate(dtype=torch.float32)
-        monkeypatch.setattr(speed, "limit_threads", lambda: None)
         monkeypatch.setattr(speed, "load_surrogate", lambda name: tiny)
         monkeypatch.setattr(speed, "chgnet_way", lambda structures: (lambda: busy(chgnet_seconds), 8))
         monkeypatch.setattr(speed, "crystals_of", lambda n, seed: (crystals(), "four crystals"))
