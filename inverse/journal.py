@@ -167,8 +167,9 @@ class Journal:
     def named(self, identities: Iterable[str]) -> Iterator[Candidate]:
         """Yield the candidates of these ids, in the order given."""
         for identity in identities:
-            for (record,) in self._query("SELECT record FROM candidates WHERE id = ?", (identity,)):
-                yield candidate_from_record(json.loads(record))
+            yield from self._candidates(
+                self._query("SELECT id, record FROM candidates WHERE id = ?", (identity,))
+            )
 
     def verified_ids(self) -> list[str]:
         """Return the ids of the candidates that have a verdict, in proposal order."""
@@ -195,7 +196,11 @@ class Journal:
             raise RunFolderError(f"{self.path}: is closed")
         with self._named_errors("read"):
             for (cells,) in self._journal.execute("SELECT cells FROM rows ORDER BY place, value, id"):
-                yield json.loads(cells)
+                with self._damage("a row of the table"):
+                    row = _mapping(cells)
+                    if not {"id", "status"} <= set(row) or not all(isinstance(v, str) for v in row.values()):
+                        raise ValueError("not the cells of a candidate")
+                yield row
 
     def ids_without_row(self) -> list[str]:
         """Return the ids of candidates of finished steps that are newer than their row, or have none."""

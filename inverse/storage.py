@@ -37,7 +37,8 @@ READ = ("config.yaml", "manifest.json", "referee.jsonl", NAME, f"{NAME}-wal", f"
 
 WRITTEN = (
     *(*BEGUN_WITH, *CARRIED, *READ),
-    *("candidates.db", "candidates.db-journal", "candidates.csv", "report.html", "trials.db"),
+    *("candidates.db", "candidates.db-journal", "candidates.csv", "report.html"),
+    *("trials.db", "trials.db-journal", f"{NAME}-journal"),
 )
 """Every name that a run writes."""
 

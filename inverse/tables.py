@@ -119,6 +119,6 @@ def _opened(path: Path) -> AseDatabase:
     """Return the database; one that is no database any more is made anew, as all of it is in the journal."""
     try:
         return AseDatabase(path)
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, AttributeError):
         path.unlink()
         return AseDatabase(path)

@@ -230,8 +230,8 @@ def test_notes_of_a_step_and_of_the_run_may_be_damaged(copied: Path, capsys: Any
 
 def test_random_bits_bring_no_command_to_a_traceback(copied: Path, finished: Path, capsys: Any) -> None:
     draw = random.Random(20)
-    names = ("campaign.db", "campaign.db", "manifest.json", "config.yaml")
-    for k in range(12):
+    names = ("campaign.db", "campaign.db", "manifest.json", "config.yaml", "candidates.db")
+    for k in range(15):
         shutil.rmtree(copied)
         shutil.copytree(finished, copied)
         path = copied / names[k % len(names)]
