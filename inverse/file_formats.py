@@ -178,10 +178,10 @@ def parse_ase(path: Path) -> Parser:
 
     with path.open("rb") as stream:
         start = stream.read(16)
-    if path.suffix == ".db" and start != SQLITE:
-        raise StructureError("not an ASE database (SQLite)")
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
         raise StructureError("a packed ASE database; unpack it")
+    if path.suffix == ".db" and start != SQLITE:
+        raise StructureError("not an ASE database (SQLite)")
     for row in connect(path, use_lock_file=False).select():
         pairs = row.key_value_pairs
         name = pairs.get("candidate_id", pairs.get("id", pairs.get("material_id")))

@@ -7,22 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pymatgen.core import Element, Lattice, PeriodicSite, Structure
+from pymatgen.core import Element, PeriodicSite, Structure
 
 from inverse.file_formats import RawStructure, parse_file, recognised_format
-from inverse.formats.cif import FULL, MAX_ATOMS, SAME_PLACE
-from inverse.formats.contacts import coinciding, widest_gaps
+from inverse.formats.cells import require_lattice, require_places
+from inverse.formats.cif import COLLIDING, FULL, MAX_ATOMS, SAME_PLACE
+from inverse.formats.contacts import closest_contact, coinciding, widest_gaps
 from inverse.formats.extended_xyz import require_periodic
 from inverse.formats.symbols import HEAVY_HYDROGEN
 from inverse.remarks import Remark, RemarkKind
 from surrogates.errors import DataError, EngineError, StructureError
 from surrogates.periodic_table import element_index
-
-LEAST_VOLUME, MOST_VOLUME = 1.0, 1e5
-"""Å³ per atom; carbon in diamond has 5.7, hydrogen at a megabar 2."""
-
-SHORTEST_VECTOR, LONGEST_VECTOR = 0.7, 2000.0
-"""Å; the shortest and the longest lattice vector of a cell that anything here can answer."""
 
 VACUUM = 8.0
 """Å; wider gaps between layers of atoms are vacuum: no crystal without holes has them."""
@@ -208,36 +203,15 @@ def checked(structure: Structure | None, ordered: bool = True) -> Structure:
         raise StructureError(f"{len(structure)} atoms in the cell; at most {MAX_ATOMS}")
     matrix, coords = np.asarray(structure.lattice.matrix), np.asarray(structure.frac_coords)
     require_periodic(structure.lattice.pbc)
-    require_cell(matrix, coords)
+    require_lattice(matrix)
+    require_places(matrix, coords)
+    coords = coords - np.where(np.abs(coords) > 1.0, np.floor(coords), 0.0)
     species = [_species(site, f"{site.label} (atom {k + 1})", ordered) for k, site in enumerate(structure)]
     pair = coinciding(matrix, coords, SAME_PLACE)
     if pair is not None:
         names = " and ".join(f"{k + 1} ({'/'.join(species[k])})" for k in pair)
         raise StructureError(f"atoms {names} stand on one place")
     return Structure(structure.lattice, species, coords)
-
-
-def require_cell(matrix: np.ndarray, coords: np.ndarray) -> None:
-    """Refuse a cell that no crystal has.
-
-    Args:
-        matrix: (3, 3) rows are vectors, Å.
-        coords: (A, 3) fractional.
-
-    Raises:
-        StructureError: a number that is not finite, a volume or a lattice vector beyond the stated limits.
-    """
-    if not (np.isfinite(matrix).all() and np.isfinite(coords).all()):
-        raise StructureError("lattice or coordinates hold a number that is not finite")
-    volume = abs(float(np.linalg.det(matrix)))
-    if not LEAST_VOLUME * len(coords) < volume < MOST_VOLUME * len(coords):
-        raise StructureError(f"the cell has {volume / len(coords):.3g} Å³ per atom")
-    lengths = np.linalg.norm(matrix, axis=1)
-    if lengths.max() > LONGEST_VECTOR:
-        raise StructureError(f"a lattice vector is {lengths.max():.3g} Å long; at most {LONGEST_VECTOR:g}")
-    shortest = float(min(Lattice(matrix).get_lll_reduced_lattice().abc))
-    if shortest < SHORTEST_VECTOR:
-        raise StructureError(f"the cell repeats every {shortest:.3g} Å; no atom is so small")
 
 
 def _species(site: PeriodicSite, where: str, ordered: bool) -> dict[str, float]:
@@ -277,13 +251,18 @@ def _isotopes(structure: Structure | None) -> list[Remark]:
 
 
 def remarks_on(structure: Structure) -> list[Remark]:
-    """Return what there is to say of a sound structure: wide gaps between its atoms."""
+    """Return what there is to say of a sound structure: atoms that collide, wide gaps between them."""
+    remarks = []
+    contact = closest_contact(structure)
+    if contact < COLLIDING:
+        text = f"atoms {contact:.2g} times the sum of their radii apart: no crystal has them so close"
+        remarks.append(Remark(RemarkKind.CONTACT, text))
     gaps = widest_gaps(np.asarray(structure.lattice.matrix), np.asarray(structure.frac_coords))
     wide = [f"{gap:.0f} Å along {name}" for gap, name in zip(gaps, "abc", strict=True) if gap > VACUUM]
-    if not wide:
-        return []
-    text = f"vacuum of {' and '.join(wide)}: values are of the cell with its vacuum"
-    return [Remark(RemarkKind.VACUUM, text)]
+    if wide:
+        text = f"vacuum of {' and '.join(wide)}: values are of the cell with its vacuum"
+        remarks.append(Remark(RemarkKind.VACUUM, text))
+    return remarks
 
 
 def _one_line(error: object) -> str:

@@ -23,6 +23,8 @@ class RemarkKind(StrEnum):
     """A cell parameter, or the number of formula units, that the file leaves open or contradicts."""
     SPECIES = "species"
     """Species taken from somewhere else than where the format has them."""
+    CONTACT = "contact"
+    """Atoms closer than in any crystal: values are of something that does not exist."""
     VACUUM = "vacuum"
     """A gap in a periodic cell: values are of the cell with its vacuum."""
     TEXT = "text"

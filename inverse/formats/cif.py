@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from pymatgen.core import Composition, Lattice, Structure
 
+from inverse.formats.cells import require_lattice
 from inverse.formats.cif_symmetry import (
     Setting,
     Statements,
     fits_cell,
     is_standard,
+    settings_of,
     statements,
     symbols_of,
     symmetry_number,
@@ -40,6 +42,9 @@ SAME_PLACE = 0.05
 
 ROUNDING_AT_MOST = 0.35
 """Å; further apart, no rounding of coordinates is what parts two images of a site."""
+
+MOST_TURNS = 5
+"""Averages over images that rounding parts: over a group one suffices, over a mere look-alike none does."""
 
 SHOWN_SHIFT = 5e-4
 """Å; a coordinate put back on its special position by more is worth a remark: three digits, not four."""
@@ -204,6 +209,7 @@ def read_cell(block: CifBlock, remarks: list[Remark]) -> np.ndarray:
         shown = ", ".join(f"{value:g}" for value in angles)
         raise StructureError(f"angles {shown} make no cell")
     lattice = Lattice.from_parameters(*lengths, *angles)
+    require_lattice(np.array(lattice.matrix))
     text = block.value("_cell_volume")
     if text is not None:
         try:
@@ -260,7 +266,8 @@ def read_sites(block: CifBlock, matrix: np.ndarray, facts: Facts, remarks: list[
         (n for n in (FRACTIONAL, CARTESIAN) if any(is_given(text) for text in block.column(n[0]) or ())), None
     )
     if axes is None:
-        raise StructureError("broken CIF: no _atom_site_fract_x")
+        is_empty = block.column(FRACTIONAL[0], CARTESIAN[0]) == []
+        raise StructureError("a structure without atoms" if is_empty else "broken CIF: no _atom_site_fract_x")
     table = block.table(axes[0])
     n_rows = len(table[axes[0]])
     if n_rows > MAX_ATOMS:
@@ -407,9 +414,7 @@ def _orbit(site: Site, chosen: Setting, matrix: np.ndarray) -> Orbit:
     rotations, translations = chosen.rotations, chosen.translations
     coords = site.coords
     stabiliser = None
-    for _ in range(
-        3
-    ):  # averaging over a group takes one turn; over images that only look like one, none suffices
+    for _ in range(MOST_TURNS):
         step = rotations @ coords + translations - coords
         shift = np.rint(step)
         rest = step - shift
@@ -640,12 +645,29 @@ def _by_named(
             problem = error
     if not readings:
         raise problem
-    if len(fitting) == 1:
-        if stated.unknown:
-            text = f"{', '.join(stated.unknown)} not known; read as {fitting[0].symbol}"
-            remarks.append(Remark(RemarkKind.SYMMETRY, text))
-        return readings[0]
-    return _decided(readings, sites, stated, facts, remarks)
+    if len(fitting) > 1:
+        return _decided(readings, stated, facts, remarks)
+    if stated.unknown:
+        text = f"{', '.join(stated.unknown)} not known; read as {fitting[0].symbol}"
+        remarks.append(Remark(RemarkKind.SYMMETRY, text))
+    if closest_contact(readings[0].structure) < COLLIDING:
+        raise StructureError(_collision(readings[0], sites, matrix))
+    return readings[0]
+
+
+def _collision(reading: _Reading, sites: Sequence[Site], matrix: np.ndarray) -> str:
+    """Return in words that the setting named cannot be meant, and which other setting of its group can."""
+    chosen = reading.setting
+    text = f"by {chosen.symbol}, which the file names without listing operations, atoms collide"
+    for other in settings_of(chosen.number):
+        if other.symbol != chosen.symbol and fits_cell(other, matrix):
+            try:
+                found = _read_by(other, sites, matrix)
+            except StructureError:
+                continue
+            if closest_contact(found.structure) >= COLLIDING:
+                return f"{text}; by {other.symbol} they would not"
+    return text
 
 
 def _without_symmetry(matrix: np.ndarray, sites: Sequence[Site], remarks: list[Remark]) -> _Reading:
@@ -661,13 +683,7 @@ def _without_symmetry(matrix: np.ndarray, sites: Sequence[Site], remarks: list[R
     return reading
 
 
-def _decided(
-    readings: list[_Reading],
-    sites: Sequence[Site],
-    stated: Statements,
-    facts: Facts,
-    remarks: list[Remark],
-) -> _Reading:
+def _decided(readings: list[_Reading], stated: Statements, facts: Facts, remarks: list[Remark]) -> _Reading:
     """Return the one reading, of several settings that the file may mean, that all else agrees with."""
     said = f"{stated.said} has several settings ({symbols_of([r.setting for r in readings])})"
     agreeing = [r for r in readings if _has_formula(r, facts)]

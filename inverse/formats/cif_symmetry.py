@@ -45,13 +45,14 @@ MOST_LISTED = 1000
 """More operations than any space group lists in any setting; the largest has 192."""
 
 _OLD_GLIDES = {
-    (39, ""): "abm2", (39, "ba-c"): "bma2", (39, "cab"): "b2cm", (39, "-cba"): "c2mb", (39, "bca"): "cm2a",
-    (39, "a-cb"): "ac2m", (41, ""): "aba2", (41, "ba-c"): "bba2", (41, "cab"): "b2cb", (41, "-cba"): "c2cb",
-    (41, "bca"): "cc2a", (41, "a-cb"): "ac2a", (64, ""): "cmca", (64, "ba-c"): "ccmb", (64, "cab"): "abma",
-    (64, "-cba"): "acam", (64, "bca"): "bbcm", (64, "a-cb"): "bmab", (67, ""): "cmma", (67, "ba-c"): "cmmb",
-    (67, "cab"): "abmm", (67, "-cba"): "acmm", (67, "bca"): "bmcm", (67, "a-cb"): "bmam", (68, ""): "ccca",
-    (68, "ba-c"): "cccb", (68, "cab"): "abaa", (68, "-cba"): "acaa", (68, "bca"): "bbcb",
-    (68, "a-cb"): "bbab",
+    (39, ""): "abm2", (39, "ba-c"): "bma2", (39, "cab"): "b2cm", (39, "-cba"): "c2mb",
+    (39, "bca"): "cm2a", (39, "a-cb"): "ac2m", (41, ""): "aba2", (41, "ba-c"): "bba2",
+    (41, "cab"): "b2cb", (41, "-cba"): "c2cb", (41, "bca"): "cc2a", (41, "a-cb"): "ac2a",
+    (64, ""): "cmca", (64, "ba-c"): "ccmb", (64, "cab"): "abma", (64, "-cba"): "acam abam",
+    (64, "bca"): "bbcm", (64, "a-cb"): "bmab", (67, ""): "cmma", (67, "ba-c"): "cmmb",
+    (67, "cab"): "abmm", (67, "-cba"): "acmm", (67, "bca"): "bmcm", (67, "a-cb"): "bmam",
+    (68, ""): "ccca", (68, "ba-c"): "cccb", (68, "cab"): "abaa", (68, "-cba"): "acaa",
+    (68, "bca"): "bbcb", (68, "a-cb"): "bbab",
 }  # fmt: skip
 """Symbols of before 1992 where the double glide e stands now; by number and axes."""
 
@@ -62,7 +63,7 @@ _CENTRED = {
     "i": [(0.5, 0.5, 0.5)],
     "f": [(0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)],
 }
-"""Translations of centred triclinic cells, which no table of standard settings has (feldspars: C -1)."""
+"""Translations of cells that are centred where no table of settings has them (feldspars: C -1)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ def statements(block: CifBlock) -> Statements:
     unknown: list[str] = []
     contradiction = ""
     has_symbol = False
-    centred = None
+    centred: tuple[Setting, ...] = ()
     for names, find in ((HALL, _by_hall), (HERMANN_MAUGUIN, _by_symbol), (NUMBER, _by_number)):
         for name in names:
             text = block.value(name)
@@ -129,11 +130,9 @@ def statements(block: CifBlock) -> Statements:
             if words in said:
                 continue
             found = find(text)
-            if names is HERMANN_MAUGUIN and not found:
-                centred = centred or _centred_triclinic(text)
-                if centred is not None:
-                    said.append(words)
-                    continue
+            if names is HERMANN_MAUGUIN and not found and (centred := centred or _centred(text)):
+                said.append(words)
+                continue
             if not found:
                 unknown.append(words)
                 continue
@@ -145,16 +144,20 @@ def statements(block: CifBlock) -> Statements:
     code = block.value(CODE)
     if code is not None and possible:
         possible = {h for h in possible if _choice_fits(_type(h).choice, code)} or possible
-    if centred is not None:
-        settings: tuple[Setting, ...] = (centred,)
-        has_symbol = True
-    else:
-        settings = tuple(setting(h) for h in sorted(possible or ()))
-        if contradiction:
-            settings = ()
+    settings = centred or tuple(setting(h) for h in sorted(possible or ()))
+    if centred and possible and not {one.number for one in centred} & _numbers(possible):
+        contradiction = contradiction or f"{said[0]} is not {said[-1]}"
+    if contradiction:
+        settings = ()
     is_stated = bool(said or unknown)
     return Statements(
-        listed, settings, is_stated, has_symbol, tuple(unknown), ", ".join([*said, *unknown]), contradiction
+        listed,
+        settings,
+        is_stated,
+        has_symbol or bool(centred),
+        tuple(unknown),
+        ", ".join([*said, *unknown]),
+        contradiction,
     )
 
 
@@ -173,6 +176,11 @@ def setting(hall_number: int) -> Setting:
         raise UnknownNameError(f"setting {hall_number} is not one of 1 to {N_SETTINGS}")
     symbol = kind.international_full.replace("_", "") + (f" :{kind.choice}" if kind.choice else "")
     return Setting(symbol, kind.number, kind.choice, operations["rotations"], operations["translations"])
+
+
+def settings_of(number: int) -> tuple[Setting, ...]:
+    """Return all settings of a space-group type."""
+    return tuple(setting(h) for h in range(1, N_SETTINGS + 1) if _type(h).number == number)
 
 
 def is_standard(chosen: Setting) -> bool:
@@ -301,7 +309,7 @@ def _tables() -> tuple[dict[str, frozenset[int]], dict[str, frozenset[int]]]:
             names |= {kind.international_short, kind.international.split("=")[0]}
         axes = kind.choice.lstrip("12")
         if (kind.number, axes) in _OLD_GLIDES:
-            names |= {_OLD_GLIDES[kind.number, axes]}
+            names |= set(_OLD_GLIDES[kind.number, axes].split())
         if kind.number >= 200:  # m3m of before 1995
             names |= {name.replace("-3", "3") for name in names}
         for name in names:
@@ -381,16 +389,28 @@ def _by_number(text: str) -> set[int]:
     return {h for h in range(1, N_SETTINGS + 1) if _type(h).number == number}
 
 
-def _centred_triclinic(text: str) -> Setting | None:
-    """Return C -1 and its kin: P 1 or P -1 with a centred cell."""
+def _centred(text: str) -> tuple[Setting, ...]:
+    """Return settings in no table, with a centred cell (C -1, F 4/m m m): those of the same symbol with P."""
     symbol = _plain_symbol(text)
-    if symbol[:1] not in _CENTRED or symbol[1:] not in ("1", "-1"):
-        return None
+    halls = _tables()[1].get("p" + symbol[1:], frozenset())
+    if symbol[:1] not in _CENTRED or not halls:
+        return ()
     shifts = np.concatenate([np.zeros((1, 3)), np.array(_CENTRED[symbol[0]])])
-    signs = [1, -1] if symbol[1:] == "-1" else [1]
-    rotations = np.array([sign * np.eye(3, dtype=int) for sign in signs for _ in shifts])
-    translations = np.tile(shifts, (len(signs), 1))
-    return Setting(f"{symbol[0].upper()} {symbol[1:]}", len(signs), "", rotations, translations)
+    found = []
+    for hall in sorted(halls):
+        base = setting(hall)
+        rotations = np.repeat(base.rotations, len(shifts), axis=0)
+        translations = np.mod(base.translations[:, None, :] + shifts, 1.0).reshape(-1, 3)
+        keys = {_key(w, t) for w, t in zip(rotations, translations, strict=True)}
+        own = spglib.get_spacegroup_type_from_symmetry(rotations, translations, np.eye(3))
+        try:
+            _require_group(rotations, translations, keys)
+        except StructureError:  # the centring is not the same along axes that the rotations exchange
+            continue
+        if own is not None and len(keys) == len(rotations):
+            name = symbol[0].upper() + base.symbol[1:]
+            found.append(Setting(name, int(own.number), base.choice, rotations, translations))
+    return tuple(found)
 
 
 def symbols_of(settings: Sequence[Setting]) -> str:

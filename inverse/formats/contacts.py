@@ -5,28 +5,30 @@ from ase.data import covalent_radii
 from pymatgen.core import Element, Structure
 from scipy.spatial import cKDTree
 
-REACH = 1.6
-"""Sums of covalent radii up to which neighbours are looked for."""
 
+def _nearest(structure: Structure, reach: float) -> np.ndarray:
+    """Return the shortest contact of each atom over the sum of radii; infinite where none is in reach.
 
-def _nearest(structure: Structure) -> np.ndarray:
-    """Return the shortest contact of each atom over the sum of radii; infinite where none is in reach."""
+    Args:
+        structure: ordered or not.
+        reach: sums of covalent radii up to which neighbours are looked for.
+    """
     first_species = [str(max(site.species.items(), key=lambda pair: pair[1])[0].symbol) for site in structure]
     radii = covalent_radii[[Element(symbol).Z for symbol in first_species]]
-    first, second, _, distances = structure.get_neighbor_list(2 * REACH * float(radii.max()))
+    first, second, _, distances = structure.get_neighbor_list(2 * reach * float(radii.max()))
     ratios = np.full(len(structure), np.inf)
     np.minimum.at(ratios, first, distances / (radii[first] + radii[second]))
     return ratios
 
 
 def closest_contact(structure: Structure) -> float:
-    """Return the shortest contact of all."""
-    return float(_nearest(structure).min())
+    """Return the shortest contact of all; infinite beyond 1, where nothing is close."""
+    return float(_nearest(structure, 1.0).min())
 
 
 def loneliest_contact(structure: Structure) -> float:
-    """Return the shortest contact of the atom whose own is longest; infinite where it has no neighbour."""
-    return float(_nearest(structure).max())
+    """Return the shortest contact of the atom whose own is longest; infinite beyond 1.6: no neighbour."""
+    return float(_nearest(structure, 1.6).max())
 
 
 def coinciding(matrix: np.ndarray, coords: np.ndarray, within: float) -> tuple[int, int] | None:

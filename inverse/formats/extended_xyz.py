@@ -1,10 +1,11 @@
 """Extended XYZ, frame by frame: what a frame says is read, and a frame that is not periodic is refused.
 
-The comment line is read by ASE's parser. Columns are read here: ASE knows no ions and no deuterium, and takes
-columns by its own names only.
+Written here because ASE's reader gives up a frame for any key of the comment line that it knows better (a
+stress of six numbers), takes columns by its own names only, and knows no ions and no deuterium.
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,20 +82,19 @@ def read_frames(lines: Iterator[str], most_atoms: int) -> Iterator[Frame]:
 
 
 def _read(frame: Frame, comment: str, rows: list[str]) -> None:
-    from ase.io.extxyz import key_val_str_to_dict
-
     if len(comment) > MAX_COMMENT:
         raise StructureError(f"broken XYZ: a comment line of {len(comment)} characters")
-    info: Mapping[str, Any] = {str(k): v for k, v in key_val_str_to_dict(comment).items()}
-    name = info.get("id", info.get("material_id"))
-    frame.id = None if name is None or isinstance(name, np.ndarray) else str(name)
-    lowered = {key.lower(): value for key, value in info.items()}
-    matrix = _matrix(lowered)
-    require_periodic(lowered.get("pbc"))
-    columns = _columns(str(lowered.get("properties", DEFAULT_COLUMNS)))
+    info = read_comment(comment)
+    frame.id = info.get("id", info.get("material_id"))
+    matrix = _matrix(info)
+    require_periodic(_flags(info.get("pbc")))
+    columns = _columns(info.get("properties", DEFAULT_COLUMNS))
     if not rows:
         raise StructureError("a structure without atoms")
     words = [row.split() for row in rows]
+    n_columns, least = max(first + n for _, first, n in columns.values()), min(map(len, words))
+    if least < n_columns:
+        raise StructureError(f"broken XYZ: a line of {least} columns, {n_columns} announced")
     symbols = _symbols(columns, words)
     positions = _positions(columns, words)
     for isotope in sorted({s.isotope for s in symbols if s.isotope}):
@@ -104,19 +104,54 @@ def _read(frame: Frame, comment: str, rows: list[str]) -> None:
     frame.structure = Structure(Lattice(matrix), species, positions, coords_are_cartesian=True)
 
 
-def _matrix(info: Mapping[str, Any]) -> np.ndarray:
+_PAIR = re.compile(
+    r"""([\w.-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\{([^}]*)\}|\[([^]]*)\]|(\S+))""", re.DOTALL
+)
+
+
+def read_comment(line: str) -> dict[str, str]:
+    """Return keys, in lower case, and values of a comment line; the first of a key counts."""
+    found: dict[str, str] = {}
+    for pair in _PAIR.finditer(line):
+        value = next((group for group in pair.groups()[1:] if group is not None), "")
+        found.setdefault(pair[1].lower(), value)
+    return found
+
+
+def _matrix(info: Mapping[str, str]) -> np.ndarray:
     """Return the lattice, rows are vectors."""
     given = info.get("lattice", info.get("cell"))
     if given is None:
         raise StructureError("no Lattice in the comment line: not a crystal")
-    values = np.asarray(given)
-    if values.size == 9 and values.dtype.kind in "if":
-        flat = values.ravel(order="F") if values.shape == (3, 3) and "lattice" in info else values.ravel()
-        matrix = flat.reshape(3, 3).astype(float)
-        if np.linalg.matrix_rank(matrix) < 3:
-            raise StructureError("the vectors of Lattice span no cell: not a crystal")
-        return matrix
-    raise StructureError(f"Lattice holds {values.size} values, not the 9 of three vectors")
+    words = re.sub(r"[\[\](),]", " ", given).split()
+    if len(words) != 9:
+        raise StructureError(f"Lattice holds {len(words)} values, not the 9 of three vectors")
+    try:
+        matrix = np.array([float(word) for word in words]).reshape(3, 3)
+    except ValueError:
+        raise StructureError(f"Lattice {given[:60]!r} holds what is no number") from None
+    if not np.isfinite(matrix).all():
+        raise StructureError("lattice or coordinates hold a number that is not finite")
+    if np.linalg.matrix_rank(matrix) < 3:
+        raise StructureError("the vectors of Lattice span no cell: not a crystal")
+    return matrix
+
+
+_TRUTHS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
+
+
+def _flags(text: str | None) -> list[bool] | None:
+    """Return the flags of `pbc`, None where it is not given.
+
+    Raises:
+        StructureError: words that are neither true nor false.
+    """
+    if text is None:
+        return None
+    words = re.sub(r"[\[\](),]", " ", text).lower().split()
+    if not words or any(word not in _TRUTHS for word in words):
+        raise StructureError(f"pbc {text[:40]!r} is not three of T and F")
+    return [_TRUTHS[word] for word in words]
 
 
 def require_periodic(pbc: Any) -> None:
