@@ -22,6 +22,7 @@ _FUNCTIONS: dict[str, str] = {
 }
 
 __all__ = [  # resolved by __getattr__
+    "__version__",
     "bench",
     "build_report",
     "compare",
@@ -38,7 +39,11 @@ __all__ = [  # resolved by __getattr__
 
 
 def __getattr__(name: str) -> Any:
-    """Return a function of `inverse.api` on first use."""
+    """Return a function of `inverse.api` on first use, or the version of the installed program."""
+    if name == "__version__":
+        from inverse.version import version
+
+        return version()
     if name in _FUNCTIONS:
         from inverse import api
 
@@ -47,5 +52,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names of the public functions."""
-    return sorted(_FUNCTIONS)
+    """Return the names of the public functions and of the version."""
+    return sorted([*_FUNCTIONS, "__version__"])

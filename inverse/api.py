@@ -233,6 +233,7 @@ def iterate_verifications(
     also: Sequence[str] = (),
     second_opinion: bool = False,
     referee: bool = False,
+    on_start: Callable[[int], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield verification records in input order as they finish; closing the iterator stops the work.
 
@@ -245,6 +246,7 @@ def iterate_verifications(
         also: judges of your own properties, as module:factory.
         second_opinion: ask another potential beside the judges; its values stand beside theirs.
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
+        on_start: told how many structures there are, once they are read and no argument is amiss.
 
     Raises:
         DataError: none of the paths exists; one among others has an error record in its place.
@@ -279,6 +281,8 @@ def iterate_verifications(
             verifier.start()  # potentials load while this process reads what is known
             if ":" in potential or also:
                 verifier.check()
+        if on_start is not None:
+            on_start(len(read))
         yield from verification_records(read, verifier, packaged_classifier(verifier.potential, reuse))
     finally:
         verifier.close()

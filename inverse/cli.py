@@ -16,6 +16,7 @@ import typer
 from inverse.console import (
     BAD_USAGE,
     FAILED,
+    Bar,
     JsonLines,
     Stopped,
     line_of,
@@ -27,17 +28,35 @@ from inverse.console import (
     unexpected,
     usage_error,
 )
-from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.errors import ConfigError, EngineError
 
 app = typer.Typer(
     name="inverse",
     help="Inverse design of crystals: wanted properties in, verified candidate crystals out.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from inverse.version import version
+
+        sys.stdout.write(f"inverse {version()}\n")
+        raise typer.Exit()
+
+
+@app.callback()
+def inverse(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_say_version),
+    ] = False,
+) -> None:
+    """Inverse design of crystals: wanted properties in, verified candidate crystals out."""
+
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
@@ -97,9 +116,10 @@ def predict(
     from inverse.prediction import iterate_predictions, surrogates_of
 
     answering = surrogates_of(model)
-    with results_only() as stdout, JsonLines(output, stdout) as lines:
-        _write_all(lines, "predict", iterate_predictions(files or [], formula or [], *answering))
-    return lines.status
+    with results_only() as stdout, JsonLines(output, stdout) as lines, progress("predict", None) as bar:
+        found = iterate_predictions(files or [], formula or [], *answering)
+        _write_all(lines, found, bar)
+    return _status_of(lines, "predict")
 
 
 @app.command()
@@ -149,12 +169,22 @@ def verify(
         raise ConfigError("verify: name at least one file")
     from inverse.api import iterate_verifications
 
-    found = iterate_verifications(
-        files, potential, reuse=reuse, also=also or (), second_opinion=second_opinion, referee=referee
-    )
-    with results_only() as stdout, JsonLines(output, stdout) as lines:
-        _write_all(lines, "verify", found)
-    return lines.status
+    with (
+        results_only() as stdout,
+        JsonLines(output, stdout) as lines,
+        progress("verify", None) as bar,
+    ):
+        found = iterate_verifications(
+            files,
+            potential,
+            reuse=reuse,
+            also=also or (),
+            second_opinion=second_opinion,
+            referee=referee,
+            on_start=lambda n: bar.expect(n, "structures, the judges are loading"),
+        )
+        _write_all(lines, found, bar)
+    return _status_of(lines, "verify")
 
 
 @app.command()
@@ -296,13 +326,13 @@ def bench(
 
 
 def _target_of(text: str) -> tuple[str, float]:
-    from surrogates.properties import PROPERTIES
+    from surrogates.properties import PROPERTIES, nearest_property
 
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--target {text!r}: write name=value, such as bulk_modulus_vrh=350")
     if name not in PROPERTIES:
-        raise ConfigError(f"--target: unknown property {name!r}; {nearest(name, PROPERTIES)}")
+        raise ConfigError(f"--target: unknown property {name!r}; {nearest_property(name)}")
     try:
         return name, float(value)
     except ValueError:
@@ -315,13 +345,19 @@ def _counted(items: Iterator[Any], bar: Any) -> Iterator[Any]:
         bar.advance()
 
 
-def _write_all(lines: JsonLines, label: str, records: Iterator[dict[str, Any]]) -> None:
+def _status_of(lines: JsonLines, label: str) -> int:
+    """Return the exit status; a failure among others is said, as the status does not say it."""
+    if lines.n_good and lines.n_bad:
+        note(f"{label}: {lines.n_bad} of {lines.n_good + lines.n_bad} without a result")
+    return lines.status
+
+
+def _write_all(lines: JsonLines, records: Iterator[dict[str, Any]], bar: Bar) -> None:
     """Write records as they come, closing their source (and its workers) whatever happens."""
     try:
-        with progress(label, None) as bar:
-            for record in records:
-                lines.write(record)
-                bar.advance(str(record.get("formula", "")))
+        for record in records:
+            lines.write(record)
+            bar.advance(str(record.get("formula_display", "")))
     except Stopped as signal_name:
         note(f"stopped by {signal_name}; {lines.n_good + lines.n_bad} records are written")
     finally:

@@ -16,7 +16,7 @@ from inverse.element_groups import element_groups
 from inverse.target_spec import TargetSpec, contradiction
 from inverse.types import Target
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.properties import PROPERTIES, Property
+from surrogates.properties import PROPERTIES, Property, nearest_property
 
 if TYPE_CHECKING:
     from inverse.inputs import Trained
@@ -112,7 +112,7 @@ class CampaignConfig(Part):
         for name, spec in self.target_specs.items():
             if name not in properties:
                 shown = one_line(repr(name), 60)
-                raise ConfigError(f"targets: unknown property {shown}; {nearest(name, properties)}")
+                raise ConfigError(f"targets: unknown property {shown}; {nearest_property(name, properties)}")
             try:
                 spec.to_target(properties[name])
             except ValueError as error:

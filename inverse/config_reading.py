@@ -157,6 +157,31 @@ def dotted(location: tuple[int | str, ...]) -> str:
     return path
 
 
+ALSO_WRITTEN = {
+    "minimum": "min",
+    "maximum": "max",
+    "lower": "min",
+    "upper": "max",
+    "at_least": "min",
+    "at_most": "max",
+    "greater_than": "min",
+    "less_than": "max",
+    ">": "min",
+    ">=": "min",
+    "<": "max",
+    "<=": "max",
+    "value": "near",
+    "target": "near",
+    "equals": "near",
+    "minimize": "minimise",
+    "maximize": "maximise",
+    "tol": "tolerance",
+    "time_limit": "time",
+    "max_time": "time",
+    "n": "verifications",
+}
+"""Keys that people write (in lower case) -> the key that is meant; for messages only."""
+
 _PATTERN_HINTS = {
     "device": "valid: auto, cpu, cuda, cuda:N",
     "name": "use letters, digits, space, dot, dash and underscore, at most 80",
@@ -171,7 +196,7 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
     kind, detail = first["type"], first["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         keys = _keys_at(model, location[:-1])
-        text = f"{path}: unknown key {str(location[-1])!r}; {nearest(str(location[-1]), keys)}"
+        text = f"{path}: unknown key {str(location[-1])!r}; {_nearest_key(str(location[-1]), keys)}"
     elif kind == "missing":
         text = f"{path}: missing; it has no default"
     elif first.get("input") is None and kind in ("dict_type", "model_type", "tuple_type", "list_type"):
@@ -193,6 +218,11 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
         text = f"{path}: {value} {detail}" + (f", not {got}" if got != value else "")
     more = f" (and {len(others)} more)" if others else ""
     return ConfigError(one_line(f"{where}: {text}{more}", 500))
+
+
+def _nearest_key(key: str, keys: list[str]) -> str:
+    meant = ALSO_WRITTEN.get(key.lower(), "")
+    return f"did you mean {meant!r}?" if meant in keys else nearest(key, keys)
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -74,7 +75,8 @@ def usage_error(error: Exception, arguments: Sequence[str] = ()) -> str:
     command = getattr(context, "command", None)
     option = getattr(error, "option_name", None)
     if option and "No such option" in message:
-        options = [name for p in getattr(command, "params", []) for name in p.opts if name.startswith("--")]
+        params = command.get_params(context) if command is not None else []
+        options = [name for p in params for name in p.opts if name.startswith("--")]
         return f"no such option {option}; {nearest(option, options)}"
     if found := re.match(r"No such command '?([^'.]*)'?", message):
         return f"no such command {found[1]!r}; {nearest(found[1], getattr(command, 'commands', {}))}"
@@ -169,26 +171,49 @@ class Bar(Protocol):
         """Count one more."""
         ...
 
+    def expect(self, total: int, what: str) -> None:
+        """Say how many there will be, where nobody knew before."""
+        ...
+
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Between two lines of progress where stderr is not a terminal."""
+
 
 class _Quiet:
-    """A bar for a stderr that is not a terminal: a line every tenth of the way."""
+    """A bar for a stderr that is not a terminal: a line now and then, and one at the end."""
 
     def __init__(self, label: str, total: int | None) -> None:
         self._label, self._total, self._done = label, total, 0
+        self._said, self._said_at = 0, time.monotonic()
+
+    def expect(self, total: int, what: str) -> None:
+        """Say how many there will be."""
+        self._total = total
+        _to_stderr(f"{self._label}: {total} {what}")
 
     def advance(self, note: str = "") -> None:
         """Count one more."""
         self._done += 1
-        every = max(1, (self._total or 100) // 10)
-        if self._done % every == 0 or self._done == self._total:
-            _to_stderr(f"{self._label}: {self._done}" + (f" of {self._total}" if self._total else ""))
+        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
+            self.say()
+
+    def say(self) -> None:
+        """Say how many are done, unless that was said."""
+        if self._done > self._said:
+            _to_stderr(f"{self._label}: {self._done}" + (f" of {self._total}" if self._total else " done"))
+        self._said, self._said_at = self._done, time.monotonic()
 
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Bar]:
     """Yield a bar on stderr with the time left; plain lines where stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield _Quiet(label, total)
+        quiet = _Quiet(label, total)
+        try:
+            yield quiet
+        finally:
+            quiet.say()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -206,6 +231,9 @@ def progress(label: str, total: int | None) -> Iterator[Bar]:
         class _Shown:
             def advance(self, note: str = "") -> None:
                 shown.update(task, advance=1, note=note)
+
+            def expect(self, total: int, what: str) -> None:
+                shown.update(task, total=total, note=what)
 
         yield _Shown()
 

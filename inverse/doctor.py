@@ -12,12 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from inverse.version import DISTRIBUTION
 from surrogates.errors import EngineError
 
 PACKAGES = ("torch", "numpy", "pymatgen", "ase", "spglib", "optuna", "chgnet", "diep", "sevenn", "phonopy")
 """Packages whose version changes results; those beyond the first six are judges and extras."""
 
-DISTRIBUTION = "inverse-crystals"
 
 WEIGHT_FOLDERS = (("surrogates", "weights"), ("inverse", "decoders", "weights"))
 """Where package data with weights lies: package, then folders in it."""

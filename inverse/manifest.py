@@ -9,8 +9,7 @@ from typing import Any
 
 from inverse.config import CampaignConfig
 from inverse.inputs import fingerprint
-from inverse.objective import PREDICTED_ENOUGH
-from inverse.types import Candidate, HitClass, Rule, Status
+from inverse.types import PREDICTED_ENOUGH, Candidate, HitClass, Rule, Status
 
 FORMAT_VERSION = 1
 """Of manifest.json; see schemas/manifest.schema.json."""

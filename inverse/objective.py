@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from inverse.deciding import effective_targets
-from inverse.types import Target
+from inverse.types import PREDICTED_ENOUGH, Target
 from surrogates.errors import ConfigError, UnknownNameError
 from surrogates.properties import ENERGY_ABOVE_HULL, PROPERTIES, Property
 from surrogates.protocol import Prediction
 
 TABLE_RANGE = 1e3
 """A property of a user's table reaches to this many times the largest value in the table."""
-
-PREDICTED_ENOUGH = 0.8
-"""A predicted-only target counts as met from this probability on, unless the config says otherwise."""
 
 OUT_OF_DOMAIN_AT_MOST = 0.84
 """Highest probability that is believed of a crystal outside the domain of the surrogates.

@@ -171,12 +171,22 @@ def read_inputs(
             continue
         try:
             parts.append(read_structures([given]))
-        except DataError as error:
+        except DataError as problem:
+            error = DataError(f"{problem}{_if_formula(str(given))}")
             parts.append([ReadStructure(Path(given).name, str(given), error=error)])
             missing.append(error)
     if missing and len(missing) == len(parts) and not beside_others:
         raise missing[0]
     return itertools.chain.from_iterable(parts)
+
+
+def _if_formula(given: str) -> str:
+    """Return where a formula goes, for one that stands where a file was expected; "" for anything else."""
+    try:
+        composition_of(given)
+    except EngineError:
+        return ""
+    return f"; a formula goes to --formula, in Python to formulas=[{given!r}]"
 
 
 def _given_structure(structure: Structure, index: int) -> ReadStructure:

@@ -12,7 +12,7 @@ from inverse.decoders import Condition, load_decoder
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import ConfigError, nearest
 from surrogates.formulas import display_formula
-from surrogates.properties import PROPERTIES
+from surrogates.properties import PROPERTIES, nearest_property
 
 COLUMNS = ("id", "formula", "formula_display", "space_group", "n_atoms", "log_likelihood", "cif")
 """Columns of samples.csv."""
@@ -71,7 +71,7 @@ def condition_of(
         raise ConfigError(f"number of samples: {n} is not more than zero")
     for name, value in targets.items():
         if name not in PROPERTIES:
-            raise ConfigError(f"target: unknown property {name!r}; {nearest(name, PROPERTIES)}")
+            raise ConfigError(f"target: unknown property {name!r}; {nearest_property(name)}")
         prop = PROPERTIES[name]
         if not prop.minimum <= value <= prop.maximum:
             limits = f"{prop.minimum:g} to {prop.maximum:g} {prop.unit}".strip()

@@ -245,7 +245,8 @@ class RunFolder(Journal):
         if self.has_run():
             self._require_bytes()
             raise RunFolderError(
-                f"{self.path}: holds a run already; continue it with --resume or name another folder"
+                f"{self.path}: holds a run already; resume it (--resume, in Python resume=True) "
+                "or name another folder"
             )
         expected = {".lock", "log.txt"}
         if self._is_ours_half_made():

@@ -12,6 +12,9 @@ from pymatgen.core import Structure
 from surrogates.errors import ConfigError
 from surrogates.properties import Property
 
+PREDICTED_ENOUGH = 0.8
+"""A predicted-only target counts as met from this probability on, unless the config says otherwise."""
+
 
 def _empty() -> Mapping[str, Any]:
     return MappingProxyType({})

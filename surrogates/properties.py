@@ -1,9 +1,9 @@
 """Property records: the names, symbols, units and physical ranges that the whole program shares."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from surrogates.errors import UnknownNameError
+from surrogates.errors import UnknownNameError, nearest
 
 
 @dataclass(frozen=True, order=True)
@@ -63,11 +63,61 @@ PROPERTIES: dict[str, Property] = {
 }
 
 
+ALSO_CALLED: Mapping[str, str] = {
+    "k": "bulk_modulus_vrh",
+    "b": "bulk_modulus_vrh",
+    "k_vrh": "bulk_modulus_vrh",
+    "b0": "bulk_modulus_vrh",
+    "bulk": "bulk_modulus_vrh",
+    "g": "shear_modulus_vrh",
+    "g_vrh": "shear_modulus_vrh",
+    "mu": "shear_modulus_vrh",
+    "shear": "shear_modulus_vrh",
+    "e": "young_modulus_vrh",
+    "e_vrh": "young_modulus_vrh",
+    "youngs_modulus": "young_modulus_vrh",
+    "e_f": "formation_energy_per_atom",
+    "e_form": "formation_energy_per_atom",
+    "formation_energy": "formation_energy_per_atom",
+    "e_hull": "energy_above_hull",
+    "ehull": "energy_above_hull",
+    "e_above_hull": "energy_above_hull",
+    "stability": "energy_above_hull",
+    "e_g": "band_gap",
+    "eg": "band_gap",
+    "gap": "band_gap",
+    "bandgap": "band_gap",
+    "v": "volume_per_atom",
+    "volume": "volume_per_atom",
+    "rho": "density",
+    "nu": "poisson_ratio",
+    "poisson": "poisson_ratio",
+    "g/k": "pugh_ratio",
+    "pugh": "pugh_ratio",
+    "h": "vickers_hardness_chen",
+    "hv": "vickers_hardness_chen",
+    "h_v": "vickers_hardness_chen",
+    "hardness": "vickers_hardness_chen",
+}
+"""What people call properties (in lower case) -> name; for messages only: a config says the name."""
+
+
 def refuse_others(asked: Iterable[Property], known: Sequence[Property], who: str) -> None:
     """Raise UnknownNameError for the first property asked for that `who` does not know."""
     for prop in asked:
         if prop not in known:
             raise UnknownNameError.among("property", prop.name, [p.name for p in known], who)
+
+
+def nearest_property(name: str, valid: Iterable[str] = ()) -> str:
+    """Return 'did you mean ...?' for what may be meant by a symbol, another name or a typing error.
+
+    >>> nearest_property("K"), nearest_property("bulk_modulus")
+    ("did you mean 'bulk_modulus_vrh'?", "did you mean 'bulk_modulus_vrh'?")
+    """
+    known = list(valid) or list(PROPERTIES)
+    meant = ALSO_CALLED.get(name.strip().lower(), "")
+    return f"did you mean {meant!r}?" if meant in known else nearest(name, known)
 
 
 def property_named(name: str, where: str = "") -> Property:
@@ -79,4 +129,5 @@ def property_named(name: str, where: str = "") -> Property:
     try:
         return PROPERTIES[name]
     except KeyError:
-        raise UnknownNameError.among("property", name, PROPERTIES, where) from None
+        where = f"{where}: " if where else ""
+        raise UnknownNameError(f"{where}unknown property {name!r}; {nearest_property(name)}") from None
