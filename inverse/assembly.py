@@ -54,7 +54,7 @@ from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
-from surrogates.protocol import CompositionSurrogate, Surrogate
+from surrogates.protocol import CompositionSurrogate, Level, Surrogate
 
 LOGGER = logging.getLogger("inverse.assembly")
 
@@ -185,7 +185,7 @@ def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogat
     """
     place = device_named(device)
     surrogate = load_surrogate(tier)
-    if not isinstance(surrogate, Surrogate):
+    if surrogate.level is not Level.STRUCTURE:
         raise ConfigError(f"the packaged surrogate {tier!r} does not take structures")
     if place.type == "cpu":
         return surrogate
@@ -280,7 +280,7 @@ def _composition_surrogate(own: Sequence[Any] = ()) -> CompositionSurrogate | No
     except EngineError as error:
         LOGGER.warning("no composition surrogate: %s", error)
         return None
-    of_formulas = [surrogate for surrogate in own if surrogate.level == "composition"]
+    of_formulas = [surrogate for surrogate in own if surrogate.level is Level.COMPOSITION]
     return JoinedCompositions(shipped, of_formulas) if of_formulas else shipped
 
 

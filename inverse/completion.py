@@ -14,8 +14,10 @@ from surrogates.protocol import (
     Z90,
     CompositionBatch,
     CompositionSurrogate,
+    Level,
     Prediction,
     Surrogate,
+    common_elements,
     widening_of,
 )
 
@@ -29,6 +31,8 @@ class CompletedSurrogate:
     The structure level's samples lead; the others' are drawn anew, so that all properties have as many.
     Differentiable where all are.
     """
+
+    level = Level.STRUCTURE
 
     def __init__(
         self,
@@ -53,6 +57,9 @@ class CompletedSurrogate:
         self._extra = tuple(p for p in missing if p in has and p not in follows)
         names = [structure.name, *([composition.name] if self._extra and composition is not None else [])]
         self.name = "+".join([*names, *[surrogate.name for surrogate in own]])
+        self.elements = common_elements(
+            [structure, *own, *([composition] if self._extra and composition is not None else [])]
+        )
         shipped = tuple(p for p in structure.properties if p not in self._own)
         self.properties: tuple[Property, ...] = (*shipped, *self._extra, *self._own)
         self.widening = {p: w for p, w in widening_of(structure).items() if p in shipped}
@@ -77,15 +84,15 @@ class CompletedSurrogate:
 
 
 class JoinedCompositions:
-    """The user's own composition-level surrogates before the shipped one.
+    """The user's own composition-level surrogates before the shipped one; elements that all know."""
 
-    Their properties come first: whoever asks for one property to learn which elements are known asks them.
-    """
+    level = Level.COMPOSITION
 
     def __init__(self, shipped: CompositionSurrogate, own: Sequence[CompositionSurrogate]) -> None:
         self._shipped = shipped
         self._own = {p: surrogate for surrogate in own for p in surrogate.properties}
         self.name = "+".join([shipped.name, *[surrogate.name for surrogate in own]])
+        self.elements = common_elements([shipped, *own])
         rest = tuple(p for p in shipped.properties if p not in self._own)
         self.properties: tuple[Property, ...] = (*self._own, *rest)
 

@@ -113,6 +113,7 @@ class CorrectedSurrogate:
         self._base, self._beside = surrogate, tuple(beside)
         self.name = f"{surrogate.name}+correction"
         self.properties, self.widening = surrogate.properties, widening_of(surrogate)
+        self.level, self.elements = surrogate.level, surrogate.elements
         self._evidence: dict[Property, _Evidence] = {}
         self._fits: dict[Property, _Fit] = {}
         self._n_told = 0

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 
 import numpy as np
 import torch
-from pymatgen.core import Composition, Lattice, Structure
+from pymatgen.core import Composition, Structure
 from torch import Tensor
 
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
@@ -104,7 +105,6 @@ class Evaluator:
             if prop not in possible:
                 hint = nearest(prop.name, [p.name for p in possible])
                 raise ConfigError(f"targets.{prop.name}: no surrogate predicts it; {hint}")
-        self._decisive = [p for k, p in enumerate(surrogate.properties) if k == 0 or p in wanted]
         always = [p for p in (*surrogate.properties, ENERGY_ABOVE_HULL) if p in possible]
         self.properties = tuple(dict.fromkeys([*wanted, *always]))
 
@@ -144,19 +144,8 @@ class Evaluator:
 
     def supported(self, elements: Sequence[str]) -> frozenset[str]:
         """Return those elements that the surrogate was trained on and the hull has a reference for."""
-        if elements and not self._accepts(elements):
-            half = len(elements) // 2
-            return self.supported(elements[:half]) | self.supported(elements[half:]) if half else frozenset()
-        return frozenset(e for e in elements if self.hull_energy(e) == self.hull_energy(e))
-
-    def _accepts(self, elements: Sequence[str]) -> bool:
-        cells = [Structure(Lattice.cubic(3.0), [e], [[0.0, 0.0, 0.0]]) for e in elements]
-        try:
-            with torch.no_grad():
-                self._surrogate.predict(CrystalBatch.from_structures(cells), self._decisive)
-        except EngineError:
-            return False
-        return True
+        known = [e for e in elements if e in self._surrogate.elements]
+        return frozenset(e for e in known if not isnan(self.hull_energy(e)))
 
     def predict(self, structures: Sequence[Structure]) -> Predictions:
         """Return detached predictions of all `properties` for structures, evaluated in chunks by size."""

@@ -39,6 +39,7 @@ class PlacedSurrogate:
         """Wrap a surrogate whose weights are on `device` already."""
         self._surrogate, self._device = surrogate, device
         self.name, self.properties = surrogate.name, surrogate.properties
+        self.level, self.elements = surrogate.level, surrogate.elements
         self.widening = widening_of(surrogate)
 
     def predict(

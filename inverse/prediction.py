@@ -264,11 +264,10 @@ def _answers(
             records[i] = error_record(window[i].id, window[i].file, value)
             continue
         formula = structure.composition.reduced_formula
-        level = getattr(surrogate, "level", "structure")  # a user's table may know formulas only
         flags = [*window[i].flags, *_known_phase(known.get(k))]
         is_low = phases is not None and scales[k] == SCALES[0] and phases.below(formula, *value)
         flags += [is_low] if is_low else []
-        records[i] = _record(window[i].id, formula, level, surrogate.name, scales[k], flags, *value)
+        records[i] = _record(window[i].id, formula, surrogate.level, surrogate.name, scales[k], flags, *value)
         records[i]["in_domain"] = records[i]["in_domain"] and not is_low and not _collide(structure)
     return records, ran_out
 

@@ -36,6 +36,11 @@ class Domain:
         low, high = record["packing"]
         return cls(tuple(record["n_rows"]), record["few_rows"], (low, high), record["crowding"])
 
+    @property
+    def elements(self) -> frozenset[str]:
+        """Symbols of the elements that some training row holds."""
+        return frozenset(s for s, n in zip(ELEMENT_SYMBOLS, self.n_rows, strict=True) if n > 0)
+
     def check(self, occupancy: Tensor) -> None:
         """Raise UnsupportedElementError when an element was in no training row."""
         known = torch.tensor(self.n_rows, device=occupancy.device) > 0

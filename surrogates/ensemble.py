@@ -17,7 +17,7 @@ from surrogates.errors import CheckpointError
 from surrogates.models.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.properties import PROPERTIES, Property, refuse_others
-from surrogates.protocol import Z90, Prediction
+from surrogates.protocol import Z90, Level, Prediction
 
 N_SAMPLES = 80
 """Joint draws of a prediction."""
@@ -98,6 +98,8 @@ class Group(Protocol):
 class StructureSurrogate:
     """The packaged differentiable surrogate of crystals; see `surrogates.protocol.Surrogate`."""
 
+    level = Level.STRUCTURE
+
     def __init__(
         self,
         groups: Sequence[Group],
@@ -113,6 +115,7 @@ class StructureSurrogate:
         self.domain = domain
         self.correlation = correlation
         self.reach = reach
+        self.elements = domain.elements
         self.record = dict(record or {})
         self.learned = tuple(p for group in self.groups for p in group.properties)
         self.properties = self.learned + tuple(p for p in DERIVED if needed_for(p) <= set(self.learned))

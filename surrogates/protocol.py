@@ -1,7 +1,8 @@
 """What every surrogate promises: `predict`, differentiable, in natural units, with joint samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -45,6 +46,18 @@ def widening_of(surrogate: object) -> Mapping[Property, float]:
     """
     found: Mapping[Property, float] = getattr(surrogate, "widening", {})
     return found
+
+
+class Level(StrEnum):
+    """What a surrogate looks at."""
+
+    STRUCTURE = "structure"
+    COMPOSITION = "composition"
+
+
+def common_elements(surrogates: Iterable["Surrogate | CompositionSurrogate"]) -> frozenset[str]:
+    """Return the elements that every one of several surrogates answers for; at least one surrogate."""
+    return frozenset.intersection(*(surrogate.elements for surrogate in surrogates))
 
 
 @dataclass(frozen=True)
@@ -125,10 +138,27 @@ class CompositionBatch:
 
 @runtime_checkable
 class Surrogate(Protocol):
-    """Structure -> property."""
+    """Structure -> property.
+
+    Attributes:
+        name: of the weights.
+        properties: what it predicts.
+        level: what it looks at; one of compositions may take crystals too.
+        elements: symbols of those that it answers for; others raise UnsupportedElementError.
+    """
 
     name: str
     properties: tuple[Property, ...]
+
+    @property
+    def level(self) -> Level:
+        """See above."""
+        ...
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """See above."""
+        ...
 
     def predict(
         self, crystals: CrystalBatch, properties: Sequence[Property]
@@ -146,10 +176,20 @@ class Surrogate(Protocol):
 
 @runtime_checkable
 class CompositionSurrogate(Protocol):
-    """Composition -> property."""
+    """Composition -> property; attributes as those of `Surrogate`."""
 
     name: str
     properties: tuple[Property, ...]
+
+    @property
+    def level(self) -> Level:
+        """See `Surrogate`."""
+        ...
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """See `Surrogate`."""
+        ...
 
     def predict(
         self, compositions: CompositionBatch, properties: Sequence[Property]

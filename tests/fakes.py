@@ -25,9 +25,9 @@ from inverse.ranking import Kinship
 from inverse.screening import Screen
 from inverse.types import Breach, Candidate, HitClass, Rule, Verification, VerifiedValue
 from surrogates.checkpoint import load_surrogate
-from surrogates.crystal import CrystalBatch, element_index
+from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch, element_index
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
-from surrogates.protocol import Z90, CompositionBatch, Prediction
+from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
 
 BEST_METAL, BEST_LIGHT, BEST_VOLUME = "W", "C", 10.0
 """Where the planted optimum of `AnalyticSurrogate` lies."""
@@ -49,6 +49,8 @@ class AnalyticSurrogate:
     """K, G and E_f from composition and volume alone; best for equal parts of W and C at 10 Å³ per atom."""
 
     name = "analytic"
+    level = Level.STRUCTURE
+    elements = frozenset(ELEMENT_SYMBOLS)
     properties: tuple[Property, ...] = (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY)
 
     def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
@@ -181,6 +183,8 @@ class AnalyticCompositions:
     """The composition half of `AnalyticSurrogate`, at the best volume."""
 
     name = "analytic compositions"
+    level = Level.COMPOSITION
+    elements = frozenset(ELEMENT_SYMBOLS)
     properties: tuple[Property, ...] = (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, VOLUME)
 
     def predict(

@@ -84,7 +84,7 @@ def ranked_compositions(
         patterns: stoichiometries that have a structure template, the most frequent first.
         n: how many.
     """
-    elements = supported_elements(surrogate, space.allowed_elements)
+    elements = [e for e in space.allowed_elements if e in surrogate.elements]
     pool: list[tuple[float, dict[str, int], float]] = []
     for size in (1, 2, 3, 4):
         low, high = space.constraints.n_elements
@@ -211,20 +211,6 @@ def predicted_volumes(space: SearchSpace, compositions: Sequence[dict[str, int]]
             return np.asarray(surrogate.predict(batch, [VOLUME])[VOLUME].mean.numpy())
     except UnsupportedElementError:
         return unknown
-
-
-def supported_elements(surrogate: CompositionSurrogate, elements: Sequence[str]) -> list[str]:
-    """Return the elements that a surrogate was trained on."""
-    try:
-        with torch.no_grad():
-            batch = CompositionBatch(fractions([{e: 1} for e in elements]), _zeros(len(elements)))
-            surrogate.predict(batch, surrogate.properties[:1])
-        return list(elements)
-    except UnsupportedElementError:
-        if len(elements) == 1:
-            return []
-    half = len(elements) // 2
-    return [e for part in (elements[:half], elements[half:]) for e in supported_elements(surrogate, part)]
 
 
 def fractions(compositions: Sequence[dict[str, int]]) -> Tensor:

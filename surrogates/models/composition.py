@@ -16,7 +16,7 @@ from surrogates.errors import CheckpointError, UnsupportedElementError
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property, refuse_others
-from surrogates.protocol import Z90, CompositionBatch, Prediction
+from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 N_SAMPLES = 64
@@ -68,6 +68,8 @@ class CompositionEnsemble:
         learned: the outputs of the networks.
     """
 
+    level = Level.COMPOSITION
+
     def __init__(
         self,
         networks: Sequence[CompositionNetwork],
@@ -94,6 +96,8 @@ class CompositionEnsemble:
         self.calibration = calibration
         self.config = dict(config)
         self._counts = counts
+        seen = (counts.sum(dim=(0, 1)) > 0).tolist()
+        self.elements = frozenset(s for s, is_seen in zip(ELEMENT_SYMBOLS, seen, strict=True) if is_seen)
         self._networks = {
             (torch.device("cpu"), torch.float32): [n.eval().requires_grad_(False) for n in networks]
         }

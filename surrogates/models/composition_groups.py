@@ -6,7 +6,7 @@ from surrogates.checkpoint import Checkpoint
 from surrogates.errors import CheckpointError
 from surrogates.models.composition import CompositionEnsemble
 from surrogates.properties import Property, refuse_others
-from surrogates.protocol import CompositionBatch, Prediction
+from surrogates.protocol import CompositionBatch, Level, Prediction, common_elements
 
 
 class CompositionGroups:
@@ -18,8 +18,11 @@ class CompositionGroups:
         properties: what the first answers, in its order.
     """
 
+    level = Level.COMPOSITION
+
     def __init__(self, groups: Sequence[CompositionEnsemble]) -> None:
         self.groups = tuple(groups)
+        self.elements = common_elements(self.groups)
         self.properties = self.groups[0].properties
         taken = [p.name for group in self.groups[1:] for p in group.learned]
         self.name = self.groups[0].name + "".join(f"+{name}" for name in taken)

@@ -14,7 +14,7 @@ from surrogates.errors import CheckpointError, ShapeError, UnsupportedElementErr
 from surrogates.models.composition import N_SAMPLES, TRACE, joint_normals
 from surrogates.models.kernel_features import composition_inputs, structure_inputs
 from surrogates.properties import Property, refuse_others
-from surrogates.protocol import OWN_SCALE, Z90, CompositionBatch, Prediction
+from surrogates.protocol import OWN_SCALE, Z90, CompositionBatch, Level, Prediction
 
 LEVELS = ("composition", "structure")
 
@@ -76,7 +76,7 @@ class KernelSurrogate:
         """
         self.name = f"table-{prop.name}"
         self.properties = (prop,)
-        self.level = settings.level
+        self.level, self.elements = Level(settings.level), frozenset(settings.elements)
         self.settings = settings
         self.record = dict(record)
         self._tensors = {k: v.to(torch.float64) for k, v in tensors.items()}

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 
 from surrogates.checkpoint import load_surrogate, packaged_folder
-from surrogates.crystal import CrystalBatch
-from surrogates.errors import UnknownNameError
+from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.errors import UnknownNameError, UnsupportedElementError
 from surrogates.properties import BAND_GAP
-from surrogates.protocol import Surrogate
+from surrogates.protocol import Level, Surrogate
 from tests.surrogates.tiny import crystals, tiny_stack, tiny_surrogate
 
 
@@ -28,6 +29,17 @@ class SurrogateContract:
         assert isinstance(surrogate, Surrogate)
         assert surrogate.name
         assert len(set(surrogate.properties)) == len(surrogate.properties) > 0
+
+    def test_states_what_it_looks_at_and_which_elements_it_knows(self, surrogate):
+        assert surrogate.level is Level.STRUCTURE
+        assert surrogate.elements
+        for symbol in ELEMENT_SYMBOLS:
+            batch = self.batch([Structure(Lattice.cubic(3.2), [symbol], [[0, 0, 0]])])
+            if symbol in surrogate.elements:
+                surrogate.predict(batch, surrogate.properties[:1])
+            else:
+                with pytest.raises(UnsupportedElementError, match=symbol):
+                    surrogate.predict(batch, surrogate.properties[:1])
 
     def test_every_property_has_ordered_finite_predictions(self, surrogate):
         batch = self.batch()

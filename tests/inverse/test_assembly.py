@@ -9,7 +9,9 @@ from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
 from inverse.config import CampaignConfig, Method
 from inverse.evaluation import MODULUS_ERROR
+from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
+from surrogates.errors import ConfigError
 from surrogates.properties import BULK_MODULUS
 from tests.crystals import fcc
 
@@ -66,3 +68,17 @@ def test_the_judges_stop_and_shortlist_by_the_same_hull_bound_as_a_hit(
         "bulk_modulus_vrh": (300.0, math.inf),
         "energy_above_hull": (-math.inf, 0.1),
     }
+
+
+def test_a_surrogate_of_compositions_is_no_surrogate_of_structures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check by `isinstance` of the protocol saw the names of its members alone, and let it pass."""
+    shipped = load_surrogate("composition")
+    monkeypatch.setattr("inverse.assembly.load_surrogate", lambda name: shipped)
+    with pytest.raises(ConfigError, match="'structure' does not take structures"):
+        load_structure_surrogate("cpu")
+
+
+def test_a_search_stays_within_the_elements_that_every_surrogate_states() -> None:
+    parts = assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}}}))
+    assert parts.evaluator.supported(["W", "C", "No", "Xx"]) == {"W", "C"}
+    assert parts.evaluator.n_evaluated == 0

@@ -14,10 +14,10 @@ from inverse.correction import MOST_VERDICTS, CorrectedSurrogate
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.types import Candidate, Target, Verification, VerifiedValue
-from surrogates.crystal import CrystalBatch
+from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import UnsupportedElementError
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS, Property
-from surrogates.protocol import Prediction
+from surrogates.protocol import Level, Prediction
 from surrogates.spread import moved, widened
 from tests.fakes import AnalyticSurrogate
 
@@ -89,6 +89,8 @@ class OwnTable:
     """Says the same of every crystal: a user's table on a scale of its own."""
 
     name = "own"
+    level = Level.STRUCTURE
+    elements = frozenset(ELEMENT_SYMBOLS) - {"He"}
 
     def __init__(self, mean: float, std: float, is_positive: bool = False) -> None:
         self.mean, self.std, self.n_predicted = mean, std, 0

@@ -13,10 +13,10 @@ from pymatgen.core import Lattice, Structure
 import inverse
 from inverse import prediction
 from inverse.prediction import iterate_predictions, predict
-from surrogates.crystal import SCALES, CrystalBatch, element_index
+from surrogates.crystal import ELEMENT_SYMBOLS, SCALES, CrystalBatch, element_index
 from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, Property
-from surrogates.protocol import CompositionBatch, Prediction
+from surrogates.protocol import CompositionBatch, Level, Prediction
 
 
 def answer(prop: Property, mean: torch.Tensor) -> Prediction:
@@ -28,6 +28,8 @@ class VolumeSurrogate:
     """K is the cell volume, E_f the index of the scale; knows no helium; NaN for neon."""
 
     name = "fake"
+    level = Level.STRUCTURE
+    elements = frozenset(ELEMENT_SYMBOLS) - {"He"}
     properties = (BULK_MODULUS, FORMATION_ENERGY)
 
     def __init__(self, largest: int = 10**9) -> None:
@@ -52,6 +54,8 @@ class FractionSurrogate:
     """K is the fraction of carbon."""
 
     name = "fake-composition"
+    level = Level.COMPOSITION
+    elements = frozenset(ELEMENT_SYMBOLS)
     properties = (BULK_MODULUS,)
 
     def predict(
