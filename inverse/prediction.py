@@ -33,8 +33,8 @@ WINDOW = 2048
 ATOMS_PER_BATCH = 4096
 """Atoms predicted together at first; halved for every batch that runs out of memory."""
 
-LOWEST_CREDIBLE = -LOWEST_ABOVE_HULL
-"""eV/atom below the hull of known phases from which on a prediction is flagged."""
+FLAGGED = 0.1
+"""eV/atom below the hull of known phases from which on a prediction says so."""
 
 Predictions = Mapping[Property, Prediction]
 Record = dict[str, Any]
@@ -59,23 +59,19 @@ class KnownPhases:
         """Return what ships with the package, read once per process."""
         return cls(KnownEnergies.packaged(), ReferenceHull.packaged())
 
-    def below(self, formula: str, predictions: Predictions, row: int) -> str:
-        """Return a flag where a crystal is predicted far below the hull of known phases, else ""."""
+    def distance_below(self, formula: str, predictions: Predictions, row: int) -> float:
+        """Return how far below the hull of known phases a crystal is predicted, eV/atom; 0 up to FLAGGED."""
         energy = float(predictions[FORMATION_ENERGY].mean[row])
         phase = self.hull.phases.phase(formula)
         own = None if phase is None else phase.formation_energy_per_atom
         # the hull is nowhere above zero, nor above the known phase itself: most crystals need no hull
-        if not energy < min(0.0, 0.0 if own is None else own) - LOWEST_CREDIBLE:
-            return ""
+        if not energy < min(0.0, 0.0 if own is None else own) - FLAGGED:
+            return 0.0
         try:
             distance = self.hull.below(formula) - energy
         except EngineError:
-            return ""  # an element without a reference phase: there is no hull to be below
-        if distance <= LOWEST_CREDIBLE:
-            return ""
-        return (
-            f"below_hull: {distance:.2f} eV/atom below the hull of known phases, which hardly any crystal is"
-        )
+            return 0.0  # an element without a reference phase: there is no hull to be below
+        return distance if distance > FLAGGED else 0.0
 
 
 def predict(
@@ -265,10 +261,16 @@ def _answers(
             continue
         formula = structure.composition.reduced_formula
         flags = [*window[i].flags, *_known_phase(known.get(k))]
-        is_low = phases is not None and scales[k] == SCALES[0] and phases.below(formula, *value)
-        flags += [is_low] if is_low else []
+        below = 0.0
+        if phases is not None and scales[k] == SCALES[0]:
+            below = phases.distance_below(formula, *value)
+        if below:
+            flags.append(
+                f"below_hull: {below:.2f} eV/atom below the hull of known phases; hardly any crystal is"
+            )
         records[i] = _record(window[i].id, formula, surrogate.level, surrogate.name, scales[k], flags, *value)
-        records[i]["in_domain"] = records[i]["in_domain"] and not is_low and not _collide(structure)
+        records[i]["in_domain"] = records[i]["in_domain"] and below <= -LOWEST_ABOVE_HULL
+        records[i]["in_domain"] = records[i]["in_domain"] and not _collide(structure)
     return records, ran_out
 
 

@@ -25,7 +25,7 @@ from inverse.ranking import Kinship
 from inverse.types import Breach, Candidate, HitClass, Rule, Verification, VerifiedValue
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, Property
-from surrogates.protocol import Z90, Prediction
+from surrogates.protocol import Z90, Level, Prediction
 
 SIZES = (100, 10_000, 100_000)
 """Stored candidates at which a step is measured."""
@@ -170,6 +170,8 @@ class _Surrogate:
     """K and formation energy that follow from composition and volume in one line each."""
 
     name = "stand-in"
+    level = Level.STRUCTURE
+    elements = frozenset(ELEMENT_SYMBOLS)
     properties: tuple[Property, ...] = (BULK_MODULUS, FORMATION_ENERGY)
 
     def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:

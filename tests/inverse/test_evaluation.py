@@ -154,14 +154,14 @@ def test_nothing_is_predicted_far_below_the_hull_for_sure(energy: float) -> None
     found = Evaluator(Claiming(energy), lambda formula: 0.0, [ENERGY_ABOVE_HULL]).predict([TITANIUM_CARBIDE])
     above = found[ENERGY_ABOVE_HULL]
     assert float(above.mean) == pytest.approx(LOWEST_ABOVE_HULL)
-    assert float(above.std) >= abs(energy) - 0.1
+    assert float(above.std) >= abs(energy) - 0.25
     assert float(above.lower) < LOWEST_ABOVE_HULL < float(above.upper)
     assert not bool(above.in_domain)
-    assert float(STABLE.probability_met(found)) < 0.65
+    assert float(STABLE.probability_met(found)) < 0.7
     assert float(found[FORMATION_ENERGY].mean) == pytest.approx(energy)
 
 
-@pytest.mark.parametrize("energy", [-0.09, 0.0, 0.3])
+@pytest.mark.parametrize("energy", [-0.24, -0.09, 0.0, 0.3])
 def test_credible_distances_from_the_hull_stay(energy: float) -> None:
     found = Evaluator(Claiming(energy), lambda formula: 0.0, [ENERGY_ABOVE_HULL]).predict([TITANIUM_CARBIDE])
     for name in ("mean", "std", "lower", "upper", "samples", "in_domain"):
