@@ -153,6 +153,17 @@ def misses(candidate: Candidate, objective: Objective) -> list[Miss]:
     return found
 
 
+def is_promising(candidate: Candidate, objective: Objective) -> bool:
+    """Return whether nothing but the certainty of a prediction keeps a verified candidate from being a hit.
+
+    Every target that judges compute is met, and the others rather are than not.
+    """
+    if candidate.status is not Status.VERIFIED or candidate.hit_class is None or candidate.duplicate_of:
+        return False
+    missed = misses(candidate, objective)
+    return bool(missed) and all((miss.probability or 0.0) >= 0.5 for miss in missed)
+
+
 def missed_target(candidate: Candidate, objective: Objective) -> str:
     """Return in words the first deciding target that the verdict does not meet, "" when all are met."""
     return next((str(miss) for miss in misses(candidate, objective)), "")

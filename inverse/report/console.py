@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from inverse.deciding import effective_targets
 from inverse.dynamical_stability import is_asked, phonon_stage
 from inverse.judged import is_predicted_only
 from inverse.objective import Objective
+from inverse.ranking import is_promising
 from inverse.report import summary, wording
 from inverse.report.run import Run, read_run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
@@ -23,16 +23,17 @@ from surrogates.formulas import display_formula
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
 
 
-def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], limit: int = 20) -> Table:
+def ranked_table(candidates: Sequence[Candidate], objective: Objective, limit: int = 20) -> Table:
     """Return the ranked candidates with their verified values ± std on the DFT scale.
 
     Args:
         candidates: in the order of the table.
-        targets: each has a column, and so has the energy above hull; what misses a deciding one is marked.
+        objective: each target has a column, and so has the energy above hull; what misses one that decides
+            is marked.
         limit: rows shown at most.
     """
-    wanted: dict[str, Target | None] = {target.property.name: None for target in targets}
-    wanted |= {target.property.name: target for target in effective_targets(targets)}
+    wanted: dict[str, Target | None] = {target.property.name: None for target in objective.targets}
+    wanted |= {target.property.name: target for target in objective.deciding}
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
     for head in ("formula", "group", "result"):
@@ -40,14 +41,15 @@ def ranked_table(candidates: Sequence[Candidate], targets: Sequence[Target], lim
     table.add_column("P", justify="right", no_wrap=True)
     odd = only_predicted(list(wanted), candidates)
     for name in wanted:
-        head = f"{wording.symbol(name)} {wording.unit(name, targets)}".strip()
+        head = f"{wording.symbol(name)} {wording.unit(name, objective.targets)}".strip()
         table.add_column(f"{head}, predicted" if name in odd else head, justify="right")
     shown = [c for c in candidates if is_ranked(c)][:limit]
     asked = any(is_asked(c) for c in shown)
     if asked:
         table.add_column("phonons", no_wrap=True)
     for rank, candidate in enumerate(shown, start=1):
-        table.add_row(*_row(rank, candidate, wanted), *([_phonons(candidate)] if asked else []))
+        cells = _row(rank, candidate, wanted, is_promising(candidate, objective))
+        table.add_row(*cells, *([_phonons(candidate)] if asked else []))
     return table
 
 
@@ -65,7 +67,7 @@ def summary_of(run: Run, limit: int = 20) -> RenderableType:
     n_ranked = sum(is_ranked(c) for c in run.candidates)
     parts: list[RenderableType] = []
     if n_ranked:
-        parts.append(ranked_table(run.candidates, run.config.targets, limit))
+        parts.append(ranked_table(run.candidates, Objective.of(run.config), limit))
         shown = f"the best {limit} of {n_ranked} verified; " if n_ranked > limit else ""
         note = (
             "P: all targets met, after the verdict; flags lower the order; "
@@ -84,14 +86,14 @@ def summary_of(run: Run, limit: int = 20) -> RenderableType:
     return Group(*parts)
 
 
-def _row(rank: int, candidate: Candidate, wanted: Mapping[str, Target | None]) -> list[Text]:
+def _row(rank: int, candidate: Candidate, wanted: Mapping[str, Target | None], promises: bool) -> list[Text]:
     structure = best_structure(candidate)
     group = space_group(structure)
     cells = [
         Text(str(rank)),
         Text(display_formula(structure.composition), style="bold"),
         Text("–" if group is None else group[0]),
-        _result(candidate),
+        _result(candidate, "promising" if promises else "no hit"),
         Text(f"{wording.percent(candidate.probability_after)}"),
     ]
     return cells + [_value(candidate, name, target) for name, target in wanted.items()]
@@ -105,12 +107,12 @@ def _phonons(candidate: Candidate) -> Text:
     return Text("stable") if passed else Text("✗ imaginary", style="red")
 
 
-def _result(candidate: Candidate) -> Text:
+def _result(candidate: Candidate, other: str) -> Text:
     kind = "" if candidate.hit_class is None else str(candidate.hit_class)
     own = ", yours" if candidate.origin is Origin.SEED else ""
     if candidate.status is Status.HIT:
         return Text((f"hit, {kind}" if kind else "hit") + own, style=CLASS_STYLES.get(kind, "bold"))
-    return Text((f"as {candidate.duplicate_of}" if candidate.duplicate_of else "no hit") + own, style="dim")
+    return Text((f"as {candidate.duplicate_of}" if candidate.duplicate_of else other) + own, style="dim")
 
 
 def _value(candidate: Candidate, name: str, target: Target | None) -> Text:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from inverse.deciding import effective_targets
 from inverse.objective import Objective
+from inverse.ranking import is_promising
 from inverse.report import summary, views, wishes, wording
 from inverse.report.run import Run
 from inverse.report.table import best_structure
@@ -38,8 +39,9 @@ def answer(run: Run) -> str:
         )
     if rate.hits == 0:
         return (
-            f"None of the {rate.started} candidates that were sent to the judges met every target. "
-            "Below: which target binds, and the nearest wish that this run could have fulfilled."
+            f"None of the {rate.started} candidates that were sent to the judges met every target."
+            f"{_promise(run)} Below: which target binds, and the nearest wish that this run could have "
+            "fulfilled."
         )
     classes = summary.hits_by_class(run.candidates)
     unseen = rate.hits - classes["known"]
@@ -47,6 +49,19 @@ def answer(run: Run) -> str:
     return (
         f"{rate.hits} crystal{plural} met every target, out of {rate.started} sent to the judges; "
         f"{unseen} of them {'is' if unseen == 1 else 'are'} in no table that this program carries."
+        f"{_promise(run)}"
+    )
+
+
+def _promise(run: Run) -> str:
+    """Return a sentence on those that only a doubtful prediction keeps from being hits; "" without any."""
+    objective = Objective.of(run.config)
+    n = sum(is_promising(c, objective) for c in run.candidates)
+    if not n:
+        return ""
+    return (
+        f" {n} {'is' if n == 1 else 'are'} promising: what judges compute meets the targets, and what is "
+        f"predicted only does so with a probability under {objective.predicted_enough:g}."
     )
 
 

@@ -1,6 +1,7 @@
 """Targets, constraints, numbers and reasons as a reader would say them."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -157,11 +158,11 @@ def constraints_text(config: CampaignConfig) -> list[str]:
 def reason_text(reason: str) -> str:
     """Return the name of a reason as a reader says it: symbols of properties as in the tables.
 
-    >>> reason_text("misses K_VRH and E_hull"), reason_text("time_limit")
-    ('misses K and E_hull', 'time limit')
+    >>> reason_text("misses K_VRH and G_VRH, too unsure of E_hull"), reason_text("time_limit")
+    ('misses K and G, too unsure of E_hull', 'time limit')
     """
     own = {record.symbol: symbol(name) for name, record in PROPERTIES.items()}
-    return " ".join(own.get(word, word.replace("_", " ")) for word in reason.split(" "))
+    return re.sub(r"[^\s,]+", lambda word: own.get(word[0], word[0].replace("_", " ")), reason)
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -13,6 +13,7 @@ from inverse.ranking import (
     Kinship,
     as_duplicate,
     confirmed,
+    is_promising,
     judged,
     probability_after,
     with_duplicates,
@@ -127,6 +128,10 @@ def test_predicted_only_properties_need_eight_in_ten() -> None:
         assert found.status is status
 
 
+def verified_gap(mean: float) -> VerifiedValue:
+    return VerifiedValue(mean, 0.1, mean, mean, mean, "own", "eV")
+
+
 def gap(mean: float, enough: float = 0.8, in_domain: bool = True) -> Candidate:
     objective = Objective([Target(BAND_GAP, minimum=0.2, maximum=1.0)], predicted_enough=enough)
     value = PredictedValue(mean, 0.33, 0.0, 1.1, in_domain)
@@ -143,6 +148,14 @@ def test_the_reason_of_a_target_that_nobody_judges_is_its_probability() -> None:
         "too unsure of E_g": 1
     }
     assert gap(0.535, enough=0.7).status is Status.HIT
+    wanted = Objective([Target(BAND_GAP, minimum=0.2, maximum=1.0)])
+    assert is_promising(unsure, wanted)
+    assert not is_promising(gap(2.0), wanted)
+    assert not is_promising(gap(0.535, enough=0.7), wanted)
+    soft = replace(verdict(), values={**verdict().values, BAND_GAP.name: verified_gap(1.1)})
+    assert not is_promising(replace(unsure, verification=soft), wanted), (
+        "a judge of the user's own refused it"
+    )
 
 
 def test_a_prediction_outside_the_domain_is_never_sure_enough_by_itself() -> None:

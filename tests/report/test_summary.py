@@ -183,5 +183,7 @@ def test_what_misses_the_default_hull_limit_is_marked_so_in_page_and_terminal() 
     far = judged(1, 400.0, 200.0, hull=0.3)
     view = views.candidate_view(far, 1, ["bulk_modulus_vrh", "energy_above_hull"], soft)
     assert [value.is_met for value in view.values] == [True, False]
-    column = next(c for c in ranked_table([far], soft).columns if str(c.header).startswith("E_hull"))
+    column = next(
+        c for c in ranked_table([far], Objective(soft)).columns if str(c.header).startswith("E_hull")
+    )
     assert [str(cell) for cell in column.cells] == ["✗ 0.300±0.040"]
