@@ -6,6 +6,7 @@ from typing import Any
 
 from pymatgen.core import Structure
 
+from inverse.elastic_constants import elastic_numbers, tensor_of
 from inverse.records import candidate_to_record
 from inverse.types import Candidate, Status
 from surrogates.formulas import display_formula
@@ -83,4 +84,8 @@ def _row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         pairs[f"verified_{name}"] = float(value.mean)
     for name, predicted in candidate.predictions.items():
         pairs[f"predicted_{name}"] = float(predicted.mean)
-    return atoms, pairs, {"record": candidate_to_record(candidate)}
+    pairs |= elastic_numbers(verification)
+    data: dict[str, Any] = {"record": candidate_to_record(candidate)}
+    if (tensor := tensor_of(verification)) is not None:
+        data["elastic_tensor"] = tensor
+    return atoms, pairs, data

@@ -8,9 +8,10 @@ from typing import Protocol
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+from inverse import elastic_constants
 from inverse.cif import cif_text
 from inverse.records import finite_or_none
-from inverse.types import Candidate, HitClass, Status, Target
+from inverse.types import Candidate, HitClass, Status, Target, Verification
 from surrogates.errors import RunFolderError
 from surrogates.formulas import display_formula
 from surrogates.whole_files import replacing, write_atomically
@@ -40,8 +41,10 @@ TRAILING_COLUMNS = (
     "duplicate_of",
     "parent_prototype",
     "reason",
+    "flags",
     "potential",
     "cif",
+    *elastic_constants.COLUMNS,
 )
 RANKED = (Status.HIT, Status.VERIFIED)
 """Statuses that carry a rank."""
@@ -174,8 +177,10 @@ def cells(candidate: Candidate) -> dict[str, str]:
         "duplicate_of": candidate.duplicate_of,
         "parent_prototype": candidate.parent_prototype,
         "reason": reason(candidate),
+        "flags": "" if verification is None else "; ".join(verification.flags),
         "potential": potentials(candidate),
         "cif": cif_name(candidate),
+        **_elastic_cells(verification),
     }
     for name in valued_properties(candidate):
         predicted, verified = candidate.predictions.get(name), values.get(name)
@@ -185,6 +190,13 @@ def cells(candidate: Candidate) -> dict[str, str]:
         row[f"verified_{name}_std"] = _text(verified.std if verified else None)
         row[f"verified_{name}_raw"] = _text(verified.raw if verified else None)
     return {column: text for column, text in row.items() if text}
+
+
+def _elastic_cells(verification: Verification | None) -> dict[str, str]:
+    numbers = elastic_constants.elastic_numbers(verification)
+    cells = {name: _text(numbers.get(name)) for name in elastic_constants.COLUMNS}
+    said = {} if verification is None else verification.elasticity
+    return {**cells, "elastic_potential": str(said.get("potential") or "")}
 
 
 def reason(candidate: Candidate) -> str:

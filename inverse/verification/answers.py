@@ -1,10 +1,12 @@
 """What `inverse verify` answers: one JSON record per structure that was read."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pymatgen.core import Structure
 
+from inverse.derived import with_derived
 from inverse.ladder import completed
 from inverse.reading import ReadStructure
 from inverse.records import finite_or_none, plain, stage_to_record, verification_to_record
@@ -50,7 +52,7 @@ def verification_record(
     item: ReadStructure, verdict: Verification, classify: Classify | None = None
 ) -> dict[str, Any]:
     """Return the contract's record of one verdict; numbers are finite or null."""
-    record = verification_to_record(verdict)
+    record = verification_to_record(replace(verdict, values=with_derived(verdict.values, verdict.structure)))
     structure = verdict.structure if verdict.structure is not None else item.structure
     known = _classified(structure, classify)
     return {

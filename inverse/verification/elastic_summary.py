@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from pymatgen.analysis.elasticity import ElasticTensor
 from pymatgen.core import Structure
 
+from inverse.elastic_constants import CONVENTION, cauchy_pressures
 from inverse.types import VerifiedValue
 from inverse.verification.judge import TensorVerdict
 from inverse.verification.readings import is_sensible
+from inverse.verification.stiffness import VOIGT_OF_MANDEL
 from surrogates import derived, elasticity
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
@@ -58,7 +61,10 @@ HARDNESS: Mapping[str, HardnessFormula] = {
 
 
 def elastic_summary(
-    verdict: TensorVerdict, structure: Structure, values: Mapping[str, VerifiedValue]
+    verdict: TensorVerdict,
+    structure: Structure,
+    values: Mapping[str, VerifiedValue],
+    bulk: TensorVerdict | None = None,
 ) -> dict[str, Any]:
     """Return the tensor, its averages and what follows from K and G; numbers are finite or None.
 
@@ -67,20 +73,55 @@ def elastic_summary(
         structure: the cell of that tensor.
         values: K and G on the DFT scale, from which the rest follows, errors carried (K and G are two
             judges', taken as independent); without them the raw moduli are used, without errors.
+        bulk: of the judge of K, whose averages of K these are; None when it is the same.
     """
     relaxed, clamped = (np.array(tensor, dtype=float) for tensor in (verdict.relaxed, verdict.clamped))
+    turned = in_ieee_frame(relaxed, structure)
     out: dict[str, Any] = {
         "potential": verdict.potential,
+        "convention": CONVENTION,
         "stiffness": _rows(relaxed),
+        "stiffness_ieee": _rows(turned),
         "stiffness_clamped_ion": _rows(clamped),
         "is_born_stable": verdict.is_stable,
         "is_near_unstable": verdict.is_near_unstable,
         "lowest_eigenvalue": _finite(verdict.lowest_eigenvalue),
         "relaxed_ion": averages(relaxed),
         "clamped_ion": averages(clamped),
+        "bulk": bulk_averages(verdict if bulk is None else bulk),
+        "cauchy_pressure": cauchy_pressures(turned) if len(turned) == 6 else {},
     }
     anisotropy = out["relaxed_ion"].get("universal_anisotropy")
     return {**out, **_derived(verdict, structure, values, anisotropy)}
+
+
+def in_ieee_frame(tensor: np.ndarray, structure: Structure) -> np.ndarray:
+    """Return a (6, 6) stiffness in the frame of IEEE 176 for the crystal's system; () stays ().
+
+    Args:
+        tensor: in the frame of the structure's lattice vectors.
+        structure: the cell of that tensor.
+    """
+    if tensor.shape != (6, 6):
+        return tensor
+    turned = ElasticTensor.from_voigt(0.5 * (tensor + tensor.T)).convert_to_ieee(structure, initial_fit=False)
+    return np.asarray(turned.voigt, dtype=float)
+
+
+def bulk_averages(verdict: TensorVerdict) -> dict[str, Any]:
+    """Return whose they are, and Voigt, Reuss and Hill K of a tensor, GPa; of one measured for K alone, too.
+
+    What is not measured then is zero and answers no change of volume: the pseudo-inverse leaves it out.
+    """
+    tensor = np.array(verdict.relaxed, dtype=float)
+    if tensor.shape != (6, 6) or not math.isfinite(verdict.bulk_modulus):
+        return {"potential": verdict.potential}
+    voigt = float(tensor[:3, :3].sum() / 9.0)
+    compliance = np.linalg.pinv(tensor * VOIGT_OF_MANDEL, rcond=1e-6)
+    reuss = 1.0 / float(compliance[:3, :3].sum())
+    found = {"voigt": voigt, "reuss": reuss, "hill": 0.5 * (voigt + reuss)}
+    named = {f"bulk_modulus_{name}": _finite(value) for name, value in found.items()}
+    return {"potential": verdict.potential, **named}
 
 
 def averages(tensor: Any) -> dict[str, float | None]:
@@ -141,6 +182,7 @@ def _derived(
     return {
         "young_modulus": {**propagated(elasticity.young_modulus, bulk, shear), "unit": "GPa"},
         "poisson_ratio": {**propagated(elasticity.poisson_ratio, bulk, shear), "unit": ""},
+        "pugh_ratio": {**propagated(elasticity.pugh_ratio, bulk, shear), "unit": ""},
         "debye_temperature": {**propagated(debye, bulk, shear), "unit": "K"},
         "hardness": hardness,
     }

@@ -322,7 +322,7 @@ class LadderVerifier:
             raise failed(shear)
         self._moduli(tensors, cells, case, appeal)
         cell = cells[self.panel.shear] if appeal is None else relaxed.structure
-        case.elasticity = self._summary(appeal or shear, cell, case)
+        case.elasticity = self._summary(appeal or shear, cell, case, tensors[self.panel.bulk])
         self._ask_second(case, deadline)
         self._ask_own(case)
 
@@ -344,15 +344,18 @@ class LadderVerifier:
         case.is_stable = True
         return verdict
 
-    def _summary(self, tensor: TensorVerdict, cell: Structure, case: _Case) -> dict[str, Any]:
+    def _summary(
+        self, tensor: TensorVerdict, cell: Structure, case: _Case, bulk: TensorVerdict
+    ) -> dict[str, Any]:
         """Return what the tensor says, its K not averaged where another judges K: that is the referee's.
 
-        The tensor itself, which implies it, stands in the record and decides nothing.
+        The tensor itself, which implies it, stands in the record and decides nothing. The averages of K are
+        those of the judge of K.
         """
         shown = replace(tensor, is_stable=case.is_stable)
         if tensor.potential == self.panel.bulk:
             return elastic_summary(shown, cell, case.values)
-        summary = elastic_summary(replace(shown, bulk_modulus=math.nan), cell, case.values)
+        summary = elastic_summary(replace(shown, bulk_modulus=math.nan), cell, case.values, bulk)
         for part in ("relaxed_ion", "clamped_ion"):
             summary[part] = {n: v for n, v in summary[part].items() if not n.startswith("bulk_modulus")}
         return summary

@@ -5,9 +5,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from inverse.api import properties
 from inverse.cli import main
 from inverse.reading import ReadStructure
 from inverse.verification.answers import error_record, verification_record
@@ -64,7 +66,16 @@ def test_lines_of_the_verify_command(tmp_path: Path, monkeypatch: pytest.MonkeyP
     validator("verify").validate(lines[0])
     assert lines[0]["converged"], lines[0]["reason"]
     assert lines[0]["potential"] == potential
-    assert lines[0]["values"]["bulk_modulus_vrh"]["mean"] > 0
+    values = lines[0]["values"]
+    assert values["bulk_modulus_vrh"]["mean"] > 0
+    judged = {p["name"] for p in properties() if p["judge"]}
+    assert judged - {"energy_above_hull", "formation_energy_per_atom"} <= set(values)
+    assert values["density"]["mean"] == pytest.approx(float(crystal.density), rel=0.5)
+    assert values["young_modulus_vrh"]["std"] > 0
+    elasticity = lines[0]["elasticity"]
+    assert np.shape(elasticity["stiffness_ieee"]) == (6, 6)
+    assert "xx yy zz yz xz xy" in elasticity["convention"]
+    assert elasticity["bulk"]["bulk_modulus_voigt"] > 0
     assert Structure.from_dict(lines[0]["structure"]).composition.reduced_formula == "TiC"
     for line in lines[1:]:
         validator("error").validate(line)
@@ -88,7 +99,5 @@ def test_predict_lines_of_formulas() -> None:
 
 
 def test_properties_records() -> None:
-    from inverse.api import properties
-
     for record in properties():
         validator("properties").validate(json.loads(json.dumps(record)))

@@ -12,6 +12,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
 from inverse.config import CampaignConfig
+from inverse.elastic_constants import COLUMNS
 from inverse.report import write_candidates_csv, write_cifs
 from inverse.report.table import best_structure, potentials, ranked
 from inverse.types import Candidate, Status
@@ -46,7 +47,7 @@ def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) 
     first += " probability_target_met"
     last = (
         "energy_above_hull is_known nearest_known derivative_of duplicate_of parent_prototype reason "
-        "potential cif"
+        "flags potential cif"
     )
     middle = [
         f"{prefix}_{name}{suffix}"
@@ -59,7 +60,14 @@ def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) 
             ("verified", "_raw"),
         )
     ]
-    assert list(rows[0]) == [*first.split(), "probability_after", *middle, *last.split()]
+    assert list(rows[0]) == [*first.split(), "probability_after", *middle, *last.split(), *COLUMNS]
+    assert COLUMNS[:3] == (
+        "elastic_bulk_modulus_voigt",
+        "elastic_bulk_modulus_reuss",
+        "elastic_bulk_modulus_hill",
+    )
+    assert COLUMNS[9:11] == ("elastic_c11", "elastic_c12")
+    assert COLUMNS[-2:] == ("elastic_c66", "elastic_potential")
 
 
 def test_verified_first_with_ranks_then_the_others(rows: list[dict[str, str]], made: list[Candidate]) -> None:
