@@ -80,12 +80,12 @@ def elastic_numbers(verification: Verification | None) -> dict[str, float]:
     tensor: Sequence[Sequence[float]] = tensor_of(verification) or ()
     if tensor:
         found |= {name: tensor[i][j] for name, (i, j) in zip(CONSTANTS, PAIRS, strict=True)}
-    return {name: float(value) for name, value in found.items() if _is_number(value)}
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
 
 
 def _part(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return said.get(name) or {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
