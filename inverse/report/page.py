@@ -22,6 +22,9 @@ MAX_ROWS = 600
 MAX_DECOMPOSED = 80
 """Best candidates whose decomposition is worked out (a new chemical system costs about 0.03 s)."""
 
+SAME_HULL = 1e-4
+"""eV/atom within which two distances are from one hull; verdicts are rounded to a tenth of it."""
+
 LIMITS = (
     "Everything is at 0 K and ordered: no temperature, no disorder, no defects, no surfaces.",
     "One magnetic order per crystal, as the potential implies it; other orders are not searched, and "
@@ -110,19 +113,26 @@ def table_properties(properties: Sequence[str], targets: Sequence[Target]) -> li
 
 
 def decompositions(candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:
-    """Return by id what verified candidates would decompose into; empty where the reference cannot say."""
+    """Return by id what verified candidates would decompose into; empty where the reference cannot say.
+
+    It is worked out on the packaged hull, and said only beside a distance that was measured from that hull:
+    live entries, or phases of another version, would name others.
+    """
     from inverse.reference.hull import ReferenceHull
 
     found: dict[str, dict[str, float]] = {}
     hull: ReferenceHull | None = None
     for candidate in candidates:
         energy = wishes.verified_value(candidate, "formation_energy_per_atom")
-        if energy is None:
+        distance = wishes.verified_value(candidate, "energy_above_hull")
+        if energy is None or distance is None:
             continue
         try:
             hull = hull or ReferenceHull.packaged()
             formula = best_structure(candidate).composition.reduced_formula
-            found[candidate.id] = dict(hull.energy_above_hull(formula, energy).decomposition)
+            below = hull.energy_above_hull(formula, energy)
+            if abs(below.energy_above_hull - distance) <= SAME_HULL:
+                found[candidate.id] = dict(below.decomposition)
         except EngineError:
             continue
     return found
