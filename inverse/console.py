@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.whole_files import not_following
 
 BAD_USAGE = 2
 """Exit status of bad usage, a bad config, or a place that cannot be read or written."""
@@ -107,7 +108,7 @@ class JsonLines:
                 raise ConfigError(f"--output {output}: is a folder; name a file")
             try:
                 output.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self._part.open("w", encoding="utf-8")
+                self._stream = open(self._part, "w", encoding="utf-8", opener=not_following)  # noqa: SIM115
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise ConfigError(f"--output {output}: cannot be written ({reason})") from None

@@ -20,7 +20,7 @@ from inverse.manifest import checked
 from inverse.records import plain
 from inverse.types import Candidate
 from surrogates.errors import RunFolderError
-from surrogates.whole_files import is_left_over, write_atomically
+from surrogates.whole_files import is_left_over, not_following, write_atomically
 
 HALF_MADE = b"being made\n"
 """What the lock's file holds while a folder is made: with it, what lies there may be made again."""
@@ -335,8 +335,4 @@ class _LogFile(logging.FileHandler):
     """Appends to a file that is none of somebody else's by way of a link."""
 
     def _open(self) -> Any:
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=_not_following)
-
-
-def _not_following(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=not_following)

@@ -32,6 +32,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def not_following(path: str, flags: int) -> int:
+    """Return the number of an opened file, as `open(opener=...)` wants it; a link is refused.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Replace a file by one with this content; text as UTF-8, its line ends as they are.
 
