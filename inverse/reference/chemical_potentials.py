@@ -13,8 +13,17 @@ from inverse.reference.phases import NO_ENERGY, PhaseTable
 from surrogates.crystal import ELEMENT_SYMBOLS, element_index
 from surrogates.errors import DataError
 
-TRACE = 1e-4
-"""Atomic fraction below which an element counts as absent."""
+TRACE = 0.01
+"""Atomic fraction below which an element counts as a trace: it enters alone, as if the other traces were
+absent.
+
+A soft crystal holds 0.3 % of each of dozens of elements. That these would react with each other says nothing
+of a crystal that holds one of them, and a programme of 86 elements takes 0.2 s where one of three takes 0.01
+s.
+"""
+
+UNSEEN = 1e-6
+"""Atomic fraction below which an element without a reference phase does no harm."""
 
 _TOLERANCE = 1e-7
 """eV/atom by which a phase may lie below a plane that counts as part of the hull."""
@@ -92,10 +101,10 @@ class ChemicalPotentials:
 
         `(fractions * potentials).sum(1)` is the hull's energy there, and its derivatives with respect to the
         fractions are the potentials. Where planes meet (at a known stable phase's own composition) any one of
-        them is right. An element that is absent has the potential at which it would just enter: that of the
-        lowest plane through its phases with the elements present, hence the one-sided derivative. One that
-        has no reference phase is NaN everywhere where it is present, and 0 where it is not: nothing can be
-        said of it, and nothing is moved there.
+        them is right. An element that is absent or a trace has the potential at which it would just enter: of
+        the lowest plane through its phases with the elements present, hence the one-sided derivative. One
+        that has no reference phase is NaN everywhere where it is present, and 0 where it is not: nothing can
+        be said of it, and nothing is moved there.
 
         Args:
             fractions: (C, Z) atomic fractions; rows sum to 1. Deterministic, row by row.
@@ -106,7 +115,7 @@ class ChemicalPotentials:
 
     def _under(self, mixture: np.ndarray) -> np.ndarray:
         present = np.flatnonzero(mixture > TRACE)
-        if not set(present.tolist()) <= self._referenced:
+        if not set(np.flatnonzero(mixture > UNSEEN).tolist()) <= self._referenced:
             return np.full(len(mixture), np.nan)
         within = self._phases(tuple(present.tolist()))
         own, _ = _lowest_plane(within, mixture[present] / mixture[present].sum(), within.start)

@@ -74,16 +74,29 @@ def test_slopes_are_those_of_finite_differences(
             assert right - left < 2e-5
 
 
-def test_an_absent_element_enters_with_the_slope_of_the_enlarged_system(
+def test_an_absent_element_and_a_trace_enter_with_the_slope_of_the_enlarged_system(
     potentials: ChemicalPotentials,
 ) -> None:
-    row = mixture(W=0.4, C=0.35, Ti=0.25)
-    slopes = potentials.under(row[None])[0]
+    amounts = {"W": 0.4, "C": 0.35, "Ti": 0.25}
+    row = mixture(**amounts)
+    below = ReferenceHull.packaged().below
     for symbol in ("Hf", "O", "Al", "N", "Re"):
+        # the reference hull, of the four elements together
+        enlarged = Composition({e: 0.999 * x for e, x in amounts.items()} | {symbol: 1e-3})
+        expected = (below(enlarged) - below(Composition(amounts))) / 1e-3
         inward = mixture(**{symbol: 1.0}) - row
-        # well above the fraction that still counts as absent
-        change = energy(potentials, row + 1e-3 * inward) - energy(potentials, row)
-        assert change / 1e-3 == pytest.approx(float(slopes @ inward), abs=1e-4), symbol
+        for mixed in (row, row + 2e-3 * inward):
+            slopes = potentials.under(mixed[None])[0]
+            assert float(slopes @ inward) == pytest.approx(expected, abs=1e-4), symbol
+
+
+def test_traces_do_not_react_with_each_other(potentials: ChemicalPotentials) -> None:
+    """Potassium and fluorine at 0.3 % each say nothing of a crystal of tungsten, carbon and one of them."""
+    row = mixture(W=0.5, C=0.494, K=0.003, F=0.003)
+    slopes = potentials.under(row[None])[0]
+    alone = potentials.under(mixture(W=0.5, C=0.494, F=0.006)[None])[0]
+    fluorine = element_index("F")
+    assert slopes[fluorine] == pytest.approx(alone[fluorine], abs=1e-6)
 
 
 def test_elements_without_a_reference_are_unknown_where_present_and_never_wanted_where_absent(
