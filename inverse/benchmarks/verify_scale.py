@@ -23,6 +23,7 @@ from inverse.verification.calibration_fit import (
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.readings import ANIONS, Readings
 from inverse.verification.store import VerificationStore
+from inverse.verification.weak_ground import WIDER, WeakGround
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 
 OFFSET_CLASSES = (*(name for name, _ in ANIONS if name not in ("halide", "hydride")), "none")
@@ -31,6 +32,9 @@ OFFSET_CLASSES = (*(name for name, _ in ANIONS if name not in ("halide", "hydrid
 BULK_PLAN = Plan(BULK_MODULUS, "7net-l3i5", ("bulk",), is_doubted=True)
 SHEAR_PLAN = Plan(SHEAR_MODULUS, "diep+7net-l3i5", ("shear", "bulk"), OFFSET_CLASSES)
 """How `auto` is calibrated; the referee and single potentials by their own modulus alone."""
+
+APPEALED_TO = "7net-l3i5"
+"""Whose G and stability count where the judge of G calls a crystal unstable, see `judges.Panel.appeal`."""
 
 BARS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "bulk_modulus_vrh": {"mae": (0, 10), "mae_above_threshold": (0, 15), "recall": (0.78, 1)},
@@ -73,6 +77,7 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
         "stiff_rows": sum(row.row["bulk_modulus_vrh"] > 250 for row in there),
         "settings": JudgeSettings().method,
         "judges": judges,
+        "appeal": _appeal(there, seed),
         "catastrophes": _catastrophes(there),
         "referee": _alone(there, "referee", seed),
         "second_opinion": _alone(there, "7net-0", seed),
@@ -181,6 +186,26 @@ def _catastrophes(rows: Sequence[StoredRow]) -> dict[str, Any]:
         for name in (*((row.catastrophe,) if row.catastrophe else ()), *doubts):
             named.setdefault(name, []).append(row.row["formula"])
     return {name: {"n": len(found), "formulas": sorted(set(found))} for name, found in sorted(named.items())}
+
+
+def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
+    """Return how far off G is where the judge of G calls a row unstable and the other judge does not.
+
+    Every row is stable by DFT. With the wider error that such a G is given; out of fold as the others.
+    """
+    plan = Plan(SHEAR_MODULUS, APPEALED_TO, ("shear",))
+    asked = [row for row in rows if row.catastrophe == UNSTABLE]
+    heard = [r for r in rows if APPEALED_TO in r.alone and _has_all(plan, r.alone[APPEALED_TO])]
+    pairs = [Pair(r.row["formula"], r.alone[APPEALED_TO], r.row[plan.property.name]) for r in heard]
+    where = np.array([row.catastrophe == UNSTABLE for row in heard], dtype=bool)
+    found = {"unstable": len(asked), "stable_on_appeal": int(where.sum())}
+    if len(pairs) < FEWEST or not where.any():
+        return found
+    mean, log_std = out_of_fold(plan, JudgeSettings().method, pairs, seed)
+    truth, wider = np.array([pair.truth for pair in pairs]), WIDER[WeakGround.DISPUTED]
+    threshold = THRESHOLDS[plan.property.name]
+    measured = measures(truth[where], mean[where], wider * log_std[where], threshold)
+    return {**found, **{name: round(float(value), 3) for name, value in measured.items()}}
 
 
 def _alone(rows: Sequence[StoredRow], who: str, seed: int) -> dict[str, Any]:

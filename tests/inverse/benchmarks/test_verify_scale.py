@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inverse.benchmarks import verify_scale
-from inverse.benchmarks.stored_verdicts import PHASE, StoredRow
+from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow
 from inverse.verification.readings import MAGNETIC_COLLAPSE, Readings
 
 
@@ -82,3 +82,19 @@ def test_every_judge_gets_a_calibration_of_its_own():
         ("bulk_modulus_vrh", "diep"),
         ("shear_modulus_vrh", "diep"),
     ]
+
+
+def test_the_appeal_is_measured_where_the_judge_of_g_calls_a_row_unstable(bench):
+    rows = planted()
+    for i, row in enumerate(rows):
+        own = Readings(row.judges.bulk, row.judges.shear, "7net-l3i5", "7net-l3i5")
+        rows[i] = replace(row, alone={**row.alone, "7net-l3i5": own})
+    for i in range(0, 60, 2):
+        gone = replace(rows[i].judges, shear=float("nan"))
+        heard = rows[i].alone if i < 40 else {"diep": rows[i].alone["diep"]}
+        rows[i] = replace(rows[i], catastrophe=UNSTABLE, judges=gone, alone=heard)
+    appeal = bench(rows)["appeal"]
+    assert (appeal["unstable"], appeal["stable_on_appeal"]) == (30, 20)
+    assert appeal["mae"] < 60.0
+    assert appeal["coverage_90"] > 0.8
+    assert bench(planted())["appeal"] == {"unstable": 0, "stable_on_appeal": 0}

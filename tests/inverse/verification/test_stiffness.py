@@ -219,6 +219,22 @@ def test_tungsten_by_diep():
     assert result.n_evaluations == 6
 
 
+@pytest.mark.potential
+@pytest.mark.slow
+def test_calcite_by_diep():
+    """Stable: C11 137, C33 81, C44 35, C14 -20 measured; with the spoiled forces C44 was -151,613 GPa."""
+    from pymatgen.core import Lattice, Structure
+
+    coords = [[0, 0, 0], [0, 0, 0.25], [0.2561, 0, 0.25]]
+    structure = Structure.from_spacegroup("R-3c", Lattice.hexagonal(4.954, 17.09), ["Ca", "C", "O"], coords)
+    potential = load_potential("diep")
+    result = stiffness(relax(SymmetricCell.from_structure(structure), potential).cell, potential)
+    assert result.is_stable
+    assert result.relaxed[3, 3] == pytest.approx(32, abs=6)
+    assert result.relaxed[0, 0] == pytest.approx(129, abs=10)
+    assert np.abs(result.relaxed).max() < 200
+
+
 @pytest.mark.parametrize(
     "structure", [crystals.hcp("Cu"), crystals.l1_2("Cu", "Au"), crystals.low_symmetry()]
 )
