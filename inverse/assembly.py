@@ -19,7 +19,7 @@ from inverse.familiarity import (
     SECONDS_PER_VERIFICATION,
     kinship,
     known_formulas,
-    known_prototypes,
+    searched_prototypes,
     standing,
     trust,
     types_of,
@@ -211,7 +211,7 @@ BASELINES: Mapping[str, Callable[..., Proposer]] = {"lookup": Lookup, "orderings
 
 
 def _types_within(space: SearchSpace) -> Callable[[], list[Prototype]]:
-    return lambda: known_prototypes(space.constraints.n_atoms[1])
+    return lambda: searched_prototypes(space.constraints.n_atoms[1], space.constraints.n_elements)
 
 
 def _substitution(space: SearchSpace) -> Substitution:

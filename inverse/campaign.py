@@ -27,7 +27,7 @@ from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.progress import Pace, listening
-from inverse.proposers.bayesian import Storing
+from inverse.proposers.protocol import Storing
 from inverse.ranking import HitGroups, as_duplicate, as_judged, confirmed, judged, with_duplicates
 from inverse.records import (
     significant,

@@ -6,6 +6,9 @@ from inverse.config_fields import Flag, Groups, Part, Range, Symbols, Systems
 from inverse.element_groups import element_groups
 from surrogates.periodic_table import ELEMENT_SYMBOLS
 
+MOST_ELEMENTS = 8
+"""Elements of the largest compositions that are searched, as many as the decoder writes."""
+
 Novelty = Literal["any", "new_composition", "new_structure"]
 
 
@@ -70,6 +73,8 @@ def _too_few_or_too_many(constraints: Constraints) -> str:
     """Return how n_elements contradicts the elements."""
     elements, n_allowed = constraints.elements, len(constraints.allowed_elements())
     least, most = constraints.n_elements
+    if least > MOST_ELEMENTS:
+        return f"n_elements: at least {least} asked for, but no search goes beyond {MOST_ELEMENTS} elements"
     if least > n_allowed:
         return f"n_elements: at least {least} asked for, but only {n_allowed} elements are allowed"
     if len(set(elements.include_all)) > most:

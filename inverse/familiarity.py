@@ -6,6 +6,8 @@ from functools import lru_cache
 from pymatgen.core import Structure
 
 from inverse.acquisition import LEAST_TRUST, Standing
+from inverse.constraints import MOST_ELEMENTS
+from inverse.proposers.divided_types import KNOWN_ELEMENTS, divided_types
 from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.ranking import Kinship
 from inverse.reference import HitClassifier, KnownMaterials
@@ -20,9 +22,6 @@ SECONDS_PER_VERIFICATION = 120.0
 TRUST_SYMPREC = 0.1
 """Å, at which a proposed structure is compared with known types."""
 
-MOST_ELEMENTS = 4
-"""Elements of the largest structure types that substitution fills."""
-
 
 @lru_cache(maxsize=4)
 def known_prototypes(max_atoms: int) -> list[Prototype]:
@@ -31,6 +30,15 @@ def known_prototypes(max_atoms: int) -> list[Prototype]:
     computed = ORIGINS.index("WBM (computed, by substitution)")
     rows = zip(known.formulas.to_pylist(), known.texts.to_pylist(), known.origins.tolist(), strict=True)  # type: ignore[attr-defined]
     return prototypes(((f, text) for f, text, origin in rows if origin != computed), max_atoms, MOST_ELEMENTS)
+
+
+def searched_prototypes(max_atoms: int, n_elements: tuple[int, int]) -> list[Prototype]:
+    """Return the structure types that a search tries: the known ones, and divided ones of many elements."""
+    low, high = n_elements[0], min(n_elements[1], MOST_ELEMENTS)
+    known = [p for p in known_prototypes(max_atoms) if low <= len(p.counts) <= high]
+    texts = {p.text for p in known}
+    more = [p for n in range(max(low, KNOWN_ELEMENTS + 1), high + 1) for p in divided_types(n, max_atoms)]
+    return [*known, *(p for p in more if p.text not in texts)]
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +51,7 @@ def known_formulas() -> frozenset[str]:
 def types_of(formula: str) -> frozenset[str]:
     """Return the structure types that the carried signatures of a known formula have."""
     found = KnownMaterials.packaged().signatures_of(formula)
-    return frozenset(anonymous(s.text)[0] for s in found if s.text.count("|") <= 2 * MOST_ELEMENTS)
+    return frozenset(anonymous(s.text)[0] for s in found)
 
 
 def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:

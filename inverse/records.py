@@ -181,6 +181,9 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "history": plain(candidate.history),
         "log_likelihood": finite_or_none(candidate.log_likelihood),
         "origin": str(candidate.origin),
+        "key": candidate.key,
+        "trust": finite_or_none(candidate.trust),
+        "expected_prototype": candidate.expected_prototype,
         "status": str(candidate.status),
         "reason": candidate.reason,
         "rule": None if candidate.rule is None else str(candidate.rule),
@@ -229,6 +232,9 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         history=record.get("history", {}),
         log_likelihood=record.get("log_likelihood"),
         origin=Origin(record.get("origin", Origin.SEARCH)),
+        key=str(record.get("key", _formerly(record, "", *_FORMER_KEYS))),
+        trust=record.get("trust", _formerly(record, None, "trust")),
+        expected_prototype=record.get("expected_prototype", _formerly(record, "", "expected_prototype")),
         status=Status(record["status"]),
         reason=record.get("reason", ""),
         rule=_rule(record),
@@ -253,6 +259,16 @@ def _rule(record: Mapping[str, Any]) -> Rule | None:
         return None if record["rule"] is None else Rule(record["rule"])
     name = record.get("reason", "").removeprefix("after relaxation: ").partition(":")[0]
     return Rule(name) if name in set(Rule) else None
+
+
+_FORMER_KEYS = ("key", "place", "pool", "seed_pool")
+"""Names in the history of older records of what became `Candidate.key`."""
+
+
+def _formerly(record: Mapping[str, Any], default: Any, *names: str) -> Any:
+    """Return a field that older records keep in the history, under the first of the names that is there."""
+    history = record.get("history") or {}
+    return next((history[name] for name in names if name in history), default)
 
 
 def _number(value: float | None) -> float:

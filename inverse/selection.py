@@ -76,7 +76,7 @@ class Selection:
         for candidate in verified:
             system = candidate.structure.composition.chemical_system
             self._systems[system] += 1
-            self._keys.add((system, candidate.history["expected_prototype"]))
+            self._keys.add((system, candidate.expected_prototype))
             self._keys.add((system, candidate.parent_prototype))
 
     def breach(self, structure: Structure) -> Breach | None:
@@ -98,6 +98,8 @@ class Selection:
             history=proposal.history,
             log_likelihood=proposal.log_likelihood,
             origin=proposal.origin,
+            key=proposal.key,
+            trust=proposal.trust,
         )
         breach = self.breach(structure)
         # a seed is what the others are compared with, wanted or not
@@ -134,8 +136,8 @@ class Selection:
         return [done.get(c.id, c) for c in candidates], options
 
     def _trusted(self, candidate: Candidate) -> float:
-        if "trust" in candidate.history:
-            return float(candidate.history["trust"])
+        if candidate.trust is not None:
+            return candidate.trust
         try:
             return self._trust(candidate.structure)
         except Exception as error:  # an odd crystal must not end the run
@@ -156,9 +158,12 @@ class Selection:
         standing = self._standings.get(candidate.id)
         if standing is None:
             return candidate
-        expected = {"expected_new": standing.is_new, "expected_prototype": standing.parent_prototype}
-        history = {**candidate.history, **expected}
-        return replace(candidate, history=history, parent_prototype=standing.parent_prototype)
+        return replace(
+            candidate,
+            history={**candidate.history, "expected_new": standing.is_new},
+            expected_prototype=standing.parent_prototype,
+            parent_prototype=standing.parent_prototype,
+        )
 
 
 def _out(candidate: Candidate, breach: Breach) -> Candidate:

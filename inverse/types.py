@@ -327,6 +327,9 @@ class Candidate:
         history: how: latent, template, condition, gradient steps ... (JSON-able).
         log_likelihood: the decoder's, per atom; None when no decoder can say.
         origin: a seed of the user's, its child, a textbook answer, or a find.
+        key: what identifies it among the entries of its source; "" when the source has no list.
+        trust: how far its source believes predictions of such a structure, in (0, 1]; None when it cannot.
+        expected_prototype: parent prototype before relaxation, of those weighed for a verification.
         status: how far it came.
         reason: why it was screened out, failed or is no hit, in words.
         rule: what put it out, by name: what decisions and counts rest on; None where no rule did.
@@ -351,6 +354,9 @@ class Candidate:
     history: Mapping[str, Any] = field(default_factory=_empty)
     log_likelihood: float | None = None
     origin: Origin = Origin.SEARCH
+    key: str = ""
+    trust: float | None = None
+    expected_prototype: str = ""
     status: Status = Status.PROPOSED
     reason: str = ""
     rule: Rule | None = None

@@ -68,6 +68,9 @@ candidates = st.builds(
     seed=st.integers(min_value=0, max_value=2**63 - 1),
     history=st.dictionaries(text, st.none() | finite | text | st.lists(st.integers(), max_size=3)),
     log_likelihood=st.none() | finite,
+    key=text,
+    trust=st.none() | finite,
+    expected_prototype=text,
     status=st.sampled_from(Status),
     reason=text,
     rule=st.none() | st.sampled_from(Rule),
@@ -112,6 +115,27 @@ def test_history_of_arrays_becomes_plain() -> None:
 
     made = plain({"latent": torch.ones(2), "a": np.float32(2), "n": np.int64(3), "s": {"b", "a"}})
     assert made == {"latent": [1.0, 1.0], "a": 2.0, "n": 3, "s": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("history", "key"),
+    [
+        ({"key": "A W C"}, "A W C"),
+        ({"place": 7}, "7"),
+        ({"pool": 12}, "12"),
+        ({"seed_pool": 3}, "3"),
+        ({}, ""),
+    ],
+)
+def test_older_records_keep_the_hand_over_in_the_history(history: dict[str, object], key: str) -> None:
+    structure = Structure(Lattice.cubic(4), ["W"], [[0, 0, 0]])
+    record = candidate_to_record(Candidate("c0", structure, "decoder", 1))
+    for name in ("key", "trust", "expected_prototype"):
+        del record[name]
+    own = {**history, "trust": 0.8, "expected_prototype": "229|2 -3mm A"}
+    read = candidate_from_record({**record, "history": own})
+    assert (read.key, read.trust, read.expected_prototype) == (key, 0.8, "229|2 -3mm A")
+    assert candidate_from_record({**record, "history": {}}).trust is None
 
 
 def test_damaged_and_newer_records_are_refused() -> None:

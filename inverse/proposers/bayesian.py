@@ -8,14 +8,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Composition, Element
 
+from inverse.constraints import MOST_ELEMENTS
 from inverse.process_settings import ProcessSetting
 from inverse.proposers.building import built, shapes_of
-from inverse.proposers.compositions import predicted_volume
+from inverse.proposers.compositions import predicted_volumes
+from inverse.proposers.geometries import Geometry
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
@@ -39,34 +41,22 @@ WARM_START = 200
 WORST = -20.0
 """Value of a trial that makes no sound structure."""
 
-NUMBERS = (
-    "n_elements",
-    "element_1",
-    "element_2",
-    "element_3",
-    "element_4",
-    "stoichiometry",
-    "type",
-    "density",
-)
-"""What a trial is: eight numbers between 0 and 1."""
+FEWEST_PLACES = 4
+"""Numbers that choose elements, at least; more where the config allows more elements."""
 
 
-@runtime_checkable
-class Storing(Protocol):
-    """A proposer that keeps trials in the run folder."""
+def numbers_for(most_elements: int) -> tuple[str, ...]:
+    """Return the names of what a trial is: numbers between 0 and 1, eight for up to four elements.
 
-    def open_trials(self, path: Path, before_step: int) -> None:
-        """Read the trials of steps before `before_step`; later ones belong to a step that is repeated."""
-        ...
-
-    def save_trials(self) -> None:
-        """Write what the last ask tried."""
-        ...
+    >>> numbers_for(5)[5:7]
+    ('element_5', 'stoichiometry')
+    """
+    places = range(1, max(FEWEST_PLACES, min(most_elements, MOST_ELEMENTS)) + 1)
+    return ("n_elements", *(f"element_{k}" for k in places), "stoichiometry", "type", "density")
 
 
 class OuterSearch:
-    """Optuna over `NUMBERS`: TPE, or blind draws from the same space."""
+    """Optuna over a few numbers: TPE, or blind draws from the same space."""
 
     def __init__(
         self, space: SearchSpace, known: Callable[[], Sequence[Prototype]], name: str = "tpe"
@@ -79,6 +69,7 @@ class OuterSearch:
             name: tpe, or blind.
         """
         self.name, self._space, self._known = name, space, known
+        self._numbers = numbers_for(space.constraints.n_elements[1])
         self._trials: list[dict[str, Any]] = []
         self._saved = 0
         self._path: Path | None = None
@@ -92,12 +83,12 @@ class OuterSearch:
         for _ in range(max(1, -(-TRIALS_PER_PROPOSAL * n // ROUND))):
             found += self._round(step, seed)
         found.sort(key=lambda item: -item[0])
-        fresh = [p for _, p in found if str(p.history["key"]) not in self._tried]
+        fresh = [p for _, p in found if p.key not in self._tried]
         return self._space.offered.fresh(fresh, n)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed; the corrected surrogate that values new trials has learned already."""
-        self._tried |= {str(c.history["key"]) for c in candidates if "key" in c.history}
+        self._tried |= {c.key for c in candidates if c.key}
         self._space.offered.remember(candidates)
 
     # -- trials on disk --------------------------------------------------------------------------------------
@@ -120,7 +111,7 @@ class OuterSearch:
             ) from None
         self._trials = [r for r in rows if r["step"] < before_step and r["source"] == self.name]
         if len(rows) != len(self._trials):
-            _rewrite(path, self._trials)
+            _rewrite(path, self._trials, self._numbers)
         self._saved = len(self._trials)
 
     def save_trials(self) -> None:
@@ -128,14 +119,14 @@ class OuterSearch:
         if self._path is None:
             return
         study = _stored_study(self._path)
-        study.add_trials([_frozen(row) for row in self._trials[self._saved :]])
+        study.add_trials([_frozen(row, self._numbers) for row in self._trials[self._saved :]])
         self._saved = len(self._trials)
 
     # -- one round -------------------------------------------------------------------------------------------
 
     def _round(self, step: int, seed: int) -> list[tuple[float, Proposal]]:
         drawn = self._drawn(seed)
-        proposals = [self._structure(numbers, seed, len(self._trials) + k) for k, numbers in enumerate(drawn)]
+        proposals = self._proposals(drawn, seed)
         sound = [
             k for k, p in enumerate(proposals) if p is not None and not self._space.screening(p.structure)
         ]
@@ -153,13 +144,13 @@ class OuterSearch:
         told = self._recent()
         with _quiet():
             study = optuna.create_study(direction="maximize")
-        study.add_trials([_frozen(row) for row in told])
-        distributions = _distributions()
+        study.add_trials([_frozen(row, self._numbers) for row in told])
+        distributions = _distributions(self._numbers)
         numbers = []
         for k in range(ROUND):
             study.sampler = _sampler(self.name, (seed * 1_000_003 + len(self._trials) + k) % 2**31)
             trial = study.ask(distributions)
-            numbers.append({name: float(trial.params[name]) for name in NUMBERS})
+            numbers.append({name: float(trial.params[name]) for name in self._numbers})
         return numbers
 
     def _recent(self) -> list[dict[str, Any]]:
@@ -167,24 +158,30 @@ class OuterSearch:
         best = sorted(self._trials[:n_old], key=lambda row: -row["value"])[: WARM_START if n_old else 0]
         return [*best, *self._trials[n_old:]]
 
-    def _structure(self, numbers: Mapping[str, float], seed: int, number: int) -> Proposal | None:
-        elements, prototype = self._choice(numbers)
-        if prototype is None:
-            return None
-        shapes = shapes_of(prototype, elements, 1)
-        if not shapes:
-            return None
-        volume = self._volume_of(elements, prototype) * (0.85 + 0.3 * numbers["density"])
-        structure = built(shapes, [elements], [volume]).to_structures()[0]
-        key = f"{prototype.text} {' '.join(elements)}"
-        history: dict[str, Any] = {
-            "trial": number,
-            "template": prototype.text,
-            "elements": list(elements),
-            "key": key,
-        }
-        history["trust"] = prototype.trust(elements)
-        return Proposal(structure, self.name, seed, history)
+    def _proposals(self, drawn: Sequence[Mapping[str, float]], seed: int) -> list[Proposal | None]:
+        """Return a crystal for each trial's numbers; None where they name none that the config allows."""
+        found: list[Proposal | None] = [None] * len(drawn)
+        made: list[tuple[int, tuple[str, ...], Prototype, Geometry]] = []
+        for k, numbers in enumerate(drawn):
+            elements, prototype = self._choice(numbers)
+            shapes = () if prototype is None else shapes_of(prototype, elements, 1)
+            if prototype is not None and shapes:
+                made.append((k, elements, prototype, shapes[0]))
+        if not made:
+            return found
+        expected = self._volumes([(elements, prototype) for _, elements, prototype, _ in made])
+        densities = [0.85 + 0.3 * drawn[k]["density"] for k, *_ in made]
+        volumes = (expected * np.array(densities)).tolist()
+        crystals = built([shape for *_, shape in made], [elements for _, elements, *_ in made], volumes)
+        for (k, elements, prototype, _), structure in zip(made, crystals.to_structures(), strict=True):
+            history = {
+                "trial": len(self._trials) + k,
+                "template": prototype.text,
+                "elements": list(elements),
+            }
+            key, trust = f"{prototype.text} {' '.join(elements)}", prototype.trust(elements)
+            found[k] = Proposal(structure, self.name, seed, history, key=key, trust=trust)
+        return found
 
     def _choice(self, numbers: Mapping[str, float]) -> tuple[tuple[str, ...], Prototype | None]:
         types = self._grouped()
@@ -222,11 +219,17 @@ class OuterSearch:
             }
         return self._types
 
-    def _volume_of(self, elements: Sequence[str], prototype: Prototype) -> float:
-        radii = [float(Element(e).atomic_radius or 1.5) for e in elements]
-        total = sum(c * max(5.0, 4.6 * r**3) for c, r in zip(prototype.counts, radii, strict=True))
-        rough = total / prototype.n_atoms
-        return predicted_volume(self._space, dict(zip(elements, prototype.counts, strict=True)), rough)
+    def _volumes(self, chosen: Sequence[tuple[Sequence[str], Prototype]]) -> np.ndarray:
+        """Return (C,) volumes per atom, Å³: as the composition surrogate expects, else from radii."""
+        amounts = [dict(zip(elements, p.counts, strict=True)) for elements, p in chosen]
+        expected = predicted_volumes(self._space, amounts)
+        return np.where(np.isfinite(expected), expected, [_rough_volume(own) for own in amounts])
+
+
+def _rough_volume(amounts: Mapping[str, int]) -> float:
+    """Return a volume per atom, Å³, from atomic radii."""
+    radii = {e: float(Element(e).atomic_radius or 1.5) for e in amounts}
+    return sum(n * max(5.0, 4.6 * radii[e] ** 3) for e, n in amounts.items()) / sum(amounts.values())
 
 
 def _by_chemistry(symbols: Sequence[str]) -> list[str]:
@@ -246,28 +249,29 @@ def _sampler(name: str, seed: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=2 * ROUND)
 
 
-def _distributions() -> dict[str, Any]:
+def _distributions(numbers: Sequence[str]) -> dict[str, Any]:
     import optuna
 
-    return {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in NUMBERS}
+    return {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in numbers}
 
 
-def _frozen(row: Mapping[str, Any]) -> Any:
+def _frozen(row: Mapping[str, Any], numbers: Sequence[str]) -> Any:
+    """Return a row as Optuna's trial; trials of older folders lack the numbers of a fifth element."""
     import optuna
 
     return optuna.trial.create_trial(
-        params={name: row[name] for name in NUMBERS},
-        distributions=_distributions(),
+        params={name: row.get(name, 0.5) for name in numbers},
+        distributions=_distributions(numbers),
         value=row["value"],
         user_attrs={"step": row["step"], "source": row["source"]},
     )
 
 
-def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> None:
     """Replace trials.db by one with these trials, whole or not at all: a kill meanwhile loses none."""
     with replacing(path) as fresh:
         study = _stored_study(fresh)
-        study.add_trials([_frozen(row) for row in rows])
+        study.add_trials([_frozen(row, numbers) for row in rows])
 
 
 def _stored_study(path: Path) -> Any:

@@ -1,15 +1,12 @@
 """Structure type + elements + volume -> a crystal: learned shapes and coordinates, else the decoder's."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.resources import files
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from inverse.proposers.divided_types import divided_geometries
+from inverse.proposers.geometries import Geometry, packaged_geometries
 from inverse.proposers.prototypes import Prototype, alike_class
 from inverse.reference.skeletons import LABELS
 from surrogates.crystal import N_ELEMENTS, element_index
@@ -17,55 +14,14 @@ from surrogates.errors import DataError
 from surrogates.symmetry import HARD_LOGIT, LETTERS, SymmetricCrystals
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """A usual shape of a structure type, learned as the mean over the known structures that share it.
-
-    Attributes:
-        text: the type, a signature with labels for elements.
-        letters: Wyckoff letter of each site.
-        labels: element label of each site.
-        lattice: (6,) free lattice numbers; lengths in units of the cube root of the volume per atom.
-        coords: (sites, 3) of the first representatives.
-        count: formulas it was learned from.
-        kinds: classes of alike elements on the labels -> structures.
-    """
-
-    text: str
-    letters: tuple[str, ...]
-    labels: tuple[str, ...]
-    lattice: tuple[float, ...]
-    coords: tuple[tuple[float, ...], ...]
-    count: int
-    kinds: Mapping[tuple[str, ...], int] = field(default_factory=dict)
-
-    @property
-    def space_group(self) -> int:
-        """International number."""
-        return int(self.text.partition("|")[0])
-
-
-@lru_cache(maxsize=1)
-def packaged_geometries() -> Mapping[str, tuple[Geometry, ...]]:
-    """Return the learned shapes by structure type, most frequent first; read once.
-
-    Raises:
-        DataError: the packaged file is missing or damaged.
-    """
-    try:
-        text = files("inverse").joinpath("proposers", "prototype_geometries.json").read_text(encoding="utf-8")
-        found: dict[str, list[Geometry]] = {}
-        for row in json.loads(text):
-            found.setdefault(row["type"], []).append(_geometry(row))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"prototype_geometries.json cannot be read: {error}") from None
-    return {key: tuple(sorted(value, key=lambda g: -g.count)) for key, value in found.items()}
-
-
 def shapes_of(prototype: Prototype, elements: Sequence[str], most: int) -> tuple[Geometry, ...]:
-    """Return the shapes of a type, those seen with such kinds of elements first; () when none was learned."""
+    """Return the shapes of a type, those seen with such kinds of elements first; () when there is none.
+
+    A type of many elements that no shape was learned of may be a divided one, with the shape it comes from.
+    """
     kinds = tuple(alike_class(e) for e in elements)
-    shapes = packaged_geometries().get(prototype.text, ())
+    shapes = packaged_geometries().get(prototype.text) or ()
+    shapes = shapes or divided_geometries(len(prototype.counts)).get(prototype.text, ())
     return tuple(sorted(shapes, key=lambda g: (-g.kinds.get(kinds, 0), -g.count))[:most])
 
 
@@ -120,16 +76,4 @@ def scaled(crystals: SymmetricCrystals, volumes: torch.Tensor) -> SymmetricCryst
     free = crystals.free_lattice + lengths.to(crystals.free_lattice)
     return crystals.replace(
         free_lattice=torch.where(crystals.is_lattice_free.bool(), free, crystals.free_lattice)
-    )
-
-
-def _geometry(row: Mapping[str, Any]) -> Geometry:
-    return Geometry(
-        text=row["type"],
-        letters=tuple(site[:-1] for site in row["sites"]),
-        labels=tuple(site[-1] for site in row["sites"]),
-        lattice=tuple(row["lattice"]),
-        coords=tuple(tuple(c) for c in row["coords"]),
-        count=int(row["count"]),
-        kinds={tuple(key.split("|")): int(n) for key, n in row["kinds"].items()},
     )

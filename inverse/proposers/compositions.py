@@ -1,6 +1,6 @@
 """Which compositions are worth a structure: stoichiometries of the templates x promising elements, ranked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations, permutations
@@ -11,22 +11,33 @@ import torch
 from pymatgen.core import Composition
 from torch import Tensor
 
+from inverse.constraints import MOST_ELEMENTS
 from inverse.evaluation import join
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Rule
 from surrogates.crystal import N_ELEMENTS, element_index
-from surrogates.errors import UnsupportedElementError
 from surrogates.properties import FORMATION_ENERGY, VOLUME
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction
 
 CHUNK = 8192
 """Compositions predicted at once."""
 
-N_PROMISING = {1: 90, 2: 90, 3: 24, 4: 12}
+N_PROMISING = {1: 90, 2: 90, 3: 24, 4: 12, 5: 10, 6: 9, 7: 9, 8: 9}
 """Elements that compositions of so many elements are built from, the most promising first."""
 
-N_PATTERNS = {1: 1, 2: 20, 3: 16, 4: 6}
+MOST_PROMISING = {1: 103, 2: 103, 3: 32, 4: 16}
+"""The same when a search looks farther, for want of anything else."""
+
+N_PROMISING_BESIDE = {0: 1, 1: 90, 2: 40, 3: 24, 4: 12, 5: 10, 6: 9, 7: 9, 8: 9}
+"""The same where some elements are given (`include_all`), by the number of those still to choose."""
+
+N_PATTERNS = {1: 1, 2: 20, 3: 16, 4: 6, 5: 6, 6: 4, 7: 3, 8: 2}
 """Stoichiometries tried for so many elements, the most frequent first."""
+
+MOST_WIDTH = 2
+"""How many times as many stoichiometries such a search tries at most."""
+
+N_TELLING_PATTERNS = 4
+"""Stoichiometries of pairs that only tell which elements are promising, where pairs are not asked for."""
 
 HULL_CANDIDATES = 4000
 """Compositions whose distance to the hull is looked up, the most promising first."""
@@ -72,56 +83,103 @@ def stoichiometry(counts: Sequence[int]) -> Stoichiometry:
 
 
 def ranked_compositions(
-    space: SearchSpace, surrogate: CompositionSurrogate, patterns: Sequence[Stoichiometry], n: int
+    space: SearchSpace,
+    surrogate: CompositionSurrogate,
+    patterns: Sequence[Stoichiometry],
+    n: int,
+    width: int = 1,
 ) -> list[RankedComposition]:
     """Return at most n compositions the config allows, most promising first, half of them not in any table.
 
-    Deterministic. Elements for ternaries and beyond are chosen by how well they do in binaries.
+    Deterministic. Elements for ternaries and beyond are chosen by how well they do in binaries; the larger
+    the compositions, the fewer elements they are built from, so that there are never too many.
 
     Args:
         space: wishes and hull.
         surrogate: at composition level.
         patterns: stoichiometries that have a structure template, the most frequent first.
         n: how many.
+        width: how many times as many elements, stoichiometries and hull distances as usual are looked at, as
+            far as their number stays bounded.
     """
     elements = [e for e in space.allowed_elements if e in surrogate.elements]
-    pool: list[tuple[float, dict[str, int], float]] = []
-    for size in (1, 2, 3, 4):
-        low, high = space.constraints.n_elements
-        if size > max(high, 2):
-            break
-        own = [p for p in patterns if len(p) == size][: N_PATTERNS[size]]
-        wanted = elements[: N_PROMISING[size]] if size < 3 else _promising(pool, elements, N_PROMISING[size])
-        found = _predicted(space, surrogate, list(_enumerated(wanted, own, size, space)))
-        if low <= size <= high:
-            pool += found
-        elif size == 2:
-            elements = _promising(found, elements, N_PROMISING[3])
+    low, high = space.constraints.n_elements
+    pool: list[_Predicted] = []
+    telling: list[_Predicted] = []
+    if low > 2:
+        pairs = [p for p in patterns if len(p) == 2][:N_TELLING_PATTERNS] or [(1, 1)]
+        parts = [c for c in combinations(sorted(elements), 2) if _may_be_part(space, c)]
+        telling = _predicted(space, surrogate, list(_enumerated(parts, pairs)))
+    for size in range(low, min(high, MOST_ELEMENTS) + 1):
+        own = [p for p in patterns if len(p) == size][: min(width, MOST_WIDTH) * N_PATTERNS[size]]
+        sets = _element_sets(space, _by_promise([*telling, *pool], elements), size, width)
+        pool += _predicted(space, surrogate, list(_enumerated(sets, own)))
     pool.sort(key=lambda item: (-item[0], sorted(item[1].items())))
-    return _with_hull(space, surrogate, pool[:HULL_CANDIDATES], n)
+    return _with_hull(space, surrogate, pool[: width * HULL_CANDIDATES], n)
 
 
-def _enumerated(
-    elements: Sequence[str], patterns: Sequence[Stoichiometry], size: int, space: SearchSpace
-) -> Iterator[dict[str, int]]:
-    for chosen in combinations(sorted(elements), size):
-        if not _is_allowed(space, chosen):
+_Predicted = tuple[float, dict[str, int], float]
+"""Probability that the structure-free targets are met, amounts, volume per atom."""
+
+
+def _enumerated(sets: Iterable[Sequence[str]], patterns: Sequence[Stoichiometry]) -> Iterator[dict[str, int]]:
+    """Yield every way to put the amounts of the patterns on the elements of the sets."""
+    amounts = [own for pattern in patterns for own in sorted(set(permutations(pattern)))]
+    for chosen in sets:
+        for own in amounts:
+            yield dict(zip(chosen, own, strict=True))
+
+
+def _element_sets(
+    space: SearchSpace, by_promise: Sequence[str], size: int, width: int
+) -> Iterator[tuple[str, ...]]:
+    """Yield sets of so many elements that the config allows, in alphabetical order, of the promising ones.
+
+    Elements that must occur are always among them; listed chemical systems are taken one by one.
+    """
+    systems = [frozenset(system.split("-")) for system in space.constraints.chemical_systems]
+    seen: set[tuple[str, ...]] = set()
+    for within in systems or [frozenset(by_promise)]:
+        needed = frozenset(space.constraints.elements.include_all)
+        if systems and not space.constraints.subsystems:
+            needed = within
+        if len(needed) > size or not needed <= within.intersection(by_promise):
             continue
-        for pattern in patterns:
-            for amounts in sorted(set(permutations(pattern))):
-                yield dict(zip(chosen, amounts, strict=True))
+        others = [e for e in by_promise if e in within - needed]
+        promising = _most_promising(space, others, size, len(needed), width)
+        for more in combinations(promising, size - len(needed)):
+            chosen = tuple(sorted({*needed, *more}))
+            if chosen not in seen and not space.composition_reason(Composition(dict.fromkeys(chosen, 1))):
+                seen.add(chosen)
+                yield chosen
 
 
-def _is_allowed(space: SearchSpace, symbols: Sequence[str]) -> bool:
-    breach = space.composition_reason(Composition(dict.fromkeys(symbols, 1)))
-    # pairs are looked at even where only ternaries are allowed: they tell which elements are promising
-    return breach is None or breach.rule is Rule.N_ELEMENTS
+def _most_promising(
+    space: SearchSpace, others: Sequence[str], size: int, n_needed: int, width: int
+) -> list[str]:
+    """Return the elements to choose from beside those that must occur; one of `include_any` is among them."""
+    n = N_PROMISING_BESIDE[size - n_needed] if n_needed and size > 2 else N_PROMISING[size]
+    # the number of sets grows with a power of the number of elements
+    most = MOST_PROMISING.get(size, n + (width - 1).bit_length())
+    chosen = sorted(others[: max(n, min(n + (n // 2) * (width - 1), most))])
+    any_of = [e for e in others if e in space.constraints.elements.include_any]
+    if any_of and not set(any_of) & set(chosen):
+        chosen.append(any_of[0])
+    return chosen
+
+
+def _may_be_part(space: SearchSpace, symbols: Sequence[str]) -> bool:
+    """Return whether elements may stand together in a composition of more elements."""
+    any_of, systems = space.constraints.elements.include_any, space.constraints.chemical_systems
+    if any_of and not set(symbols) & set(any_of):
+        return False
+    return not systems or any(set(symbols) <= set(system.split("-")) for system in systems)
 
 
 def _predicted(
     space: SearchSpace, surrogate: CompositionSurrogate, compositions: Sequence[dict[str, int]]
-) -> list[tuple[float, dict[str, int], float]]:
-    """Return (probability that the structure-free targets are met, amounts, volume per atom)."""
+) -> list[_Predicted]:
+    """Return what the composition surrogate expects of each."""
     properties = [p for p in surrogate.properties if p in space.objective.properties]
     asked = [*properties, *[p for p in (VOLUME,) if p in surrogate.properties]]
     objective = space.objective.only(properties)
@@ -142,7 +200,7 @@ def _predicted(
 def _with_hull(
     space: SearchSpace,
     surrogate: CompositionSurrogate,
-    pool: Sequence[tuple[float, dict[str, int], float]],
+    pool: Sequence[_Predicted],
     n: int,
 ) -> list[RankedComposition]:
     """Multiply by the probability of lying near the hull; keep n, most of them not in any table."""
@@ -160,8 +218,9 @@ def _with_hull(
             )
         ranked.append(RankedComposition(amounts, met * stable, volume, space.is_known_formula(formula)))
     ranked.sort(key=lambda r: (-r.worth, r.formula))
-    unknown = [r for r in ranked if not r.is_known][: n - n // 3]
-    known = [r for r in ranked if r.is_known][: n - len(unknown)]
+    known = [r for r in ranked if r.is_known]
+    unknown = [r for r in ranked if not r.is_known][: max(n - n // 3, n - len(known))]
+    known = known[: n - len(unknown)]
     return sorted([*unknown, *known], key=lambda r: (-r.worth, r.formula))
 
 
@@ -179,10 +238,8 @@ def _formation_energy(
     return join(parts)
 
 
-def _promising(
-    pool: Sequence[tuple[float, dict[str, int], float]], elements: Sequence[str], n: int
-) -> list[str]:
-    """Return the n elements whose best few binaries promise most, in alphabetical order."""
+def _by_promise(pool: Sequence[_Predicted], elements: Sequence[str]) -> list[str]:
+    """Return the elements, those first whose best few compositions promise most; as they are without any."""
     best: dict[str, list[float]] = {e: [] for e in elements}
     for met, amounts, _ in pool:
         for symbol in amounts:
@@ -191,26 +248,20 @@ def _promising(
     worth = {
         e: float(np.mean(sorted(values, reverse=True)[:8])) if values else 0.0 for e, values in best.items()
     }
-    return sorted(sorted(elements, key=lambda e: (-worth[e], e))[:n])
-
-
-def predicted_volume(space: SearchSpace, amounts: dict[str, int], rough: float) -> float:
-    """Return the volume per atom, Å³, that the composition surrogate expects; `rough` where it cannot say."""
-    volume = float(predicted_volumes(space, [amounts])[0])
-    return volume if np.isfinite(volume) else rough
+    return sorted(elements, key=lambda e: (-worth[e], e))
 
 
 def predicted_volumes(space: SearchSpace, compositions: Sequence[dict[str, int]]) -> np.ndarray:
     """Return (C,) volumes per atom, Å³, that the composition surrogate expects; NaN where it cannot say."""
-    surrogate, unknown = space.compositions, np.full(len(compositions), np.nan)
-    if surrogate is None or VOLUME not in surrogate.properties or not compositions:
-        return unknown
-    try:
+    surrogate, volumes = space.compositions, np.full(len(compositions), np.nan)
+    if surrogate is None or VOLUME not in surrogate.properties:
+        return volumes
+    known = [k for k, amounts in enumerate(compositions) if set(amounts) <= surrogate.elements]
+    if known:
+        batch = CompositionBatch(fractions([compositions[k] for k in known]), _zeros(len(known)))
         with torch.no_grad():
-            batch = CompositionBatch(fractions(compositions), _zeros(len(compositions)))
-            return np.asarray(surrogate.predict(batch, [VOLUME])[VOLUME].mean.numpy())
-    except UnsupportedElementError:
-        return unknown
+            volumes[known] = surrogate.predict(batch, [VOLUME])[VOLUME].mean.numpy()
+    return volumes
 
 
 def fractions(compositions: Sequence[dict[str, int]]) -> Tensor:

@@ -1,6 +1,9 @@
 """Proposals that are one crystal: within an ask, and with what the campaign was offered before."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+
+from pymatgen.core import Structure
 
 from inverse.proposers.protocol import Proposal
 from inverse.reference.deduplication import Crystals
@@ -26,6 +29,7 @@ class Offered:
     def __init__(self) -> None:
         self._crystals = Crystals()
         self._ids: set[str] = set()
+        self._formulas: Counter[str] = Counter()
 
     def remember(self, candidates: Sequence[Candidate]) -> None:
         """Take candidates in, each once, whichever sources tell of them."""
@@ -33,6 +37,15 @@ class Offered:
             if candidate.status is not Status.SCREENED_OUT and candidate.id not in self._ids:
                 self._ids.add(candidate.id)
                 self._crystals.add(candidate.structure)
+                self._formulas[candidate.structure.composition.reduced_formula] += 1
+
+    def count(self, formula: str) -> int:
+        """Return how many crystals of a reduced formula were offered."""
+        return self._formulas[formula]
+
+    def holds(self, structure: Structure) -> bool:
+        """Return whether this crystal was offered."""
+        return self._crystals.find(structure) is not None
 
     def fresh(self, proposals: Iterable[Proposal], most: int) -> list[Proposal]:
         """Return the first `most` proposals that are new crystals, to the campaign and among themselves."""
@@ -41,7 +54,7 @@ class Offered:
             return []
         for number, proposal in enumerate(proposals):
             is_first = here.add(proposal.structure) == number
-            if is_first and self._crystals.find(proposal.structure) is None:
+            if is_first and not self.holds(proposal.structure):
                 kept.append(proposal)
             if len(kept) == most:
                 break

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.proposers.bayesian import NUMBERS, ROUND, OuterSearch
+from inverse.proposers.bayesian import ROUND, OuterSearch
 from inverse.proposers.protocol import generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
@@ -53,9 +53,10 @@ class GeneticSearch(OuterSearch):
         population = sorted(self._trials, key=lambda row: -row["value"])[:POPULATION]
         rngs = [generator(seed, first, k) for k in range(ROUND)]
         if first < 2 * ROUND:
-            blind = [dict(zip(NUMBERS, rng.uniform(size=len(NUMBERS)).tolist(), strict=True)) for rng in rngs]
+            names = self._numbers
+            blind = [dict(zip(names, rng.uniform(size=len(names)).tolist(), strict=True)) for rng in rngs]
             return self._founded(blind, rngs) if first == 0 else blind
-        return [_child(population, rng) for rng in rngs]
+        return [_child(population, rng, self._numbers) for rng in rngs]
 
     def _founded(
         self, blind: Sequence[dict[str, float]], rngs: Sequence[np.random.Generator]
@@ -64,7 +65,10 @@ class GeneticSearch(OuterSearch):
         founders = [n for s in self._founders if (n := self._numbers_of(s)) is not None][:ROUND]
         if not founders:
             return list(blind)
-        rest = [_child(founders, rngs[k]) if k % 2 else blind[k] for k in range(len(founders), len(blind))]
+        names = self._numbers
+        rest = [
+            _child(founders, rngs[k], names) if k % 2 else blind[k] for k in range(len(founders), len(blind))
+        ]
         return [*founders, *rest]
 
     def _numbers_of(self, structure: Structure) -> dict[str, float] | None:
@@ -77,21 +81,22 @@ class GeneticSearch(OuterSearch):
         for place, (_, listed) in enumerate(groups):
             for rank, prototype in enumerate(listed):
                 if prototype.text == label and set(elements) <= set(self._elements):
-                    volume = structure.volume / len(structure) / self._volume_of(elements, prototype)
+                    expected = float(self._volumes([(elements, prototype)])[0])
+                    volume = structure.volume / len(structure) / expected
                     numbers = {
                         "n_elements": (sizes.index(len(elements)) + 0.5) / len(sizes),
                         "stoichiometry": ((place + 0.5) / len(groups)) ** 0.5,
                         "type": ((rank + 0.5) / len(listed)) ** 0.5,
                         "density": float(np.clip((volume - 0.85) / 0.3, 0.0, 1.0)),
                     }
-                    return {name: {**numbers, **self._places(elements)}[name] for name in NUMBERS}
+                    return {name: {**numbers, **self._places(elements)}[name] for name in self._numbers}
         LOGGER.info("founder %s: its structure type is not among the known ones", structure.formula)
         return None
 
     def _places(self, elements: Sequence[str]) -> dict[str, float]:
         """Return the numbers that pick these elements one after the other; the middle for those unused."""
         left, numbers = list(self._elements), {}
-        for k in range(1, 5):
+        for k in range(1, len(self._numbers) - 3):
             numbers[f"element_{k}"] = 0.5
             if k <= len(elements):
                 numbers[f"element_{k}"] = (left.index(elements[k - 1]) + 0.5) / len(left)
@@ -99,11 +104,13 @@ class GeneticSearch(OuterSearch):
         return numbers
 
 
-def _child(population: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> dict[str, float]:
+def _child(
+    population: Sequence[Mapping[str, Any]], rng: np.random.Generator, names: Sequence[str]
+) -> dict[str, float]:
     mother, father = _winner(population, rng), _winner(population, rng)
     child = {}
-    for name in NUMBERS:
-        value = float(mother[name] if rng.random() < 0.5 else father[name])
+    for name in names:
+        value = float((mother if rng.random() < 0.5 else father).get(name, 0.5))
         if rng.random() < MUTATION:
             value = rng.uniform() if rng.random() < 0.2 else value + MUTATION_WIDTH * rng.normal()
         child[name] = float(np.clip(value, 0.0, 1.0))

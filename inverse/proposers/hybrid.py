@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from inverse.progress import tell
-from inverse.proposers.bayesian import Storing
 from inverse.proposers.distinct import distinct
-from inverse.proposers.protocol import Proposal, Proposer
+from inverse.proposers.protocol import Proposal, Proposer, Storing
 from inverse.types import Candidate, Status
 from surrogates.errors import EngineError
 
@@ -49,22 +48,38 @@ class Hybrid:
         self._filler = filler or self._sources[0].name
         self._started: Counter[str] = Counter()
         self._success: Counter[str] = Counter()
+        self._silent: set[str] = set()
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return at most n proposals of all sources; what one cannot deliver the filler does."""
+        """Return at most n proposals of all sources; what one cannot deliver the others do.
+
+        The filler is asked last, for all that is missing then. When it is short itself, whoever delivered in
+        full is asked for more, the most successful first.
+        """
         wanted = self.shares(n)
-        found: dict[str, list[Proposal]] = {}
+        found: dict[str, list[Proposal]] = {source.name: [] for source in self._sources}
         filling = [source for source in self._sources if source.name == self._filler]
         others = [source for source in reversed(self._sources) if source.name != self._filler]
+        able: list[tuple[Proposer, int]] = []
         for source in [*others, *filling]:
-            missing = n - sum(len(v) for v in found.values())
+            missing = n - len(self._joined(found))
             count = missing if source.name == self._filler else min(wanted[source.name], missing)
             found[source.name] = self._asked(source, count, step, seed)
-        proposals = [p for source in self._sources for p in found[source.name]]
+            if count and len(found[source.name]) >= count:
+                able.append((source, count))
+        for source, count in sorted(able, key=lambda item: -wanted[item[0].name]):
+            missing = n - len(self._joined(found))
+            if missing > 0:
+                found[source.name] += self._asked(source, count + missing, step, seed)
         shares = {name: round(count / max(n, 1), 3) for name, count in wanted.items()}
         return [
-            replace(p, history={**p.history, "share": shares.get(p.proposer)}) for p in distinct(proposals)
+            replace(p, history={**p.history, "share": shares.get(p.proposer)})
+            for p in self._joined(found)[:n]
         ]
+
+    def _joined(self, found: Mapping[str, Sequence[Proposal]]) -> list[Proposal]:
+        """Return the distinct proposals of all sources, in the order of the sources."""
+        return distinct([p for source in self._sources for p in found[source.name]])
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Count successes by source and let every source learn."""
@@ -100,11 +115,17 @@ class Hybrid:
                 source.save_trials()
 
     def _asked(self, source: Proposer, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return at most n proposals; the log names a source once that has none or fails."""
         if n <= 0:
             return []
         tell("asking %s for %d of the proposals", source.name, n)
+        reason = "it has nothing left"
         try:
-            return source.ask(n, step, seed)
+            if proposals := source.ask(n, step, seed):
+                return proposals
         except EngineError as error:
-            LOGGER.warning("%s proposes nothing: %s", source.name, error)
-            return []
+            reason = str(error)
+        if source.name not in self._silent:
+            self._silent.add(source.name)
+            LOGGER.warning("%s proposes nothing: %s; the other sources fill its place", source.name, reason)
+        return []

@@ -9,7 +9,7 @@ from pymatgen.core import Composition
 from inverse.config import CampaignConfig
 from inverse.derived import DERIVED
 from inverse.objective import Objective
-from inverse.proposers.protocol import PLACE, Proposal, next_place
+from inverse.proposers.protocol import Proposal, next_place
 from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
 from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
@@ -247,7 +247,7 @@ class Lookup:
             structure = structure_of(found, self.complete, seed)
             if structure is not None:
                 history = {"formula": row.formula, "signature": found.text, "values": dict(row.values)}
-                proposals.append(Proposal(structure, self.name, seed, {**history, PLACE: place}))
+                proposals.append(Proposal(structure, self.name, seed, history, key=str(place)))
         return proposals
 
     def tell(self, candidates: Sequence[Candidate]) -> None:

@@ -19,7 +19,7 @@ from inverse.config import CampaignConfig
 from inverse.objective import Objective
 from inverse.proposers.lookup import asks_for_moduli, moduli_values
 from inverse.proposers.ordered_cells import Ordering, ordered_structures
-from inverse.proposers.protocol import PLACE, Proposal, next_place
+from inverse.proposers.protocol import Proposal, next_place
 from inverse.reference.construction import Complete
 from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
@@ -308,7 +308,7 @@ class Orderings:
             ordering = self._ranked[place]
             for structure in ordered_structures(ordering, self.known, self.complete, seed, limit=1):
                 history = {"end_members": dict(ordering.end_members), "mixed": dict(ordering.values)}
-                proposals.append(Proposal(structure, self.name, seed, {**history, PLACE: place}))
+                proposals.append(Proposal(structure, self.name, seed, history, key=str(place)))
         return proposals
 
     def tell(self, candidates: Sequence[Candidate]) -> None:

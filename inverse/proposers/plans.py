@@ -1,15 +1,20 @@
 """Which structure types a composition is tried in: its own known ones, then the most familiar."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice
 
+from inverse.proposers.building import shapes_of
 from inverse.proposers.compositions import RankedComposition
+from inverse.proposers.divided_types import KNOWN_ELEMENTS
 from inverse.proposers.prototypes import Prototype
 
 OWN_TYPE = 200.0
 """Familiarity of a structure type that is carried for the very formula."""
+
+MOST_ASSIGNMENTS = 24
+"""Ways of putting the elements on the labels of one type that are looked at: all, of up to four elements."""
 
 ROUGH_VOLUME = 15.0
 """Å³ per atom where nothing better is known."""
@@ -23,6 +28,11 @@ class Plan:
     prototype: Prototype
     elements: tuple[str, ...]
     promise: float
+
+    @property
+    def key(self) -> str:
+        """What tells it from other plans."""
+        return f"{self.prototype.text} {' '.join(self.elements)}"
 
     @property
     def volume_per_atom(self) -> float:
@@ -48,24 +58,34 @@ def planned(
         options = []
         own = types_of(composition.formula) if composition.is_known else frozenset()
         for prototype in by_pattern.get(pattern, []):
-            for elements in assignments(composition, prototype):
+            # the few real types of many elements are seldom known well enough to be built
+            is_bare = len(pattern) > KNOWN_ELEMENTS and not shapes_of(prototype, ["X"] * len(pattern), 1)
+            for elements in islice(assignments(composition, prototype), MOST_ASSIGNMENTS):
                 familiarity = prototype.familiarity(elements) + (OWN_TYPE if prototype.text in own else 0.0)
-                options.append((familiarity, prototype.text, elements, prototype))
-        options.sort(key=lambda o: (-o[0], o[1], o[2]))
-        total = sum(o[0] for o in options) or 1.0
-        for familiarity, _, elements, prototype in options[:per_composition]:
+                options.append((is_bare, familiarity, prototype.text, elements, prototype))
+        options.sort(key=lambda o: (o[0], -o[1], o[2], o[3]))
+        total = sum(o[1] for o in options) or 1.0
+        for _, familiarity, _, elements, prototype in options[:per_composition]:
             promise = composition.worth * (0.2 + 0.8 * (familiarity / total) ** 0.5)
             yield Plan(composition, prototype, elements, promise)
 
 
-def assignments(composition: RankedComposition, prototype: Prototype) -> list[tuple[str, ...]]:
-    """Return every way of putting the composition's elements on the labels of a structure type."""
+def assignments(composition: RankedComposition, prototype: Prototype) -> Iterator[tuple[str, ...]]:
+    """Yield every way of putting the composition's elements on the labels of a structure type."""
     scale, rest = divmod(sum(prototype.counts), sum(composition.amounts.values()))
-    if rest:
-        return []
     wanted = {e: a * scale for e, a in composition.amounts.items()}
-    return [
-        order
-        for order in permutations(sorted(wanted))
-        if all(wanted[e] == count for e, count in zip(order, prototype.counts, strict=True))
-    ]
+    if not rest and len(wanted) == len(prototype.counts):
+        yield from _orders(sorted(wanted), wanted, prototype.counts)
+
+
+def _orders(
+    left: Sequence[str], wanted: Mapping[str, int], counts: Sequence[int]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the orders of elements whose amounts are the counts, in alphabetical order."""
+    if not counts:
+        yield ()
+        return
+    for element in left:
+        if wanted[element] == counts[0]:
+            rest = [e for e in left if e != element]
+            yield from ((element, *more) for more in _orders(rest, wanted, counts[1:]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,9 +24,14 @@ class Proposal:
         structure: ordered, primitive cell.
         proposer: name of the source ("gradient", "substitution", "lookup" ...).
         seed: of the generator that made it; with `history` enough to make it again.
-        history: JSON-able: template, condition, trial number, gradient steps, what hardening lost ...
+        history: JSON-able: template, condition, trial number, gradient steps, what hardening lost ... For
+            people: nothing is decided by it.
         log_likelihood: the decoder's, nats per atom; None when no decoder can say.
         origin: a seed of the user's, its child, a textbook answer, or a find.
+        key: what identifies it among the entries of its source, which crosses out what comes back; "" where
+            the source has no list.
+        trust: how far predictions of such a structure are believed, in (0, 1]; None where the source has no
+            opinion.
     """
 
     structure: Structure
@@ -34,6 +40,8 @@ class Proposal:
     history: Mapping[str, Any] = field(default_factory=_empty)
     log_likelihood: float | None = None
     origin: Origin = Origin.SEARCH
+    key: str = ""
+    trust: float | None = None
 
 
 @runtime_checkable
@@ -58,13 +66,25 @@ class Proposer(Protocol):
         ...
 
 
-PLACE = "place"
-"""Key of a history: where the proposal stands in the ranked list that its source works through."""
+@runtime_checkable
+class Storing(Protocol):
+    """A proposer that keeps something in the run folder beside what it is told."""
+
+    def open_trials(self, path: Path, before_step: int) -> None:
+        """Read the trials of steps before `before_step`; later ones belong to a step that is repeated."""
+        ...
+
+    def save_trials(self) -> None:
+        """Write what the last ask tried."""
+        ...
 
 
 def next_place(name: str, candidates: Sequence[Candidate]) -> int:
-    """Return the first place of a source's list that none of its candidates comes from or lies behind."""
-    return max((int(c.history[PLACE]) + 1 for c in candidates if c.proposer == name), default=0)
+    """Return the first place of a source's list that none of its candidates comes from or lies behind.
+
+    Their keys are places in the ranked list that the source works through.
+    """
+    return max((int(c.key) + 1 for c in candidates if c.proposer == name), default=0)
 
 
 def generator(seed: int, step: int, index: int = 0) -> np.random.Generator:

@@ -86,10 +86,11 @@ def prototypes(signatures: Iterable[tuple[str, str]], max_atoms: int, max_elemen
         if len(elements) <= max_elements:
             kinds.setdefault(label, Counter())[tuple(alike_class(e) for e in elements)] += 1
     ordered = sorted(kinds.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    return [Prototype(text, _counts(text), dict(counter)) for text, counter in ordered]
+    return [Prototype(text, label_counts(text), dict(counter)) for text, counter in ordered]
 
 
-def _counts(text: str) -> tuple[int, ...]:
+def label_counts(text: str) -> tuple[int, ...]:
+    """Return the atoms of each label of a type in the primitive cell, A first."""
     _, orbits = parse_signature(text)
     centring = sum(o.multiplicity for o in orbits) // n_atoms_of(text)
     amounts: Counter[str] = Counter()

@@ -2,24 +2,25 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import numpy as np
 from pymatgen.core import Structure
 
+from inverse.constraints import MOST_ELEMENTS
 from inverse.progress import tell
 from inverse.proposers.compositions import (
-    N_PATTERNS,
     RankedComposition,
     predicted_volumes,
     ranked_compositions,
     stoichiometry,
 )
 from inverse.proposers.descent import DescentSettings
-from inverse.proposers.distinct import distinct
+from inverse.proposers.distinct import Offered
 from inverse.proposers.gradient import descended
+from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate, Origin
@@ -27,7 +28,10 @@ from inverse.types import Candidate, Origin
 LOGGER = logging.getLogger(__name__)
 
 MOST_RANKED = 2000
-"""Compositions ranked before those of the seed's stoichiometry are picked."""
+"""Compositions ranked before those of the seed's stoichiometry are picked, to begin with."""
+
+WIDTHS = (1, 2, 4, 8, 16)
+"""How many times as many compositions are put on a seed's sites when the pool runs dry."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +39,23 @@ class SeedSettings:
     """How far the search goes from its seeds.
 
     Attributes:
-        n_compositions: promising compositions of each seed's stoichiometry put on its sites.
-        n_descended: seeds and best substitutions that are descended.
+        n_compositions: promising compositions of each seed's stoichiometry put on its sites, to begin with.
+        n_descended: seeds and best substitutions of a batch that are descended.
         descent: how; the species are soft, so that elements may change once more.
+        fewest: crystals left below which the next batch is made.
     """
 
     n_compositions: int = 120
     n_descended: int = 32
     descent: DescentSettings = field(default_factory=lambda: DescentSettings(steps=20, species_rate=0.15))
+    fewest: int = 256
 
 
 class SeedSearch:
     """Hands out the seeds first, then whichever of their substitutions and descents is worth most now.
 
-    The pool rests on (config, seeds, seed) and the shipped surrogate alone, so a resumed run agrees.
+    The pool rests on (config, seeds, seed) and the shipped surrogate alone, so a resumed run agrees. It is
+    refilled with less promising compositions as it empties.
     """
 
     name = "seeds"
@@ -67,83 +74,93 @@ class SeedSearch:
             settings: how far to go.
         """
         self._space, self._seeds, self._settings = space, list(seeds), settings or SeedSettings()
-        self._pool: list[Proposal] | None = None
-        self._n_first = 0
-        self._tried: set[int] = set()
+        self._pool = Pool(space, self._batches, self._settings.fewest)
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return the seeds not handed out yet, then the best of what was made from them."""
-        pool = self._made(seed)
-        free = [k for k in range(len(pool)) if k not in self._tried]
-        first = [k for k in free if k < self._n_first]
-        others = [k for k in free if k >= self._n_first]
-        values = self._space.scored([pool[k].structure for k in others])
-        ranked = [others[i] for i in np.argsort(-values, kind="stable")]
-        numbered = [replace(p, history={**p.history, "seed_pool": k}) for k, p in enumerate(pool)]
-        chosen = [numbered[k] for k in first][: max(n, 0)]
-        known = {id(p) for p in chosen}
-        found = self._space.offered.fresh((*chosen, *(numbered[k] for k in ranked)), n + len(chosen))
-        return [*chosen, *[p for p in found if id(p) not in known]][: max(n, 0)]
+        return [entry.proposal for entry in self._pool.ranked(n, seed)[: max(n, 0)]]
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed from the pool, whatever became of it."""
         self._space.offered.remember(candidates)
-        self._tried |= {
-            int(c.history["seed_pool"])
-            for c in candidates
-            if c.proposer == self.name and "seed_pool" in c.history
-        }
+        self._pool.cross_out(self.name, candidates)
 
-    def _made(self, seed: int) -> list[Proposal]:
-        if self._pool is None:
-            first = starts(self._space, self._seeds, self.name, seed)
-            substituted = self._substituted(seed)
-            self._n_first = len(first)
-            made = distinct([*first, *substituted, *self._descended(first, substituted, seed)])
-            self._pool = [*first, *[p for p in made if all(p is not own for own in first)]]
-            n_made = len(self._pool) - len(first)
+    def _batches(self, seed: int) -> Iterator[list[Entry]]:
+        """Yield the seeds with what is made of them first, then what less promising compositions make."""
+        first = starts(self._space, self._seeds, self.name, seed)
+        made: set[tuple[str, str]] = set()
+        for width in WIDTHS:
+            substituted = self._substituted(seed, width, made)
+            begin = [*first, *substituted] if width == 1 else substituted
+            descents = self._descended(begin, seed, width)
+            n_made = len(substituted) + len(descents)
             tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
-        return self._pool
+            listed = [Entry(p, float(-k), is_first=True) for k, p in enumerate(first)] if width == 1 else []
+            yield [*listed, *self._valued([*substituted, *descents])]
 
-    def _substituted(self, seed: int) -> list[Proposal]:
-        """Return the seeds with other elements on their sites, most worth first; sound ones only."""
+    def _valued(self, proposals: Sequence[Proposal]) -> list[Entry]:
+        values = self._space.scored([p.structure for p in proposals], corrected=False)
+        return [Entry(p, float(value)) for p, value in zip(proposals, values, strict=True)]
+
+    def _substituted(self, seed: int, width: int, made: set[tuple[str, str]]) -> list[Proposal]:
+        """Return the seeds with other elements on their sites, most worth first; sound ones only.
+
+        Args:
+            seed: of the run.
+            width: how many times as many compositions as usual are tried.
+            made: (seed, formula with sites) that were made before; what is made now is added.
+        """
         space = self._space
         found: list[Proposal] = []
         for name, parent in self._seeds:
-            for structure in [*swapped(space, parent), *self._promising(parent)]:
+            exchanged = swapped(space, parent) if width == 1 else []
+            for structure in [*exchanged, *self._promising(parent, width)]:
+                sites = " ".join(site.specie.symbol for site in structure)
+                if (name, sites) in made:
+                    continue
+                made.add((name, sites))
                 history = {"kind": "substitution", "seed": name}
-                found.append(Proposal(structure, self.name, seed, history, origin=Origin.CHILD))
+                found.append(
+                    Proposal(
+                        structure,
+                        self.name,
+                        seed,
+                        history,
+                        origin=Origin.CHILD,
+                        key=f"{name}: {sites}",
+                    )
+                )
         found = [p for p in found if not space.screening(p.structure)]
         values = space.scored([p.structure for p in found], corrected=False)
         return [found[k] for k in np.argsort(-values, kind="stable")]
 
-    def _promising(self, parent: Structure) -> list[Structure]:
+    def _promising(self, parent: Structure, width: int) -> list[Structure]:
         """Return the parent with the compositions on its sites that promise most, whatever their elements."""
         pattern = _pattern(parent)
-        if self._space.compositions is None or len(pattern) > max(N_PATTERNS):
+        if self._space.compositions is None or len(pattern) > MOST_ELEMENTS:
             return []
-        # pairs tell which elements are promising in larger compositions
-        ranked = ranked_compositions(self._space, self._space.compositions, [(1, 1), pattern], MOST_RANKED)
+        ranked = ranked_compositions(
+            self._space, self._space.compositions, [(1, 1), pattern], width * MOST_RANKED, width
+        )
         own = [c for c in ranked if stoichiometry(list(c.amounts.values())) == pattern]
-        return [s for c in own[: self._settings.n_compositions] for s in substitutions(parent, c)]
+        return [s for c in own[: width * self._settings.n_compositions] for s in substitutions(parent, c)]
 
-    def _descended(
-        self, first: Sequence[Proposal], substituted: Sequence[Proposal], seed: int
-    ) -> list[Proposal]:
-        """Return what gradient descent makes of the seeds and of their best substitutions."""
-        begin = [*first, *substituted][: self._settings.n_descended]
+    def _descended(self, begin: Sequence[Proposal], seed: int, width: int) -> list[Proposal]:
+        """Return what gradient descent makes of the best crystals of a batch: others than it began with."""
+        begin = begin[: self._settings.n_descended]
         if not begin:
             return []
-        fixed = replace(self._space, corrected=self._space.base)
-        rng, descent = generator(seed, 0, 11), self._settings.descent
+        fixed = replace(self._space, corrected=self._space.base, offered=Offered())
+        rng, descent = generator(seed, 0, 10 + width), self._settings.descent
         found = descended(fixed, begin, len(begin), descent, rng, self.name, begin)
         return [
             replace(
                 p,
                 history={**p.history, "kind": "descent", "seed": p.history["start_history"]["seed"]},
                 origin=Origin.CHILD,
+                key=f"descent {width} {k}",
             )
-            for p in found
+            for k, p in enumerate(found)
         ]
 
 
@@ -157,8 +174,8 @@ def starts(
         if odd:
             LOGGER.warning("seed %s: holds %s, which the config or the models exclude", name, ", ".join(odd))
             continue
-        history = {"kind": "seed", "seed": name}
-        found.append(Proposal(structure, proposer, seed, history, origin=Origin.SEED))
+        history, key = {"kind": "seed", "seed": name}, f"{name}: as given"
+        found.append(Proposal(structure, proposer, seed, history, origin=Origin.SEED, key=key))
     return found
 
 

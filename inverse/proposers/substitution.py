@@ -1,24 +1,31 @@
-"""Structure types of known materials x promising compositions: built, scored, relaxed by the surrogate."""
+"""Structure types of known materials x promising compositions: built, scored, the best handed out first."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from pymatgen.core import Structure
 
 from inverse.progress import tell
 from inverse.proposers.building import built, scaled, shapes_of, skeleton
-from inverse.proposers.compositions import ranked_compositions
-from inverse.proposers.descent import DescentSettings, relaxed
+from inverse.proposers.compositions import Stoichiometry, ranked_compositions
+from inverse.proposers.divided_types import KNOWN_ELEMENTS
+from inverse.proposers.geometries import Geometry
 from inverse.proposers.plans import Plan, planned
+from inverse.proposers.pool import FEWEST, Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate
-from surrogates.errors import EngineError, MissingExtraError
+from surrogates.errors import MissingExtraError
 from surrogates.symmetry import SymmetricCrystals
+
+WIDTHS = (1, 2, 4, 8, 16)
+"""How many times as many compositions, and structure types for each, are looked at when plans run out."""
+
+MOST_SHAPES = 8
+"""Shapes of a plan that are built in the end, when there is nothing else."""
 
 
 @dataclass(frozen=True)
@@ -26,39 +33,28 @@ class SubstitutionSettings:
     """How wide the net is cast.
 
     Attributes:
-        n_compositions: compositions that get structures.
-        per_composition: structure types tried for each.
-        n_structures: plans (composition in a structure type) built and scored in all.
+        n_compositions: compositions that get structures, to begin with.
+        per_composition: structure types tried for each, to begin with.
+        n_structures: plans (composition in a structure type) built and scored at once.
         shapes: learned shapes tried for each plan.
-        n_decoded: plans without a learned shape that the decoder completes.
-        n_relaxed: of these relaxed on the surrogate, the best ones. None by default: predictions of
-            structures moved to please the surrogate agree less with the judges (experiments/LOG.md).
-        steps: of that relaxation.
+        n_decoded: of these the plans without a learned shape, which the decoder completes.
+        fewest: structures left below which the next batch is made.
     """
 
     n_compositions: int = 1200
     per_composition: int = 6
-    n_structures: int = 2400
+    n_structures: int = 1600
     shapes: int = 2
     n_decoded: int = 160
-    n_relaxed: int = 0
-    steps: int = 16
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One structure of the pool."""
-
-    structure: Structure
-    history: dict[str, object]
-    log_likelihood: float | None
-    value: float
+    fewest: int = FEWEST
 
 
 class Substitution:
-    """A pool made once from the shipped surrogate; every ask hands out the best not tried yet.
+    """A pool made from the shipped surrogate, refilled as it empties; the best not tried yet are handed out.
 
-    The pool rests on (config, seed) alone and the order on what was told, so a resumed run agrees.
+    First the most promising compositions in their most familiar structure types, then more of both, then
+    other shapes. What is made rests on (config, seed) alone and the order on what was told, so a resumed run
+    agrees.
     """
 
     name = "substitution"
@@ -80,72 +76,66 @@ class Substitution:
         """
         self._space, self._known, self._types_of = space, known, types_of
         self._settings = settings or SubstitutionSettings()
-        self._pool: list[_Entry] | None = None
-        self._tried: set[int] = set()
+        self._pool = Pool(space, self._batches, self._settings.fewest)
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return the n entries of the pool worth most now, most of them in no table if there are such."""
-        pool = self._made(seed)
-        free = [k for k in range(len(pool)) if k not in self._tried]
-        if not free:
-            return []
-        values = self._space.scored([pool[k].structure for k in free])
-        ranked = [free[i] for i in np.argsort(-values, kind="stable")]
-        copies: set[int] = set()
-        while True:
-            left = [k for k in ranked if k not in copies]
-            chosen = _mixed(left, [self._is_known(pool[k]) for k in left], n)
-            proposals = [self._proposal(k, pool[k], seed) for k in chosen]
-            found = self._space.offered.fresh(proposals, n)
-            if len(found) == len(proposals):
-                return found
-            fresh = {id(p) for p in found}
-            copies |= {k for k, p in zip(chosen, proposals, strict=True) if id(p) not in fresh}
+        """Return the n entries of the pool worth most now, most of them in no table if there are such.
 
-    def _proposal(self, k: int, entry: _Entry, seed: int) -> Proposal:
-        history = {**entry.history, "pool": k}
-        return Proposal(entry.structure, self.name, seed, history, entry.log_likelihood)
+        Raises:
+            MissingExtraError: there is no composition surrogate.
+        """
+        return [entry.proposal for entry in _mixed(self._pool.ranked(n, seed), n)]
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed from the pool, whatever became of it."""
         self._space.offered.remember(candidates)
-        self._tried |= {
-            int(c.history["pool"]) for c in candidates if c.proposer == self.name and "pool" in c.history
-        }
+        self._pool.cross_out(self.name, candidates)
 
-    def _is_known(self, entry: _Entry) -> bool:
-        return bool(entry.history["is_known"])
+    def _batches(self, seed: int) -> Iterator[list[Entry]]:
+        """Yield entries, the most promising plans first."""
+        settings, done = self._settings, dict[str, Plan]()
+        prototypes = [p for p in self._known() if p.skeleton is not None]
+        for width in WIDTHS:
+            plans = [plan for plan in self._planned(prototypes, width) if plan.key not in done]
+            if not plans:
+                break
+            done.update((plan.key, plan) for plan in plans)
+            for part in self._parts(plans):
+                yield self._entries(part, [_shapes(p)[: settings.shapes] for p in part], seed)
+        rest = [plan for plan in done.values() if len(_shapes(plan)) > settings.shapes]
+        for start in range(0, len(rest), settings.n_structures):
+            part = rest[start : start + settings.n_structures]
+            yield self._entries(part, [_shapes(p)[settings.shapes :] for p in part], seed, "other shape")
 
-    def _made(self, seed: int) -> list[_Entry]:
-        if self._pool is None:
-            self._pool = self._build(seed)
-        return self._pool
+    def _parts(self, plans: Sequence[Plan]) -> Iterator[list[Plan]]:
+        """Yield the plans in batches, those that only the decoder can build in a share of their own."""
+        n_decoded = self._settings.n_decoded if self._space.decoder is not None else 0
+        n_shaped = self._settings.n_structures - n_decoded
+        shaped = [plan for plan in plans if _shapes(plan)]
+        bare = [plan for plan in plans if not _shapes(plan)] if n_decoded else []
+        while shaped or bare:
+            yield [*shaped[:n_shaped], *bare[:n_decoded]]
+            shaped, bare = shaped[n_shaped:], bare[n_decoded:]
 
-    def _build(self, seed: int) -> list[_Entry]:
+    def _planned(self, prototypes: Sequence[Prototype], width: int) -> list[Plan]:
+        """Return compositions in structure types, most promising first."""
         space, settings = self._space, self._settings
         if space.compositions is None:
             raise MissingExtraError("search method 'substitution' needs the composition surrogate")
-        prototypes = [p for p in self._known() if p.skeleton is not None]
-        frequency: Counter[tuple[int, ...]] = Counter()
-        for prototype in prototypes:
-            frequency[prototype.stoichiometry] += prototype.total
-        tell("substitution: ranking compositions of %d stoichiometries", len(frequency))
-        patterns = sorted(frequency, key=lambda p: (-frequency[p], p))
-        compositions = ranked_compositions(space, space.compositions, patterns, settings.n_compositions)
+        patterns = _by_frequency(prototypes)
+        tell("substitution: ranking compositions of %d stoichiometries", len(patterns))
+        n = width * settings.n_compositions
+        compositions = ranked_compositions(space, space.compositions, patterns, n, width)
         tell("substitution: %d compositions in %d structure types", len(compositions), len(prototypes))
-        found = planned(
-            compositions, prototypes, settings.per_composition, space.constraints.n_atoms, self._types_of
-        )
-        plans = sorted(found, key=lambda p: (-p.promise, p.composition.formula, p.prototype.text, p.elements))
-        entries = self._completed(plans[: settings.n_structures], seed)
-        entries = sorted(entries, key=lambda e: -e.value)
-        tell("substitution: %d of %d structures are sound", len(entries), len(plans))
-        return self._refined(entries)
+        per_composition, n_atoms = width * settings.per_composition, space.constraints.n_atoms
+        found = planned(compositions, prototypes, per_composition, n_atoms, self._types_of)
+        return sorted(found, key=lambda p: (-p.promise, p.composition.formula, p.prototype.text, p.elements))
 
-    def _completed(self, plans: Sequence[Plan], seed: int) -> list[_Entry]:
+    def _entries(
+        self, plans: Sequence[Plan], shapes: Sequence[Sequence[Geometry]], seed: int, suffix: str = ""
+    ) -> list[Entry]:
         """Return plans as sound structures with their worth; the best shape of each plan is kept."""
         space = self._space
-        shapes = [shapes_of(p.prototype, p.elements, self._settings.shapes) for p in plans]
         owners = [k for k, own in enumerate(shapes) for _ in own]
         crystals = built(
             [shape for own in shapes for shape in own],
@@ -153,25 +143,33 @@ class Substitution:
             [plans[k].volume_per_atom for k in owners],
         )
         structures = crystals.to_structures() if owners else []
-        structures, owners = self._with_decoded(plans, structures, owners, seed)
+        structures, owners = self._with_decoded(plans, shapes, structures, owners, seed)
         tell("substitution: %d structures built; screening them", len(structures))
         sound = [k for k, s in enumerate(structures) if not space.screening(s)]
         tell("substitution: predicting %d structures", len(sound))
         values = space.scored([structures[k] for k in sound], corrected=False)
-        best: dict[int, _Entry] = {}
-        for k, value in zip(sound, values, strict=True):
+        best: dict[int, Entry] = {}
+        for k, value in zip(sound, values.tolist(), strict=True):
             owner = owners[k]
             if owner not in best or value > best[owner].value:
-                best[owner] = _Entry(structures[k], _history(plans[owner]), None, float(value))
-        return list(best.values())
+                plan = plans[owner]
+                key = f"{plan.key} {suffix}".strip()
+                trust = plan.prototype.trust(plan.elements)
+                proposal = Proposal(structures[k], self.name, seed, _history(plan), key=key, trust=trust)
+                best[owner] = Entry(proposal, value, plan.composition.is_known)
+        return sorted(best.values(), key=lambda e: -e.value)
 
     def _with_decoded(
-        self, plans: Sequence[Plan], structures: list[Structure], owners: list[int], seed: int
+        self,
+        plans: Sequence[Plan],
+        shapes: Sequence[Sequence[Geometry]],
+        structures: list[Structure],
+        owners: list[int],
+        seed: int,
     ) -> tuple[list[Structure], list[int]]:
         """Add what the decoder makes of types without a learned shape, the most promising plans first."""
         decoder = self._space.decoder
-        missing = [k for k, plan in enumerate(plans) if not shapes_of(plan.prototype, plan.elements, 1)]
-        missing = missing[: self._settings.n_decoded]
+        missing = [k for k, own in enumerate(shapes) if not own]
         if decoder is None or not missing:
             return structures, owners
         volumes = torch.tensor([plans[k].composition.volume_per_atom for k in missing])
@@ -183,35 +181,24 @@ class Substitution:
         crystals = scaled(decoder.complete(SymmetricCrystals.concatenate(parts), own_seed), volumes)
         return [*structures, *crystals.to_structures()], [*owners, *missing]
 
-    def _refined(self, entries: Sequence[_Entry]) -> list[_Entry]:
-        """Return the pool with its best entries relaxed on the surrogate, as far as they stay sound."""
-        space, settings = self._space, self._settings
-        head = list(entries[: settings.n_relaxed])
-        crystals, kept = [], []
-        for k, entry in enumerate(head):
-            try:
-                crystals.append(SymmetricCrystals.from_structures([entry.structure]))
-            except EngineError:
-                continue
-            kept.append(k)
-        for start in range(0, len(kept), 64):
-            index = kept[start : start + 64]
-            batch = SymmetricCrystals.concatenate(crystals[start : start + 64])
-            result = relaxed(space.base, batch, DescentSettings(steps=settings.steps))
-            structures = result.to_structures()
-            values = space.scored(structures, corrected=False)
-            likelihood = (
-                space.decoder.log_likelihood(result).tolist() if space.decoder else [None] * len(index)
-            )
-            for k, structure, value, own in zip(index, structures, values, likelihood, strict=True):
-                if not space.screening(structure):
-                    history = {
-                        **head[k].history,
-                        "relaxed_steps": settings.steps,
-                        "worth_before": head[k].value,
-                    }
-                    head[k] = _Entry(structure, history, own, float(value))
-        return sorted([*head, *entries[settings.n_relaxed :]], key=lambda e: -e.value)
+
+def _by_frequency(prototypes: Sequence[Prototype]) -> list[Stoichiometry]:
+    """Return the stoichiometries, the most frequent first.
+
+    Of many elements, first those of which a shape is known: few real types of such size are, and what the
+    decoder makes of the others seldom passes the screen.
+    """
+    frequency: Counter[Stoichiometry] = Counter()
+    shaped: set[Stoichiometry] = set()
+    for prototype in prototypes:
+        frequency[prototype.stoichiometry] += prototype.total
+        if len(prototype.counts) <= KNOWN_ELEMENTS or shapes_of(prototype, ["X"] * len(prototype.counts), 1):
+            shaped.add(prototype.stoichiometry)
+    return sorted(frequency, key=lambda p: (p not in shaped, -frequency[p], p))
+
+
+def _shapes(plan: Plan) -> tuple[Geometry, ...]:
+    return shapes_of(plan.prototype, plan.elements, MOST_SHAPES)
 
 
 def _history(plan: Plan) -> dict[str, object]:
@@ -221,14 +208,14 @@ def _history(plan: Plan) -> dict[str, object]:
         "template_count": plan.prototype.total,
         "is_known": plan.composition.is_known,
         "worth_of_composition": plan.composition.worth,
-        "trust": plan.prototype.trust(plan.elements),
     }
 
 
-def _mixed(ranked: Sequence[int], is_known: Sequence[bool], n: int) -> list[int]:
-    """Return n of the ranked, at least half of them not known as far as there are such, in rank order."""
-    unknown = [k for k, known in zip(ranked, is_known, strict=True) if not known]
-    known = [k for k, known in zip(ranked, is_known, strict=True) if known]
+def _mixed(ranked: Sequence[Entry], n: int) -> list[Entry]:
+    """Return n of the ranked, two in three not known as far as there are such, in rank order."""
+    places = range(len(ranked))
+    unknown = [k for k in places if not ranked[k].is_known]
+    known = [k for k in places if ranked[k].is_known]
     n_unknown = max(n - len(known), min(len(unknown), n - n // 3))
-    chosen = set(unknown[:n_unknown]) | set(known[: n - n_unknown])
-    return [k for k in ranked if k in chosen]
+    chosen = sorted([*unknown[:n_unknown], *known[: n - n_unknown]])
+    return [ranked[k] for k in chosen]

@@ -1,9 +1,10 @@
 """From a carried signature back to Wyckoff skeletons, and the templates that known structures make."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import combinations, islice, permutations, product
+from itertools import combinations, islice, product
 
 import numpy as np
 
@@ -179,15 +180,14 @@ def anonymous(text: str) -> tuple[str, tuple[str, ...]]:
     ('225|4 -3mm A|4 -3mm B', ('Cl', 'Na'))
     """
     space_group, orbits = parse_signature(text)
-    elements = sorted({o.element for o in orbits})
-    best: tuple[str, tuple[str, ...]] | None = None
-    for order in permutations(elements):
-        label = dict(zip(order, LABELS[: len(order)], strict=True))
-        labelled = [Orbit(o.multiplicity, o.site_symmetry, label[o.element]) for o in orbits]
-        candidate = (format_signature(space_group, labelled), tuple(order))
-        if best is None or candidate < best:
-            best = candidate
-    return best if best is not None else (text, ())
+    kinds = sorted({(o.multiplicity, o.site_symmetry) for o in orbits})
+    counts = Counter((o.element, o.multiplicity, o.site_symmetry) for o in orbits)
+    # labels stand in the text in the order of the kinds of orbits, so the smallest text gives the first label
+    # to the element with most orbits of the first kind, and equal ones are told apart by the next kind
+    order = sorted({o.element for o in orbits}, key=lambda e: ([-counts[(e, *kind)] for kind in kinds], e))
+    label = dict(zip(order, LABELS, strict=False))
+    labelled = [Orbit(o.multiplicity, o.site_symmetry, label[o.element]) for o in orbits]
+    return format_signature(space_group, labelled), tuple(order)
 
 
 def templates(

@@ -37,8 +37,10 @@ SIGNATURES = [
     ("CaTiO3", "221|1 -3mm Ca|1 -3mm Ti|3 ./4mmm O"),
 ]
 
-SEEDED = SeedSettings(n_compositions=12, n_descended=6, descent=DescentSettings(steps=4, species_rate=0.2))
-SMALL = SubstitutionSettings(n_compositions=40, n_structures=80, n_relaxed=8, steps=3)
+SEEDED = SeedSettings(
+    n_compositions=12, n_descended=6, descent=DescentSettings(steps=4, species_rate=0.2), fewest=20
+)
+SMALL = SubstitutionSettings(n_compositions=40, n_structures=80, fewest=40)
 
 
 @lru_cache(maxsize=1)
@@ -87,6 +89,8 @@ def candidate(k: int, proposal: Proposal) -> Candidate:
         proposal.proposer,
         proposal.seed,
         proposal.history,
+        key=proposal.key,
+        trust=proposal.trust,
         status=Status.PREDICTED,
     )
 
@@ -212,7 +216,7 @@ def test_seeds_come_first_then_what_is_made_of_them() -> None:
 def test_a_seed_in_a_squeezed_cell_is_no_proposal() -> None:
     """The planted surrogate likes 10 Å³ per atom, the seed has 13.5: a denser TiC is still TiC."""
     seed = Structure(Lattice.cubic(3.0), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    settings = SeedSettings(n_compositions=12, n_descended=6, descent=DescentSettings(steps=6))
+    settings = SeedSettings(12, 6, DescentSettings(steps=6), fewest=20)
     space = space_for("seeds")
     found = SeedSearch(space, [("tic.cif", seed)], settings).ask(60, 0, 5)
     assert [p.structure for p in found if p.structure.composition.reduced_formula == "TiC"] == [seed]
@@ -228,7 +232,7 @@ def test_a_crystal_offered_before_is_not_offered_in_another_cell() -> None:
         structure.make_supercell([[1, 1, 0], [0, 1, 0], [0, 0, 2]])
         structure.scale_lattice(structure.volume * 0.8)
     told = [
-        replace(candidate(k, p), structure=s, proposer="decoder", history={})
+        replace(candidate(k, p), structure=s, proposer="decoder", history={}, key="")
         for k, (p, s) in enumerate(zip(first, rewritten, strict=True))
     ]
     other = make("substitution", space_for("substitution"))
@@ -258,7 +262,7 @@ def test_genetic_search_breeds_from_its_founders() -> None:
     search = GeneticSearch(space, known, [odd, rock_salt])
     numbers = search._drawn(5)
     assert len(numbers) == 32
-    again = search._structure(numbers[0], 5, 0)
+    (again,) = search._proposals(numbers[:1], 5)
     assert again is not None
     assert again.structure.composition.reduced_formula == "AlN"
     assert again.structure.volume == pytest.approx(rock_salt.volume, rel=0.01)

@@ -182,7 +182,7 @@ def test_shrinking_asks_neither_skip_nor_repeat(kind):
         assert [p.structure for p in proposals] == [p.structure for p in source.ask(n, step, 7)]
         first = len(told)
         told += [
-            Candidate(f"c{first + k:06d}", p.structure, p.proposer, p.seed, p.history)
+            Candidate(f"c{first + k:06d}", p.structure, p.proposer, p.seed, p.history, key=p.key)
             for k, p in enumerate(proposals)
         ]
         found += [p.history for p in proposals]

@@ -1,0 +1,114 @@
+"""The sources of a hybrid: who is dry is replaced by whoever can deliver, and named once."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from inverse.config import CampaignConfig
+from inverse.proposers.bayesian import OuterSearch
+from inverse.proposers.descent import DescentSettings
+from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.protocol import Proposal
+from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.proposers.seeds import SeedSearch, SeedSettings
+from inverse.proposers.substitution import Substitution, SubstitutionSettings
+from inverse.types import Candidate, Status
+from surrogates.errors import DataError
+from tests.fakes import CONFIG, AnalyticVerifier, search_space
+
+ELEMENTS = ("Li", "Be", "Mg", "Ca", "Sr", "Ba", "Sc", "Y", "Ti", "Zr", "Hf", "V", "Nb", "Ta", "Cr", "Mo", "W")
+
+
+class Source:
+    """Hands out a list of crystals, each as often as it is asked; fails when told to."""
+
+    def __init__(self, name: str, light: str, n: int, error: str = "") -> None:
+        self.name, self._error = name, error
+        self._crystals = [
+            Structure(Lattice.cubic(3.0), [metal, light], [[0, 0, 0], [0.5, 0.5, 0.5]]) for metal in ELEMENTS
+        ][:n]
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        if self._error:
+            raise DataError(self._error)
+        return [Proposal(s, self.name, seed) for s in self._crystals[:n]]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Learn nothing."""
+
+
+def named(proposals: Sequence[Proposal]) -> Counter[str]:
+    return Counter(p.proposer for p in proposals)
+
+
+def test_whoever_can_fills_the_place_of_who_cannot_the_filler_included() -> None:
+    sources = [Source("filler", "C", 0), Source("rich", "N", 17), Source("poor", "O", 2)]
+    shares = {"filler": 0.8, "rich": 0.1, "poor": 0.1}
+    found = Hybrid(sources, shares, "filler").ask(16, 0, 5)
+    assert named(found) == {"rich": 14, "poor": 2}
+
+
+def test_a_failed_or_empty_source_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    sources = [Source("rich", "N", 17), Source("dry", "C", 0), Source("broken", "O", 9, "no weights")]
+    hybrid = Hybrid(sources, {"rich": 0.4, "dry": 0.3, "broken": 0.3})
+    with caplog.at_level(logging.WARNING):
+        for step in range(3):
+            assert named(hybrid.ask(10, step, 5)) == {"rich": 10}
+    warnings = sorted(record.getMessage() for record in caplog.records)
+    assert [w.split(":")[0] for w in warnings] == ["broken proposes nothing", "dry proposes nothing"]
+    assert "no weights" in warnings[0]
+
+
+SIGNATURES = [
+    ("WC", "187|1 -26m C|1 -26m W"),
+    ("TiC", "225|4 -3mm C|4 -3mm Ti"),
+    ("NaCl", "221|1 -3mm Cl|1 -3mm Na"),
+    ("TiB2", "191|1 /6mmm Ti|2 -26m B"),
+    ("Fe3Al", "221|1 -3mm Al|3 ./4mmm Fe"),
+]
+
+
+def known() -> list[Prototype]:
+    return prototypes(SIGNATURES, 8, 4)
+
+
+def test_every_source_still_proposes_in_the_last_step_of_a_long_run() -> None:
+    """Eight steps of 16 proposals; the first batches of the pools hold about 20 crystals."""
+    constraints = {"elements": {"only": [*ELEMENTS, "B", "C", "N", "O"]}, "n_atoms": {"max": 8}}
+    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
+    seed = Structure(Lattice.cubic(3.0), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    small = SubstitutionSettings(n_compositions=16, n_structures=20, fewest=12)
+    narrow = SeedSettings(4, 1, DescentSettings(steps=1, species_rate=0.2), fewest=12)
+    sources = [
+        SeedSearch(space, [("tic.cif", seed)], narrow),
+        Substitution(space, known, settings=small),
+        OuterSearch(space, known),
+    ]
+    hybrid = Hybrid(sources, {source.name: 0.25 for source in sources}, "substitution")
+    judge, number = AnalyticVerifier(), 0
+    for step in range(8):
+        proposals = hybrid.ask(16, step, 5)
+        assert len(proposals) == 16, f"step {step}"
+        candidates = []
+        for p in proposals:
+            verdict = judge.verdict(p.structure)
+            status = Status.VERIFIED if verdict.converged else Status.FAILED
+            candidates.append(
+                Candidate(
+                    f"c{number:06d}",
+                    p.structure,
+                    p.proposer,
+                    p.seed,
+                    p.history,
+                    key=p.key,
+                    trust=p.trust,
+                    status=status,
+                    verification=verdict,
+                )
+            )
+            number += 1
+        hybrid.tell(candidates)
+    assert set(named(proposals)) == {"seeds", "substitution", "tpe"}
