@@ -252,7 +252,11 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
         return BASELINES[method](config, None if space.decoder is None else space.decoder.complete)
     if method not in PROPOSERS:
         raise ConfigError(f"search.method: {method!r}; {nearest(method, [*PROPOSERS, *BASELINES])}")
-    return PROPOSERS[method](space, [(s.name, s.structure) for s in read_seeds(config.seed_structures)])
+    seeds = read_seeds(config.seed_structures)
+    for seed in seeds:
+        for flag in seed.flags:
+            LOGGER.warning("seed %s: %s", seed.name, flag)
+    return PROPOSERS[method](space, [(seed.name, seed.structure) for seed in seeds])
 
 
 def hull_below(hull: ReferenceHull) -> Callable[[str], float]:

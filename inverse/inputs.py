@@ -32,10 +32,12 @@ class Seed:
     Attributes:
         name: of its file, with the index where the file holds several.
         structure: ordered, primitive cell.
+        flags: what the reader had to say of it.
     """
 
     name: str
     structure: "Structure"
+    flags: tuple[str, ...] = ()
 
 
 def read_seeds(paths: Sequence[Path]) -> tuple[Seed, ...]:
@@ -63,7 +65,11 @@ def _read(path: Path) -> list[Seed]:
     for record in records:
         if record.structure is None:
             raise ConfigError(f"{where}: {one_line(record.error)}")
-        seeds.append(Seed(record.id, record.structure.get_primitive_structure(PRIMITIVE_WITHIN)))
+        try:
+            primitive = record.structure.get_primitive_structure(PRIMITIVE_WITHIN)
+        except Exception as error:  # a library gives up on a cell that the reader let pass
+            raise ConfigError(f"{where}: {record.id}: no primitive cell ({one_line(error)})") from None
+        seeds.append(Seed(record.id, primitive, tuple(record.flags)))
     return seeds
 
 

@@ -256,22 +256,36 @@ def _answers(
     records = {}
     for k, i in enumerate(batch):
         structure, value = window[i].structure, values[k]
-        if isinstance(value, Exception) or structure is None:
-            records[i] = error_record(window[i].id, window[i].file, value)
-            continue
-        formula = structure.composition.reduced_formula
-        flags = [*window[i].flags, *_known_phase(known.get(k))]
-        below = 0.0
-        if phases is not None and scales[k] == SCALES[0]:
-            below = phases.distance_below(formula, *value)
-        if below:
-            flags.append(
-                f"below_hull: {below:.2f} eV/atom below the hull of known phases; hardly any crystal is"
-            )
-        records[i] = _record(window[i].id, formula, surrogate.level, surrogate.name, scales[k], flags, *value)
-        records[i]["in_domain"] = records[i]["in_domain"] and below <= -LOWEST_ABOVE_HULL
-        records[i]["in_domain"] = records[i]["in_domain"] and not _collide(structure)
+        try:
+            if isinstance(value, Exception) or structure is None:
+                raise value
+            records[i] = _answer(window[i], structure, value, surrogate, scales[k], known.get(k), phases)
+        except Exception as error:  # one odd structure never stops a batch
+            records[i] = error_record(window[i].id, window[i].file, error)
     return records, ran_out
+
+
+def _answer(
+    read: ReadStructure,
+    structure: Structure,
+    value: tuple[Predictions, int],
+    surrogate: Any,
+    scale: str,
+    known: KnownEnergy | None,
+    phases: KnownPhases | None,
+) -> Record:
+    """Return the record of one crystal."""
+    formula = structure.composition.reduced_formula
+    flags = [*read.flags, *_known_phase(known)]
+    below = 0.0
+    if phases is not None and scale == SCALES[0]:
+        below = phases.distance_below(formula, *value)
+    if below:
+        flags.append(f"below_hull: {below:.2f} eV/atom below the hull of known phases; hardly any crystal is")
+    record = _record(read.id, formula, surrogate.level, surrogate.name, scale, flags, *value)
+    record["in_domain"] = record["in_domain"] and below <= -LOWEST_ABOVE_HULL
+    record["in_domain"] = record["in_domain"] and not _collide(structure)
+    return record
 
 
 def _known_phase(known: KnownEnergy | None) -> list[str]:

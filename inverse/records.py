@@ -11,6 +11,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from inverse.failures import failure_of_old_reason
+from inverse.formats.plain_data import structure_of
 from inverse.types import (
     Candidate,
     Failure,
@@ -97,7 +98,7 @@ def structure_from_record(record: Mapping[str, Any]) -> Structure:
     try:
         if "species" in record:
             return Structure(Lattice(record["lattice"]), record["species"], record["frac_coords"])
-        return Structure.from_dict(dict(record))
+        return structure_of(record)[0]
     except Exception as error:
         raise DataError(
             f"the record of a structure cannot be read: {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from inverse.formats.cells import require_lattice
 from inverse.formats.cif_symmetry import (
     Setting,
     Statements,
+    codes,
     fits_cell,
     is_standard,
     settings_of,
@@ -589,14 +590,8 @@ def _by_listed(
 
 
 def _is_same_group(one: Setting, other: Setting) -> bool:
-    keys = [
-        {
-            (*w.ravel().tolist(), *(np.rint(np.mod(t, 1.0) * 1000).astype(int) % 1000).tolist())
-            for w, t in zip(group.rotations, group.translations, strict=True)
-        }
-        for group in (one, other)
-    ]
-    return keys[0] == keys[1]
+    own, others = (codes(group.rotations, group.translations) for group in (one, other))
+    return set(own.tolist()) == set(others.tolist())
 
 
 def _has_symmetry(

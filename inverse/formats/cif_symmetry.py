@@ -214,32 +214,34 @@ def _listed(block: CifBlock) -> Setting | None:
         raise StructureError(f"{len(column)} symmetry operations listed; no space group has so many")
     operations = [read_operation(text) for text in column]
     shifts = [read_operation(text)[1] for text in centrings] or [np.zeros(3)]
-    unique: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
-    for rotation, translation in operations:
-        for shift in shifts:
-            moved = np.mod(translation + shift, 1.0)
-            unique.setdefault(_key(rotation, moved), (rotation, moved))
-    rotations = np.array([w for w, _ in unique.values()])
-    translations = np.array([t for _, t in unique.values()])
-    _require_group(rotations, translations, set(unique))
+    rotations = np.array([rotation for rotation, _ in operations for _ in shifts])
+    translations = np.array([np.mod(t + shift, 1.0) for _, t in operations for shift in shifts])
+    _, first = np.unique(codes(rotations, translations), return_index=True)
+    rotations, translations = rotations[np.sort(first)], translations[np.sort(first)]
+    _require_group(rotations, translations)
     return Setting("the listed operations", 0, "", rotations, translations)
 
 
-def _key(rotation: np.ndarray, translation: np.ndarray) -> tuple[int, ...]:
-    """Return what two operations share that are one: equal up to a lattice translation."""
-    parts = np.rint(np.mod(translation, 1.0) * 1000).astype(int) % 1000
-    return (*rotation.ravel().tolist(), *parts.tolist())
+def codes(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
+    """Return (N,) an integer for each operation; those equal up to lattice translations have the same.
+
+    Args:
+        rotations: (N, 3, 3) integers from -3 to 3.
+        translations: (N, 3) fractions of the cell, compared to a thousandth.
+    """
+    digits = (rotations.reshape(-1, 9) + 3).astype(np.int64) @ (7 ** np.arange(9, dtype=np.int64))
+    steps = np.rint(np.mod(translations, 1.0) * 1000).astype(np.int64) % 1000
+    return digits * 10**9 + steps @ np.array([10**6, 10**3, 1], dtype=np.int64)
 
 
-def _require_group(rotations: np.ndarray, translations: np.ndarray, keys: set[tuple[int, ...]]) -> None:
-    for rotation, translation in zip(rotations, translations, strict=True):
-        products = np.einsum("ij,njk->nik", rotation, rotations)
-        moved = translations @ rotation.T + translation
-        for product, shift in zip(products, moved, strict=True):
-            if _key(product, shift) not in keys:
-                raise StructureError(
-                    f"the {len(keys)} symmetry operations listed are no group; some are missing or misprinted"
-                )
+def _require_group(rotations: np.ndarray, translations: np.ndarray) -> None:
+    products = np.einsum("aij,bjk->abik", rotations, rotations).reshape(-1, 3, 3)
+    moved = np.einsum("aij,bj->abi", rotations, translations) + translations[:, None, :]
+    is_large = np.abs(products).max() > 3
+    if is_large or not np.isin(codes(products, moved.reshape(-1, 3)), codes(rotations, translations)).all():
+        raise StructureError(
+            f"the {len(rotations)} symmetry operations listed are no group; some are missing or misprinted"
+        )
 
 
 def read_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -274,7 +276,7 @@ def read_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
                 translation[row] += sign * float(term[5])
         if not part or position != len(part):
             raise problem
-    if abs(round(float(np.linalg.det(rotation)))) != 1:
+    if abs(round(float(np.linalg.det(rotation)))) != 1 or np.abs(rotation).max() > 3:
         raise problem
     return rotation, np.mod([_fraction(value) for value in translation], 1.0)
 
@@ -401,13 +403,12 @@ def _centred(text: str) -> tuple[Setting, ...]:
         base = setting(hall)
         rotations = np.repeat(base.rotations, len(shifts), axis=0)
         translations = np.mod(base.translations[:, None, :] + shifts, 1.0).reshape(-1, 3)
-        keys = {_key(w, t) for w, t in zip(rotations, translations, strict=True)}
         own = spglib.get_spacegroup_type_from_symmetry(rotations, translations, np.eye(3))
         try:
-            _require_group(rotations, translations, keys)
+            _require_group(rotations, translations)
         except StructureError:  # the centring is not the same along axes that the rotations exchange
             continue
-        if own is not None and len(keys) == len(rotations):
+        if own is not None and len(set(codes(rotations, translations).tolist())) == len(rotations):
             name = symbol[0].upper() + base.symbol[1:]
             found.append(Setting(name, int(own.number), base.choice, rotations, translations))
     return tuple(found)
