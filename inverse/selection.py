@@ -178,7 +178,7 @@ def _unpredicted(candidate: Candidate) -> Breach:
 
 
 def _why_capped(met: float, is_outside: bool) -> str:
-    if not is_outside or met < OUT_OF_DOMAIN_AT_MOST:
+    if not is_outside or met < OUT_OF_DOMAIN_AT_MOST - 1e-6:  # the cap itself is less in single precision
         return ""
     return f"out of domain: P(targets met) is held at {OUT_OF_DOMAIN_AT_MOST:g}"
 
