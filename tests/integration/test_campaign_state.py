@@ -1,0 +1,229 @@
+"""What a campaign counts, tells, remembers and gives back, on stand-ins and small budgets."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymatgen.core import Structure
+
+from inverse.campaign import Campaign, stored_config
+from inverse.config import CampaignConfig
+from inverse.parts import Parts, Progress
+from inverse.ranking import Kinship
+from inverse.storage import RunFolder, read_candidates
+from inverse.types import Candidate, HitClass, Status, Verification
+from surrogates.errors import RunFolderError
+from tests.fakes import CONFIG, campaign, kinship, parts
+
+SMALL = {"verifications": 4}
+
+ENOUGH = {"verifications": 12}
+"""For a hit or two."""
+
+
+def config_of(**changes: Any) -> CampaignConfig:
+    return CampaignConfig.from_mapping({**CONFIG, "budget": SMALL, **changes})
+
+
+def created(
+    folder: Path,
+    change: Callable[[Parts], Parts] = lambda p: p,
+    told: list[Progress] | None = None,
+    **changes: Any,
+) -> Campaign:
+    config = config_of(**changes)
+    return Campaign.create(config, folder, change(parts(config)), None if told is None else told.append)
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_a_resume_that_fails_gives_the_lock_back(tmp_path: Path) -> None:
+    config = config_of()
+    created(tmp_path / "run").close()
+
+    def refusing(candidates: Sequence[Candidate]) -> None:
+        raise RunFolderError("trials.db is damaged")
+
+    with campaign(tmp_path / "run", budget=SMALL) as run:
+        run.step()
+    broken = parts(config)
+    broken.proposer.tell = refusing  # type: ignore[method-assign]
+    with pytest.raises(RunFolderError, match=r"trials\.db is damaged"):
+        Campaign.resume(tmp_path / "run", broken, config)
+    with campaign(tmp_path / "run", budget=SMALL) as run:
+        assert run.n_started == 4
+
+
+def test_one_object_goes_on_after_a_stop_and_counts_each_verdict_once(tmp_path: Path) -> None:
+    with created(tmp_path / "whole") as run:
+        run.run()
+    with created(tmp_path / "run") as run:
+        written = run.folder.write_verification
+
+        def write(identity: str, verdict: Verification) -> None:
+            written(identity, verdict)
+            run.stop.deadline = time.monotonic() if run.folder.verified_ids()[1:] else None
+
+        run.folder.write_verification = write  # type: ignore[method-assign]
+        assert run.run() == "time limit reached"
+        assert run.n_started == 2
+        assert [c.verification is not None for c in run.all_candidates()].count(True) == 2
+        hits = [c.id for c in run.hits]
+        run.folder.write_verification = written  # type: ignore[method-assign]
+        assert "4 verifications" in run.run()
+        assert run.n_started == 4
+        assert {c.id for c in run.hits} >= set(hits)
+    whole, again = read_candidates(tmp_path / "whole"), read_candidates(tmp_path / "run")
+    assert [(c.id, c.status, c.score) for c in again] == [(c.id, c.status, c.score) for c in whole]
+    assert manifest_of(tmp_path / "run")["funnel"] == manifest_of(tmp_path / "whole")["funnel"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "sizes"),
+    [({"verifications": 4}, [4]), ({"verifications": 20}, [16, 4]), ({"verifications": 400}, [20])],
+)
+def test_a_step_is_a_twentieth_of_the_budget_and_never_more_than_is_left(
+    tmp_path: Path, budget: dict[str, int], sizes: list[int]
+) -> None:
+    with created(tmp_path / "run", budget=budget) as run:
+        for _ in sizes:
+            run.step()
+        steps = [notes for _, _, notes in run.folder.steps()]
+    assert [notes["started"] for notes in steps] == sizes
+    assert [notes["proposed"] for notes in steps] == [8 * size for size in sizes]
+
+
+def test_a_budget_of_time_alone_has_steps_of_sixteen(tmp_path: Path) -> None:
+    with created(tmp_path / "run", budget={"time": "1h"}) as run:
+        run.step()
+        assert run.n_started == 16
+        assert run.n_candidates == 128
+
+
+def test_progress_counts_verdicts_as_they_come_and_hits_as_steps_end(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    with created(tmp_path / "run", told=told, budget=ENOUGH) as run:
+        run.run()
+        hits = run.hits
+    assert hits
+    assert [p.n_started for p in told if p.stage == "verify"] == list(range(13))
+    assert told[-1].stage == "finish"
+    assert (told[-1].n_started, told[-1].budget, told[-1].n_hits) == (12, 12, len(hits))
+    assert told[0].n_hits == 0
+    assert [p.seconds for p in told] == sorted(p.seconds for p in told)
+    scores = [c.score or 0.0 for c in hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_verdict_that_cannot_be_judged_is_one_failed_candidate(tmp_path: Path) -> None:
+    asked: list[Structure] = []
+
+    def classify(structure: Structure) -> Kinship:
+        asked.append(structure)
+        if len(asked) == 2:
+            raise ZeroDivisionError("no volume")
+        return kinship(structure)
+
+    with created(tmp_path / "run", lambda p: replace(p, classify=classify)) as run:
+        run.run()
+    failed = [c for c in read_candidates(tmp_path / "run") if c.reason.startswith("cannot be judged")]
+    assert [c.reason for c in failed] == ["cannot be judged: ZeroDivisionError: no volume"]
+    assert failed[0].status is Status.FAILED
+    assert failed[0].verification is not None
+    assert manifest_of(tmp_path / "run")["funnel"]["started"] == 4
+
+
+def test_a_hit_that_looks_new_is_asked_about_again(tmp_path: Path) -> None:
+    def derives(structure: Structure) -> Kinship:
+        return replace(kinship(structure), hit_class=HitClass.DERIVATIVE, derivative_of="WC")
+
+    with created(tmp_path / "run", lambda p: replace(p, confirm=derives), budget=ENOUGH) as run:
+        run.run()
+        assert run.hits
+        assert {c.derivative_of for c in run.hits} == {"WC"}
+    out = {"constraints": {**CONFIG["constraints"], "derivatives": False}}
+    with created(tmp_path / "none", lambda p: replace(p, confirm=derives), budget=ENOUGH, **out) as run:
+        run.run()
+        assert not run.hits
+
+
+def test_baselines_are_worked_out_once_and_their_failure_loses_nothing(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def baselines() -> dict[str, Any]:
+        asked.append(1)
+        if len(asked) == 1:
+            raise ValueError("no table")
+        return {"lookup": {"n": 3}}
+
+    config = config_of()
+    made = replace(parts(config), baselines=baselines)
+    with Campaign.create(config, tmp_path / "run", made) as run:
+        run.run()
+    assert manifest_of(tmp_path / "run")["baselines"] == {}
+    assert manifest_of(tmp_path / "run")["status"] == "finished"
+    for _ in range(2):
+        with Campaign.resume(tmp_path / "run", replace(parts(config), baselines=baselines), config) as run:
+            run.run()
+        assert manifest_of(tmp_path / "run")["baselines"] == {"lookup": {"n": 3}}
+    assert len(asked) == 2
+
+
+def test_the_manifest_says_what_the_run_was(tmp_path: Path) -> None:
+    with created(tmp_path / "run") as run:
+        first = manifest_of(tmp_path / "run")
+        assert (first["status"], first["stop_reason"], first["steps"]) == ("created", "", [])
+        run.step()
+        assert manifest_of(tmp_path / "run")["status"] == "running"
+        run.run()
+    last = manifest_of(tmp_path / "run")
+    assert (last["status"], last["stop_reason"]) == ("finished", "budget of 4 verifications spent")
+    assert [notes["step"] for notes in last["steps"]] == [0]
+    assert last["steps"][0]["started"] == 4
+    assert last["judges"] == {"bulk_modulus_vrh": "analytic"}
+    assert last["created"]
+    with RunFolder.read(tmp_path / "run") as stored:
+        assert last["config_hash"] == stored.meta("config_hash")
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps({**last, "seconds": 1000.0}))
+    with campaign(tmp_path / "run", budget=SMALL) as run:
+        run.run()
+    assert 1000.0 <= manifest_of(tmp_path / "run")["seconds"] < 1100.0
+
+
+def test_the_log_holds_this_run_alone(tmp_path: Path) -> None:
+    with created(tmp_path / "run") as run:
+        run.run()
+        n_handlers = len(logging.getLogger("inverse").handlers)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "ended: budget of 4 verifications spent" in log
+    assert len([line for line in log.splitlines() if ": verified" in line or "converge" in line]) == 4
+    assert len(logging.getLogger("inverse").handlers) <= n_handlers
+    with created(tmp_path / "other") as run:
+        run.run()
+    assert (tmp_path / "run" / "log.txt").read_text() == log
+
+
+def test_a_folder_without_a_config_or_with_a_damaged_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"holds no run \(no config\.yaml\)"):
+        stored_config(tmp_path)
+    (tmp_path / "config.yaml").write_text("targets: {hardnes: {min: 3}}\n")
+    with pytest.raises(RunFolderError, match=r"config\.yaml: is damaged \(.*hardnes"):
+        stored_config(tmp_path)
+
+
+def test_novelty_wished_for_keeps_no_places_for_class_new(tmp_path: Path) -> None:
+    """Where known ones are allowed half of the places are for new ones; where they are not, none need be."""
+    shares = {}
+    for novelty in ("any", "new_composition"):
+        constraints = {**CONFIG["constraints"], "novelty": novelty}
+        with created(tmp_path / novelty, constraints=constraints, budget={"verifications": 16}) as run:
+            shares[novelty] = run._places(16)
+    assert (shares["any"].n, shares["any"].new, shares["any"].textbook) == (16, 8, 2)
+    assert (shares["new_composition"].new, shares["new_composition"].textbook) == (0, 0)
