@@ -26,17 +26,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-_CAMPAIGN = "tests/integration/test_campaign.py"
+_INTEGRATION = "tests/integration"
+_CAMPAIGN = f"{_INTEGRATION}/test_campaign.py"
+_STATE = f"{_INTEGRATION}/test_campaign_state.py"
 _CONTRACT = "tests/contracts/test_proposer_contract.py"
 _PROPOSERS = "tests/inverse/proposers"
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "inverse/campaign.py": (_CAMPAIGN, "tests/inverse/test_tables.py"),
-    "inverse/selection.py": (
-        "tests/inverse/test_acquisition.py",
-        "tests/inverse/test_selection.py",
-        _CAMPAIGN,
-    ),
+    "inverse/campaign.py": (_STATE, _CAMPAIGN, f"{_INTEGRATION}/test_phonons_of_the_best.py"),
+    "inverse/selection.py": ("tests/inverse/test_selection.py", _CAMPAIGN),
     "inverse/acquisition.py": ("tests/inverse/test_acquisition.py", "tests/inverse/test_selection.py"),
     "inverse/ranking.py": ("tests/inverse/test_ranking.py",),
     "inverse/correction.py": ("tests/inverse/test_correction.py",),
@@ -263,9 +261,10 @@ def report(mutants: list[Mutant], tell: Callable[[str], object]) -> float:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", "__pycache__", "runs", "*_cache", ".venv", ".store")
         shutil.copytree(ROOT, tree, ignore=ignored)
+        tests_for = {mutant.path: tests_of(mutant.path) for mutant in mutants}
         limits: dict[tuple[str, ...], float] = {}
         for number, mutant in enumerate(mutants, 1):
-            tests = tests_of(mutant.path)
+            tests = tests_for[mutant.path]
             if tests not in limits:
                 outcome, seconds = run_tests(tree, tests)
                 if outcome != "passed":
