@@ -40,9 +40,17 @@ class Constraints(Part):
     def allowed_elements(self) -> frozenset[str]:
         """Return the elements that a candidate may hold, by every rule together."""
         allowed = frozenset(self.elements.only or ELEMENT_SYMBOLS) - self.elements.excluded()
+        allowed -= self.unasked_noble_gases()
         if self.chemical_systems:
             allowed &= frozenset().union(*(system.split("-") for system in self.chemical_systems))
         return allowed
+
+    def unasked_noble_gases(self) -> frozenset[str]:
+        """Return the noble gases that no key names: they hardly bind, yet models believe that they do."""
+        elements = self.elements
+        named = {*elements.only, *elements.include_any, *elements.include_all}
+        named.update(*(system.split("-") for system in self.chemical_systems))
+        return frozenset(element_groups()["noble_gas"]) - named
 
 
 def infeasibility(constraints: Constraints) -> str:

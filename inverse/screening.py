@@ -87,6 +87,7 @@ class Screen:
         self._known, self._classifier = known, classifier
         self._systems = [frozenset(system.split("-")) for system in constraints.chemical_systems]
         self._excluded = constraints.elements.excluded()
+        self._noble_gases = constraints.unasked_noble_gases()
 
     def breach(self, structure: Structure) -> Breach | None:
         """Return the first rule that a generated structure breaks, None when it keeps them all.
@@ -126,6 +127,8 @@ class Screen:
         elements = self.constraints.elements
         if excluded := symbols & self._excluded:
             return Breach(Rule.EXCLUDED, f"{_listed(excluded)} is excluded")
+        if noble := symbols & self._noble_gases:
+            return Breach(Rule.NOBLE_GAS, f"{_listed(noble)} is searched only where the config names it")
         if elements.only and (foreign := symbols - set(elements.only)):
             return Breach(Rule.ONLY, f"{_listed(foreign)} is not among {_listed(elements.only)}")
         if missing := set(elements.include_all) - symbols:

@@ -44,6 +44,8 @@ class Rule(StrEnum):
     ISOLATED = "isolated"
     """An atom without a neighbour."""
     EXCLUDED = "elements.exclude"
+    NOBLE_GAS = "noble gas"
+    """No key of the config names it."""
     ONLY = "elements.only"
     INCLUDE_ALL = "elements.include_all"
     INCLUDE_ANY = "elements.include_any"
@@ -80,6 +82,7 @@ class Origin(StrEnum):
 _OF_CONFIG = frozenset(
     (
         Rule.EXCLUDED,
+        Rule.NOBLE_GAS,
         Rule.ONLY,
         Rule.INCLUDE_ALL,
         Rule.INCLUDE_ANY,
