@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pymatgen.core import Structure
+
 from inverse.records import (
     candidate_from_record,
     candidate_to_record,
@@ -24,6 +27,12 @@ NAME = "campaign.db"
 
 FORMAT = 1
 """Version of the journal's tables."""
+
+LONGEST = 1e4
+"""Å, and cells: numbers beyond belong to no crystal of a run."""
+
+SMALLEST = 1e-3
+"""Å³ per atom, likewise."""
 
 _ID = re.compile(r"c\d+", re.ASCII)
 """Ids name files: nothing else is read back, whoever made the folder."""
@@ -226,6 +235,7 @@ class Journal:
         for identity, record in rows:
             with self._damage(identity):
                 found[identity] = verification_from_record(_mapping(record))
+                _require_verdict(found[identity])
         return found
 
     @contextmanager
@@ -320,7 +330,24 @@ def _candidate(identity: Any, text: Any) -> Candidate:
     found = candidate_from_record(_mapping(text))
     if not isinstance(identity, str) or not _ID.fullmatch(identity) or found.id != identity:
         raise ValueError(f"the id {found.id!r}, where ids are c and digits")
+    _require_crystal(found.structure)
+    _require_verdict(found.verification)
     return found
+
+
+def _require_verdict(verdict: Verification | None) -> None:
+    if verdict is not None and verdict.structure is not None:
+        _require_crystal(verdict.structure)
+
+
+def _require_crystal(structure: Structure) -> None:
+    """Raise ValueError where numbers are no crystal's; symmetry programs would crash over them."""
+    lattice, coords = structure.lattice.matrix, structure.frac_coords
+    is_sound = np.isfinite(lattice).all() and np.isfinite(coords).all()
+    if not is_sound or abs(lattice).max() > LONGEST or abs(coords).max(initial=0.0) > LONGEST:
+        raise ValueError("a structure that is no crystal")
+    if not structure.volume > SMALLEST * len(structure):
+        raise ValueError("a structure without volume")
 
 
 def _dump(record: Mapping[str, Any]) -> str:

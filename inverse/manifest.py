@@ -5,7 +5,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Required
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from inverse.config import CampaignConfig
 from inverse.inputs import fingerprint
@@ -17,14 +20,58 @@ FORMAT_VERSION = 1
 _SUMMED = ("evaluated", "proposed", "predicted", "started")
 
 
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("name", "created", "updated", "status", "stop_reason", "command", "device"), str),
-    **dict.fromkeys(("versions", "weights", "weight_files", "judges", "settings"), dict),
-    **dict.fromkeys(("baselines", "funnel"), dict),
-    "seconds": (int, float),
-    "steps": list,
-}
-"""What a reader of manifest.json counts on, where a key is there and not null."""
+_LOOSE = ConfigDict(extra="allow", strict=True)
+
+
+class _Best(TypedDict, total=False):
+    __pydantic_config__ = _LOOSE  # type: ignore[misc]
+    formula: Required[str]
+    values: dict[str, float | None]
+    note: str
+
+
+class _Baseline(TypedDict, total=False):
+    __pydantic_config__ = _LOOSE  # type: ignore[misc]
+    n_hits: int | None
+    n_considered: int | None
+    n_started: int | None
+    basis: str
+    best: list[_Best]
+    note: str
+
+
+class _Funnel(TypedDict, total=False):
+    __pydantic_config__ = _LOOSE  # type: ignore[misc]
+    evaluated: int
+    proposed: int
+    predicted: int
+    started: int
+    screened_out: dict[str, int]
+
+
+class _Manifest(TypedDict, total=False):
+    """What a reader of manifest.json counts on, where a key is there."""
+
+    __pydantic_config__ = _LOOSE  # type: ignore[misc]
+    name: str
+    created: str
+    updated: str | None
+    status: str
+    stop_reason: str
+    command: str
+    device: str
+    seconds: float | None
+    versions: dict[str, str | None]
+    weights: dict[str, Any]
+    weight_files: dict[str, str]
+    judges: dict[str, str | None]
+    settings: dict[str, Any]
+    steps: list[dict[str, Any]]
+    funnel: _Funnel
+    baselines: dict[str, _Baseline]
+
+
+_READ: TypeAdapter[_Manifest] = TypeAdapter(_Manifest)
 
 
 def checked(manifest: Any) -> dict[str, Any]:
@@ -35,12 +82,12 @@ def checked(manifest: Any) -> dict[str, Any]:
     """
     if not isinstance(manifest, dict):
         raise ValueError(f"a {type(manifest).__name__}, not an object")
-    for key, kind in _KINDS.items():
-        value = manifest.get(key)
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(f"{key} is a {type(value).__name__}")
-    if not all(isinstance(notes, dict) for notes in manifest.get("steps") or ()):
-        raise ValueError("a step is not an object")
+    try:
+        _READ.validate_python(manifest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {first['msg']}") from None
     return manifest
 
 

@@ -5,7 +5,9 @@ Numbers in a record are finite or null; a null where a number is required reads 
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
@@ -25,6 +27,8 @@ from inverse.types import (
     VerifiedValue,
 )
 from surrogates.errors import DataError
+
+_Record = TypeVar("_Record")
 
 RECORD_VERSION = 1
 """Format of a candidate record; readers accept this version and older ones."""
@@ -134,22 +138,24 @@ def verification_from_record(record: Mapping[str, Any]) -> Verification:
     """
     structure = record.get("structure")
     try:
-        return Verification(
-            potential=record["potential"],
-            converged=record["converged"],
-            reason=record.get("reason", ""),
-            values={name: _verified_from_record(value) for name, value in record["values"].items()},
-            second_opinion={
-                name: _verified_from_record(value)
-                for name, value in (record.get("second_opinion") or {}).items()
-            },
-            flags=tuple(record.get("flags", ())),
-            is_stable=record.get("is_stable"),
-            structure=None if structure is None else structure_from_record(structure),
-            ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
-            seconds=_number(record.get("seconds")),
-            elasticity=dict(record.get("elasticity") or {}),
-            failure=failure_from_record(record),
+        return _typed(
+            Verification(
+                potential=record["potential"],
+                converged=record["converged"],
+                reason=record.get("reason", ""),
+                values={name: _verified_from_record(value) for name, value in record["values"].items()},
+                second_opinion={
+                    name: _verified_from_record(value)
+                    for name, value in (record.get("second_opinion") or {}).items()
+                },
+                flags=tuple(record.get("flags", ())),
+                is_stable=record.get("is_stable"),
+                structure=None if structure is None else structure_from_record(structure),
+                ladder=tuple(_stage_from_record(stage) for stage in record.get("ladder", ())),
+                seconds=_number(record.get("seconds")),
+                elasticity=dict(record.get("elasticity") or {}),
+                failure=failure_from_record(record),
+            )
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"a verification record is damaged: {type(error).__name__}: {error}") from None
@@ -215,7 +221,7 @@ def candidate_from_record(record: Mapping[str, Any]) -> Candidate:
             f"this program reads up to {RECORD_VERSION}"
         )
     try:
-        return _candidate(record)
+        return _typed(_candidate(record))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"the record of candidate {record.get('id')!r} is damaged: {type(error).__name__}: {error}"
@@ -272,6 +278,40 @@ def _formerly(record: Mapping[str, Any], default: Any, *names: str) -> Any:
     return next((history[name] for name in names if name in history), default)
 
 
+_kinds = cache(get_type_hints)
+
+
+def _typed(record: _Record) -> _Record:
+    """Return a record whose every field is what its annotation says, however it was stored.
+
+    Raises:
+        TypeError: a field is something else.
+    """
+    for name, kind in _kinds(record.__class__).items():  # type: ignore[arg-type]
+        value = getattr(record, name)
+        if not _is(value, kind):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+    return record
+
+
+def _is(value: Any, kind: Any) -> bool:
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_is(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is(item, parts[0]) for item in value)
+    if origin is Mapping:
+        is_mapping = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        return is_mapping and all(_is(item, parts[1]) for item in value.values())
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
@@ -283,7 +323,7 @@ def _predicted_to_record(value: PredictedValue) -> dict[str, Any]:
 
 def _predicted_from_record(record: Mapping[str, Any]) -> PredictedValue:
     numbers = {name: _number(record[name]) for name in ("mean", "std", "lower", "upper")}
-    return PredictedValue(**numbers, in_domain=record.get("in_domain", True))
+    return _typed(PredictedValue(**numbers, in_domain=record.get("in_domain", True)))
 
 
 def _verified_to_record(value: VerifiedValue) -> dict[str, Any]:
@@ -294,7 +334,7 @@ def _verified_to_record(value: VerifiedValue) -> dict[str, Any]:
 
 def _verified_from_record(record: Mapping[str, Any]) -> VerifiedValue:
     numbers = {name: _number(record[name]) for name in ("mean", "std", "lower", "upper", "raw")}
-    return VerifiedValue(**numbers, potential=record["potential"], unit=record["unit"])
+    return _typed(VerifiedValue(**numbers, potential=record["potential"], unit=record["unit"]))
 
 
 def stage_to_record(stage: Stage) -> dict[str, Any]:
@@ -309,10 +349,12 @@ def stage_to_record(stage: Stage) -> dict[str, Any]:
 
 
 def _stage_from_record(record: Mapping[str, Any]) -> Stage:
-    return Stage(
-        record["name"],
-        record["passed"],
-        record.get("reason", ""),
-        _number(record.get("seconds")),
-        dict(record.get("versions") or {}),
+    return _typed(
+        Stage(
+            record["name"],
+            record["passed"],
+            record.get("reason", ""),
+            _number(record.get("seconds")),
+            dict(record.get("versions") or {}),
+        )
     )

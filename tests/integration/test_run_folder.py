@@ -204,12 +204,43 @@ def test_a_record_that_cannot_be_read_is_one_line_of_every_command(
         assert "run: campaign.db is damaged (c0000" in line, command
 
 
+STRANGE = (
+    (("score",), "../x"),
+    (("proposer",), 5),
+    (("nearest_known",), None),
+    (("history",), []),
+    (("structure", "lattice", 0, 0), -1e308),
+    (("structure", "frac_coords", 0, 0), 1e300),
+    (("verification", "reason"), ["x"]),
+    (("verification", "structure", "lattice"), [[0, 0, 0]] * 3),
+    (("verification", "values", "bulk_modulus_vrh", "potential"), []),
+    (("verification", "flags"), [3]),
+)
+
+
+@pytest.mark.parametrize(("path", "value"), STRANGE)
+def test_a_part_of_another_kind_is_one_line(
+    copied: Path, capsys: Any, path: tuple[str | int, ...], value: object
+) -> None:
+    identity = next(c.id for c in read_candidates(copied) if c.verification and c.verification.structure)
+    with RunFolder.read(copied) as folder:
+        ((text,),) = folder._query("SELECT record FROM candidates WHERE id = ?", (identity,))
+    record = part = json.loads(text)
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    execute(copied, "UPDATE candidates SET record = ? WHERE id = ?", json.dumps(record), identity)
+    for command in COMMANDS[:3]:
+        assert f"run: campaign.db is damaged ({identity}" in line_of(capsys, command)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("manifest.json", "[1]"),
         ("manifest.json", '{"steps": [1]}'),
         ("manifest.json", '{"judges": "diep"}'),
+        ("manifest.json", '{"baselines": {"lookup": {"n_hits": 1, "basis": "dft", "best": [{"a": 1}]}}}'),
         ("manifest.json", "[" * 100_000),
         ("referee.jsonl", "[]\n"),
         ("referee.jsonl", '{"id": "c000001", "agrees": true, "reason": "", "values": {"k": 3}}\n'),
