@@ -67,7 +67,14 @@ FAST, ACCURATE = "structure", "accurate"
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
 
-FIRST_SHARES = {"seeds": 0.5, "substitution": 0.5, "tpe": 0.1, "gradient": 0.12, "decoder": 0.12}
+FIRST_SHARES = {
+    "seeds": 0.5,
+    "substitution": 0.5,
+    "tpe": 0.1,
+    "gradient": 0.12,
+    "decoder": 0.12,
+    "lookup": 0.1,
+}
 """Success expected of each source of the hybrid before any verdict."""
 
 
@@ -234,8 +241,9 @@ def _seeded(proposer: Proposer, space: SearchSpace, seeds: Seeds) -> Proposer:
     return Hybrid([SeedSearch(space, seeds), proposer], shares, proposer.name, proposer.name)
 
 
-def _hybrid(space: SearchSpace, seeds: Seeds) -> Hybrid:
+def _hybrid(space: SearchSpace, seeds: Seeds, textbook: Sequence[Proposer] = ()) -> Hybrid:
     sources: list[Proposer] = [SeedSearch(space, seeds)] if seeds else []
+    sources += textbook
     sources += [_substitution(space), OuterSearch(space, _types_within(space))]
     if space.decoder is not None:
         sources += [GradientSearch(space, most_starts=48), DecoderDraws(space)]
@@ -249,14 +257,22 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
         ConfigError: no such method.
     """
     if method in BASELINES:
-        return BASELINES[method](config, None if space.decoder is None else space.decoder.complete)
+        return BASELINES[method](config, _complete(space))
     if method not in PROPOSERS:
         raise ConfigError(f"search.method: {method!r}; {nearest(method, [*PROPOSERS, *BASELINES])}")
-    seeds = read_seeds(config.seed_structures)
-    for seed in seeds:
+    given = read_seeds(config.seed_structures)
+    for seed in given:
         for flag in seed.flags:
             LOGGER.warning("seed %s: %s", seed.name, flag)
-    return PROPOSERS[method](space, [(seed.name, seed.structure) for seed in seeds])
+    seeds = [(seed.name, seed.structure) for seed in given]
+    if method == "hybrid" and config.constraints.novelty == "any":
+        # where known answers are welcome, the tables' are among the proposals
+        return _hybrid(space, seeds, [Lookup(config, _complete(space))])
+    return PROPOSERS[method](space, seeds)
+
+
+def _complete(space: SearchSpace) -> Callable[..., Any] | None:
+    return None if space.decoder is None else space.decoder.complete
 
 
 def hull_below(hull: ReferenceHull) -> Callable[[str], float]:

@@ -16,7 +16,7 @@ from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
 from inverse.screening import Screen
-from inverse.types import Candidate, Target
+from inverse.types import Candidate, Origin, Target
 from surrogates.properties import (
     BAND_GAP,
     BULK_MODULUS,
@@ -39,7 +39,7 @@ TABULATED = _FROM_MODULI | {
 }
 """Names of the properties that the carried facts know of some formulas."""
 
-MAX_HULLS = 1000
+MAX_HULLS = 3000
 """Most formulas that are looked into when no target on moduli narrows the tables down."""
 
 
@@ -68,7 +68,7 @@ def lookup(
     A formula without a fact that a deciding target asks for is left out; targets that no table has, which
     `unchecked` names, are not asked, and where there is no other but the default bound on the hull the list
     is empty. `novelty` does not apply. One row a formula: its stiffest entry that qualifies. Without a target
-    on moduli only the first `MAX_HULLS` formulas that may qualify are looked into.
+    on moduli only the first `MAX_HULLS` formulas that may qualify are looked into, of few elements first.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
@@ -87,7 +87,7 @@ def lookup(
         complete = _with_slow_facts(entry.formula, values, hard, facts, known)
         if complete is not None:
             rows[entry.formula] = LookupRow(entry.formula, complete, entry.n_atoms, entry.source)
-    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), r.formula))
+    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *_simplicity(r.formula)))
 
 
 def unchecked(config: CampaignConfig) -> tuple[str, ...]:
@@ -139,13 +139,17 @@ def _pool(
             if _met(values, targets):
                 yield entry, values
         return
-    for system in facts.hull.phases.rows:
+    asks_for_gap = any(t.property == BAND_GAP for t in targets)
+    # the simple ones first: no more than `MAX_HULLS` will be looked into, and they are what people know
+    for system in sorted(facts.hull.phases.rows, key=lambda s: (s.count("-"), s)):
         if screen.composition_breach(Composition(dict.fromkeys(system.split("-"), 1))):
             continue
         for phase in facts.hull.phases.phases_of(system):
-            if phase.formation_energy_per_atom is None:
+            gap = facts.band_gaps.get(phase.formula)
+            if phase.formation_energy_per_atom is None or (asks_for_gap and gap is None):
                 continue
-            values = {"formation_energy_per_atom": phase.formation_energy_per_atom}
+            values = {FORMATION_ENERGY.name: phase.formation_energy_per_atom}
+            values |= {} if gap is None else {BAND_GAP.name: gap}
             if _met(values, targets):
                 yield Moduli(phase.formula, 0, 0.0, 0.0, phase.source), values
 
@@ -195,6 +199,12 @@ def _fact(formula: str, name: str, facts: Facts, known: KnownMaterials) -> float
         return min(volumes)
     composition = Composition(formula)
     return float(composition.weight / composition.num_atoms * G_PER_CM3_PER_AMU_PER_A3 / min(volumes))
+
+
+def _simplicity(formula: str) -> tuple[int, float, str]:
+    """Return a key that puts few elements and few atoms first."""
+    composition = Composition(formula)
+    return len(composition), composition.num_atoms, formula
 
 
 def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
@@ -247,7 +257,8 @@ class Lookup:
             structure = structure_of(found, self.complete, seed)
             if structure is not None:
                 history = {"formula": row.formula, "signature": found.text, "values": dict(row.values)}
-                proposals.append(Proposal(structure, self.name, seed, history, key=str(place)))
+                key, book = str(place), Origin.TEXTBOOK
+                proposals.append(Proposal(structure, self.name, seed, history, key=key, origin=book))
         return proposals
 
     def tell(self, candidates: Sequence[Candidate]) -> None:

@@ -9,6 +9,7 @@ from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
 from inverse.config import CampaignConfig, Method
 from inverse.evaluation import MODULUS_ERROR
+from inverse.proposers.hybrid import Hybrid
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError
@@ -82,3 +83,13 @@ def test_a_search_stays_within_the_elements_that_every_surrogate_states() -> Non
     parts = assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}}}))
     assert parts.evaluator.supported(["W", "C", "No", "Xx"]) == {"W", "C"}
     assert parts.evaluator.n_evaluated == 0
+
+
+@pytest.mark.parametrize(("novelty", "has"), [("any", True), ("new_composition", False)])
+def test_textbook_answers_are_among_the_proposals_where_they_are_welcome(novelty: str, has: bool) -> None:
+    config = CampaignConfig.from_mapping(
+        {"targets": {"bulk_modulus_vrh": {"min": 300}}, "constraints": {"novelty": novelty}}
+    )
+    proposer = assemble(config).proposer
+    assert isinstance(proposer, Hybrid)
+    assert ("lookup" in proposer.shares(100)) is has

@@ -15,7 +15,7 @@ from inverse.proposers.orderings import unchecked as orderings_unchecked
 from inverse.proposers.protocol import Proposer
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.skeletons import n_atoms_of
-from inverse.types import Candidate, Target
+from inverse.types import Candidate, Origin, Target
 from surrogates.properties import BULK_MODULUS, Property
 
 
@@ -65,6 +65,21 @@ def test_lookup_without_moduli_stays_finite():
         config({"formation_energy_per_atom": {"max": -2.9}}, elements={"only": ["Mg", "Al", "O", "Ca"]})
     )
     assert {"CaO", "Al2O3"} <= {r.formula for r in rows}
+
+
+def test_well_known_insulators_are_looked_into_before_the_limit(monkeypatch):
+    """Formulas were looked into by the alphabet: silver's used up the limit, and MgO was never reached."""
+    monkeypatch.setattr("inverse.proposers.lookup.MAX_HULLS", 40)
+    some = ["Ag", "Al", "As", "B", "Ca", "Cl", "F", "Mg", "N", "Na", "O", "Si"]
+    wanted = config(
+        {"band_gap": {"min": 2}, "energy_above_hull": {"max": 0.05}},
+        elements={"only": some},
+        n_atoms={"max": 6},
+    )
+    found = [r.formula for r in lookup(wanted)]
+    assert {"MgO", "NaCl", "BN"} <= set(found)
+    proposals = Lookup(wanted).ask(4, 0, 7)
+    assert {p.origin for p in proposals} == {Origin.TEXTBOOK}
 
 
 def test_orderings_mix_their_end_members_linearly():
