@@ -166,7 +166,7 @@ def read_block(block: CifBlock) -> CifCrystal:
             raise StructureError(f"broken CIF: {fault.text}")
     remarks: list[Remark] = []
     matrix = read_cell(block, remarks)
-    facts = _facts(block)
+    facts = _facts(block, remarks)
     sites = read_sites(block, matrix, facts, remarks)
     stated = statements(block)
     structure, orbits = _crystal(matrix, sites, stated, facts, remarks)
@@ -735,35 +735,69 @@ def _has_formula(reading: _Reading, facts: Facts) -> bool:
 # -- what the file says beside its sites --
 
 
-def _facts(block: CifBlock) -> Facts:
+FORMULAS = (
+    "_chemical_formula_sum",
+    "_chemical_formula_moiety",
+    "_chemical_formula_iupac",
+    "_chemical_formula_structural",
+)
+
+
+def _facts(block: CifBlock, remarks: list[Remark]) -> Facts:
     formula = None
-    for name in ("_chemical_formula_sum", "_chemical_formula_iupac", "_chemical_formula_moiety"):
-        text = block.value(name)
-        if text is not None:
-            formula = read_formula(text)
-            if formula is not None:
-                break
-    text = block.value("_cell_formula_units_z")
-    units = re.fullmatch(r"\s*([1-9]\d{0,5})(?:\.0*)?\s*", text) if text else None
+    given = [text for text in (block.value(name) for name in FORMULAS) if text is not None]
+    for text in given:
+        formula = read_formula(text)
+        if formula is not None:
+            break
+    if given and formula is None:
+        text = f"{given[0].strip()[:40]!r} cannot be read: the sites are not held against it"
+        remarks.append(Remark(RemarkKind.FORMULA, text))
+    units_text = block.value("_cell_formula_units_z")
+    units = re.fullmatch(r"\s*([1-9]\d{0,5})(?:\.0*)?\s*", units_text) if units_text else None
     return Facts(formula, int(units[1]) if units else None)
 
 
+_MULTIPLE = re.compile(r"(\d+\.?\d*)?\((.*)\)(\d+\.?\d*)?")
+
+
 def read_formula(text: str) -> Composition | None:
-    """Return the composition of a CIF's formula; None where it is more than elements and amounts."""
-    plain = re.sub(r"[~_]", "", text.replace("'", "")).strip()
-    if "," in plain or re.search(r"[^A-Za-z0-9.()\s]", plain):
-        return None
+    """Return the composition of a CIF's formula, moieties added up; None where it cannot be read.
+
+    >>> read_formula("Mg 2+, 2(O1 H1 1-)")
+    Composition('Mg1 O2 H2')
+    """
+    plain = re.sub(r"[~_]", "", text.replace("'", "").replace('"', "")).strip()
+    plain = re.sub(r"(?:(?<=\s)\d*|(?<=[A-Za-z]))[+-](?=[\s,)]|$)", "", plain)  # charges
     found: dict[str, float] = {}
-    terms = re.findall(r"([A-Z][a-z]?)\s*(\d*\.?\d*)", plain)
-    if re.sub(r"\s", "", "".join(a + b for a, b in terms)) != re.sub(r"\s", "", plain):
-        return None
-    for symbol, amount in terms:
-        element = "H" if symbol in HEAVY_HYDROGEN else symbol
-        if element not in ELEMENT_SYMBOLS or amount == ".":
+    for part in plain.split(","):
+        words = "".join(part.split())
+        times = 1.0
+        multiple = _MULTIPLE.fullmatch(words)
+        if multiple and multiple[1] and _is_closed(multiple[2]):
+            times, words = float(multiple[1]) * float(multiple[3] or 1), multiple[2]
+        words = re.sub(r"D(?![a-z])", "H", words)
+        try:
+            composition = Composition(words, strict=True) if words else Composition({})
+            amounts_of_part = {element.symbol: float(n) for element, n in composition.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        found[element] = found.get(element, 0.0) + (float(amount) if amount else 1.0)
+        if any(element not in ELEMENT_SYMBOLS for element in amounts_of_part):
+            return None
+        for element, amount in amounts_of_part.items():
+            found[element] = found.get(element, 0.0) + times * amount
     found = {element: amount for element, amount in found.items() if amount > 0}
     return Composition(found) if found else None
+
+
+def _is_closed(text: str) -> bool:
+    """Return whether every bracket in a text is closed in it."""
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _hold_against_formula(

@@ -502,7 +502,9 @@ def test_different_sites_are_never_merged_silently(tmp_path: Path) -> None:
     ("formula", "words"),
     [
         ("_chemical_formula_sum 'Ca H2 O2'", "sites give Ca O2, the file's formula is Ca H2 O2: H missing"),
-        ("_chemical_formula_moiety 'Ca O2, 2(H2 O)'", ""),
+        ("_chemical_formula_moiety 'Ca 2+, 2(H O 1-)'", "H missing"),
+        ("_chemical_formula_structural 'Ca (O H)2'", "H missing"),
+        ("_chemical_formula_sum ?", ""),
         ("_chemical_formula_sum 'O2 Sr'", "Ca not in the formula"),
         ("_chemical_formula_sum 'Ca O'", "amounts of"),
         ("_chemical_formula_sum 'Ca D2 O2'", "H missing"),
@@ -540,13 +542,31 @@ def test_formula_units_that_the_sites_do_not_make(tmp_path: Path) -> None:
     assert [remark.kind for remark in record.remarks] == [RemarkKind.CELL]
 
 
-def test_formulas() -> None:
-    composition = read_formula("Ca0.5 Mg0.5 (C O3)")
-    assert composition is None
-    composition = read_formula("'Al2 Ca1 D8 O12'")
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("Al2 Ca1 D8 O12", "CaAl2(H2O3)4"),
+        ("'Mg O2 H2'", "Mg(HO)2"),
+        ("Ca0.5 Mg0.5 (C O3)", "Ca0.5Mg0.5C1O3"),
+        ("Mg 2+, 2(O1 H1 1-)", "Mg(HO)2"),
+        ("(Ca 2+)3, 2(P O4 3-)", "Ca3(PO4)2"),
+        ("Cu S O4, 5(H2 O)", "CuH10SO9"),
+        ("Mg (O H)2", "Mg(HO)2"),
+    ],
+)
+def test_formulas(text: str, formula: str) -> None:
+    composition = read_formula(text)
     assert composition is not None
-    assert composition.reduced_formula == "CaAl2(H2O3)4"
-    assert read_formula("?") is None
+    assert composition.reduced_formula == formula
+
+
+@pytest.mark.parametrize("text", ["Wat Ca", "C H(", "Ca * 2", "approximately"])
+def test_formulas_that_cannot_be_read_are_said(tmp_path: Path, text: str) -> None:
+    assert read_formula(text) is None
+    extra = f"_chemical_formula_sum '{text}'"
+    record = read(cif(cubic(6.29), KCL, named(*ROCK_SALT), extra=extra), tmp_path)
+    assert record.structure is not None
+    assert [remark.kind for remark in record.remarks] == [RemarkKind.FORMULA]
 
 
 # -- cell --
