@@ -87,12 +87,12 @@ class Trained:
 
 
 def read_trained(folders: Sequence[Path]) -> tuple[Trained, ...]:
-    """Return what the surrogates in folders of weights predict; the weights themselves are not read.
+    """Return what the surrogates in folders of weights predict; each is read, and tried on one element.
 
     Raises:
         ConfigError: a folder that holds no surrogate of a table, or two of one property.
     """
-    from surrogates.checkpoint import load_manifest
+    from surrogates.checkpoint import load_manifest, load_surrogate
 
     found: dict[str, Trained] = {}
     for folder in folders:
@@ -101,7 +101,7 @@ def read_trained(folders: Sequence[Path]) -> tuple[Trained, ...]:
             manifest = load_manifest(folder)
             if manifest["kind"] != TABLE:
                 raise ConfigError(f"{where}: is of kind {manifest['kind']!r}; only kind {TABLE!r} fits here")
-            own = Trained(folder, Property(**manifest["config"]["property"]))
+            own = Trained(folder, load_surrogate(folder).properties[0])
         except ConfigError:
             raise
         except (EngineError, OSError, ValueError, KeyError, TypeError) as error:

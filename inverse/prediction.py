@@ -282,7 +282,8 @@ def _answer(
         below = phases.distance_below(formula, *value)
     if below:
         flags.append(f"below_hull: {below:.2f} eV/atom below the hull of known phases; hardly any crystal is")
-    record = _record(read.id, formula, surrogate.level, surrogate.name, scale, flags, *value)
+    own = scale_of(surrogate, scale)
+    record = _record(read.id, formula, surrogate.level, surrogate.name, own, flags, *value)
     record["in_domain"] = record["in_domain"] and below <= -LOWEST_ABOVE_HULL
     record["in_domain"] = record["in_domain"] and not _collide(structure)
     return record

@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from surrogates.errors import ConfigError, nearest
 
@@ -72,8 +73,12 @@ class Header:
         for known in FORMULA_COLUMNS:
             if known in plain:
                 return self._once(self.columns[plain.index(known)])
+        near = [
+            c for c, p in zip(self.columns, plain, strict=True) if get_close_matches(p, FORMULA_COLUMNS, 1)
+        ]
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(
-            f"{self.where}: no column of formulas among {self._listed()}; "
+            f"{self.where}: no column of formulas among {self._listed()}; {hint}"
             "call it 'formula' or 'composition', or name it with formula: in a config"
         )
 

@@ -9,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inverse.config_reading import config_error, parse_yaml, read_text
 from inverse.table_header import Header
 from surrogates.errors import ConfigError, nearest
-
-PROPERTY_NAME = r"^[a-z][a-z0-9_]{0,60}$"
-"""Of a property that a table brings."""
+from surrogates.properties import PROPERTY_NAME
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 

@@ -12,10 +12,10 @@ from pymatgen.core import Structure
 from inverse.objective import TABLE_RANGE
 from inverse.reading import read_structures
 from inverse.table_header import Header, same_unit, split_unit
-from inverse.training_config import PROPERTY_NAME, TableStage
+from inverse.training_config import TableStage
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError, DataError, EngineError, nearest
-from surrogates.properties import PROPERTIES, Property
+from surrogates.properties import PROPERTIES, PROPERTY_NAME, Property
 from surrogates.protocol import CompositionBatch
 
 DECADE = 10.0

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surrogates.errors import CheckpointError
 from surrogates.protocol import Z90, far_from_hull
+from surrogates.strict_records import strict_record
 
 N_LEVELS = 33
 """Quantiles kept of the standardised residuals."""
@@ -91,20 +93,16 @@ class Calibration:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Calibration":
-        """Return the calibration of a record."""
-        first, second = record.get("bend", (0.0, 0.0))
-        low, high = record.get("value_range", (-99.0, 99.0))
-        narrow, wide = record.get("width_range", (-99.0, 99.0))
-        return cls(
-            offset=record["offset"],
-            slope=record["slope"],
-            bend=(first, second),
-            value_range=(low, high),
-            quantiles=tuple(record["quantiles"]),
-            largest_disagreement=record["largest_disagreement"],
-            width_range=(narrow, wide),
-            widening=record.get("widening", 0.0),
-        )
+        """Return the calibration of a record; older ones lack what was added since.
+
+        Raises:
+            CheckpointError: a record that is none.
+        """
+        everything = (-99.0, 99.0)
+        older = {"bend": (0.0, 0.0), "value_range": everything, "width_range": everything}
+        if not isinstance(record, Mapping):
+            raise CheckpointError(f"calibration: a {type(record).__name__}, not a mapping")
+        return strict_record(cls, {**older, **record}, "calibration")
 
 
 def fit_calibration(

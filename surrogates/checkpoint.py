@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.errors import CheckpointError, UnknownNameError
+from surrogates.errors import CheckpointError, EngineError, UnknownNameError
 from surrogates.whole_files import write_atomically
 
 FORMAT_VERSION = 1
@@ -117,7 +117,9 @@ def _named_errors(folder: Path) -> Iterator[None]:
         absent = next(name for name in (MANIFEST, WEIGHTS) if not (folder / name).exists())
         raise CheckpointError(f"checkpoint {folder}: {absent} is missing") from None
     except Exception as error:
-        raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
+        reason = (str(error).splitlines() or [""])[0]
+        named = reason if isinstance(error, EngineError) else f"{type(error).__name__}: {reason}"
+        raise CheckpointError(f"checkpoint {folder} is damaged: {named}") from None
 
 
 def load_surrogate(name_or_path: str | Path = "structure") -> Any:
@@ -158,13 +160,22 @@ def _load(folder: str, stamp: int) -> Any:
     if checkpoint.kind not in LOADERS:
         raise CheckpointError(f"checkpoint {folder}: unknown kind {checkpoint.kind!r}")
     module, _, name = LOADERS[checkpoint.kind].partition(":")
-    return getattr(importlib.import_module(module), name).from_checkpoint(checkpoint)
+    reader = getattr(importlib.import_module(module), name)
+    with _named_errors(Path(folder)):
+        found = reader.from_checkpoint(checkpoint)
+        if Path(folder).parent == packaged_folder(""):
+            return found
+        from surrogates.trial import tried
+
+        return tried(found)
 
 
 def _upgraded(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if not isinstance(version, int) or not {"kind", "config"} <= manifest.keys():
+    if type(version) is not int or not {"kind", "config"} <= manifest.keys():
         raise CheckpointError(f"checkpoint {folder}: {MANIFEST} has no format_version, kind and config")
+    if not isinstance(manifest["kind"], str) or not isinstance(manifest["config"], dict):
+        raise CheckpointError(f"checkpoint {folder}: {MANIFEST}: kind is no text, or config no mapping")
     if version > FORMAT_VERSION:
         raise CheckpointError(
             f"checkpoint {folder} has format {version}; this program reads up to {FORMAT_VERSION}"

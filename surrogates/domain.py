@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from surrogates.crystal import ELEMENT_SYMBOLS
-from surrogates.errors import UnsupportedElementError
+from surrogates.errors import CheckpointError, UnsupportedElementError
 from surrogates.models.basis import BOND_CENTRES, REDUCED_CENTRES
 from surrogates.models.elements import element_property
 from surrogates.models.graph import CrystalGraph
+from surrogates.strict_records import strict_record
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,15 @@ class Domain:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Domain":
-        """Return the domain of a record."""
-        low, high = record["packing"]
-        return cls(tuple(record["n_rows"]), record["few_rows"], (low, high), record["crowding"])
+        """Return the domain of a record.
+
+        Raises:
+            CheckpointError: a record that is none.
+        """
+        domain = strict_record(cls, record, "domain")
+        if len(domain.n_rows) != len(ELEMENT_SYMBOLS):
+            raise CheckpointError(f"domain.n_rows: {len(domain.n_rows)} numbers, not {len(ELEMENT_SYMBOLS)}")
+        return domain
 
     @property
     def elements(self) -> frozenset[str]:

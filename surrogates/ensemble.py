@@ -18,6 +18,7 @@ from surrogates.models.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.properties import PROPERTIES, Property, refuse_others
 from surrogates.protocol import Z90, Level, Prediction
+from surrogates.strict_records import strict_record
 
 N_SAMPLES = 80
 """Joint draws of a prediction."""
@@ -201,7 +202,7 @@ class StructureSurrogate:
             domain = Domain.from_json(config["domain"])
             correlation = torch.tensor(config["correlation"])
             return cls(groups, domain, correlation, config["reach"], config["name"], config.get("record"))
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"structure checkpoint does not fit this program: {error}") from None
 
     def to_checkpoint(self) -> Checkpoint:
@@ -247,7 +248,7 @@ def group_to_record(group: MemberGroup, index: int) -> tuple[dict[str, Any], dic
 
 def group_from_record(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemberGroup:
     """Return the group that `group_to_record` wrote."""
-    shape = InvariantConfig(**record["network"])
+    shape = strict_record(InvariantConfig, record["network"], "network")
     networks = []
     for k in range(len(record["shifts"])):
         prefix = f"{record['index']}.{k}."

@@ -29,6 +29,9 @@ class Property:
     is_positive: bool = False
 
 
+PROPERTY_NAME = r"^[a-z][a-z0-9_]{0,60}$"
+"""Of a property that a table brings."""
+
 BULK_MODULUS = Property("bulk_modulus_vrh", "K_VRH", "GPa", 0.0, 1000.0, "MP PBE, Voigt-Reuss-Hill", True)
 SHEAR_MODULUS = Property("shear_modulus_vrh", "G_VRH", "GPa", 0.0, 1000.0, "MP PBE, Voigt-Reuss-Hill", True)
 FORMATION_ENERGY = Property(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from surrogates.calibration import Calibration
-from surrogates.checkpoint import Checkpoint, load_surrogate, weights_digest
+from surrogates.checkpoint import Checkpoint, load_surrogate, packaged_folder, weights_digest
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record, group_to_record
 from surrogates.errors import CheckpointError
 from surrogates.models.descriptors import crystal_descriptors
@@ -120,6 +120,8 @@ class AccurateSurrogate(StructureSurrogate):
         """
         config, tensors = checkpoint.config, checkpoint.tensors
         try:
+            if not packaged_folder(str(config["base"])).parent.samefile(packaged_folder("")):
+                raise CheckpointError(f"its fast tier {config['base']!r} is none of this program")
             if config["base_digest"] != weights_digest(config["base"]):
                 raise CheckpointError(
                     f"the accurate tier was fitted with other weights of {config['base']!r}; "
@@ -139,7 +141,7 @@ class AccurateSurrogate(StructureSurrogate):
             )
             correlation = torch.tensor(config["correlation"])
             return cls(base, stack, correlation, config["record"], config["base"])
-        except (KeyError, TypeError, RuntimeError, StopIteration) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, StopIteration) as error:
             raise CheckpointError(f"stack checkpoint does not fit this program: {error!r}") from None
 
     def to_checkpoint(self) -> Checkpoint:

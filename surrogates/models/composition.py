@@ -17,6 +17,7 @@ from surrogates.models.composition_network import CompositionNetwork
 from surrogates.periodic_table import ATOMIC_MASSES
 from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property, refuse_others
 from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
+from surrogates.strict_records import strict_record
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 N_SAMPLES = 64
@@ -229,9 +230,9 @@ class CompositionEnsemble:
         """
         config, tensors = dict(checkpoint.config), checkpoint.tensors
         try:
-            properties = [Property(**p) for p in config.pop("properties")]
+            properties = [strict_record(Property, p, "property") for p in config.pop("properties")]
             sources = config.pop("sources")
-            calibration = CompositionCalibration(**_tuples(config.pop("calibration")))
+            calibration = strict_record(CompositionCalibration, config.pop("calibration"), "calibration")
             networks = []
             for i in range(config.pop("members")):
                 state = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{i}.")}
@@ -279,7 +280,3 @@ def joint_normals(correlation: Tensor, n: int) -> Tensor:
     whitening = torch.linalg.inv(torch.linalg.cholesky(draws.T @ draws / n))
     factor = torch.linalg.cholesky(correlation + 1e-6 * torch.eye(correlation.shape[0], dtype=torch.float64))
     return draws @ whitening.T @ factor.T / math.sqrt(1 + 1e-6)
-
-
-def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(tuple(i) if isinstance(i, list) else i for i in v) for k, v in value.items()}

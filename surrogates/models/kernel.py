@@ -1,6 +1,7 @@
 """A Gaussian process for tables that users bring: differentiable, knows what it does not know."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,8 +14,9 @@ from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import CheckpointError, ShapeError, UnsupportedElementError
 from surrogates.models.composition import N_SAMPLES, TRACE, joint_normals
 from surrogates.models.kernel_features import composition_inputs, structure_inputs
-from surrogates.properties import Property, refuse_others
+from surrogates.properties import PROPERTY_NAME, Property, refuse_others
 from surrogates.protocol import OWN_SCALE, Z90, CompositionBatch, Level, Prediction
+from surrogates.strict_records import strict_record
 
 LEVELS = ("composition", "structure")
 
@@ -160,13 +162,34 @@ class KernelSurrogate:
             CheckpointError: config or tensors that do not fit each other.
         """
         try:
-            settings = dict(checkpoint.config["settings"])
-            settings["elements"] = tuple(settings["elements"])
+            settings = strict_record(KernelSettings, checkpoint.config["settings"], "settings")
             tensors = {k: checkpoint.tensors[k] for k in ("shift", "stretch", "centres", "weights", "factor")}
-            prop = Property(**checkpoint.config["property"])
-            return cls(prop, KernelSettings(**settings), tensors, checkpoint.config.get("training", {}))
+            prop = own_property(checkpoint.config["property"])
+            record = checkpoint.config.get("training", {})
+            if settings.level not in LEVELS or not isinstance(record, Mapping):
+                raise CheckpointError("settings.level is none, or training no mapping")
+            if odd := set(settings.elements) - set(ELEMENT_SYMBOLS):
+                raise CheckpointError(f"settings.elements: {sorted(odd)[0]!r} is no element")
+            if min(settings.length, settings.spread, settings.std_factor) <= 0 or settings.noise < 0:
+                raise CheckpointError("settings: a length, spread or factor that is not more than zero")
+            return cls(prop, settings, tensors, record)
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"table checkpoint does not fit together: {error}") from None
+
+
+def own_property(raw: object) -> Property:
+    """Return the property that a table's manifest states.
+
+    Raises:
+        CheckpointError: not a property, or one whose name or range cannot be used.
+    """
+    prop = strict_record(Property, raw, "property")
+    words = (prop.symbol, prop.unit, prop.level_of_theory)
+    if not re.fullmatch(PROPERTY_NAME, prop.name) or not all(w.isprintable() and len(w) < 100 for w in words):
+        raise CheckpointError(f"property: {prop.name!r} is no name, or a text beside it is odd")
+    if not prop.minimum < prop.maximum:
+        raise CheckpointError(f"property: a range of {prop.minimum:g} to {prop.maximum:g}")
+    return prop
 
 
 def kernel(a: Tensor, b: Tensor, length: float, linear: float) -> Tensor:

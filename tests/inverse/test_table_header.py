@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from inverse.campaign import rounded
 from inverse.prediction import predict
@@ -126,6 +127,9 @@ def test_small_and_large_values_keep_their_digits(scale: float, tmp_path: Path) 
     assert errors["rmse"] >= errors["mae"]
     (record,) = predict(formulas=["MgO"], composition_surrogate=load_surrogate(tmp_path / "out"))
     assert record["scale"] == "own_table"
+    crystal = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    (of_crystal,) = predict([crystal], surrogate=load_surrogate(tmp_path / "out"))
+    assert of_crystal["scale"] == "own_table"
     assert scale < record["predictions"]["resistivity"]["mean"] < 12 * scale
 
 
