@@ -10,6 +10,7 @@ from ase.db import connect
 from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
+from inverse.ase_database import AseDatabase
 from inverse.cif import cif_text
 from inverse.export import export
 from inverse.report.console import summary_of
@@ -18,7 +19,6 @@ from inverse.report.run import read_run
 from inverse.report.table import write_candidates_csv, write_cifs
 from inverse.report.views import shown_formula
 from inverse.sampling import Sample, write_samples
-from inverse.storage import RunFolder
 from inverse.types import Candidate
 from tests.report.fake_run import candidate, write_fake_run
 
@@ -40,8 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     crystals = [crystal("B", "W"), crystal("Ca", "O", "O", "H", "H"), crystal("In", "F"), crystal("Te", "Pb")]
     made = [with_structure(k, s) for k, s in zip((0, 1, 2, 3), crystals, strict=True)]
     path = write_fake_run(tmp_path_factory.mktemp("runs") / "run", made)
-    with RunFolder.open(path) as opened:
-        opened.write_candidates_db(made)
+    AseDatabase(path / "candidates.db").write(made)
     write_candidates_csv(made, read_run(path).config, path / "candidates.csv")
     write_cifs(made, path)
     return path
