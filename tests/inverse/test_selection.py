@@ -120,6 +120,8 @@ def test_trust_weighs_what_is_promised_and_unknown_trust_is_the_least() -> None:
     candidates, chosen = made.select(listed, 0, Places(3))
     assert chosen == ["c000002", "c000001", "c000000"]
     assert candidates[1].status is Status.PREDICTED
+    told = [replace(p, trust=t) for p, t in zip(listed, (0.9, 0.8, 0.1), strict=True)]
+    assert made.select(told, 0, Places(3))[1] == ["c000000", "c000001", "c000002"], "the source knows better"
 
 
 def test_what_has_no_finite_prediction_is_out_and_says_what_of() -> None:
@@ -184,7 +186,7 @@ def test_what_has_no_standing_stands_alone() -> None:
     made = selection(preview=unknown)
     candidates, chosen = made.select(proposals(carbide("W"), carbide("W", 10.2)), 0, Places(2, 2))
     assert sorted(chosen) == ["c000000", "c000001"]
-    assert {c.history["expected_prototype"] for c in candidates} == {"unknown c000000", "unknown c000001"}
+    assert {c.expected_prototype for c in candidates} == {"unknown c000000", "unknown c000001"}
     assert not any(c.history["expected_new"] for c in candidates)
 
 
@@ -194,9 +196,9 @@ def test_expectations_are_noted_where_they_were_asked_for_and_seconds_everywhere
     (best, poor, out), chosen = made.select(listed, 0, Places(1))
     assert chosen == [best.id]
     assert best.history["expected_new"] is True
-    assert (best.history["expected_prototype"], best.parent_prototype) == ("cubic", "cubic")
-    assert "expected_prototype" not in poor.history
-    assert poor.parent_prototype == ""
+    assert (best.expected_prototype, best.parent_prototype) == ("cubic", "cubic")
+    assert (poor.expected_prototype, poor.parent_prototype) == ("", "")
+    assert "expected_new" not in poor.history
     assert set(best.history["seconds"]) == set(poor.history["seconds"]) == {"screened", "predicted"}
     assert set(out.history["seconds"]) == {"screened"}
     assert 0 <= best.history["seconds"]["screened"] < 1
