@@ -1,0 +1,99 @@
+"""Edges that random draws seldom meet: supercells, skeletons, volumes, margins, what was offered."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from pymatgen.core import Lattice, Structure
+
+from inverse.config import CampaignConfig
+from inverse.proposers import lookup
+from inverse.proposers.building import skeleton
+from inverse.proposers.compositions import fractions, predicted_volumes
+from inverse.proposers.distinct import Offered
+from inverse.proposers.ordered_cells import Ordering, _supercells, ordered_structures
+from inverse.proposers.prototypes import prototypes
+from inverse.reference import KnownMaterials
+from inverse.types import Candidate, Status, Target
+from surrogates.crystal import element_index
+from surrogates.errors import DataError
+from surrogates.properties import BULK_MODULUS, DENSITY
+from tests.fakes import CONFIG, AnalyticCompositions, search_space
+
+
+@pytest.mark.parametrize(("n_cells", "n_forms"), [(1, 1), (2, 7), (3, 13), (4, 35)])
+def test_every_superlattice_is_listed_once(n_cells: int, n_forms: int) -> None:
+    """Their number is known: the sum over d | n of d sigma(d) (OEIS A001001)."""
+    forms = _supercells(n_cells)
+    assert len(forms) == len({str(m) for m in forms}) == n_forms
+    assert all(round(np.linalg.det(np.array(m))) == n_cells for m in forms)
+    assert forms[0] == [[1, 0, 0], [0, 1, 0], [0, 0, n_cells]], "stacking along c first"
+
+
+def test_an_ordering_whose_host_is_unknown_has_no_crystals() -> None:
+    ordering = Ordering(
+        formula="TiVC2",
+        end_members={"TiC": 0.5, "VC": 0.5},
+        host="Xe7W5",
+        element="Ti",
+        n_cells=2,
+        n_atoms=4,
+        values={},
+        is_known=False,
+    )
+    assert ordered_structures(ordering, KnownMaterials.packaged()) == []
+
+
+def test_what_was_offered_is_counted_once_and_not_what_was_screened_out() -> None:
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    other = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    first = Candidate("c000000", salt, "test", 0, status=Status.PREDICTED)
+    offered = Offered()
+    assert (offered.count("TiC"), offered.holds(salt)) == (0, False)
+    offered.remember([first])
+    offered.remember([first])
+    assert (offered.count("TiC"), offered.holds(salt.get_primitive_structure())) == (1, True)
+    offered.remember([replace(first, id="c000001", structure=other, status=Status.SCREENED_OUT)])
+    assert (offered.count("TiC"), offered.holds(other)) == (1, False)
+    offered.remember([replace(first, id="c000002", structure=other)])
+    assert (offered.count("TiC"), offered.holds(other)) == (2, True)
+
+
+def test_a_skeleton_has_the_elements_the_type_and_a_volume_even_if_none_is_expected() -> None:
+    (salt,) = prototypes([("TiC", "225|4 -3mm C|4 -3mm Ti")], 8, 4)
+    for volume, wanted in ((9.0, 9.0), (float("nan"), 15.0)):
+        (made,) = skeleton(salt, ("W", "N"), volume).to_structures()
+        assert made.composition.reduced_formula == "WN"
+        assert made.volume / len(made) == pytest.approx(wanted, rel=1e-3)
+        assert made.get_space_group_info()[1] == 225
+    with pytest.raises(DataError, match="has no Wyckoff skeleton"):
+        skeleton(SimpleNamespace(skeleton=None, text="1|1 1 A"), ("W",), 9.0)  # type: ignore[arg-type]
+
+
+def test_volumes_are_expected_of_what_the_surrogate_knows() -> None:
+    class Two(AnalyticCompositions):
+        elements = frozenset({"W", "C"})
+
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    space = replace(space, compositions=Two())
+    found = predicted_volumes(space, [{"W": 1, "C": 1}, {"Ti": 1, "C": 1}, {"C": 1}])
+    assert found[[0, 2]].tolist() == [10.0, 10.0]
+    assert np.isnan(found[1])
+    assert np.isnan(predicted_volumes(replace(space, compositions=None), [{"C": 1}])).all()
+    table = fractions([{"W": 1, "C": 3}])
+    assert table[0, element_index("C")] == 0.75
+    assert torch.allclose(table.sum(dim=1), torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("bulk", "density", "margin"),
+    [(330.0, 5.0, 0.1), (300.0, 5.0, 0.0), (900.0, 9.0, 0.1), (900.0, 2.0, 0.8), (9000.0, 0.0, 1.0)],
+)
+def test_the_margin_is_that_of_the_nearest_bound(bulk: float, density: float, margin: float) -> None:
+    """A lower bound of zero has no relative margin."""
+    targets = [Target(BULK_MODULUS, minimum=300.0), Target(DENSITY, minimum=0.0, maximum=10.0)]
+    values = {"bulk_modulus_vrh": bulk, "density": density}
+    assert lookup._margin(values, targets) == pytest.approx(margin)
+    assert lookup._margin({}, targets) == 1.0
