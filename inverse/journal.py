@@ -31,6 +31,9 @@ FORMAT = 1
 LONGEST = 1e4
 """Å, and cells: numbers beyond belong to no crystal of a run."""
 
+BEYOND = 1e100
+"""No value of a property reaches this; figures would overflow."""
+
 SMALLEST = 1e-3
 """Å³ per atom, likewise."""
 
@@ -338,12 +341,15 @@ def _candidate(identity: Any, text: Any) -> Candidate:
 def _require_verdict(verdict: Verification | None) -> None:
     if verdict is not None and verdict.structure is not None:
         _require_crystal(verdict.structure)
+    for name, value in ({} if verdict is None else verdict.values).items():
+        if any(abs(number) > BEYOND for number in (value.mean, value.std, value.lower, value.upper)):
+            raise ValueError(f"{name} is beyond all measure")
 
 
 def _require_crystal(structure: Structure) -> None:
     """Raise ValueError where numbers are no crystal's; symmetry programs would crash over them."""
     lattice, coords = structure.lattice.matrix, structure.frac_coords
-    is_sound = np.isfinite(lattice).all() and np.isfinite(coords).all()
+    is_sound = np.isfinite(lattice).all() and np.isfinite(coords).all() and structure.is_ordered
     if not is_sound or abs(lattice).max() > LONGEST or abs(coords).max(initial=0.0) > LONGEST:
         raise ValueError("a structure that is no crystal")
     if not structure.volume > SMALLEST * len(structure):

@@ -215,6 +215,8 @@ STRANGE = (
     (("verification", "structure", "lattice"), [[0, 0, 0]] * 3),
     (("verification", "values", "bulk_modulus_vrh", "potential"), []),
     (("verification", "flags"), [3]),
+    (("structure", "species", 0), {}),
+    (("verification", "values", "bulk_modulus_vrh", "std"), -1e308),
 )
 
 
