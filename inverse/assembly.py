@@ -42,6 +42,7 @@ from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
+from inverse.proposers.textbook import textbook_formulas
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.reference.known_energies import KnownEnergies
@@ -148,6 +149,7 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         decoder=_decoder(),
         condition=Condition,
         composition_reason=screen.composition_breach,
+        textbook=lambda: textbook_formulas(config),
         screening=screen.breach,
         is_known_formula=lambda formula: formula in known_formulas(),
         is_new=lambda s: classifier.classify(s).hit_class is HitClass.NEW,

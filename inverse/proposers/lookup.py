@@ -84,7 +84,7 @@ def lookup(
         if n_looked_into == MAX_HULLS and not asks_for_moduli(hard):
             break
         n_looked_into += 1
-        complete = _with_slow_facts(entry.formula, values, hard, facts, known)
+        complete = tabulated_values(entry.formula, values, hard, facts, known)
         if complete is not None:
             rows[entry.formula] = LookupRow(entry.formula, complete, entry.n_atoms, entry.source)
     return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *_simplicity(r.formula)))
@@ -169,10 +169,18 @@ def _fits(entry: Moduli, config: CampaignConfig, screen: Screen, known: KnownMat
     return any(least <= n <= most for n in sizes)
 
 
-def _with_slow_facts(
+def tabulated_values(
     formula: str, values: dict[str, float], targets: Sequence[Target], facts: Facts, known: KnownMaterials
 ) -> dict[str, float] | None:
-    """Return the values with every fact the targets ask for; None when one is unknown or misses."""
+    """Return the values with every fact the targets ask for; None when one is unknown or misses.
+
+    Args:
+        formula: reduced.
+        values: facts found before; they are taken as they are.
+        targets: what decides a hit, as far as tables know of it.
+        facts: the tables.
+        known: known structures, for volumes.
+    """
     found = dict(values)
     for target in sorted(targets, key=lambda t: t.property.name == "energy_above_hull"):
         name = target.property.name
