@@ -1,4 +1,4 @@
-"""Textbook answers: well-known phases whose tabulated values meet what decides a hit, the best known first."""
+"""Textbook answers: known phases whose tabulated values meet what decides a hit, the best known first."""
 
 from collections import Counter
 
@@ -40,14 +40,12 @@ def textbook_formulas(
         if not {e.symbol for e in composition.elements} <= allowed or screen.composition_breach(composition):
             continue
         n_looked_into += 1
-        entries = facts.moduli_of(formula) or [None]
-        values = [
-            {} if e is None else moduli_values(e.bulk_modulus_vrh, e.shear_modulus_vrh) for e in entries
-        ]
+        entries = facts.moduli_of(formula)
+        values = [moduli_values(e.bulk_modulus_vrh, e.shear_modulus_vrh) for e in entries]
         if any(
             all(t.is_met(own[t.property.name]) for t in deciding if t.property.name in own)
             and tabulated_values(formula, own, deciding, facts, known) is not None
-            for own in values
+            for own in values or [{}]
         ):
             found.append(formula)
     return found
