@@ -75,7 +75,10 @@ def test_live_entries_that_cannot_be_had_leave_the_packaged_hull():
     assert "packaged_hull" in verdict.flags
     assert verdict.values["energy_above_hull"].mean == pytest.approx(-0.2)
     (stage,) = [stage for stage in verdict.ladder if stage.name == "hull"]
-    assert stage.reason == "-0.200 eV/atom above the packaged hull: Materials Project refuses the key"
+    assert stage.reason == (
+        "-0.200 eV/atom above the packaged hull: Materials Project refuses the key: "
+        "nothing lies that far below a hull that it is part of"
+    )
 
 
 def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
