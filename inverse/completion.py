@@ -130,4 +130,4 @@ def _spread(members: int, like: Tensor) -> Tensor:
         return torch.zeros(1).to(like)
     quantiles = torch.linspace(0.5 / members, 1 - 0.5 / members, members)
     order = torch.randperm(members, generator=torch.Generator().manual_seed(members))
-    return torch.distributions.Normal(0.0, 1.0).icdf(quantiles)[order].to(like)
+    return torch.special.ndtri(quantiles)[order].to(like)

@@ -16,6 +16,7 @@ from inverse.file_formats import RawStructure
 from inverse.reading import ReadStructure, examined, read_structures
 from inverse.reference import ReferenceHull
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
+from inverse.types import EnergyFlag
 from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.errors import DataError, EngineError, StructureError
@@ -281,7 +282,7 @@ def _answer(
     if phases is not None and scale == SCALES[0]:
         below = phases.distance_below(formula, *value)
     if below:
-        flags.append(f"below_hull: {below:.2f} eV/atom below the hull of known phases; hardly any crystal is")
+        flags.append(f"{EnergyFlag.BELOW_HULL}: {below:.2f} eV/atom below the hull of known phases")
     own = scale_of(surrogate, scale)
     record = _record(read.id, formula, surrogate.level, surrogate.name, own, flags, *value)
     record["in_domain"] = record["in_domain"] and below <= -LOWEST_ABOVE_HULL

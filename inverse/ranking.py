@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pymatgen.core import Structure
+from scipy.special import ndtr
 
 from inverse.derived import with_derived
 from inverse.judged import is_predicted_only
@@ -333,8 +334,4 @@ def _inside(mean: float, std: float, lower: float, upper: float) -> float:
     if not (math.isfinite(mean) and math.isfinite(std)):
         return 0.0
     std = max(std, 1e-9)
-    return _cumulative((upper - mean) / std) - _cumulative((lower - mean) / std)
-
-
-def _cumulative(z: float) -> float:
-    return 0.5 * (1.0 + math.erf(max(-40.0, min(40.0, z)) / math.sqrt(2.0)))
+    return float(ndtr((upper - mean) / std) - ndtr((lower - mean) / std))
