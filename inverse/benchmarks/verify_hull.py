@@ -158,7 +158,7 @@ def _figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "n": len(outcomes),
         "failed": int(is_failed.sum()),
         "failures": {o["formula"]: o["reason"] for o in outcomes if o["reason"]},
-        "mae": bootstrapped(lambda e: float(np.nanmean(np.abs(e))), errors),
+        "mae": bootstrapped(_mean_absolute, errors),
         "median_absolute_error": round(float(np.nanmedian(np.abs(errors))), 4),
         "bias": round(float(np.nanmedian(errors)), 4),
         "coverage_90": bootstrapped(_coverage, errors[~is_failed]),
@@ -169,6 +169,12 @@ def _figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mcc": bootstrapped(matthews, stable, said),
         "worst": {o["formula"]: round(o["error"], 3) for o in worst},
     }
+
+
+def _mean_absolute(errors: np.ndarray) -> float:
+    """Return the mean of what is known; NaN where a draw holds nothing that is."""
+    known = errors[~np.isnan(errors)]
+    return float(np.abs(known).mean()) if len(known) else float("nan")
 
 
 def _coverage(errors: np.ndarray) -> float:

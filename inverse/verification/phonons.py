@@ -176,7 +176,8 @@ def _computed(
     model = phonopy.Phonopy(cell, np.diag(repeats), primitive_matrix="P", symprec=1e-3)
     model.generate_displacements(distance=settings.displacement)
     moved = [c for c in model.supercells_with_displacements or () if c is not None]
-    model.produce_force_constants(list(_forces(moved, potential, give_up)), show_drift=False)
+    model.forces = list(_forces(moved, potential, give_up))
+    model.produce_force_constants(show_drift=False)
     model.symmetrize_force_constants(show_drift=False)
     fitting = _frequencies(model, _fitting_wave_vectors(repeats))
     model.run_mesh(settings.mesh, is_gamma_center=True)

@@ -8,13 +8,15 @@ EMT = "ase.calculators.emt:EMT"
 
 class TestLadder(VerifierContract):
     @pytest.fixture(scope="class")
-    def verifier(self):
+    @classmethod
+    def verifier(cls):
         return load_verifier(EMT, store="", workers=0)
 
 
 class TestPool(VerifierContract):
     @pytest.fixture(scope="class")
-    def verifier(self, tmp_path_factory):
+    @classmethod
+    def verifier(cls, tmp_path_factory):
         store = str(tmp_path_factory.mktemp("store") / "store.db")
         pool = load_verifier(EMT, store=store, workers=1)
         yield pool
