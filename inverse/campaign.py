@@ -104,11 +104,15 @@ class Campaign:
         self._next_step = 0
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
-        self._replay()
-        self._tables = Tables(folder, config)
-        if isinstance(parts.proposer, Storing):
-            is_half_done = bool(folder.step_candidates(self._next_step)[0])
-            parts.proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
+        try:
+            self._replay()
+            self._tables = Tables(folder, config)
+            if isinstance(parts.proposer, Storing):
+                is_half_done = bool(folder.step_candidates(self._next_step)[0])
+                parts.proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
+        except BaseException:
+            self.log.close()
+            raise
 
     # -- making one ------------------------------------------------------------------------------------------
 

@@ -43,8 +43,9 @@ _MARKS = (
 class _Metered(io.RawIOBase):
     """A binary stream that counts what it gives and stops at a bomb."""
 
-    def __init__(self, stream: BinaryIO, n_packed: int, limit: int | None) -> None:
+    def __init__(self, stream: BinaryIO, file: BinaryIO, n_packed: int, limit: int | None) -> None:
         self.stream, self.n_packed, self.limit, self.n_read = stream, max(n_packed, 1), limit, 0
+        self.file = file
 
     def readable(self) -> bool:
         return True
@@ -69,6 +70,7 @@ class _Metered(io.RawIOBase):
 
     def close(self) -> None:
         self.stream.close()
+        self.file.close()  # what unpacks does not close what it unpacks
         super().close()
 
 
@@ -96,7 +98,7 @@ def open_text(path: Path, limit: int | None = None) -> IO[str]:
                 raise DataError(f"is {what}; unpack it, or pack it with gzip, bzip2 or xz")
         opener: Any = next((op for mark, op in _OPENERS.items() if start.startswith(mark)), None)
         size = path.stat().st_size
-        metered = _Metered(stream if opener is None else opener(stream), size, limit)
+        metered = _Metered(stream if opener is None else opener(stream), stream, size, limit)
         buffered = io.BufferedReader(metered, CHUNK)
         return io.TextIOWrapper(buffered, encoding=_encoding(buffered.peek(1 << 16)), errors="replace")
     except BaseException:

@@ -90,7 +90,8 @@ def test_exported_folders_are_plain(folder: Path, tmp_path: Path) -> None:
 
 def test_samples_have_both_spellings(tmp_path: Path) -> None:
     assert write_samples([Sample(crystal("B", "W"), 1, -1.0)], tmp_path / "out") == 1
-    (row,) = csv.DictReader((tmp_path / "out" / "samples.csv").open(newline=""))
+    with (tmp_path / "out" / "samples.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
     assert (row["formula"], row["formula_display"]) == ("BW", "WB")
     assert "\ndata_WB\n" in (tmp_path / "out" / row["cif"]).read_text()
 
