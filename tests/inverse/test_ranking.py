@@ -276,3 +276,13 @@ def test_groups_that_grow_hold_what_groups_of_all_hold() -> None:
         assert hit.id == min(kin, key=lambda c: (-c.score, c.id)).id
         assert {stored[c.id].duplicate_of for c in kin if c.id != hit.id} <= {hit.id}
     assert sum(c.status is Status.FAILED for c in stored.values()) > 2
+
+
+def test_a_verdict_without_a_wanted_value_has_no_chance() -> None:
+    """The judge gave K alone: nobody may take the prediction of G for it."""
+    full = verdict()
+    partial = replace(full, values={k: v for k, v in full.values.items() if k != "shear_modulus_vrh"})
+    found = decide(partial)
+    assert found.probability_after == 0.0
+    assert found.status is Status.VERIFIED
+    assert "shear_modulus_vrh" in found.reason

@@ -1,6 +1,7 @@
 """Edges that random draws seldom meet: supercells, skeletons, volumes, margins, what was offered."""
 
-from dataclasses import replace
+import math
+from dataclasses import astuple, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,17 +10,21 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
+from inverse.correction import prior_of
 from inverse.proposers import lookup
+from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.building import skeleton
-from inverse.proposers.compositions import fractions, predicted_volumes
+from inverse.proposers.compositions import RankedComposition, fractions, predicted_volumes
 from inverse.proposers.distinct import Offered
+from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.ordered_cells import Ordering, _supercells, ordered_structures
+from inverse.proposers.plans import planned
 from inverse.proposers.prototypes import prototypes
 from inverse.reference import KnownMaterials
-from inverse.types import Candidate, Status, Target
+from inverse.types import Candidate, Status, Target, Verification
 from surrogates.crystal import element_index
 from surrogates.errors import DataError
-from surrogates.properties import BULK_MODULUS, DENSITY
+from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
 
 
@@ -97,3 +102,58 @@ def test_the_margin_is_that_of_the_nearest_bound(bulk: float, density: float, ma
     values = {"bulk_modulus_vrh": bulk, "density": density}
     assert lookup._margin(values, targets) == pytest.approx(margin)
     assert lookup._margin({}, targets) == 1.0
+
+
+def verdict_of(proposer: str, status: Status, first: str = "") -> Candidate:
+    crystal = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    verdict = Verification("test", status is not Status.FAILED)
+    return Candidate("c000000", crystal, proposer, 0, status=status, duplicate_of=first, verification=verdict)
+
+
+def test_shares_follow_hits_and_a_quarter_of_near_misses() -> None:
+    """Rates by hand: (successes + six tries at the first share) over (started + six), 8 % kept for each."""
+
+    def source(name: str) -> SimpleNamespace:
+        return SimpleNamespace(name=name, tell=lambda candidates: None)
+
+    made = Hybrid([source("a"), source("b"), source("c")], {"a": 0.5, "b": 0.25})
+    rates = {"a": 0.5, "b": 0.25, "c": 0.1}
+    assert made.shares(1000) == {k: round(80 + 760 * r / 0.85) for k, r in rates.items()}
+    made.tell([verdict_of("a", Status.HIT), verdict_of("a", Status.HIT), verdict_of("a", Status.FAILED)])
+    made.tell([verdict_of("b", Status.VERIFIED), verdict_of("c", Status.VERIFIED, "c000009")])
+    made.tell([replace(verdict_of("b", Status.HIT), verification=None)])
+    rates = {"a": (2 + 3) / 9, "b": (0.25 + 1.5) / 7, "c": 0.6 / 7}
+    assert made.shares(1000) == {k: round(80 + 760 * r / sum(rates.values())) for k, r in rates.items()}
+
+
+def test_a_plan_promises_less_where_its_type_is_less_familiar() -> None:
+    """A fifth of the composition's worth for being tried at all, the rest by the root of the type's share."""
+    rows = [("TiC", "225|4 -3mm C|4 -3mm Ti")] * 3 + [("CsCl", "221|1 m-3m Cl|1 m-3m Cs")]
+    composition = RankedComposition({"Ti": 1, "C": 1}, 0.5, 10.0, False)
+    plans = list(planned([composition], prototypes(rows, 8, 4), 9, (1, 8), lambda formula: frozenset()))
+    familiarity = [p.prototype.familiarity(p.elements) for p in plans]
+    assert familiarity == sorted(familiarity, reverse=True)
+    assert len(set(familiarity)) > 1
+    wanted = [0.5 * (0.2 + 0.8 * math.sqrt(f / sum(familiarity))) for f in familiarity]
+    assert [p.promise for p in plans] == pytest.approx(wanted)
+    assert len(list(planned([composition], prototypes(rows, 8, 4), 1, (1, 8), lambda f: frozenset()))) == 1
+    assert not list(planned([composition], prototypes(rows, 8, 4), 9, (3, 8), lambda f: frozenset()))
+
+
+@pytest.mark.parametrize(("most", "counts"), [(1, set()), (2, {(1, 1)}), (3, {(1, 1), (1, 2)})])
+def test_trials_know_types_up_to_the_largest_cell_and_no_larger(
+    most: int, counts: set[tuple[int, ...]]
+) -> None:
+    rows = [("TiC", "225|4 -3mm C|4 -3mm Ti"), ("TiB2", "191|1 /6mmm Ti|2 -26m B")]
+    constraints = {**CONFIG["constraints"], "n_atoms": {"min": 1, "max": most}}
+    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
+    found = OuterSearch(space, lambda: prototypes(rows, 8, 4), "tpe")._grouped()
+    assert {stoichiometry for groups in found.values() for stoichiometry, _ in groups} == counts
+
+
+def test_the_prior_of_an_unknown_property_has_the_propertys_scale() -> None:
+    """In other units it is the same prior."""
+    residuals, spreads = [0.3, -0.1, 0.2, 0.05], [0.2, 0.1, 0.3, 0.2]
+    one = prior_of(BAND_GAP, residuals, spreads)
+    other = prior_of(BAND_GAP, [100 * r for r in residuals], [100 * s for s in spreads])
+    assert astuple(other) == pytest.approx([100 * value for value in astuple(one)])
