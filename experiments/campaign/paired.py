@@ -20,8 +20,11 @@ from inverse.storage import read_candidates
 from inverse.types import Candidate, Status, Verification
 from inverse.verification.judges import load_verifier
 
-TOLERANCE = 1e-3
-"""Of the unit: how far two values of one judge may differ for one cell."""
+TOLERANCE = 1e-3 + 1e-9
+"""Of the unit: how far two values of one judge may differ for one cell; the last digit that is told back."""
+
+JUDGED = ("formation_energy_per_atom", "energy_above_hull", "bulk_modulus_vrh", "shear_modulus_vrh")
+"""What judges say themselves; everything else follows from it."""
 
 Pair = tuple[Candidate, Verification]
 
@@ -81,8 +84,10 @@ def _differences(candidate: Candidate, now: Verification) -> Iterator[str]:
     if then.converged != now.converged or then.is_stable != now.is_stable:
         states = [f"converged {v.converged}, stable {v.is_stable} ({v.reason})" for v in (then, now)]
         yield f"{name}: {states[0]} -> {states[1]}"
-    for key in sorted(then.values.keys() | now.values.keys()):
+    for key in JUDGED:
         first, second = then.values.get(key), now.values.get(key)
+        if first is None and second is None:
+            continue
         if first is None or second is None:
             yield f"{name} {key}: {'no value' if first is None else f'{first.mean:.4f}'} -> " + (
                 "no value" if second is None else f"{second.mean:.4f}"
