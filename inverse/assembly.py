@@ -42,7 +42,6 @@ from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, starts
 from inverse.proposers.substitution import Substitution
-from inverse.proposers.textbook import textbook_formulas
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.reference.known_energies import KnownEnergies
@@ -149,7 +148,6 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         decoder=_decoder(),
         condition=Condition,
         composition_reason=screen.composition_breach,
-        textbook=lambda: textbook_formulas(config),
         screening=screen.breach,
         is_known_formula=lambda formula: formula in known_formulas(),
         is_new=lambda s: classifier.classify(s).hit_class is HitClass.NEW,
@@ -269,7 +267,7 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
     seeds = [(seed.name, seed.structure) for seed in given]
     if method == "hybrid" and config.constraints.novelty == "any":
         # where known answers are welcome, the tables' are among the proposals
-        return _hybrid(space, seeds, [Lookup(config, _complete(space))])
+        return _hybrid(space, seeds, [Lookup(config, _complete(space), best_known_first=True)])
     return PROPOSERS[method](space, seeds)
 
 

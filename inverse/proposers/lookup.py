@@ -231,19 +231,22 @@ def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
 
 @dataclass
 class Lookup:
-    """Proposes known formulas that meet the targets, best first, where a structure can be built.
+    """Proposes known formulas that meet the targets, where a structure can be built.
 
     Attributes:
         config: of the campaign.
         complete: a decoder's `complete`; without it only cells fixed by symmetry can be built.
         known: where the signatures come from.
         facts: where the values come from.
+        best_known_first: formulas with most carried structures first, as the textbook has them; else best
+            margin first, as the baseline has them.
     """
 
     config: CampaignConfig
     complete: Complete | None = None
     known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
     facts: Facts = field(default_factory=Facts.packaged)
+    best_known_first: bool = False
     name: str = "lookup"
     _choices: list[tuple[LookupRow, Signature]] | None = field(default=None, repr=False)
     _next: int = field(default=0, repr=False)
@@ -253,7 +256,7 @@ class Lookup:
         if self._choices is None:
             self._choices = [
                 (row, s)
-                for row in lookup(self.config, self.facts, self.known)
+                for row in self._rows()
                 for s in self.known.signatures_of(row.formula)
                 if self._usable(row, s)
             ]
@@ -272,6 +275,12 @@ class Lookup:
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Go on after the last place that was tried; the table itself does not change."""
         self._next = max(self._next, next_place(self.name, candidates))
+
+    def _rows(self) -> list[LookupRow]:
+        rows = lookup(self.config, self.facts, self.known)
+        if not self.best_known_first:
+            return rows
+        return sorted(rows, key=lambda row: -len(self.known.signatures_of(row.formula)))
 
     def _usable(self, row: LookupRow, found: Signature) -> bool:
         least, most = self.config.constraints.n_atoms

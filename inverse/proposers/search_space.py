@@ -60,7 +60,6 @@ class SearchSpace:
         screening: structure -> the rule that puts it out, None without.
         is_known_formula: reduced formula -> stands in a carried table.
         is_new: structure -> class new, as far as it can be told before relaxation.
-        textbook: known formulas whose tabulated values meet what decides a hit, the best known first.
         offered: the crystals that the campaign was offered, which sources tell it and none offers again.
     """
 
@@ -75,7 +74,6 @@ class SearchSpace:
     screening: Callable[[Structure], Breach | None]
     is_known_formula: Callable[[str], bool]
     is_new: Callable[[Structure], bool] = lambda structure: False
-    textbook: Callable[[], Sequence[str]] = tuple
     offered: Offered = field(default_factory=Offered)
 
     @cached_property

@@ -2,17 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Structure
 
 from inverse.progress import tell
 from inverse.proposers.building import built, scaled, shapes_of, skeleton
 from inverse.proposers.compositions import (
-    RankedComposition,
     Stoichiometry,
-    predicted_volumes,
     ranked_compositions,
 )
 from inverse.proposers.divided_types import KNOWN_ELEMENTS
@@ -22,15 +20,12 @@ from inverse.proposers.pool import FEWEST, Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate, Origin
+from inverse.types import Candidate
 from surrogates.errors import MissingExtraError
 from surrogates.symmetry import SymmetricCrystals
 
 WIDTHS = (1, 2, 4, 8, 16)
 """How many times as many compositions, and structure types for each, are looked at when plans run out."""
-
-MOST_OWN_TYPES = 2
-"""Structure types in which a textbook answer is built."""
 
 MOST_SHAPES = 8
 """Shapes of a plan that are built in the end, when there is nothing else."""
@@ -103,8 +98,6 @@ class Substitution:
         """Yield entries, the most promising plans first."""
         settings, done = self._settings, dict[str, Plan]()
         prototypes = [p for p in self._known() if p.skeleton is not None]
-        if answers := self._textbook(prototypes, done, seed):
-            yield answers
         for width in WIDTHS:
             plans = [plan for plan in self._planned(prototypes, width) if plan.key not in done]
             if not plans:
@@ -116,36 +109,6 @@ class Substitution:
         for start in range(0, len(rest), settings.n_structures):
             part = rest[start : start + settings.n_structures]
             yield self._entries(part, [_shapes(p)[settings.shapes :] for p in part], seed, "other shape")
-
-    def _textbook(self, prototypes: Sequence[Prototype], done: dict[str, Plan], seed: int) -> list[Entry]:
-        """Return the textbook answers in the types that are carried for them, the best known first."""
-        amounts = [
-            {e: round(n) for e, n in Composition(formula).get_el_amt_dict().items()}
-            for formula in self._space.textbook()
-        ]
-        volumes = predicted_volumes(self._space, amounts).tolist()
-        compositions = [
-            RankedComposition(own, 1.0, v, is_known=True) for own, v in zip(amounts, volumes, strict=True)
-        ]
-        n_atoms = self._space.constraints.n_atoms
-        plans = [
-            plan
-            for plan in planned(compositions, prototypes, MOST_OWN_TYPES, n_atoms, self._types_of)
-            if plan.prototype.text in self._types_of(plan.composition.formula)
-        ]
-        plans = list({plan.key: plan for plan in plans}.values())
-        done.update((plan.key, plan) for plan in plans)
-        place = {plan.key: k for k, plan in enumerate(plans)}
-        entries = self._entries(plans, [_shapes(p)[: self._settings.shapes] for p in plans], seed)
-        return [
-            replace(
-                entry,
-                proposal=replace(entry.proposal, origin=Origin.TEXTBOOK),
-                value=-float(place[entry.proposal.key]),
-                is_first=True,
-            )
-            for entry in entries
-        ]
 
     def _parts(self, plans: Sequence[Plan]) -> Iterator[list[Plan]]:
         """Yield the plans in batches, those that only the decoder can build in a share of their own."""
