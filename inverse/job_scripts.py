@@ -104,6 +104,7 @@ _JOB = (
     + """
 #SBATCH --output={name}-%j.log
 set -euo pipefail
+unset CDPATH  # or cd looks elsewhere first
 """
     + _FIND
     + """
@@ -132,6 +133,7 @@ _SUBMIT = (
     + """
 #SBATCH --output=inverse-{kind}-%A_%a.log
 set -euo pipefail
+unset CDPATH  # or cd looks elsewhere first
 names=(
 {names}
 )

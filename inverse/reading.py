@@ -1,6 +1,7 @@
 """Structures from the files that users have: one record each, an error record instead of an exception."""
 
 import itertools
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ from pymatgen.core import Element, PeriodicSite, Structure
 
 from inverse.file_formats import RawStructure, parse_file, recognised_format
 from inverse.formats.cells import require_lattice, require_places
-from inverse.formats.cif import COLLIDING, FULL, MAX_ATOMS, SAME_PLACE
-from inverse.formats.contacts import closest_contact, coinciding, widest_gaps
+from inverse.formats.cif import COLLIDING, FULL, LONELY, MAX_ATOMS, SAME_PLACE
+from inverse.formats.contacts import closest_contact, coinciding, loneliest_contact, widest_gaps
 from inverse.formats.extended_xyz import require_periodic
 from inverse.formats.symbols import HEAVY_HYDROGEN
 from inverse.remarks import Remark, RemarkKind
@@ -251,12 +252,18 @@ def _isotopes(structure: Structure | None) -> list[Remark]:
 
 
 def remarks_on(structure: Structure) -> list[Remark]:
-    """Return what there is to say of a sound structure: atoms that collide, wide gaps between them."""
+    """Return what there is to say of a sound structure: atoms that collide, or stand alone; wide gaps."""
     remarks = []
     contact = closest_contact(structure)
     if contact < COLLIDING:
         text = f"atoms {contact:.2g} times the sum of their radii apart: no crystal has them so close"
         remarks.append(Remark(RemarkKind.CONTACT, text))
+    elif not any(element.is_noble_gas for element in structure.composition.element_composition):
+        lonely = loneliest_contact(structure)
+        if lonely > LONELY:
+            far = f"{lonely:.2g} times the sum of radii away" if math.isfinite(lonely) else "nowhere near"
+            text = f"the nearest neighbour of an atom is {far}: atoms missing, or another unit of length?"
+            remarks.append(Remark(RemarkKind.CONTACT, text))
     gaps = widest_gaps(np.asarray(structure.lattice.matrix), np.asarray(structure.frac_coords))
     wide = [f"{gap:.0f} Å along {name}" for gap, name in zip(gaps, "abc", strict=True) if gap > VACUUM]
     if wide:

@@ -24,7 +24,7 @@ class RemarkKind(StrEnum):
     SPECIES = "species"
     """Species taken from somewhere else than where the format has them."""
     CONTACT = "contact"
-    """Atoms closer than in any crystal: values are of something that does not exist."""
+    """Atoms closer than in any crystal, or further: values are of something that does not exist."""
     VACUUM = "vacuum"
     """A gap in a periodic cell: values are of the cell with its vacuum."""
     TEXT = "text"

@@ -59,8 +59,10 @@ def read_table(request: TableStage) -> UserTable:
     values: list[float] = []
     formulas: list[str] = []
     skipped: list[tuple[int, str]] = []
-    for line, name, text in rows:
+    for line, name, text, n_cells in rows:
         try:
+            if n_cells > len(header.columns):
+                raise ValueError(f"{n_cells} cells below {len(header.columns)} columns{_comma_hint(header)}")
             value = _number(text)
             entry, formula = (name, _reduced(name)) if known is None else _structure(name, known)
         except (EngineError, ValueError) as error:
@@ -134,8 +136,8 @@ def _ambiguous(name: str) -> DataError:
     return DataError(f"{name!r} names more than one structure; write an id or a whole file name")
 
 
-def _read(request: TableStage) -> tuple[Header, list[tuple[int, str, str]]]:
-    """Return the header and (line, key, value) of each row of a CSV; comma, semicolon or tab."""
+def _read(request: TableStage) -> tuple[Header, list[tuple[int, str, str, int]]]:
+    """Return the header and (line, key, value, cells) of each row of a CSV; comma, semicolon or tab."""
     path = request.data
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -145,7 +147,11 @@ def _read(request: TableStage) -> tuple[Header, list[tuple[int, str, str]]]:
             )
             places = header.columns.index(key), header.columns.index(header.named(request.value))
             reader = csv.reader(stream, delimiter=header.delimiter)
-            rows = [(reader.line_num + 1, _cell(r, places[0]), _cell(r, places[1])) for r in reader if r]
+            rows = [
+                (reader.line_num + 1, _cell(r, places[0]), _cell(r, places[1]), _n_cells(r))
+                for r in reader
+                if r
+            ]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -155,6 +161,15 @@ def _read(request: TableStage) -> tuple[Header, list[tuple[int, str, str]]]:
 
 def _cell(row: list[str], place: int) -> str:
     return row[place].strip() if place < len(row) else ""
+
+
+def _n_cells(row: list[str]) -> int:
+    """Return how many cells a row has up to its last that is not empty."""
+    return max((place for place, text in enumerate(row, start=1) if text.strip()), default=0)
+
+
+def _comma_hint(header: Header) -> str:
+    return "; write a decimal point, or quotes around commas" if header.delimiter == "," else ""
 
 
 def _number(text: str) -> float:

@@ -125,6 +125,8 @@ def _grouped(amounts: Mapping[str, float]) -> list[_Unit]:
             continue
         if ammonium and not (oxoanions or hydroxide or _HALOGENS & set(amounts)):
             continue
+        if ammonium and "C" in amounts and "C" not in oxoanions:
+            continue  # the nitrogen may well be an amine's: CH3NH3PbI3
         if ammonium or oxoanions or hydroxide:
             return list(_units_of(amounts, ammonium, oxoanions, hydroxide, spare_hydrogen - hydroxide))
     return []

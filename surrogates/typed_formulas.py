@@ -75,6 +75,7 @@ def _composition_of(text: str) -> Composition:
     if not typed:
         raise FormulaError("no formula")
     _refuse_strange(typed)
+    _refuse_zero_in_water(typed)
     total = Composition()
     for count, part in _parts(typed):
         total += _composition(part, typed) * count
@@ -188,7 +189,7 @@ def _joins(before: str, after: str, typed: str) -> bool:
     Raises:
         FormulaError: it may be either.
     """
-    if after[0] in "([{" or after[0].isalpha():
+    if after[0] in "([{½" or after[0].isalpha():
         return True
     if before[0].isdigit() and not _COUNT.fullmatch(before):
         return True  # 3Al2O3.2SiO2
@@ -256,6 +257,13 @@ def _refuse_zero_for_oxygen(typed: str, total: Composition) -> None:
     found = re.search(r"([A-Z][a-z]?)([1-9])0([1-9])(?!\d)", typed)
     if found and not {"O", "C"} & {e.symbol for e in total.elements}:
         raise _unreadable(typed, f"did you mean {found[1]}{found[2]}O{found[3]}, with the letter O?")
+
+
+def _refuse_zero_in_water(typed: str) -> None:
+    """Raise FormulaError for NiCl2.6H20: twenty H behind a dot, or alone in brackets, are water mistyped."""
+    if found := re.search(rf"(?:[.½{re.escape(DOTS)}]\s*\d*\s*\(?|\()(H20)(?![\d.])", typed):
+        meant = f"{typed[: found.start(1)]}H2O{typed[found.end(1) :]}"
+        raise _unreadable(typed, f"did you mean {meant}, with the letter O?")
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -53,6 +53,15 @@ def test_a_job_runs_where_it_lies_from_anywhere(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("**/PWNED"))
 
 
+def test_a_job_is_not_led_elsewhere_by_cdpath(tmp_path: Path) -> None:
+    place = write_name(tmp_path / "c000001_WB", "c000001_WB")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / place.name).mkdir(parents=True)
+    script = Path(place.name) / "job.sh"
+    assert run(script, tmp_path, CDPATH=str(elsewhere)).returncode == 0
+    assert (place / "done").exists()
+
+
 def test_a_spooled_copy_finds_the_folder_where_it_was_written(tmp_path: Path) -> None:
     place = write_name(tmp_path / ODD / "c000001_WB", "c000001_WB")
     other = write_name(tmp_path / "c000002_WC", "c000002_WC")

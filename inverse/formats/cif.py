@@ -59,6 +59,9 @@ AMOUNTS_WITHIN = 0.002
 AMOUNTS_FLAGGED = 0.05
 """Relative difference up to which the sites are believed, with a remark: Li0.98 as Li."""
 
+WEIGHT_WITHIN = 0.01
+"""Relative difference of the formula weight that isotopes and roundings explain."""
+
 VOLUME_WITHIN = 0.05
 """Relative difference of the volume that the file states and that of its cell parameters."""
 
@@ -181,6 +184,8 @@ def read_block(block: CifBlock) -> CifCrystal:
                 )
             )
     _hold_against_formula(structure.composition, facts, stated.listed is None, remarks)
+    if facts.formula is None:
+        _hold_against_weight(structure.composition, block, facts, remarks)
     return CifCrystal(structure, remarks)
 
 
@@ -846,6 +851,23 @@ def _hold_against_formula(
         if is_open:
             raise StructureError(counts)
         remarks.append(Remark(RemarkKind.CELL, counts))
+
+
+def _hold_against_weight(
+    composition: Composition, block: CifBlock, facts: Facts, remarks: list[Remark]
+) -> None:
+    """Remark where the sites weigh another thing than the file's formula weight times its formula units."""
+    text = block.value("_chemical_formula_weight")
+    if text is None or facts.n_units is None:
+        return
+    try:
+        stated = number(text, "_chemical_formula_weight")[0]
+    except StructureError:
+        return
+    own = float(composition.weight) / facts.n_units
+    if abs(own - stated) > WEIGHT_WITHIN * stated:
+        said = f"sites weigh {own:.4g} a formula unit, the file says {stated:.4g}: are atoms missing?"
+        remarks.append(Remark(RemarkKind.FORMULA, said))
 
 
 def _shown(composition: Composition) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from inverse.formats.cif import FULL
 from inverse.formats.extended_xyz import require_periodic
 from inverse.formats.symbols import HEAVY_HYDROGEN, Symbol, read_symbol
 from inverse.remarks import Remark, RemarkKind
@@ -17,6 +18,10 @@ from surrogates.errors import StructureError
 
 DEEPEST = 4
 """Objects inside one another, under the key `structure`, in which a structure is looked for."""
+
+
+OCCUPANCIES = ("occupancy", "occupancies")
+"""Keys of a row under which people list the occupancy of each site."""
 
 
 def structure_of(row: Mapping[str, Any]) -> tuple[Structure, list[Remark]]:
@@ -42,6 +47,8 @@ def structure_of(row: Mapping[str, Any]) -> tuple[Structure, list[Remark]]:
         missing = [key for key in keys if key not in row]
         if missing:
             raise StructureError(f"a row without {' and '.join(missing)}")
+        require_periodic(row.get("pbc"))
+        _require_full(row)
         matrix = matrix_of(row["lattice"])
         species = _list(row["species"], "species")
         coords = _numbers(row["frac_coords"], "frac_coords")
@@ -64,6 +71,20 @@ def structure_of(row: Mapping[str, Any]) -> tuple[Structure, list[Remark]]:
             amounts[symbol.element] = amounts.get(symbol.element, 0.0) + amount
         kinds.append(amounts)
     return Structure(Lattice(matrix), kinds, coords), remarks
+
+
+def _require_full(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose list of occupancies says that species are not all there is to a site.
+
+    Raises:
+        StructureError: an occupancy other than 1, or none at all.
+    """
+    for key in OCCUPANCIES:
+        if row.get(key) is None:
+            continue
+        values = _numbers(row[key], key)
+        if not (np.abs(values - 1.0) <= FULL).all():
+            raise StructureError(f"{key} of a row other than 1; give sites as pymatgen writes them")
 
 
 def matrix_of(lattice: Any) -> np.ndarray:

@@ -519,6 +519,17 @@ def test_sites_and_formula_disagree(tmp_path: Path, formula: str, words: str) ->
         assert crystal(text, tmp_path).composition.formula == "Ca1 O2"
 
 
+@pytest.mark.parametrize(("weight", "kinds"), [(74.09, [RemarkKind.FORMULA]), (72.1, []), ("n/a", [])])
+def test_a_formula_weight_says_that_hydrogens_are_missing(
+    tmp_path: Path, weight: object, kinds: list[RemarkKind]
+) -> None:
+    rows = ["Ca1 Ca2+ 0 0 0", "O1 O2- .3333 .6667 .234"]
+    extra = f"_chemical_formula_weight {weight}\n_cell_formula_units_Z 1"
+    record = read(cif(hexagonal(3.59, 4.91), rows, named("P -3 m 1", 164), extra=extra), tmp_path)
+    assert record.structure is not None
+    assert [remark.kind for remark in record.remarks] == kinds
+
+
 def test_amounts_within_rounding_are_said(tmp_path: Path) -> None:
     extra = "_chemical_formula_sum 'K0.98 Cl'"
     record = read(cif(cubic(6.29), KCL, named(*ROCK_SALT), extra=extra), tmp_path)

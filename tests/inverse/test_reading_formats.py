@@ -240,13 +240,13 @@ def test_a_broken_frame_does_not_end_the_file(tmp_path: Path) -> None:
 
 
 def test_deuterium_and_isotopes_of_every_format(tmp_path: Path) -> None:
-    lattice = 'Lattice="4.07 0 0 0 4.07 0 0 0 4.07"'
+    lattice = 'Lattice="2.4 0 0 0 2.4 0 0 0 2.4"'
     contents: dict[str, str] = {
-        "x.xyz": f"2\n{lattice}\nLi 0 0 0\nD 2.035 2.035 2.035\n",
-        "POSCAR": "x\n4.07\n1 0 0\n0 1 0\n0 0 1\nLi D\n1 1\nDirect\n0 0 0\n.5 .5 .5\n",
+        "x.xyz": f"2\n{lattice}\nLi 0 0 0\nD 1.2 1.2 1.2\n",
+        "POSCAR": "x\n2.4\n1 0 0\n0 1 0\n0 0 1\nLi D\n1 1\nDirect\n0 0 0\n.5 .5 .5\n",
         "x.json": json.dumps(
             {
-                "lattice": np.eye(3).__mul__(4.07).tolist(),
+                "lattice": np.eye(3).__mul__(2.4).tolist(),
                 "species": ["Li", "D"],
                 "frac_coords": [[0] * 3, [0.5] * 3],
             }
@@ -334,6 +334,10 @@ def changed(structure: Structure, **changes: Any) -> str:
         ({"frac_coords": [[0, 0]] * 8}, "coordinates of shape 8x2"),
         ({"frac_coords": [[0, 0, True]] * 8}, "frac_coords holds true or false"),
         ({"frac_coords": [[0, 0, 0]] * 7 + [[0, 0]]}, "unequal length"),
+        ({"pbc": [True, True, False]}, "a layer, not a crystal"),
+        ({"pbc": "F F F"}, "pbc 'F F F' is not three of T and F"),
+        ({"occupancy": [1] * 7 + [0.5]}, "occupancy of a row other than 1"),
+        ({"occupancies": [[0.5]] * 8}, "occupancies of a row other than 1"),
         ({"sites": [{"species": [{"element": "Zn"}]}]}, "site 0 without abc and xyz"),
         ({"sites": [3]}, "site 0 is a number, not an object"),
         ({"sites": [], "lattice": None}, "a molecule"),
@@ -407,6 +411,17 @@ def test_vacuum_and_contacts_are_flags(tmp_path: Path) -> None:
     assert "13 Å along a and 15 Å along b and 14 Å along c" in one(tmp_path, "POSCAR", molecule).flags[0]
     close = poscar("1", "4 0 0\n0 4 0\n0 0 4", "W C", "1 1", "D", "0 0 0\n.2 0 0")
     assert [remark.kind for remark in one(tmp_path, "POSCAR", close).remarks] == [RemarkKind.CONTACT]
+
+
+def test_atoms_without_a_neighbour_are_flags(tmp_path: Path) -> None:
+    """Lengths in Bohr, an asymmetric unit alone: read as they stand, and said."""
+    salt = poscar("1", "{0} 0 0\n0 {0} 0\n0 0 {0}", "Na Cl", "1 1", "D", "0 0 0\n.5 .5 .5")
+    record = one(tmp_path, "POSCAR", salt.format(5.64))
+    assert [remark.kind for remark in record.remarks] == [RemarkKind.CONTACT]
+    assert "atoms missing, or another unit of length?" in record.flags[0]
+    assert not one(tmp_path, "POSCAR", salt.format(3.5)).remarks
+    argon = poscar("1", "0 2.65 2.65\n2.65 0 2.65\n2.65 2.65 0", "Ar", "1", "D", "0 0 0")
+    assert not one(tmp_path, "POSCAR", argon).remarks
 
 
 # -- the text beneath --

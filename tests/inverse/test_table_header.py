@@ -92,6 +92,18 @@ def test_a_csv_with_more_columns_says_what_to_write(tmp_path: Path) -> None:
         read_stage(data)
 
 
+def test_rows_of_more_cells_than_the_head_are_left_out(tmp_path: Path) -> None:
+    """A decimal comma in a CSV of commas makes two cells of one value."""
+    data = table(tmp_path / "t.csv", "composition,kappa")
+    data.write_text(data.read_text(encoding="utf-8") + "TiO2,5,6\nZrO2,5,,\n", encoding="utf-8")
+    stage, _ = read_stage(data)
+    found = read_table(stage)  # type: ignore[arg-type]
+    assert len(found.values) == len(OXIDES) + 1
+    assert found.skipped == [
+        (len(OXIDES) + 2, "3 cells below 2 columns; write a decimal point, or quotes around commas")
+    ]
+
+
 @pytest.mark.parametrize(
     ("head", "name", "unit"),
     [

@@ -37,12 +37,13 @@ def test_formulas_are_written_as_chemists_write_them(formula: str) -> None:
         "Li2NBH5",
         "MgCl2H18N6",
         "KNO2",
+        "PbCI3H6N",
         "P2O5",
         "SO3",
     ],
 )
 def test_groups_that_do_not_account_for_it_are_not_guessed(formula: str) -> None:
-    """Hydrates, oxide hydroxides, silicates, ammines: a formula does not say what is bonded."""
+    """Hydrates, oxide hydroxides, silicates, ammines, amines: a formula does not say what is bonded."""
     written = display_formula(formula)
     assert "(" not in written
     assert not any(group in written for group in ("OH", "PO4", "CO3", "NO3", "NH4"))
@@ -100,6 +101,9 @@ READ = {
     "CaSO4.0.5H2O": "Ca2S2O9H2",
     "CaSO4·½H2O": "Ca2S2O9H2",
     "CaSO4·1/2H2O": "Ca2S2O9H2",
+    "CaSO4.½H2O": "Ca2S2O9H2",
+    "La0.5Ni5H20": "La0.5Ni5H20",
+    "C10H20": "CH2",
     "Na0.3CoO2.1.3H2O": "Na0.3CoO3.3H2.6",
     "(NH4)2SO4.FeSO4.6H2O": "N2FeS2O14H20",
     "MgO.Al2O3": "MgAl2O4",
@@ -166,6 +170,9 @@ REFUSED = {
     "Ti02": "is the 0 the letter O",
     "Al203": "did you mean Al2O3, with the letter O",
     "MgAl204": "did you mean Al2O4",
+    "NiCl2.6H20": "did you mean NiCl2.6H2O, with the letter O",
+    "CuSO4·5H20": "did you mean CuSO4·5H2O, with the letter O",
+    "CuSO4(H20)5": "did you mean CuSO4(H2O)5, with the letter O".replace("(", "\\(").replace(")", "\\)"),
     "2TiO2": "it begins with the number 2",
     "(Ti,Al)N": r"',' \(comma\) has no place",
     "ＴiO2": "fullwidth latin capital letter t",
