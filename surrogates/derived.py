@@ -129,7 +129,7 @@ def propagated(
 
     For verdicts, which have no draws: K and G of two judges, or two readings, err independently.
 
-    >>> propagated(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))[1]
+    >>> round(propagated(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))[1], 6)
     0.5
     """
     mean = float(function(bulk[0], shear[0]))

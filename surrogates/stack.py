@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -120,8 +121,11 @@ class AccurateSurrogate(StructureSurrogate):
         """
         config, tensors = checkpoint.config, checkpoint.tensors
         try:
-            if not packaged_folder(str(config["base"])).parent.samefile(packaged_folder("")):
-                raise CheckpointError(f"its fast tier {config['base']!r} is none of this program")
+            is_packaged = packaged_folder(str(config["base"])).parent.samefile(packaged_folder(""))
+            if not is_packaged and not Path(config["base"]).is_absolute():
+                raise CheckpointError(
+                    f"its fast tier {config['base']!r} is none of this program, nor a whole path"
+                )
             if config["base_digest"] != weights_digest(config["base"]):
                 raise CheckpointError(
                     f"the accurate tier was fitted with other weights of {config['base']!r}; "

@@ -111,9 +111,8 @@ def train_stack(
     found = fitted_stack(config, load_moduli(config.second()), members, progress)
     if found is None:
         return TrainingReport({})
-    surrogate = AccurateSurrogate(
-        load_surrogate(config.base), found.stack, found.correlation, found.metrics, config.base
-    )
+    base = str(Path(config.base).resolve()) if Path(config.base).is_dir() else config.base
+    surrogate = AccurateSurrogate(load_surrogate(base), found.stack, found.correlation, found.metrics, base)
     output = save_checkpoint(surrogate.to_checkpoint(), config.output)
     return TrainingReport(found.metrics, found.curves, output)
 

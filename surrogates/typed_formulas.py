@@ -60,7 +60,7 @@ def composition_of(text: str) -> Composition:
         UnsupportedElementError: a symbol that is no element's, deuterium or tritium.
 
     >>> [composition_of(t).reduced_formula for t in ("Al₂O₃", "CaSO4.2H2O", "MgCl2·6H2O", "Li0.5CoO2")]
-    ['Al2O3', 'CaSH4O6', 'MgH12(ClO3)2', 'Li0.5Co1O2']
+    ['Al2O3', 'CaH4SO6', 'MgH12(ClO3)2', 'Li0.5Co1O2']
     """
     return _composition_of(text)
 

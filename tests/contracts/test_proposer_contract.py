@@ -164,7 +164,7 @@ def test_a_kill_while_trials_are_rewritten_loses_none(
     search.ask(4, 1, 5)
     search.save_trials()
     with monkeypatch.context() as patch:
-        patch.setattr(bayesian, "_frozen", lambda row: (_ for _ in ()).throw(KeyboardInterrupt("killed")))
+        patch.setattr(bayesian, "_frozen", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt("killed")))
         with pytest.raises(KeyboardInterrupt, match="killed"):
             opened(1)
     resumed = opened(1)

@@ -1,3 +1,4 @@
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -278,8 +279,8 @@ def test_a_factory_that_fails_is_named():
     ],
 )
 def test_what_is_no_potential_is_said_before_any_crystal(name, error, message, workers):
-    with pytest.raises(error, match=message):
-        load_verifier(name, store="", workers=workers)
+    with pytest.raises(error, match=message), closing(load_verifier(name, store="", workers=workers)) as pool:
+        pool.check()
 
 
 def test_a_limit_on_computing_does_not_depend_on_the_number_of_cores():
