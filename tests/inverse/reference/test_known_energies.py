@@ -52,6 +52,12 @@ CRYSTALS: dict[str, tuple[Structure, float]] = {
         Structure(Lattice.hexagonal(3.2, 5.2), ["Mg"] * 2, [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]),
         0.0,
     ),
+    "graphite": (
+        Structure.from_spacegroup(
+            "P6_3/mmc", Lattice.hexagonal(2.464, 6.711), ["C"] * 2, [[0, 0, 0.25], [1 / 3, 2 / 3, 0.25]]
+        ),
+        0.0,
+    ),
     "TiC": (primitive("Fm-3m", 4.33, ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]), -0.81),
 }
 
@@ -81,6 +87,28 @@ def test_other_polymorphs_volumes_and_scales_are_predicted() -> None:
     unknown = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "B"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
     for record in predict([swollen, other, unknown]) + predict([structure], scale="aflow_pbe"):
         assert not [f for f in record["flags"] if f.startswith("known_phase")]
+
+
+OF_ANOTHER_POLYMORPH: dict[str, Structure] = {
+    "AlCrO3, tabulated as corundum": primitive(
+        "Pm-3m", 3.68, ["Al", "Cr", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
+    ),
+    "CsBeF3, tabulated as chains": primitive(
+        "Pm-3m", 4.04, ["Cs", "Be", "F"], [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_POLYMORPH)
+def test_no_crystal_has_the_energy_of_another_polymorph(name: str) -> None:
+    (record,) = predict([OF_ANOTHER_POLYMORPH[name]])
+    assert not [f for f in record["flags"] if f.startswith("known_phase")]
+
+
+def test_no_carried_energy_is_far_from_what_the_surrogate_says_without_being_measured() -> None:
+    """Tabulated without an entry: energies of a formula's lowest phase, given to the one cell carried."""
+    cells = [c for group in KnownEnergies.packaged()._cells.values() for c in group if not c.database_id]
+    assert max(abs(c.energy - c.surrogate_energy) for c in cells) <= 0.5
 
 
 def test_the_switch_says_what_the_surrogate_itself_predicts() -> None:
