@@ -27,8 +27,16 @@ from inverse.manifest import config_hash, manifest, now, step_notes
 from inverse.objective import Objective
 from inverse.parts import Parts, Progress
 from inverse.progress import Pace, listening
-from inverse.proposers.protocol import Storing
-from inverse.ranking import HitGroups, as_duplicate, as_judged, confirmed, judged, with_duplicates
+from inverse.proposers.protocol import Proposal, Storing
+from inverse.ranking import (
+    HitGroups,
+    as_duplicate,
+    as_judged,
+    confirmed,
+    failure,
+    judged,
+    with_duplicates,
+)
 from inverse.records import (
     significant,
     verification_from_record,
@@ -285,7 +293,8 @@ class Campaign:
             return [], []
         first = self.n_candidates
         each = (time.monotonic() - began) / max(1, len(proposals))
-        candidates, chosen = self._selection.select(proposals, first, self._places(n))
+        places = self._places(self._with_room(n, proposals))
+        candidates, chosen = self._selection.select(proposals, first, places)
         candidates = [with_seconds(c, "generated", each) for c in candidates]
         evaluated = self._parts.evaluator.n_evaluated - before
         if isinstance(self._parts.proposer, Storing):
@@ -311,7 +320,7 @@ class Campaign:
             began = time.monotonic()
             self.folder.write_verification(identity, verdicts[identity])
             formula = display_formula(candidates[identity].structure.composition)
-            note = verification.reason or "verified"
+            note = failure(verification) or verification.reason or "verified"
             LOGGER.info("%s %s: %s (%.0f s)", identity, formula, note, verification.seconds)
             self._say("verify", f"{formula}: {note}", len(verdicts))
             self._tables.write_if_due()
@@ -400,6 +409,12 @@ class Campaign:
         if budget is None:
             return STEP
         return max(1, min(max(STEP, min(64, budget // 20)), budget - self.n_started))
+
+    def _with_room(self, n: int, proposals: Sequence[Proposal]) -> int:
+        """Return n, or more where more seeds were proposed: what is not chosen now will not come again."""
+        budget = self.config.budget.verifications
+        n = max(n, sum(p.origin is Origin.SEED for p in proposals))
+        return n if budget is None else min(n, max(1, budget - self.n_started))
 
     def _places(self, n: int) -> Places:
         """Return for whom n places are kept; a wish for novelty is the screen's affair."""

@@ -59,8 +59,9 @@ def judged(
     What cannot be called known, derivative or new is no hit either, and its reason says so.
     """
     verification = replace(verification, values=with_derived(verification.values, verification.structure))
-    candidate = replace(candidate, verification=verification)
-    reason, breach = _failure(verification), None
+    # a run that was stopped judged it before: nothing of what it was among others then may stay
+    candidate = replace(candidate, verification=verification, duplicate_of="", reason="", rule=None)
+    reason, breach = failure(verification), None
     relaxed = verification.structure
     if relaxed is not None:
         breach = None if reason else screening(relaxed)
@@ -269,7 +270,8 @@ def as_judged(candidate: Candidate) -> Candidate:
     return candidate
 
 
-def _failure(verification: Verification) -> str:
+def failure(verification: Verification) -> str:
+    """Return why a verdict is a failure whatever was asked for, "" for a stable, converged crystal."""
     if not verification.converged:
         return verification.reason or "not converged"
     if verification.is_stable is False:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from pymatgen.core import Structure
 
+from inverse.acquisition import Standing
 from inverse.campaign import Campaign, stored_config
 from inverse.config import CampaignConfig
 from inverse.parts import Parts, Progress
+from inverse.proposers.protocol import Proposal
 from inverse.ranking import Kinship
 from inverse.storage import RunFolder, read_candidates
-from inverse.types import Candidate, HitClass, Status, Verification
+from inverse.types import Candidate, HitClass, Origin, Status, Verification
 from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, campaign, kinship, parts
 
@@ -227,3 +229,74 @@ def test_novelty_wished_for_keeps_no_places_for_class_new(tmp_path: Path) -> Non
             shares[novelty] = run._places(16)
     assert (shares["any"].n, shares["any"].new, shares["any"].textbook) == (16, 8, 2)
     assert (shares["new_composition"].new, shares["new_composition"].textbook) == (0, 0)
+
+
+def test_a_step_that_was_cut_short_is_judged_like_one_that_was_not(tmp_path: Path) -> None:
+    """All relax into one type; those of a system that met every target are one hit, stopped in between or not."""
+
+    def alike(p: Parts) -> Parts:
+        names = iter(range(10**6))
+        one = Kinship(HitClass.NEW, parent_prototype="one")
+        return replace(
+            p,
+            preview=lambda s: Standing(f"another {next(names)}", True),
+            classify=lambda s: one,
+            confirm=lambda s: one,
+        )
+
+    def verdicts(folder: Path) -> list[tuple[Any, ...]]:
+        told = [c for c in read_candidates(folder) if c.verification is not None]
+        return [(c.id, c.status, c.duplicate_of, c.reason, c.score) for c in told]
+
+    wanted = {"targets": {"bulk_modulus_vrh": {"min": 1}}, "budget": ENOUGH}
+    with created(tmp_path / "whole", alike, **wanted) as run:
+        run.run()
+    with created(tmp_path / "run", alike, **wanted) as run:
+        written = run.folder.write_verification
+
+        def write(identity: str, verdict: Verification) -> None:
+            written(identity, verdict)
+            run.stop.deadline = time.monotonic() if len(run.folder.verified_ids()) >= 8 else None
+
+        run.folder.write_verification = write  # type: ignore[method-assign]
+        assert run.run() == "time limit reached"
+    assert any(duplicate for _, _, duplicate, *_ in verdicts(tmp_path / "run")), "or this test shows nothing"
+    config = config_of(**wanted)
+    with Campaign.resume(tmp_path / "run", alike(parts(config)), config) as run:
+        run.run()
+    assert verdicts(tmp_path / "run") == verdicts(tmp_path / "whole")
+
+
+def test_what_is_unstable_is_not_told_as_verified(tmp_path: Path) -> None:
+    def unstable(p: Parts) -> Parts:
+        verdict = p.verifier.verdict
+        p.verifier.verdict = lambda s: replace(verdict(s), is_stable=False)  # type: ignore[attr-defined]
+        return p
+
+    told: list[Progress] = []
+    with created(tmp_path / "run", unstable, told) as run:
+        run.run()
+    said = {p.message.partition(": ")[2] for p in told if p.stage == "verify" and ": " in p.message}
+    assert said <= {"mechanically unstable", "relaxation did not converge"}
+    assert "mechanically unstable" in said
+
+
+def test_every_seed_is_verified_however_many_there_are(tmp_path: Path) -> None:
+    """Twenty seeds, where a step has sixteen places: what is passed over in it never comes again."""
+
+    def with_seeds(p: Parts) -> Parts:
+        ask = p.proposer.ask
+
+        def asked(n: int, step: int, seed: int) -> list[Proposal]:
+            found = ask(n, step, seed)
+            return [replace(q, origin=Origin.SEED) for q in found[:20]] + found[20:] if step == 0 else found
+
+        p.proposer.ask = asked  # type: ignore[method-assign]
+        return replace(p, screening=lambda s: None)
+
+    for budget, n_verified in ((24, 20), (18, 18)):
+        with created(tmp_path / str(budget), with_seeds, budget={"verifications": budget}) as run:
+            run.step()
+            seeds = [c for c in run.all_candidates() if c.origin is Origin.SEED]
+            assert sum(c.verification is not None for c in seeds) == n_verified
+            assert run.n_started == n_verified

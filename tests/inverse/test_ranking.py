@@ -286,3 +286,12 @@ def test_a_verdict_without_a_wanted_value_has_no_chance() -> None:
     assert found.probability_after == 0.0
     assert found.status is Status.VERIFIED
     assert "shear_modulus_vrh" in found.reason
+
+
+def test_a_second_judgement_forgets_what_the_first_made_of_it() -> None:
+    """A step that a stop cut short is judged again when it is resumed; the best of its group may be another."""
+    found = decide(verdict())
+    assert found.verification is not None
+    for before in (as_duplicate(found, "c000007"), replace(found, status=Status.FAILED, rule=Rule.NOVELTY)):
+        kin = Kinship(HitClass.KNOWN, "", "WC", "187")
+        assert judged(before, found.verification, WANTED, lambda s: None, lambda s: kin) == found
