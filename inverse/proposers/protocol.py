@@ -56,8 +56,8 @@ class Proposer(Protocol):
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return at most `n` proposals, fewer when the source runs dry, never raising for one crystal.
 
-        Deterministic: every random number comes from generators seeded by (seed, step, index). Proposals keep
-        the hard constraints on elements; all other constraints are the screen's to decide.
+        Deterministic: every random number comes from generators seeded by (seed, step, index). Proposals but
+        for seeds keep the hard constraints on elements; all other constraints are the screen's to decide.
         """
         ...
 

@@ -87,11 +87,12 @@ class SeedSearch:
 
     def _batches(self, seed: int) -> Iterator[list[Entry]]:
         """Yield the seeds with what is made of them first, then what less promising compositions make."""
-        first = starts(self._space, self._seeds, self.name, seed)
+        first = as_given(self._space, self._seeds, self.name, seed)
+        fitting = starts(self._space, self._seeds, self.name, seed)
         made: set[tuple[str, str]] = set()
         for width in WIDTHS:
             substituted = self._substituted(seed, width, made)
-            begin = [*first, *substituted] if width == 1 else substituted
+            begin = [*fitting, *substituted] if width == 1 else substituted
             descents = self._descended(begin, seed, width)
             n_made = len(substituted) + len(descents)
             tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
@@ -164,19 +165,31 @@ class SeedSearch:
         ]
 
 
-def starts(
+def as_given(
     space: SearchSpace, seeds: Sequence[tuple[str, Structure]], proposer: str, seed: int
 ) -> list[Proposal]:
-    """Return the seeds that hold allowed elements only, as proposals; the log names the others."""
-    allowed, found = set(space.allowed_elements), []
+    """Return the seeds as proposals, those of elements that the config excludes too; the log names the others.
+
+    What others are compared with is no find. Left out is what holds elements that the models do not know.
+    """
+    found = []
     for name, structure in seeds:
-        odd = sorted({site.specie.symbol for site in structure} - allowed)
-        if odd:
-            LOGGER.warning("seed %s: holds %s, which the config or the models exclude", name, ", ".join(odd))
+        symbols = sorted({site.specie.symbol for site in structure})
+        if odd := sorted(set(symbols) - space.base.supported(symbols)):
+            LOGGER.warning("seed %s: not verified, the models do not know %s", name, ", ".join(odd))
             continue
         history, key = {"kind": "seed", "seed": name}, f"{name}: as given"
         found.append(Proposal(structure, proposer, seed, history, origin=Origin.SEED, key=key))
     return found
+
+
+def starts(
+    space: SearchSpace, seeds: Sequence[tuple[str, Structure]], proposer: str, seed: int
+) -> list[Proposal]:
+    """Return the seeds that hold allowed elements only, as proposals: what descents may begin with."""
+    allowed = set(space.allowed_elements)
+    fitting = [(name, s) for name, s in seeds if {site.specie.symbol for site in s} <= allowed]
+    return as_given(space, fitting, proposer, seed)
 
 
 def swapped(space: SearchSpace, parent: Structure) -> list[Structure]:
