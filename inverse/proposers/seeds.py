@@ -168,7 +168,7 @@ class SeedSearch:
 def as_given(
     space: SearchSpace, seeds: Sequence[tuple[str, Structure]], proposer: str, seed: int
 ) -> list[Proposal]:
-    """Return the seeds as proposals, those of elements that the config excludes too; the log names the others.
+    """Return the seeds as proposals, those of elements that the config excludes too; the log names others.
 
     What others are compared with is no find. Left out is what holds elements that the models do not know.
     """

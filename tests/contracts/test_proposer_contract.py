@@ -206,7 +206,7 @@ def seeds() -> list[tuple[str, Structure]]:
 
 
 def test_seeds_come_first_then_what_is_made_of_them() -> None:
-    """Every proposal says which seed; one with forbidden elements is compared with, its children keep the rule."""
+    """Every proposal says which seed; one with forbidden elements too; its children keep the rule."""
     found = make("seeds", space_for("seeds")).ask(40, 0, 5)
     assert [p.origin is Origin.SEED for p in found] == [True, True, *[False] * (len(found) - 2)]
     assert [p.structure for p in found[:2]] == [structure for _, structure in seeds()]

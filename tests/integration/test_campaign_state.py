@@ -232,7 +232,7 @@ def test_novelty_wished_for_keeps_no_places_for_class_new(tmp_path: Path) -> Non
 
 
 def test_a_step_that_was_cut_short_is_judged_like_one_that_was_not(tmp_path: Path) -> None:
-    """All relax into one type; those of a system that met every target are one hit, stopped in between or not."""
+    """All relax into one type; those of a system that meet all targets are one hit, stopped or not."""
 
     def alike(p: Parts) -> Parts:
         names = iter(range(10**6))

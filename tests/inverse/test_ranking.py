@@ -289,9 +289,9 @@ def test_a_verdict_without_a_wanted_value_has_no_chance() -> None:
 
 
 def test_a_second_judgement_forgets_what_the_first_made_of_it() -> None:
-    """A step that a stop cut short is judged again when it is resumed; the best of its group may be another."""
+    """A step that a stop cut short is judged again when it is resumed; the best may be another by then."""
     found = decide(verdict())
     assert found.verification is not None
+    kin = Kinship(HitClass.KNOWN, "", "WC", "187")
     for before in (as_duplicate(found, "c000007"), replace(found, status=Status.FAILED, rule=Rule.NOVELTY)):
-        kin = Kinship(HitClass.KNOWN, "", "WC", "187")
         assert judged(before, found.verification, WANTED, lambda s: None, lambda s: kin) == found
