@@ -48,7 +48,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 """Module, or folder of the modules not named -> the files and folders of their tests, the quickest first."""
 
-SLOW = "not killed and not signal and not kill_while"
+SLOW = "not killed_and_resumed and not signals_end"
 """Tests of whole processes are left out (pytest's -k): they take as long as all others."""
 
 PRELOADED = ("torch", "pymatgen.core", "pymatgen.io.cif", "spglib", "ase.db", "optuna", "scipy", "hypothesis")
