@@ -51,7 +51,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 SLOW = "not killed_and_resumed and not signals_end"
 """Tests of whole processes are left out (pytest's -k): they take as long as all others."""
 
-PRELOADED = ("torch", "pymatgen.core", "pymatgen.io.cif", "spglib", "ase.db", "optuna", "scipy", "hypothesis")
+PRELOADED = ("torch", "pymatgen.core", "pymatgen.io.cif", "spglib", "ase.db", "optuna", "scipy")
 """Imported once, before a process is forked for each mutant."""
 
 PATIENCE = 5.0
@@ -251,6 +251,7 @@ def _become_tests(tree: Path, tests: tuple[str, ...]) -> None:
     try:
         code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-k", SLOW, "--no-header", *tests]))
     finally:
+        sys.stdout.flush()
         os._exit(code)
 
 
