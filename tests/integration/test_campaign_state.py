@@ -119,6 +119,10 @@ def test_progress_counts_verdicts_as_they_come_and_hits_as_steps_end(tmp_path: P
     assert told[-1].stage == "finish"
     assert (told[-1].n_started, told[-1].budget, told[-1].n_hits) == (12, 12, len(hits))
     assert told[0].n_hits == 0
+    assert (told[0].stage, told[0].message) == (
+        "propose",
+        "step 0: looking for 12 candidates worth verifying",
+    )
     assert [p.seconds for p in told] == sorted(p.seconds for p in told)
     scores = [c.score or 0.0 for c in hits]
     assert scores == sorted(scores, reverse=True)
@@ -300,3 +304,20 @@ def test_every_seed_is_verified_however_many_there_are(tmp_path: Path) -> None:
             seeds = [c for c in run.all_candidates() if c.origin is Origin.SEED]
             assert sum(c.verification is not None for c in seeds) == n_verified
             assert run.n_started == n_verified
+
+
+def test_a_time_limit_that_is_far_stops_nothing_and_is_told(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    with created(tmp_path / "run", told=told, budget={**SMALL, "time": "1h"}) as run:
+        assert run.run() == "budget of 4 verifications spent"
+    assert all(p.seconds_left is not None and 3000 < p.seconds_left <= 3600 for p in told)
+    (tmp_path / "run" / "manifest.json").write_text(
+        json.dumps({**manifest_of(tmp_path / "run"), "seconds": 3500.0})
+    )
+    told.clear()
+    config = config_of(budget={"verifications": 8, "time": "1h"})
+    with Campaign.resume(tmp_path / "run", parts(config), config, told.append) as run:
+        run.step()
+        run.run()
+    assert told[-1].seconds_left is not None
+    assert told[-1].seconds_left <= 100, "earlier calls count"

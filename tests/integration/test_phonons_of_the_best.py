@@ -52,6 +52,8 @@ def test_phonons_are_announced_before_anything_and_counted_in_the_time_left(tmp_
         f"phonons {k + 1} of {len(asked)}" for k in range(len(asked))
     ]
     assert all(p.seconds_after > 0 for p in asked)
+    assert asked[0].seconds_each is not None
+    assert asked[0].seconds_after / asked[0].seconds_each == pytest.approx(len(asked)), "none is done yet"
 
 
 def test_a_run_without_phonons_says_nothing_of_them(tmp_path: Path) -> None:

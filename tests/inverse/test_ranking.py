@@ -1,5 +1,6 @@
 """Verdicts -> status, score, duplicates."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -295,3 +296,18 @@ def test_a_second_judgement_forgets_what_the_first_made_of_it() -> None:
     kin = Kinship(HitClass.KNOWN, "", "WC", "187")
     for before in (as_duplicate(found, "c000007"), replace(found, status=Status.FAILED, rule=Rule.NOVELTY)):
         assert judged(before, found.verification, WANTED, lambda s: None, lambda s: kin) == found
+
+
+def test_prediction_and_verdict_are_weighed_by_their_errors() -> None:
+    """K of 290 +- 20 and of 310 +- 10 together: 306 +- 8.94 by inverse variances, far from sure of 300."""
+    bulk = Objective([Target(BULK_MODULUS, minimum=300)])
+    judge = verdict(bulk=310)
+    predicted = PredictedValue(290.0, 20.0, 257.0, 323.0)
+    hull = PredictedValue(0.0, 0.05, -0.1, 0.1)
+    predictions = {"bulk_modulus_vrh": predicted, "energy_above_hull": hull}
+    candidate = replace(decide(judge, bulk), predictions=predictions)
+    both = 0.5 * math.erfc(-(306.0 - 300.0) / 8.9443 / math.sqrt(2.0))
+    stable = 0.5 * math.erfc(-0.1 / (0.05 / math.sqrt(2.0)) / math.sqrt(2.0))
+    assert probability_after(candidate, bulk) == pytest.approx(both * stable, abs=1e-3)
+    alone = replace(candidate, predictions={})
+    assert probability_after(alone, bulk) == pytest.approx(0.841 * 0.977, abs=2e-3)
