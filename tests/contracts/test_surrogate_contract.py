@@ -7,8 +7,8 @@ from pymatgen.core import Lattice, Structure
 from surrogates.checkpoint import load_surrogate, packaged_folder
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import UnknownNameError, UnsupportedElementError
-from surrogates.properties import BAND_GAP
-from surrogates.protocol import Level, Surrogate
+from surrogates.properties import BAND_GAP, Property
+from surrogates.protocol import Level, Prediction
 from tests.surrogates.tiny import crystals, tiny_stack, tiny_surrogate
 
 
@@ -26,9 +26,19 @@ class SurrogateContract:
         return CrystalBatch.from_structures(structures or crystals(), dtype=self.dtype)
 
     def test_keeps_the_protocol(self, surrogate):
-        assert isinstance(surrogate, Surrogate)
-        assert surrogate.name
+        """It names itself and what it predicts, and answers exactly what it is asked, for each crystal."""
+        assert isinstance(surrogate.name, str)
+        assert surrogate.name.strip()
+        assert all(isinstance(p, Property) for p in surrogate.properties)
         assert len(set(surrogate.properties)) == len(surrogate.properties) > 0
+        batch = self.batch()
+        for asked in ((), surrogate.properties[-1:], surrogate.properties):
+            found = surrogate.predict(batch, asked)
+            assert set(found) == set(asked)
+            for prop, prediction in found.items():
+                assert isinstance(prediction, Prediction)
+                assert prediction.property == prop
+                assert len(prediction.mean) == batch.n_crystals
 
     def test_states_what_it_looks_at_and_which_elements_it_knows(self, surrogate):
         assert surrogate.level is Level.STRUCTURE
