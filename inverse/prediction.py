@@ -312,20 +312,24 @@ def divided(
 ) -> tuple[dict[int, Any], bool]:
     """Return, by position, (predictions, row) or the exception of that crystal alone.
 
-    A batch that fails is halved until only the culprits fail. The second value says whether memory ran out.
+    A batch that fails is halved until only the culprits fail. The second value says whether memory ran out: by
+    the type of the error, or since the halves of a batch that failed have no culprit (torch's CPU allocator
+    has no type of its own).
     """
     try:
         with torch.no_grad():
             predictions = run(positions)
         return {position: (predictions, row) for row, position in enumerate(positions)}, False
     except Exception as error:
-        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if len(positions) == 1:
             return {positions[0]: error}, ran_out
     middle = len(positions) // 2
     first, first_out = divided(run, positions[:middle])
     second, second_out = divided(run, positions[middle:])
-    return {**first, **second}, ran_out or first_out or second_out
+    found = {**first, **second}
+    has_culprit = any(isinstance(answer, Exception) for answer in found.values())
+    return found, ran_out or first_out or second_out or not has_culprit
 
 
 def _formula_records(

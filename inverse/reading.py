@@ -23,9 +23,6 @@ from surrogates.periodic_table import element_index
 VACUUM = 8.0
 """Å; wider gaps between layers of atoms are vacuum: no crystal without holes has them."""
 
-ABOUT_CODE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
-"""Warnings that are no user's business."""
-
 MOST_WARNINGS = 5
 """Warnings of libraries that become remarks of one structure."""
 

@@ -62,11 +62,13 @@ def run_bookkeeping(n: int = SIZES[-1], seed: int = 0) -> dict[str, Any]:
     seconds = [row["cpu_seconds"] for row in steps.values()]
     memory = [row["memory_mb"] for row in steps.values()]
     growth = max(seconds) / seconds[0]
+    memory_growth = max(memory) / memory[0]
     is_quick = resumed is None or resumed["wall_seconds"] <= MOST_SECONDS
     return {
-        "passed": growth <= MOST_GROWTH and is_quick,
-        "asked": {"growth": MOST_GROWTH, "resume_seconds": MOST_SECONDS},
+        "passed": growth <= MOST_GROWTH and memory_growth <= MOST_GROWTH and is_quick,
+        "asked": {"growth": MOST_GROWTH, "memory_growth": MOST_GROWTH, "resume_seconds": MOST_SECONDS},
         "growth": round(growth, 3),
+        "memory_growth": round(memory_growth, 3),
         "steps": {str(size): row for size, row in steps.items()},
         "bytes_per_candidate": round(1e6 * (memory[-1] - memory[0]) / (sizes[-1] - SIZES[0])),
         "resume": resumed,

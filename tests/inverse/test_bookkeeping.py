@@ -34,5 +34,8 @@ def test_a_step_that_grows_or_a_resume_that_lasts_is_not_passed(
     found = bookkeeping.run_bookkeeping(300)
     assert (found["passed"], found["growth"]) == (passed, pytest.approx(10 * slow))
     assert found["bytes_per_candidate"] == 5000
+    grown[300]["memory_mb"] = 3000.0
+    assert not bookkeeping.run_bookkeeping(300)["passed"]
+    grown[300]["memory_mb"] = 301.0
     resumed["wall_seconds"] = 61.0
     assert not bookkeeping.run_bookkeeping(300)["passed"]
