@@ -38,7 +38,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "inverse/acquisition.py": ("tests/inverse/test_acquisition.py", "tests/inverse/test_selection.py"),
     "inverse/ranking.py": ("tests/inverse/test_ranking.py",),
     "inverse/correction.py": ("tests/inverse/test_correction.py",),
-    "inverse/evaluation.py": ("tests/inverse/test_evaluation.py", "tests/inverse/reference/test_known_energies.py"),
+    "inverse/evaluation.py": (
+        "tests/inverse/test_evaluation.py",
+        "tests/inverse/reference/test_known_energies.py",
+    ),
     "inverse/proposers/baselines.py": (f"{_PROPOSERS}/test_baselines.py",),
     "inverse/proposers/lookup.py": (f"{_PROPOSERS}/test_baselines.py",),
     "inverse/proposers/orderings.py": (f"{_PROPOSERS}/test_baselines.py",),

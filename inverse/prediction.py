@@ -312,9 +312,9 @@ def divided(
 ) -> tuple[dict[int, Any], bool]:
     """Return, by position, (predictions, row) or the exception of that crystal alone.
 
-    A batch that fails is halved until only the culprits fail. The second value says whether memory ran out: by
-    the type of the error, or since the halves of a batch that failed have no culprit (torch's CPU allocator
-    has no type of its own).
+    A batch that fails is halved until only the culprits fail. The second value says whether memory ran out,
+    by the type of the error or since the halves of a batch that failed have no culprit: torch's CPU allocator
+    has no type of its own.
     """
     try:
         with torch.no_grad():
