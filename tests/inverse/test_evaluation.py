@@ -16,7 +16,9 @@ from inverse.types import Target
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch, element_index
 from surrogates.elasticity import young_modulus
+from surrogates.errors import ConfigError
 from surrogates.properties import (
+    BAND_GAP,
     BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,
@@ -192,3 +194,37 @@ def test_outside_the_domain_nothing_is_sure() -> None:
     assert float(outside[BULK_MODULUS].mean) == pytest.approx(float(inside[BULK_MODULUS].mean))
     assert float(STABLE.probability_met(inside)) > 0.9
     assert float(STABLE.probability_met(outside)) < 0.75
+
+
+def test_an_evaluator_beside_another_shares_what_was_looked_up_and_counted() -> None:
+    """The hull is asked once for a formula, whoever asks; known energies and potentials are the other's."""
+    asked: list[str] = []
+
+    def hull(formula: str) -> float:
+        asked.append(formula)
+        return -0.1
+
+    class Known:
+        def of(self, structures: Sequence[Structure]) -> list[None]:
+            self.n = len(structures)
+            return [None] * len(structures)
+
+    known = Known()
+    crystal = Structure(Lattice.cubic(2.714), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    first = Evaluator(AnalyticSurrogate(), hull, (BULK_MODULUS,), known=known)  # type: ignore[arg-type]
+    beside = Evaluator(AnalyticSurrogate(), hull, (BULK_MODULUS,), beside=first)
+    found = beside.predict([crystal] * 3)
+    assert known.n == 3
+    assert asked == ["WC"]
+    first.predict([crystal])
+    assert asked == ["WC"]
+    assert first.n_evaluated == beside.n_evaluated == 4
+    assert found[ENERGY_ABOVE_HULL].mean.tolist() == pytest.approx([-0.1] * 3, abs=1e-3)
+    assert beside.predict([]) == {}
+    chunked = Evaluator(AnalyticSurrogate(), hull, (BULK_MODULUS,), chunk=2).predict([crystal] * 5)
+    assert chunked[BULK_MODULUS].mean.tolist() == pytest.approx([380.0] * 5, rel=1e-3)
+
+
+def test_a_wish_that_nobody_predicts_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"targets\.band_gap: no surrogate predicts it"):
+        Evaluator(AnalyticSurrogate(), lambda formula: 0.0, (BAND_GAP,))

@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
 from inverse.correction import prior_of
+from inverse.objective import Objective
 from inverse.proposers import lookup
 from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.building import skeleton
@@ -20,6 +21,8 @@ from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.ordered_cells import Ordering, _supercells, ordered_structures
 from inverse.proposers.plans import planned
 from inverse.proposers.prototypes import prototypes
+from inverse.proposers.search_space import wanted_values
+from inverse.proposers.seeds import substitutions
 from inverse.reference import KnownMaterials
 from inverse.types import Candidate, Status, Target, Verification
 from surrogates.crystal import element_index
@@ -157,3 +160,41 @@ def test_the_prior_of_an_unknown_property_has_the_propertys_scale() -> None:
     one = prior_of(BAND_GAP, residuals, spreads)
     other = prior_of(BAND_GAP, [100 * r for r in residuals], [100 * s for s in spreads])
     assert astuple(other) == pytest.approx([100 * value for value in astuple(one)])
+
+
+def test_other_elements_go_on_the_sites_of_a_crystal_at_the_volume_expected_of_them() -> None:
+    boride = Structure(
+        Lattice.hexagonal(3.03, 3.22), ["Ti", "B", "B"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]]
+    )
+    (one,) = substitutions(boride, RankedComposition({"W": 1, "C": 2}, 0.5, 10.0, False))
+    assert [site.specie.symbol for site in one] == ["W", "C", "C"]
+    assert one.volume == pytest.approx(30.0)
+    (kept,) = substitutions(boride, RankedComposition({"W": 1, "C": 2}, 0.5, float("nan"), False))
+    assert kept.volume == pytest.approx(boride.volume)
+    assert substitutions(boride, RankedComposition({"W": 1, "C": 1}, 0.5, 10.0, False)) == []
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    both = substitutions(salt, RankedComposition({"W": 1, "N": 1}, 0.5, 10.0, False))
+    assert sorted(s[0].specie.symbol for s in both) == ["N", "W"], "each element on each kind of site"
+    assert all(s.composition.reduced_formula == "WN" and len(s) == 8 for s in both)
+
+
+def test_what_is_asked_of_the_decoder_lies_inside_the_bounds() -> None:
+    """A tenth above a lower bound, the middle of a window, half of an upper bound."""
+    wanted = {
+        "bulk_modulus_vrh": {"min": 300},
+        "shear_modulus_vrh": {"min": 100, "max": 200},
+        "density": {"max": 8},
+    }
+    found = wanted_values(Objective.of(CampaignConfig.from_mapping({**CONFIG, "targets": wanted})))
+    assert found["bulk_modulus_vrh"] == pytest.approx(330.0)
+    assert found["shear_modulus_vrh"] == pytest.approx(150.0)
+    assert found["density"] == pytest.approx(4.0)
+
+
+def test_scores_of_nothing_are_none() -> None:
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    assert space.scored([]).shape == (0,)
+    best, other = (Structure(Lattice.cubic(2.714), [m, "C"], [[0, 0, 0], [0.5] * 3]) for m in ("W", "Ti"))
+    scores = space.scored([best, other])
+    assert scores[0] > 0.9
+    assert scores[1] < 0.1

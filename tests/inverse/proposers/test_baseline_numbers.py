@@ -1,0 +1,190 @@
+"""Look-up and orderings by numbers worked out by hand: facts, mixtures, margins, order, limits."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from inverse.config import CampaignConfig
+from inverse.proposers import lookup, orderings
+from inverse.proposers.lookup import Lookup, LookupRow
+from inverse.proposers.ordered_cells import Ordering
+from inverse.reference import Facts, KnownMaterials
+from inverse.reference.signatures import Signature
+from inverse.types import Target
+from surrogates.properties import (
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    VOLUME,
+)
+
+
+def config(targets: dict[str, Any], **constraints: Any) -> CampaignConfig:
+    return CampaignConfig.from_mapping({"targets": targets, "constraints": constraints})
+
+
+def mixture(**values: float) -> Ordering:
+    return Ordering("TiVC2", {"TiC": 0.25, "VC": 0.75}, "VC", "V", 2, 4, values, False)
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "margin"),
+    [
+        (Target(BULK_MODULUS, minimum=200.0), 300.0, 0.5),
+        (Target(BULK_MODULUS, maximum=400.0), 300.0, 0.25),
+        (Target(BULK_MODULUS, minimum=200.0, maximum=400.0), 220.0, 0.1),
+        (Target(BULK_MODULUS, near=300.0, tolerance=50.0), 310.0, 0.8),
+        (Target(BULK_MODULUS, minimum=0.0), 0.0, -1.0),
+    ],
+)
+def test_the_margin_of_an_ordering(target: Target, value: float, margin: float) -> None:
+    assert orderings._margin(mixture(bulk_modulus_vrh=value), [target]) == pytest.approx(margin)
+    assert orderings._margin(mixture(), []) == 0.0
+
+
+@pytest.mark.parametrize(("total", "n_parts", "n_ways"), [(5, 1, 1), (5, 2, 4), (6, 3, 10), (2, 3, 0)])
+def test_every_division_of_sites_is_tried_once(total: int, n_parts: int, n_ways: int) -> None:
+    ways = list(orderings._compositions(total, n_parts))
+    assert len(ways) == len(set(ways)) == n_ways
+    assert all(sum(way) == total and min(way) > 0 and len(way) == n_parts for way in ways)
+
+
+def test_the_host_is_the_computed_cell_else_the_densest() -> None:
+    small, large, dense = (
+        Signature("225|4 -3mm C|4 -3mm Ti", 225, 10.0),
+        Signature("225|4 -3mm C|4 -3mm Ti|8 -43m H", 225, 8.0),
+        Signature("221|1 m-3m C|1 m-3m Ti", 221, 9.0),
+    )
+    assert orderings._smallest([large, small, dense], 2) == dense
+    assert orderings._smallest([large, small], 2) == small
+    assert orderings._smallest([small, dense], 7) == dense
+    assert orderings._smallest([], 2) is None
+
+
+def test_energies_of_mixtures_are_means_and_what_is_unknown_is_said() -> None:
+    formation = {"TiC": -0.8, "VC": -0.4}
+    above = {"TiC": 0.08, "VC": -0.5, "NbC": None}
+    facts: Any = SimpleNamespace(formation_energy_of=formation.get, energy_above_hull_of=above.get)
+    mixer = orderings._EnergyMixer(facts)
+    assert mixer.mixed({"TiC": 0.25, "VC": 0.75}, "formation_energy_per_atom") == pytest.approx(-0.5)
+    assert mixer.mixed({"TiC": 0.5, "NbC": 0.5}, "formation_energy_per_atom") is None
+    assert mixer.mixed({"TiC": 0.25, "VC": 0.75}, "energy_above_hull") == pytest.approx(0.02)
+    assert mixer.mixed({"TiC": 0.5, "NbC": 0.5}, "energy_above_hull") == pytest.approx(0.04)
+    hull = Target(ENERGY_ABOVE_HULL, minimum=0.05, maximum=0.1)
+    judged = orderings._with_energies(mixture(), [hull], mixer)
+    assert judged is not None, "mixed below, it may lie above all the same"
+    assert judged.values == {"energy_above_hull": 0.02}
+    assert orderings._with_energies(mixture(), [Target(ENERGY_ABOVE_HULL, maximum=0.01)], mixer) is None
+    low = Target(FORMATION_ENERGY, minimum=-0.3)
+    assert orderings._with_energies(mixture(), [low], mixer) is None
+
+
+def test_facts_are_those_of_the_tables() -> None:
+    facts, known = Facts.packaged(), KnownMaterials.packaged()
+    assert lookup._fact("WC", "formation_energy_per_atom", facts, known) == facts.formation_energy_of("WC")
+    assert lookup._fact("WC", "energy_above_hull", facts, known) == facts.energy_above_hull_of("WC")
+    assert lookup._fact("BeO", "band_gap", facts, known) == facts.band_gap_of("BeO")
+    assert facts.formation_energy_of("WC") is not None
+    volume = lookup._fact("WC", "volume_per_atom", facts, known)
+    assert volume == min(s.volume_per_atom for s in known.signatures_of("WC"))
+    density = lookup._fact("WC", "density", facts, known)
+    assert volume is not None
+    assert density == pytest.approx((183.84 + 12.011) / 2 * 1.66054 / volume, rel=1e-4)
+    assert lookup._fact("WC", "toughness", facts, known) is None
+    assert lookup._fact("Xe7W5", "density", facts, known) is None
+
+
+def test_values_of_a_row_are_complete_or_there_is_no_row() -> None:
+    facts, known = Facts.packaged(), KnownMaterials.packaged()
+    moduli = lookup.moduli_values(400.0, 280.0)
+    heavy = [Target(DENSITY, minimum=10.0), Target(BULK_MODULUS, minimum=300.0)]
+    found = lookup.tabulated_values("WC", moduli, heavy, facts, known)
+    assert found is not None
+    assert {"bulk_modulus_vrh", "shear_modulus_vrh", "density"} <= set(found)
+    assert found["density"] > 10
+    assert found["bulk_modulus_vrh"] == 400.0
+    light = [Target(DENSITY, maximum=10.0)]
+    assert lookup.tabulated_values("WC", moduli, light, facts, known) is None
+
+
+def test_records_name_the_best_twenty() -> None:
+    rows = [LookupRow(f"W{k}C", {"density": float(k)}, 2, "test") for k in range(1, 26)]
+    record = lookup.baseline_record(rows, 99, ["toughness"])
+    assert (record["n_hits"], record["n_considered"], record["n_started"]) == (25, 99, 0)
+    assert [entry["formula"] for entry in record["best"]] == [row.formula for row in rows[:20]]
+    assert record["unchecked"] == ["toughness"]
+    mixed = orderings.baseline_record([mixture(bulk_modulus_vrh=321.98765)] * 25)
+    assert (mixed["n_hits"], len(mixed["best"]), mixed["n_started"]) == (25, 20, 0)
+    assert mixed["best"][0]["values"] == {"bulk_modulus_vrh": 322.0}
+    assert mixed["best"][0]["note"] == "TiC + VC"
+
+
+CARBIDES = {"only": ["Ti", "V", "Nb", "Ta", "W", "C"]}
+
+
+@pytest.mark.parametrize("n_atoms", [4, 6])
+def test_cells_of_exactly_the_size_allowed_are_ordered(n_atoms: int) -> None:
+    wanted = {"bulk_modulus_vrh": {"min": 200}, "shear_modulus_vrh": {"min": 100}}
+    rows = orderings.orderings(config(wanted, elements=CARBIDES, n_atoms={"min": n_atoms, "max": n_atoms}))
+    assert rows
+    assert {row.n_atoms for row in rows} == {n_atoms}
+
+
+def test_mixed_values_are_between_those_of_the_end_members_and_the_host_has_most() -> None:
+    facts = Facts.packaged()
+    wanted = {"bulk_modulus_vrh": {"min": 250}, "volume_per_atom": {"max": 12}}
+    rows = orderings.orderings(config(wanted, elements=CARBIDES, n_atoms={"max": 8}), facts)
+    assert len(rows) > 3
+    margins = []
+    for row in rows:
+        assert sum(row.end_members.values()) == pytest.approx(1.0)
+        assert row.end_members[row.host] == max(row.end_members.values())
+        assert row.values["bulk_modulus_vrh"] >= 250
+        assert row.values["volume_per_atom"] <= 12
+        targets = [Target(BULK_MODULUS, minimum=250.0), Target(VOLUME, maximum=12.0)]
+        margins.append(orderings._margin(row, targets))
+    assert margins == sorted(margins, reverse=True)
+    assert len({row.formula for row in rows}) == len(rows)
+    assert not orderings.orderings(config({"density": {"min": 5}}, elements=CARBIDES), facts), (
+        "no moduli asked"
+    )
+
+
+def test_textbook_answers_come_as_the_textbook_has_them() -> None:
+    """Those with most carried structures first, not those with the best margin."""
+    hard = {"bulk_modulus_vrh": {"min": 300}}
+    made = Lookup(config(hard, n_atoms={"max": 8}), best_known_first=True)
+    counts = [len(made.known.signatures_of(row.formula)) for row in made._rows()]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+    plain = Lookup(config(hard, n_atoms={"max": 8}))
+    assert [r.formula for r in plain._rows()] == [r.formula for r in lookup.lookup(plain.config)]
+    assert {r.formula for r in plain._rows()} == {r.formula for r in made._rows()}
+
+
+def test_without_moduli_few_are_looked_into_and_the_simple_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "MAX_HULLS", 12)
+    asked: list[str] = []
+    values = lookup.tabulated_values
+
+    def counted(formula: str, *rest: Any) -> Any:
+        asked.append(formula)
+        return values(formula, *rest)
+
+    monkeypatch.setattr(lookup, "tabulated_values", counted)
+    rows = lookup.lookup(config({"band_gap": {"min": 3}}, n_atoms={"max": 8}))
+    assert len(asked) == 12
+    assert {row.formula for row in rows} <= set(asked)
+    asked.clear()
+    lookup.lookup(config({"bulk_modulus_vrh": {"min": 350}}, n_atoms={"max": 8}))
+    assert len(asked) > 12, "moduli are facts that cost nothing"
+
+
+def test_moduli_are_asked_for_by_what_follows_from_them_too() -> None:
+    assert lookup.asks_for_moduli([Target(SHEAR_MODULUS, minimum=1.0)])
+    assert not lookup.asks_for_moduli([Target(DENSITY, minimum=1.0)])
+    young = next(iter(lookup.DERIVED))
+    assert lookup.asks_for_moduli([Target(young, minimum=1.0)])
