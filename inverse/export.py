@@ -6,6 +6,7 @@ k-point density. VASP's POTCAR files are licensed, so only their names are writt
 
 import csv
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pymatgen.core import Structure
 from inverse.cif import cif_text
 from inverse.espresso_input import espresso_input, pseudopotential, symbols_of
 from inverse.export_manuals import MANUALS, TIGHT_EDIFF, TIGHT_EDIFFG
-from inverse.job_scripts import ESPRESSO_COMMANDS, vasp_commands, write_job, write_submission
+from inverse.job_scripts import ESPRESSO_COMMANDS, checked_name, vasp_commands, write_job, write_submission
 from inverse.report.run import Run, read_run
 from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.types import Candidate, Status
@@ -175,8 +176,9 @@ def write_vasp_files(structure: Structure, folder: Path, name: str) -> list[Path
     and fluorides of V, Cr, Mn, Fe, Co, Ni, Mo and W. `tight` relaxes again with the cut-off of `elastic`
     (IBRION 6), whose differences of forces a residual stress would spoil.
     """
-    from pymatgen.io.vasp.sets import MPRelaxSet, MPStaticSet
+    from pymatgen.io.vasp.sets import BadInputSetWarning, MPRelaxSet, MPStaticSet
 
+    checked_name(name)
     sorted_structure = structure.get_sorted_structure()
     steps = {
         "relax": MPRelaxSet(sorted_structure, force_gamma=_needs_gamma(structure)),
@@ -194,7 +196,10 @@ def write_vasp_files(structure: Structure, folder: Path, name: str) -> list[Path
     written = []
     for step, inputs in steps.items():
         place = folder / step
-        inputs.write_input(str(place), potcar_spec=True, make_dir_if_not_present=True)
+        with warnings.catch_warnings():
+            # the reference energies of metals were made with this very smearing, which pymatgen warns of
+            warnings.simplefilter("ignore", BadInputSetWarning)
+            inputs.write_input(str(place), potcar_spec=True, make_dir_if_not_present=True)
         written += [place / file for file in ("INCAR", "KPOINTS", "POSCAR", "POTCAR.spec")]
     commands = vasp_commands(list(steps))
     return [*written, *write_job(folder, name, commands)]
@@ -208,6 +213,7 @@ def write_espresso_files(structure: Structure, folder: Path, name: str) -> list[
     Raises:
         UnsupportedElementError: an element without a pseudopotential in the carried table.
     """
+    checked_name(name)
     written = []
     for step, calculation in (("relax", "vc-relax"), ("static", "scf")):
         path = folder / f"{step}.in"
