@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 import torch
@@ -10,13 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from inverse.correction import MOST_VERDICTS, CorrectedSurrogate
+from inverse.correction import MOST_VERDICTS, CorrectedSurrogate, prior_of
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.types import Candidate, Target, Verification, VerifiedValue
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import UnsupportedElementError
-from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS, Property
+from surrogates.properties import (
+    BAND_GAP,
+    BULK_MODULUS,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    Property,
+)
 from surrogates.protocol import Level, Prediction
 from surrogates.spread import moved, widened
 from tests.fakes import AnalyticSurrogate
@@ -201,3 +208,11 @@ def test_wrong_verdicts_leave_every_candidate_a_probability(factor: float) -> No
     assert float(corrected._fits[BULK_MODULUS].widening) > 4.0
     assert bool((found[BULK_MODULUS].samples > 0).all())
     assert bool(torch.isfinite(objective.probability_met(found)).all())
+
+
+def test_the_prior_of_an_unknown_property_has_the_propertys_scale() -> None:
+    """In other units it is the same prior."""
+    residuals, spreads = [0.3, -0.1, 0.2, 0.05], [0.2, 0.1, 0.3, 0.2]
+    one = prior_of(BAND_GAP, residuals, spreads)
+    other = prior_of(BAND_GAP, [100 * r for r in residuals], [100 * s for s in spreads])
+    assert astuple(other) == pytest.approx([100 * value for value in astuple(one)])

@@ -16,7 +16,7 @@ from inverse.types import Target
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch, element_index
 from surrogates.elasticity import young_modulus
-from surrogates.errors import ConfigError
+from surrogates.errors import ConfigError, DataError, UnsupportedElementError
 from surrogates.properties import (
     BAND_GAP,
     BULK_MODULUS,
@@ -228,3 +228,35 @@ def test_an_evaluator_beside_another_shares_what_was_looked_up_and_counted() -> 
 def test_a_wish_that_nobody_predicts_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"targets\.band_gap: no surrogate predicts it"):
         Evaluator(AnalyticSurrogate(), lambda formula: 0.0, (BAND_GAP,))
+
+
+def test_what_is_refused_is_unknown_and_spoils_no_other() -> None:
+    """A crystal that the surrogate refuses, and a formula that the hull has no answer for."""
+
+    class Choosy(AnalyticSurrogate):
+        def predict(
+            self, crystals: CrystalBatch, properties: Sequence[Property]
+        ) -> dict[Property, Prediction]:
+            if bool(crystals.composition[:, element_index("Ti")].any()):
+                raise UnsupportedElementError("Ti is not known")
+            return super().predict(crystals, properties)
+
+    asked: list[str] = []
+
+    def hull(formula: str) -> float:
+        asked.append(formula)
+        if formula == "NbC":
+            raise DataError("no reference for Nb")
+        return 0.0
+
+    metals = ("W", "Ti", "Nb", "W", "Nb")
+    crystals = [Structure(Lattice.cubic(2.714), [m, "C"], [[0, 0, 0], [0.5] * 3]) for m in metals]
+    evaluator = Evaluator(Choosy(), hull, (BULK_MODULUS,))
+    found = evaluator.predict(crystals)
+    bulk, above = found[BULK_MODULUS], found[ENERGY_ABOVE_HULL]
+    assert torch.isfinite(bulk.mean).tolist() == [True, False, True, True, True]
+    assert torch.isfinite(above.mean).tolist() == [True, False, False, True, False]
+    assert not bool(bulk.in_domain[1])
+    assert bulk.samples.shape == (5, 5)
+    assert math.isnan(evaluator.hull_energy("CNb"))
+    assert sorted(asked) == ["NbC", "TiC", "WC"], "what has no answer is not asked for again"

@@ -1,7 +1,7 @@
 """Edges that random draws seldom meet: supercells, skeletons, volumes, margins, what was offered."""
 
 import math
-from dataclasses import astuple, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
-from inverse.correction import prior_of
 from inverse.objective import Objective
 from inverse.proposers import lookup
 from inverse.proposers.bayesian import OuterSearch
@@ -27,7 +26,7 @@ from inverse.reference import KnownMaterials
 from inverse.types import Candidate, Status, Target, Verification
 from surrogates.crystal import element_index
 from surrogates.errors import DataError
-from surrogates.properties import BAND_GAP, BULK_MODULUS, DENSITY
+from surrogates.properties import BULK_MODULUS, DENSITY
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
 
 
@@ -152,14 +151,6 @@ def test_trials_know_types_up_to_the_largest_cell_and_no_larger(
     space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
     found = OuterSearch(space, lambda: prototypes(rows, 8, 4), "tpe")._grouped()
     assert {stoichiometry for groups in found.values() for stoichiometry, _ in groups} == counts
-
-
-def test_the_prior_of_an_unknown_property_has_the_propertys_scale() -> None:
-    """In other units it is the same prior."""
-    residuals, spreads = [0.3, -0.1, 0.2, 0.05], [0.2, 0.1, 0.3, 0.2]
-    one = prior_of(BAND_GAP, residuals, spreads)
-    other = prior_of(BAND_GAP, [100 * r for r in residuals], [100 * s for s in spreads])
-    assert astuple(other) == pytest.approx([100 * value for value in astuple(one)])
 
 
 def test_other_elements_go_on_the_sites_of_a_crystal_at_the_volume_expected_of_them() -> None:
