@@ -8,10 +8,17 @@ arguments. Then it runs the tests of that module until the first fails. A mutant
 or takes far longer than without it. Not mutated: what only logs, annotates or words an error, decorators, and
 the named numbers of a module (measured choices: 2,401 is no fault where 2,400 stands). Prints a line for
 each mutant and the share killed; the tests must pass unchanged first.
+
+    python -m experiments.mutants --seed 1 -n 50 --verdicts seed1.jsonl
+
+writes each verdict down as it falls and, run again, goes on where it was interrupted: a mutant that has a
+verdict is not tried again, while its module stands as it stood. `--again` tries those that survived.
 """
 
 import argparse
 import ast
+import hashlib
+import json
 import os
 import random
 import re
@@ -89,6 +96,37 @@ class Mutant:
     before: str
     after: str
     text: str
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other, whatever else is changed: path and a digest of the whole file."""
+        return f"{self.path}:{hashlib.sha256(self.text.encode()).hexdigest()[:16]}"
+
+
+class Verdicts:
+    """How mutants fared, kept in a file of JSON lines so that an interrupted run goes on."""
+
+    def __init__(self, path: Path | None, is_again: bool = False):
+        self._path = path
+        self._found: dict[str, bool] = {}
+        if path is not None and path.exists():
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            self._found = {line["key"]: line["killed"] for line in lines}
+        if is_again:
+            self._found = {key: killed for key, killed in self._found.items() if killed}
+
+    def of(self, mutant: Mutant) -> bool | None:
+        """Return whether a mutant was killed, None where it was not tried."""
+        return self._found.get(mutant.key)
+
+    def add(self, mutant: Mutant, is_killed: bool) -> None:
+        """Write a verdict down."""
+        self._found[mutant.key] = is_killed
+        if self._path is not None:
+            place = f"{mutant.path}:{mutant.line}"
+            line = {"key": mutant.key, "killed": is_killed, "place": place}
+            with self._path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(line | {"before": mutant.before, "after": mutant.after}) + "\n")
 
 
 def mutants_of(path: str, text: str) -> list[Mutant]:
@@ -258,32 +296,47 @@ def _become_tests(tree: Path, tests: tuple[str, ...]) -> None:
         os._exit(code)
 
 
-def report(mutants: list[Mutant], tell: Callable[[str], object]) -> float:
-    """Run the tests on every mutant and tell how each fared; return the share killed."""
+def report(mutants: list[Mutant], tell: Callable[[str], object], verdicts: Verdicts | None = None) -> float:
+    """Run the tests on every mutant that has no verdict and tell how each fared; return the share killed."""
+    verdicts = verdicts or Verdicts(None)
     killed = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", "__pycache__", "runs", "*_cache", ".venv", ".store")
         shutil.copytree(ROOT, tree, ignore=ignored)
-        tests_for = {mutant.path: tests_of(mutant.path) for mutant in mutants}
         limits: dict[tuple[str, ...], float] = {}
         for number, mutant in enumerate(mutants, 1):
-            tests = tests_for[mutant.path]
-            if tests not in limits:
-                outcome, seconds = run_tests(tree, tests)
-                if outcome != "passed":
-                    tell((tree / "last_tests.txt").read_text()[-3000:])
-                    raise SystemExit(f"{', '.join(tests)}: fail without any mutant")
-                limits[tests] = PATIENCE * seconds + 30.0
-            original = (tree / mutant.path).read_text(encoding="utf-8")
-            (tree / mutant.path).write_text(mutant.text, encoding="utf-8")
-            outcome, seconds = run_tests(tree, tests, limits[tests])
-            (tree / mutant.path).write_text(original, encoding="utf-8")
-            killed += outcome != "passed"
-            verdict = "SURVIVED" if outcome == "passed" else "killed"
+            is_killed, told = verdicts.of(mutant), "written down"
+            if is_killed is None:
+                tests = tests_of(mutant.path)
+                if tests not in limits:
+                    limits[tests] = _limit(tree, tests, tell)
+                is_killed, seconds = _tried(tree, mutant, tests, limits[tests])
+                verdicts.add(mutant, is_killed)
+                told = f"{seconds:.0f} s"
+            killed += is_killed
+            verdict = "killed" if is_killed else "SURVIVED"
             place = f"{mutant.path}:{mutant.line}"
-            tell(f"{number:3d} {verdict:8s} {place}: {mutant.before}  ->  {mutant.after}  ({seconds:.0f} s)")
+            tell(f"{number:3d} {verdict:8s} {place}: {mutant.before}  ->  {mutant.after}  ({told})")
     return killed / len(mutants)
+
+
+def _limit(tree: Path, tests: tuple[str, ...], tell: Callable[[str], object]) -> float:
+    """Return the seconds after which tests hang, by those of the unchanged tree, in which they must pass."""
+    outcome, seconds = run_tests(tree, tests)
+    if outcome != "passed":
+        tell((tree / "last_tests.txt").read_text()[-3000:])
+        raise SystemExit(f"{', '.join(tests)}: fail without any mutant")
+    return PATIENCE * seconds + 30.0
+
+
+def _tried(tree: Path, mutant: Mutant, tests: tuple[str, ...], limit: float) -> tuple[bool, float]:
+    """Return whether a mutant is killed in a tree, which is left as it was, and the seconds taken."""
+    original = (tree / mutant.path).read_text(encoding="utf-8")
+    (tree / mutant.path).write_text(mutant.text, encoding="utf-8")
+    outcome, seconds = run_tests(tree, tests, limit)
+    (tree / mutant.path).write_text(original, encoding="utf-8")
+    return outcome != "passed", seconds
 
 
 def main() -> None:
@@ -292,13 +345,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("-n", type=int, default=50)
     parser.add_argument("--only", default="", help="regular expression that the paths of modules contain")
+    parser.add_argument("--verdicts", type=Path, help="file that verdicts are read from and added to")
+    parser.add_argument("--again", action="store_true", help="try those that survived once more")
     asked = parser.parse_args()
     sys.dont_write_bytecode = True  # of a file that changed within a second it would be stale
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     for name in PRELOADED:
         import_module(name)
     mutants = [m for m in drawn(asked.n, asked.seed) if re.search(asked.only, m.path)]
-    share = report(mutants, lambda line: print(line, flush=True))
+    verdicts = Verdicts(asked.verdicts, asked.again)
+    share = report(mutants, lambda line: print(line, flush=True), verdicts)
     sys.stdout.write(f"{round(share * len(mutants))} of {len(mutants)} killed (seed {asked.seed})\n")
 
 

@@ -1,6 +1,7 @@
 """The mutants: one change each, that can be parsed, and nothing that only documents, annotates or logs."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,33 @@ def test_tests_that_fail_without_a_mutant_end_it(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SystemExit, match="fail without any mutant"):
         mutants.report(some, told.append)
     assert told == ["1 failed"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that changes brings new mutants; survivors are tried again if asked."""
+    some, tried = mutants.drawn(5, 1), []
+
+    def survives(tree: Path, mutant: mutants.Mutant, tests: object, limit: float) -> tuple[bool, float]:
+        if len(tried) == 3:
+            raise KeyboardInterrupt("between two")
+        tried.append(mutant)
+        return len(tried) != 2, 1.0
+
+    monkeypatch.setattr(mutants, "_tried", survives)
+    monkeypatch.setattr(mutants, "_limit", lambda *_: 1.0)
+    monkeypatch.setattr(mutants.shutil, "copytree", lambda *_, ignore: None)
+    path, told = tmp_path / "verdicts.jsonl", []
+    with pytest.raises(KeyboardInterrupt, match="between two"):
+        mutants.report(some, told.append, mutants.Verdicts(path))
+    assert tried == some[:3]
+    del tried[:]
+    assert mutants.report(some, told.append, mutants.Verdicts(path)) == pytest.approx(3 / 5)
+    assert tried == some[3:], "the second of these survives, as the second of the first three did"
+    assert sum("SURVIVED" in line for line in told[3:]) == 2
+    del tried[:]
+    assert mutants.report(some, told.append, mutants.Verdicts(path, is_again=True)) == pytest.approx(4 / 5)
+    assert tried == [some[1], some[4]]
+    changed = [replace(mutant, text=mutant.text + "\n") for mutant in some[:2]]
+    del tried[:]
+    mutants.report(changed, told.append, mutants.Verdicts(path))
+    assert tried == changed

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from inverse.terminal import time_left
 from inverse.types import Breach, Candidate, Origin, Rule, Status, Verification
 from surrogates.errors import RunFolderError, VerificationError
 from surrogates.properties import BULK_MODULUS
-from tests.fakes import CONFIG, campaign, parts
+from tests.fakes import CONFIG, AnalyticVerifier, campaign, parts
 
 
 def summary(folder: Path) -> list[tuple[object, ...]]:
@@ -175,16 +175,41 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
 CHILD = """
 import sys, pathlib
 from surrogates.properties import BULK_MODULUS
-from tests.fakes import CONFIG, campaign, parts
+from tests.fakes import CONFIG, AnalyticVerifier, campaign, parts
 with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 24}) as run:
     run.run()
 """
 
 
-def start(folder: Path) -> "subprocess.Popen[bytes]":
+class Heeding(AnalyticVerifier):
+    """Its third verification takes until somebody asks it to stop, and is given all the same."""
+
+    def verify_each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Verification]]:
+        for n, found in enumerate(super().verify_each(structures, should_stop), 1):
+            while n == 3 and not should_stop():
+                time.sleep(0.01)
+            yield found
+
+
+HEEDING = """
+import sys, pathlib
+from dataclasses import replace
+from inverse.campaign import Campaign
+from inverse.config import CampaignConfig
+from tests.fakes import CONFIG, parts
+from tests.integration.test_campaign import Heeding
+config = CampaignConfig.from_mapping(CONFIG)
+with Campaign.create(config, pathlib.Path(sys.argv[1]), replace(parts(config), verifier=Heeding())) as run:
+    run.run()
+"""
+
+
+def start(folder: Path, code: str = CHILD) -> "subprocess.Popen[bytes]":
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], cwd=root, env=environment)
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=root, env=environment)
 
 
 def test_killed_and_resumed_ends_the_same(tmp_path: Path) -> None:
@@ -218,11 +243,13 @@ def n_written(folder: Path) -> int:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_signals_end_cleanly(tmp_path: Path, name: str) -> None:
-    child = start(tmp_path / "run")
+    """The verification that is going on is kept, and no other begun."""
+    child = start(tmp_path / "run", HEEDING)
     while n_written(tmp_path / "run") < 2 and child.poll() is None:
         time.sleep(0.02)
     child.send_signal(getattr(signal, name))
-    assert child.wait(timeout=20) == 0
+    assert child.wait(timeout=300) == 0
+    assert n_written(tmp_path / "run") == 3
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["status"] == "interrupted"
     assert manifest["stop_reason"] == f"stopped by {name}"

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.storage import RunFolder, read_candidates
@@ -18,19 +20,35 @@ from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, parts
 
 ROOT = Path(__file__).parents[2]
-SLOW = "tests.stand_in_potential:unhurried"
+HELD = "tests.stand_in_potential:held"
 
 CHILD = """
 import sys
 from pathlib import Path
-from tests.integration.test_signals import campaign, pool
-with pool() as verifier, campaign(Path(sys.argv[1]), verifier) as run:
+from tests.integration.test_signals import Held, campaign, pool
+with pool() as verifier, campaign(Path(sys.argv[1]), Held(verifier)) as run:
     run.run()
 """
 
 
+class Held:
+    """A pool whose worker stays in the middle of the second verification until `$HELD` is gone."""
+
+    def __init__(self, verifier: Any) -> None:
+        self._verifier = verifier
+
+    def verify_each(self, structures: Any, should_stop: Any) -> Any:
+        for n, found in enumerate(self._verifier.verify_each(structures, should_stop), 1):
+            yield found
+            if n == 1:
+                Path(os.environ["HELD"]).touch()
+
+    def close(self) -> None:
+        self._verifier.close()
+
+
 def pool() -> Any:
-    return load_verifier(SLOW, store="", workers=1)
+    return load_verifier(HELD, store="", workers=1)
 
 
 def campaign(folder: Path, verifier: Any) -> Campaign:
@@ -57,19 +75,27 @@ def n_written(folder: Path) -> int:
         return 0
 
 
-def test_a_run_that_signals_to_its_group_interrupt_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_that_signals_to_its_group_interrupt_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each signal comes amid a verification, which ends; nothing else is begun."""
+    held, cut = tmp_path / "held", tmp_path / "cut"
+    begun = Path(f"{held}.begun")
+    monkeypatch.setenv("HELD", str(held))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    cut = tmp_path / "cut"
     for name, wanted in (("SIGTERM", 2), ("SIGINT", 4)):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(cut)], cwd=ROOT, env=environment, start_new_session=True
         )
-        while n_written(cut) < wanted and child.poll() is None:
+        while not begun.exists() and child.poll() is None:
             time.sleep(0.02)
+        assert n_written(cut) == wanted - 1
         os.killpg(child.pid, getattr(signal, name))
-        assert child.wait(timeout=60) == 0
+        begun.unlink()
+        held.unlink()
+        assert child.wait(timeout=300) == 0
         assert json.loads((cut / "manifest.json").read_text())["stop_reason"] == f"stopped by {name}"
-        assert wanted <= n_written(cut) < 6
+        assert n_written(cut) == wanted
     with pool() as verifier:
         with campaign(tmp_path / "whole", verifier) as run:
             run.run()

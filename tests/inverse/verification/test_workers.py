@@ -18,7 +18,7 @@ from tests import crystals
 
 HANGS = "tests.stand_in_potential:hangs_on_gold"
 MOODY = "tests.stand_in_potential:moody"
-SLOW = "tests.stand_in_potential:unhurried"
+HELD = "tests.stand_in_potential:held"
 MEMORY = "tests.stand_in_potential:out_of_memory"
 
 COPPER, NICKEL, GOLD = crystals.fcc("Cu"), crystals.fcc("Ni", 3.5), crystals.fcc("Au", 4.0)
@@ -54,35 +54,60 @@ def test_stops_order_and_what_code_of_users_does_to_one_crystal(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def slow():
-    with load_verifier(SLOW, store="", workers=1) as pool:
+def hold(tmp_path_factory):
+    """Return the file that keeps the worker of `held` in the middle of a calculation while it stands."""
+    path = tmp_path_factory.mktemp("held") / "held"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELD", str(path))
+        yield path
+
+
+@pytest.fixture(scope="module")
+def held(hold):
+    with load_verifier(HELD, store="", workers=1) as pool:
         pool.check()
         yield pool
 
 
-def test_what_asks_a_worker_to_end_passes_it(slow):
-    first, verdicts = pid_of(slow), slow.verify_each([COPPER] * 4)
+def amid_a_calculation(hold, pid, name):
+    """Let a signal reach a worker in the middle of its next calculation, which goes on then."""
+
+    def send():
+        begun = Path(f"{hold}.begun")
+        while not begun.exists():
+            time.sleep(0.01)
+        os.kill(pid, getattr(signal, name))
+        begun.unlink()
+        hold.unlink()
+
+    hold.touch()
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    return sender
+
+
+def test_what_asks_a_worker_to_end_passes_it(hold, held):
+    first, verdicts = pid_of(held), held.verify_each([COPPER] * 4)
     for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP"):
-        sender = threading.Timer(0.1, os.kill, (first, getattr(signal, name)))
-        sender.start()
+        sender = amid_a_calculation(hold, first, name)
         assert next(verdicts)[1].reason == "", name
         sender.join()
-    assert pid_of(slow) == first
+    assert pid_of(held) == first
 
 
 @pytest.mark.parametrize("is_busy", [True, False])
-def test_a_worker_that_a_signal_ended_says_nothing_of_its_crystal(slow, is_busy):
-    first = pid_of(slow)
+def test_a_worker_that_a_signal_ended_says_nothing_of_its_crystal(hold, held, is_busy):
+    first = pid_of(held)
     if is_busy:
-        threading.Timer(0.1, os.kill, (first, signal.SIGQUIT)).start()
+        amid_a_calculation(hold, first, "SIGQUIT")
     else:
         os.kill(first, signal.SIGKILL)
-    assert reasons(slow, [COPPER]) == [""]
-    assert pid_of(slow) != first
+    assert reasons(held, [COPPER]) == [""]
+    assert pid_of(held) != first
 
 
 def test_signals_from_outside_do_not_count_and_deaths_do():
-    pool = workers.VerifierPool(workers.WorkerPlan(SLOW, store=""), 1)
+    pool = workers.VerifierPool(workers.WorkerPlan(HELD, store=""), 1)
 
     class Gone:
         is_ready, position, since = True, 0, 0.0
@@ -101,12 +126,14 @@ def test_signals_from_outside_do_not_count_and_deaths_do():
         [lost(-signal.SIGTERM) for _ in range(20)]
 
 
-def test_phonons_are_computed_by_a_worker_and_end_when_asked(slow):
-    first = pid_of(slow)
-    assert slow.phonons(COPPER, 0.0).reason == f"time limit during phonons by {SLOW}"
-    assert slow.phonons(COPPER, 60.0).is_stable is not None
-    assert pid_of(slow) == first
-    stopped = slow.phonons(crystals.low_symmetry(), 60.0, lambda: True)
+def test_phonons_are_computed_by_a_worker_and_end_when_asked(hold, held):
+    first = pid_of(held)
+    assert held.phonons(COPPER, 0.0).reason == f"time limit during phonons by {HELD}"
+    assert held.phonons(COPPER, 600.0).is_stable is not None
+    assert pid_of(held) == first
+    hold.touch()
+    stopped = held.phonons(COPPER, 600.0, lambda: True)
+    hold.unlink()
     assert stopped.is_stable is None
     assert "stopped during phonons" in stopped.reason
 
@@ -132,15 +159,19 @@ def test_a_machine_that_goes_on_failing_ends_the_work():
 
 
 def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
+    """The first has all the time of the world, the second, which would never end, a second of it."""
     monkeypatch.setattr(workers, "GRACE", 0.0)
-    monkeypatch.setattr(workers, "GUARD", 1.0)
-    with load_verifier(HANGS, store="", workers=1, seconds_limit=8.0) as pool:
-        pool.start()
-        verdicts = pool.verify([COPPER, GOLD])
-    assert verdicts[0].converged, verdicts[0].reason
-    assert verdicts[1].reason == "time limit of 8 s by the clock"
-    assert verdicts[1].failure is Failure.TIME_LIMIT
-    assert not verdicts[1].converged
+    with load_verifier(HANGS, store="", workers=1, seconds_limit=1000.0) as pool:
+        verdicts = pool.verify_each([COPPER, GOLD])
+        position, verdict = next(verdicts)
+        assert position == 0
+        assert verdict.converged, verdict.reason
+        monkeypatch.setattr(workers, "GUARD", 0.001)
+        ((position, verdict),) = verdicts
+    assert position == 1
+    assert verdict.reason == "time limit of 1 s by the clock"
+    assert verdict.failure is Failure.TIME_LIMIT
+    assert not verdict.converged
 
 
 def test_workers_that_cannot_start_end_the_run_with_the_reason():
