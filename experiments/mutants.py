@@ -38,28 +38,32 @@ _CAMPAIGN = f"{_INTEGRATION}/test_campaign.py"
 _STATE = f"{_INTEGRATION}/test_campaign_state.py"
 _CONTRACT = "tests/contracts/test_proposer_contract.py"
 _PROPOSERS = "tests/inverse/proposers"
+_BASELINES = (f"{_PROPOSERS}/test_baseline_numbers.py", f"{_PROPOSERS}/test_baselines.py")
 
 TESTS: dict[str, tuple[str, ...]] = {
     "inverse/campaign.py": (_STATE, _CAMPAIGN, f"{_INTEGRATION}/test_phonons_of_the_best.py"),
     "inverse/selection.py": ("tests/inverse/test_selection.py", _CAMPAIGN),
     "inverse/acquisition.py": ("tests/inverse/test_acquisition.py", "tests/inverse/test_selection.py"),
-    "inverse/ranking.py": ("tests/inverse/test_ranking.py",),
-    "inverse/correction.py": ("tests/inverse/test_correction.py",),
+    "inverse/ranking.py": ("tests/inverse/test_ranking.py", "tests/report/test_table.py", _STATE),
+    "inverse/correction.py": ("tests/inverse/test_correction.py", "tests/inverse/test_selection.py"),
     "inverse/evaluation.py": (
         "tests/inverse/test_evaluation.py",
         "tests/inverse/reference/test_known_energies.py",
     ),
-    "inverse/proposers/baselines.py": (f"{_PROPOSERS}/test_baselines.py",),
-    "inverse/proposers/lookup.py": (f"{_PROPOSERS}/test_baselines.py",),
-    "inverse/proposers/orderings.py": (f"{_PROPOSERS}/test_baselines.py",),
-    "inverse/proposers/ordered_cells.py": (f"{_PROPOSERS}/test_baselines.py",),
+    "inverse/proposers/baselines.py": _BASELINES,
+    "inverse/proposers/lookup.py": _BASELINES,
+    "inverse/proposers/orderings.py": _BASELINES,
+    "inverse/proposers/ordered_cells.py": _BASELINES,
     "inverse/proposers/distinct.py": (f"{_PROPOSERS}/test_distinct.py",),
     "inverse/proposers": (_PROPOSERS, _CONTRACT),
 }
 """Module, or folder of the modules not named -> the files and folders of their tests, the quickest first."""
 
-SLOW = "not killed_and_resumed and not signals_end"
-"""Tests of whole processes are left out (pytest's -k): they take as long as all others."""
+SLOW = (
+    "not killed_and_resumed and not signals_end"
+    " and not planted_optimum and not tpe_climbs and not random_draws_do_worse"
+)
+"""Tests of whole processes and long searches are left out (pytest's -k): they take as long as all others."""
 
 PRELOADED = ("torch", "pymatgen.core", "pymatgen.io.cif", "spglib", "ase.db", "optuna", "scipy")
 """Imported once, before a process is forked for each mutant."""
@@ -234,7 +238,7 @@ def modules() -> list[str]:
 
 
 def tests_of(path: str) -> tuple[str, ...]:
-    """Return what tests a module: files in the order of TESTS, folders as their files, each once.
+    """Return what tests a module: files that import it first, else in the order of TESTS, each once.
 
     The baselines' tests test no other proposer.
     """
@@ -245,7 +249,11 @@ def tests_of(path: str) -> tuple[str, ...]:
         found += [
             f.relative_to(ROOT).as_posix() for f in files if len(files) == 1 or f.stem != "test_baselines"
         ]
-    return tuple(name for name in found if (ROOT / name).exists())
+    imported = path.removesuffix(".py").replace("/", ".")
+    existing = [name for name in dict.fromkeys(found) if (ROOT / name).exists()]
+    return tuple(
+        sorted(existing, key=lambda name: f"from {imported} import" not in (ROOT / name).read_text("utf-8"))
+    )
 
 
 def drawn(n: int, seed: int) -> list[Mutant]:
@@ -304,14 +312,14 @@ def report(mutants: list[Mutant], tell: Callable[[str], object], verdicts: Verdi
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", "__pycache__", "runs", "*_cache", ".venv", ".store")
         shutil.copytree(ROOT, tree, ignore=ignored)
-        limits: dict[tuple[str, ...], float] = {}
+        limits: dict[frozenset[str], float] = {}
         for number, mutant in enumerate(mutants, 1):
             is_killed, told = verdicts.of(mutant), "written down"
             if is_killed is None:
                 tests = tests_of(mutant.path)
-                if tests not in limits:
-                    limits[tests] = _limit(tree, tests, tell)
-                is_killed, seconds = _tried(tree, mutant, tests, limits[tests])
+                if (files := frozenset(tests)) not in limits:
+                    limits[files] = _limit(tree, tests, tell)
+                is_killed, seconds = _tried(tree, mutant, tests, limits[files])
                 verdicts.add(mutant, is_killed)
                 told = f"{seconds:.0f} s"
             killed += is_killed

@@ -21,6 +21,7 @@ from inverse.types import (
     Status,
     Target,
     Verification,
+    VerifiedValue,
 )
 from surrogates.errors import EngineError
 from surrogates.formulas import display_formula
@@ -137,13 +138,13 @@ def misses(candidate: Candidate, objective: Objective) -> list[Miss]:
     A property that no judge computes, such as the hull with a potential whose energies stand on no scale, is
     predicted only: met when the prediction says so with at least `objective.predicted_enough`.
     """
-    values = candidate.verification.values if candidate.verification is not None else {}
     found = []
     for target in objective.deciding:
         name = target.property.name
-        if name in values and math.isfinite(values[name].mean):
-            if not target.is_met(values[name].mean):
-                found.append(Miss(target, value=values[name].mean))
+        verified = _verified(candidate, name)
+        if verified is not None:
+            if not target.is_met(verified.mean):
+                found.append(Miss(target, value=verified.mean))
             continue
         predicted = candidate.predictions.get(name)
         if predicted is None or not _nobody_judges(candidate, name):
@@ -181,7 +182,7 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
         mean, std = _combined(candidate, name)
         met = _inside(mean, std, target.lower, target.upper)
         predicted = candidate.predictions.get(name)
-        if name not in candidate.verification.values and predicted is not None and not predicted.in_domain:
+        if _verified(candidate, name) is None and predicted is not None and not predicted.in_domain:
             met = min(met, OUT_OF_DOMAIN_AT_MOST)
         probability *= met
     return probability
@@ -315,17 +316,22 @@ def _nobody_judges(candidate: Candidate, name: str) -> bool:
     return name in (ENERGY_ABOVE_HULL.name, FORMATION_ENERGY.name) and EnergyFlag.NO_ENERGY in flags
 
 
+def _verified(candidate: Candidate, name: str) -> VerifiedValue | None:
+    """Return the judges' value of a property, None where they gave none or one that is no number."""
+    value = candidate.verification.values.get(name) if candidate.verification is not None else None
+    return value if value is not None and math.isfinite(value.mean) else None
+
+
 def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
+    """Return mean and std by prediction and verdict, NaN where nobody who may say it does."""
     pairs = []
-    verified = candidate.verification.values.get(name) if candidate.verification is not None else None
+    verified = _verified(candidate, name)
     for value in (candidate.predictions.get(name), verified):
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
             is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict
             if not is_sure or value is verified or verified is None:
                 pairs.append((value.mean, max(value.std, 1e-6)))
-    if verified is None and not _nobody_judges(candidate, name):
-        return math.nan, math.nan
-    if not pairs:
+    if not pairs or (verified is None and not _nobody_judges(candidate, name)):
         return math.nan, math.nan
     weights = [1.0 / std**2 for _, std in pairs]
     mean = sum(w * m for w, (m, _) in zip(weights, pairs, strict=True)) / sum(weights)

@@ -89,7 +89,7 @@ def ranked_compositions(
     n: int,
     width: int = 1,
 ) -> list[RankedComposition]:
-    """Return at most n compositions the config allows, most promising first, half of them not in any table.
+    """Return at most n compositions the config allows, most promising first, two thirds not in any table.
 
     Deterministic. Elements for ternaries and beyond are chosen by how well they do in binaries; the larger
     the compositions, the fewer elements they are built from, so that there are never too many.

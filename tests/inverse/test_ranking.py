@@ -289,6 +289,41 @@ def test_a_verdict_without_a_wanted_value_has_no_chance() -> None:
     assert "shear_modulus_vrh" in found.reason
 
 
+def test_a_value_that_is_no_number_is_no_value() -> None:
+    """The prediction does not take its place, and one outside the domain is not believed more for it."""
+    found = decide(verdict(bulk=float("nan")))
+    assert found.predictions["bulk_modulus_vrh"].mean == 360
+    assert found.probability_after == 0.0
+    assert "no judge gave a value" in found.reason
+    wide = Objective([Target(BAND_GAP, minimum=0.0)])
+    value = PredictedValue(3.0, 0.33, 2.4, 3.6, in_domain=False)
+    values = {**verdict().values, BAND_GAP.name: verified_gap(float("nan"))}
+    unsure = replace(decide(verdict()), predictions={BAND_GAP.name: value})
+    judge = replace(verdict(), values=values)
+    assert probability_after(replace(unsure, verification=judge), wide) == pytest.approx(
+        0.84 * 0.977, abs=5e-3
+    )
+
+
+@pytest.mark.parametrize(("mean", "std"), [(None, None), (math.nan, 0.1), (2.0, math.nan)])
+def test_what_nobody_computes_and_nobody_predicts_has_no_chance(mean: float | None, std: float) -> None:
+    """Nor has a prediction that is no number, or one without an error to it."""
+    objective = Objective([Target(BAND_GAP, minimum=1.0)])
+    value = {} if mean is None else {BAND_GAP.name: PredictedValue(mean, std, 1, 3)}
+    kin = Kinship(HitClass.KNOWN, "", "WC", "187")
+    found = judged(
+        Candidate("c1", WC, "test", 0, predictions=value), verdict(), objective, lambda s: None, lambda s: kin
+    )
+    assert (found.status, found.probability_after, found.score) == (Status.VERIFIED, 0.0, 0.0)
+
+
+def test_who_has_no_verdict_or_did_not_converge_has_no_chance() -> None:
+    candidate = replace(decide(verdict()), verification=None)
+    assert probability_after(candidate, WANTED) == 0.0
+    assert decide(verdict(converged=False)).probability_after == 0.0
+    assert decide(verdict()).probability_after != 0.0
+
+
 def test_a_second_judgement_forgets_what_the_first_made_of_it() -> None:
     """A step that a stop cut short is judged again when it is resumed; the best may be another by then."""
     found = decide(verdict())
