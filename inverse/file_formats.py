@@ -8,7 +8,8 @@ from typing import Any
 
 from pymatgen.core import Lattice, Structure
 
-from inverse.formats.cif import MAX_ATOMS, crystal_blocks, read_block
+from inverse.formats.cells import MAX_ATOMS
+from inverse.formats.cif import crystal_blocks, read_block
 from inverse.formats.extended_xyz import read_frames, require_periodic
 from inverse.formats.plain_data import structure_of
 from inverse.formats.poscar import read_poscar

@@ -11,9 +11,16 @@ import numpy as np
 from pymatgen.core import Element, PeriodicSite, Structure
 
 from inverse.file_formats import RawStructure, parse_file, recognised_format
-from inverse.formats.cells import require_lattice, require_places
-from inverse.formats.cif import COLLIDING, FULL, LONELY, MAX_ATOMS, SAME_PLACE
-from inverse.formats.contacts import closest_contact, coinciding, loneliest_contact, widest_gaps
+from inverse.formats.cells import FULL, MAX_ATOMS, require_lattice, require_places
+from inverse.formats.contacts import (
+    COLLIDING,
+    LONELY,
+    SAME_PLACE,
+    closest_contact,
+    coinciding,
+    loneliest_contact,
+    widest_gaps,
+)
 from inverse.formats.extended_xyz import require_periodic
 from inverse.formats.symbols import HEAVY_HYDROGEN
 from inverse.remarks import Remark, RemarkKind

@@ -1,5 +1,6 @@
 """What a reader has to say of a structure that it could read: typed; a flag of its line in every output."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,3 +43,8 @@ class Remark:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first four names, and how many more there are."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

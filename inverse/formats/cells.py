@@ -5,6 +5,12 @@ from pymatgen.core import Lattice
 
 from surrogates.errors import StructureError
 
+MAX_ATOMS = 20_000
+"""A file that holds more atoms in one cell is refused: no model here answers it."""
+
+FULL = 0.001
+"""A site whose occupancy is within this of 1 is full: refined values scatter so."""
+
 LEAST_VOLUME, MOST_VOLUME = 1.0, 1e5
 """Å³ per atom; carbon in diamond has 5.7, hydrogen at a megabar 2."""
 

@@ -6,6 +6,7 @@ References:
     Hall, Allen, Brown, Acta Cryst. A 47, 655 (1991), doi:10.1107/S010876739101067X; syntax of version 1.1.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -182,3 +183,31 @@ def _tokens(text: str) -> Iterator[tuple[str, bool]]:
             yield found["rest"].strip(), False
         elif kind is not None:
             yield found["word"], True
+
+
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?(\d*)|\.(\d+))(?:[eE]([+-]?\d{1,3}))?)(?:\((\d{1,9})\))?")
+_RATIO = re.compile(r"([+-]?\d{1,9})/(\d{1,9})")
+
+
+def number(text: str, where: str) -> tuple[float, int | None, float]:
+    """Return a number of a CIF, its digits after the point (None: it is exact), and its uncertainty.
+
+    >>> number("0.1234(5)", "x")
+    (0.1234, 4, 0.0005)
+
+    Raises:
+        StructureError: not a number; names `where`.
+    """
+    written = text.strip()
+    ratio = _RATIO.fullmatch(written)
+    if ratio and int(ratio[2]):
+        return int(ratio[1]) / int(ratio[2]), None, 0.0
+    found = _NUMBER.fullmatch(written)
+    if found is None:
+        hint = "; write a point, not a comma" if re.fullmatch(r"[+-]?\d*,\d+(\(\d+\))?", written) else ""
+        raise StructureError(f"{where}: {written[:40]!r} is not a number{hint}")
+    digits = len(found[2] or found[3] or "") - int(found[4] or 0)
+    value = float(found[1])
+    if not math.isfinite(value):
+        raise StructureError(f"{where}: {written[:40]!r} is not a finite number")
+    return value, digits, float(found[5] or 0) * 10.0 ** -max(-300, min(digits, 300))

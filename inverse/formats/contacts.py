@@ -5,6 +5,15 @@ from ase.data import covalent_radii
 from pymatgen.core import Element, Structure
 from scipy.spatial import cKDTree
 
+SAME_PLACE = 0.05
+"""Å; atoms of full sites that close are one, whatever the digits: less than an atom's thermal motion."""
+
+COLLIDING, CROWDED = 0.6, 0.9
+"""Contact over the sum of covalent radii: below the first no crystal has it; below the second few have."""
+
+LONELY = 1.5
+"""Contact over the sum of covalent radii beyond which an atom has no neighbour at all."""
+
 
 def _nearest(structure: Structure, reach: float) -> np.ndarray:
     """Return the shortest contact of each atom over the sum of radii; infinite where none is in reach.

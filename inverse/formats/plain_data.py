@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from inverse.formats.cif import FULL
+from inverse.formats.cells import FULL
 from inverse.formats.extended_xyz import require_periodic
 from inverse.formats.symbols import HEAVY_HYDROGEN, Symbol, read_symbol
 from inverse.remarks import Remark, RemarkKind

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from inverse.formats.cif import crystal_blocks, number, read_block, read_formula
+from inverse.formats.cif import crystal_blocks, read_block
+from inverse.formats.cif_formula import read_formula
 from inverse.formats.cif_symmetry import N_SETTINGS, read_operation, setting, statements
-from inverse.formats.cif_syntax import CifBlock, parse_blocks
+from inverse.formats.cif_syntax import CifBlock, number, parse_blocks
 from inverse.formats.symbols import read_label, read_symbol
 from inverse.reading import ReadStructure, read_structures
 from inverse.remarks import RemarkKind
