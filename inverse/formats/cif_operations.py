@@ -9,16 +9,7 @@ from pymatgen.core import Structure
 from inverse.formats.cif_formula import Facts, hold_against_formula
 from inverse.formats.cif_orbits import Orbit, expand, structure_of
 from inverse.formats.cif_sites import Site
-from inverse.formats.cif_symmetry import (
-    Setting,
-    Statements,
-    codes,
-    fits_cell,
-    is_standard,
-    settings_of,
-    symbols_of,
-    symmetry_number,
-)
+from inverse.formats.cif_symmetry import Statements
 from inverse.formats.contacts import (
     COLLIDING,
     CROWDED,
@@ -26,6 +17,15 @@ from inverse.formats.contacts import (
     SAME_PLACE,
     closest_contact,
     loneliest_contact,
+)
+from inverse.formats.space_groups import (
+    Setting,
+    codes,
+    fits_cell,
+    is_standard,
+    settings_of,
+    symbols_of,
+    symmetry_number,
 )
 from inverse.remarks import Remark, RemarkKind, some
 from surrogates.errors import StructureError

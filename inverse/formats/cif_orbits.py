@@ -8,8 +8,8 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.formats.cells import FULL, MAX_ATOMS
 from inverse.formats.cif_sites import Site
-from inverse.formats.cif_symmetry import Setting
 from inverse.formats.contacts import SAME_PLACE
+from inverse.formats.space_groups import Setting
 from surrogates.errors import StructureError
 
 ROUNDING_AT_MOST = 0.35

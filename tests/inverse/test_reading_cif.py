@@ -8,8 +8,9 @@ from pymatgen.core import Structure
 
 from inverse.formats.cif import crystal_blocks, read_block
 from inverse.formats.cif_formula import read_formula
-from inverse.formats.cif_symmetry import N_SETTINGS, read_operation, setting, statements
+from inverse.formats.cif_symmetry import read_operation, statements
 from inverse.formats.cif_syntax import CifBlock, number, parse_blocks
+from inverse.formats.space_groups import N_SETTINGS, setting
 from inverse.formats.symbols import read_label, read_symbol
 from inverse.reading import ReadStructure, read_structures
 from inverse.remarks import RemarkKind
