@@ -116,12 +116,6 @@ class CorrectedSurrogate:
         self.level, self.elements = surrogate.level, surrogate.elements
         self._evidence: dict[Property, _Evidence] = {}
         self._fits: dict[Property, _Fit] = {}
-        self._n_told = 0
-
-    @property
-    def n_told(self) -> int:
-        """Verdicts that the correction rests on."""
-        return self._n_told
 
     def predict(
         self, crystals: CrystalBatch, properties: Sequence[Property]
@@ -136,7 +130,6 @@ class CorrectedSurrogate:
         for other in self._beside:
             other.tell(candidates)
         told = [c for c in candidates if c.verification is not None and c.verification.values]
-        self._n_told += len(told)
         for some, fractions, base in self._predicted(told):
             for row, candidate in enumerate(some):
                 self._take_in(candidate, fractions[row], base, row)

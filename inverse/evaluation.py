@@ -214,23 +214,6 @@ class Evaluator:
         return {*self.properties, FORMATION_ENERGY}.union(*(needed_for(p) for p in self.properties))
 
 
-def select(predictions: Predictions, index: Sequence[int] | Tensor) -> Predictions:
-    """Return the predictions of some crystals."""
-    rows = torch.as_tensor(index, dtype=torch.long)
-    return {
-        p: replace(
-            v,
-            mean=v.mean[rows],
-            std=v.std[rows],
-            lower=v.lower[rows],
-            upper=v.upper[rows],
-            samples=v.samples[:, rows],
-            in_domain=v.in_domain[rows],
-        )
-        for p, v in predictions.items()
-    }
-
-
 def join(parts: Sequence[Prediction]) -> Prediction:
     """Return one prediction of all crystals of several."""
     first = parts[0]

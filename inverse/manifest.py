@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from inverse.config import CampaignConfig
 from inverse.inputs import fingerprint
-from inverse.types import PREDICTED_ENOUGH, Candidate, HitClass, Rule, Status
+from inverse.types import PREDICTED_ENOUGH, Candidate, Rule, Status
 
 FORMAT_VERSION = 1
 """Of manifest.json; see schemas/manifest.schema.json."""
@@ -108,12 +108,6 @@ def config_hash(config: CampaignConfig) -> str:
     # what files hold counts, not where they lie
     mapping |= {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
     return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def count_by_class(candidates: Sequence[Candidate]) -> dict[str, int]:
-    """Return hits by class, every class named even if 0."""
-    counts = Counter(c.hit_class for c in candidates if c.status is Status.HIT)
-    return {kind.value: counts[kind] for kind in HitClass}
 
 
 def step_notes(

@@ -130,12 +130,6 @@ class Objective:
         each = [~_prediction_of(t, predictions).in_domain for t in self.deciding]
         return torch.stack([none, *each]).any(dim=0)
 
-    def probability_of_each(self, predictions: Mapping[Property, Prediction]) -> dict[str, Tensor]:
-        """Return (C,) probability of each deciding target alone, by property name; the smallest one binds."""
-        return {
-            t.property.name: _inside(_prediction_of(t, predictions), t).mean(dim=0) for t in self.deciding
-        }
-
     def loss(self, predictions: Mapping[Property, Prediction]) -> Tensor:
         """Return (C,) loss, lower is better, differentiable in the means.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from pymatgen.core import Structure
@@ -39,7 +39,6 @@ FLAGGED = 0.1
 
 Predictions = Mapping[Property, Prediction]
 Record = dict[str, Any]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,6 @@ class RemarkKind(StrEnum):
     """Atoms closer than in any crystal, or further: values are of something that does not exist."""
     VACUUM = "vacuum"
     """A gap in a periodic cell: values are of the cell with its vacuum."""
-    TEXT = "text"
-    """Characters or words of the file that were passed over."""
     WARNING = "warning"
     """What a library said of the file."""
 

@@ -8,6 +8,3 @@ GPA_PER_EV_PER_A3 = 160.2176634
 
 G_PER_CM3_PER_AMU_PER_A3 = 1.66053906660
 """Density: 1 amu/Å³ in g/cm³ (CODATA 2018)."""
-
-GPA_PER_KBAR = 0.1
-"""Pressure: 1 kbar in GPa."""

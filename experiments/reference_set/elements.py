@@ -39,9 +39,6 @@ _ORDER = _symbols("F O Cl N Br I S Se Te H C P As Sb B Si Ge")
 
 _COVALENT = frozenset(_symbols("C P As Sb B Si Ge N"))
 
-CHEMISTRIES = (*dict.fromkeys(_BY_ANION.values()), "intermetallic", "covalent", "element")
-"""Names of kinds of bonding."""
-
 
 def chemistry(symbols: Collection[str]) -> str:
     """Return the kind of bonding: by the most electronegative non-metal; covalent where all are non-metals.

@@ -15,7 +15,7 @@ from inverse.verification.readings import Readings, read_shear, readings
 from inverse.verification.store import VerificationStore
 
 FAILED, PHASE, UNSTABLE = "not_relaxed", "another_phase", "unstable"
-"""Named catastrophes beside `readings.DOUBTS`."""
+"""Named catastrophes beside `Readings.doubts`."""
 
 
 @dataclass(frozen=True)

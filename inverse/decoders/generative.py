@@ -1,7 +1,7 @@
 """The trained decoder: composition model, then structure model, then checks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -77,10 +77,6 @@ class GenerativeDecoder:
         from inverse.decoders.weights_io import load_networks
 
         return cls(*load_networks(name))
-
-    def with_temperature(self, temperature: float) -> "GenerativeDecoder":
-        """Return the decoder at another temperature of the discrete choices."""
-        return replace(self, temperature=temperature)
 
     @torch.no_grad()
     def decode(self, latent: Tensor, condition: Condition) -> SymmetricCrystals:

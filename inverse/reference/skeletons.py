@@ -1,7 +1,7 @@
 """From a carried signature back to Wyckoff skeletons, and the templates that known structures make."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations, islice, product
@@ -65,12 +65,6 @@ class Template:
     count: int
     examples: tuple[str, ...]
     volume_per_atom: float
-
-    def with_elements(self, elements: Sequence[str]) -> str:
-        """Return the signature's text with elements for the labels A, B, C ..., in order."""
-        names = dict(zip(LABELS[: len(elements)], elements, strict=True))
-        orbits = [Orbit(o.multiplicity, o.site_symmetry, names[o.element]) for o in self.orbits]
-        return format_signature(self.space_group, orbits)
 
     @property
     def orbits(self) -> tuple[Orbit, ...]:

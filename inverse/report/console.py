@@ -1,7 +1,6 @@
 """What the terminal shows when a run ends: ranked table, hits by class, baselines, optimism gap, report."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,7 +11,7 @@ from inverse.judged import is_predicted_only
 from inverse.objective import Objective
 from inverse.ranking import is_promising
 from inverse.report import summary, wording
-from inverse.report.run import Run, read_run
+from inverse.report.run import Run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.seeds import seed_lines
 from inverse.report.table import best_structure, is_ranked, space_group
@@ -51,15 +50,6 @@ def ranked_table(candidates: Sequence[Candidate], objective: Objective, limit: i
         cells = _row(rank, candidate, wanted, is_promising(candidate, objective))
         table.add_row(*cells, *([_phonons(candidate)] if asked else []))
     return table
-
-
-def run_summary(run_folder: str | Path, limit: int = 20) -> RenderableType:
-    """Return everything the terminal shows of a finished or stopped run.
-
-    Raises:
-        RunFolderError: no run there, or damaged.
-    """
-    return summary_of(read_run(run_folder), limit)
 
 
 def summary_of(run: Run, limit: int = 20) -> RenderableType:

@@ -42,7 +42,7 @@ class Calibration:
             how often the interval held on formulas left out.
         log_std_stiff: the same of stiff ones, which potentials know better.
         stiff_from: GPa; around this calibrated value the error goes over from one to the other.
-        doubted: factor on the error of crystals with a doubt (`readings.DOUBTS`).
+        doubted: factor on the error of crystals with a doubt (`Readings.doubts`).
         n: rows fitted.
         metrics: out-of-fold errors, recall and precision at a threshold.
         versions: of the potentials it was fitted with, by name.

@@ -47,8 +47,7 @@ LARGEST_MODULUS, SMALLEST_BULK = 1000.0, 0.1
 
 MAGNETIC_COLLAPSE = "magnetic_collapse"
 BULK_AMPLITUDE = "bulk_amplitude_dependent"
-DOUBTS = (MAGNETIC_COLLAPSE, BULK_AMPLITUDE)
-"""Flags that set K aside from the stated errors: its error is stated apart and is larger."""
+"""Doubts: flags that set K aside from the stated errors; its error is stated apart and is larger."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Readings:
         bulk_change: difference of K at the two strain sizes, GPa.
         shear_change: the same of G.
         anion: class of `anion_class`.
-        doubts: names from `DOUBTS`.
+        doubts: MAGNETIC_COLLAPSE, BULK_AMPLITUDE.
     """
 
     bulk: float = math.nan

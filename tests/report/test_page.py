@@ -14,7 +14,7 @@ from rich.console import Console
 
 from inverse.doctor import diagnose
 from inverse.report import build_report
-from inverse.report.console import run_summary
+from inverse.report.console import summary_of
 from inverse.report.figures import Point, nice_ticks, parity
 from inverse.report.run import read_run
 from inverse.storage import RunFolder
@@ -136,7 +136,7 @@ def test_page_of_a_run_that_got_nowhere(tmp_path: Path, kept: str) -> None:
     page = outline(build_report(folder))
     assert page.open == []
     assert "not computed in this run" in " ".join(page.text)
-    Console(file=StringIO(), width=80).print(run_summary(folder))
+    Console(file=StringIO(), width=80).print(summary_of(read_run(folder)))
 
 
 def test_page_is_the_same_twice(folder: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
 
 def test_terminal_table_fits_and_names_baselines(folder: Path, barren: Path) -> None:
     out = StringIO()
-    Console(file=out, width=80).print(run_summary(folder))
+    Console(file=out, width=80).print(summary_of(read_run(folder)))
     text = out.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
@@ -173,7 +173,7 @@ def test_terminal_table_fits_and_names_baselines(folder: Path, barren: Path) -> 
         assert words in text
     assert "report.html" in text.replace("\n", "")
     out = StringIO()
-    Console(file=out, width=100).print(run_summary(barren))
+    Console(file=out, width=100).print(summary_of(read_run(barren)))
     assert "binding target: shear modulus G" in out.getvalue()
     assert "nearest wish" in out.getvalue()
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_site_order_does_not_matter(decoder: GenerativeDecoder) -> None:
 
 
 def test_temperature_brings_rarer_crystals(decoder: GenerativeDecoder) -> None:
-    hot, rows = decoder.with_temperature(1.6), uniforms(decoder, 40, 5)
+    hot, rows = replace(decoder, temperature=1.6), uniforms(decoder, 40, 5)
     usual = decoder.log_likelihood(decoder.decode(rows, Condition(n_atoms=(1, 8)))).mean()
     rare = decoder.log_likelihood(hot.decode(rows, Condition(n_atoms=(1, 8)))).mean()
     assert rare < usual
