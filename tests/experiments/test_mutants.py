@@ -70,12 +70,13 @@ def test_draws_follow_the_seed_and_every_module_has_tests() -> None:
 @pytest.mark.parametrize(
     ("body", "limit", "outcome"),
     [
-        ("assert True", 300.0, "passed"),
-        ("assert False", 300.0, "failed"),
-        ("import time; time.sleep(600)", 3.0, "hangs"),
+        ("assert True", mutants.Seconds(3600.0, 300.0), "passed"),
+        ("assert False", mutants.Seconds(3600.0, 300.0), "failed"),
+        ("import time; time.sleep(600)", mutants.Seconds(clock=3.0), "hangs"),
+        ("while True: pass", mutants.Seconds(cpu=5.0), "hangs"),
     ],
 )
-def test_killed_survived_and_hanging(tmp_path: Path, body: str, limit: float, outcome: str) -> None:
+def test_killed_survived_and_hanging(tmp_path: Path, body: str, limit: mutants.Seconds, outcome: str) -> None:
     (tmp_path / "test_it.py").write_text(f"def test_it():\n    {body}\n")
     assert mutants.run_tests(tmp_path, ("test_it.py",), limit)[0] == outcome
 
@@ -87,7 +88,7 @@ def test_tests_that_fail_without_a_mutant_end_it(monkeypatch: pytest.MonkeyPatch
 
     told: list[str] = []
     some = mutants.drawn(1, 1)
-    monkeypatch.setattr(mutants, "run_tests", lambda *_: ("failed", 1.0))
+    monkeypatch.setattr(mutants, "run_tests", lambda *_: ("failed", mutants.Seconds(1.0, 1.0)))
     monkeypatch.setattr(mutants.shutil, "copytree", copied)
     with pytest.raises(SystemExit, match="fail without any mutant"):
         mutants.report(some, told.append)
@@ -98,14 +99,14 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
     """A module that changes brings new mutants; survivors are tried again if asked."""
     some, tried = mutants.drawn(5, 1), []
 
-    def survives(tree: Path, mutant: mutants.Mutant, tests: object, limit: float) -> tuple[bool, float]:
+    def survives(tree: Path, mutant: mutants.Mutant, tests: object, limit: object) -> tuple[bool, float]:
         if len(tried) == 3:
             raise KeyboardInterrupt("between two")
         tried.append(mutant)
         return len(tried) != 2, 1.0
 
     monkeypatch.setattr(mutants, "_tried", survives)
-    monkeypatch.setattr(mutants, "_limit", lambda *_: 1.0)
+    monkeypatch.setattr(mutants, "_limit", lambda *_: mutants.Seconds())
     monkeypatch.setattr(mutants.shutil, "copytree", lambda *_, ignore: None)
     path, told = tmp_path / "verdicts.jsonl", []
     with pytest.raises(KeyboardInterrupt, match="between two"):

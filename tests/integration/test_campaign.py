@@ -184,10 +184,16 @@ with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 
 class Heeding(AnalyticVerifier):
     """Its third verification takes until somebody asks it to stop, and is given all the same."""
 
+    def __init__(self, begun: Path) -> None:
+        super().__init__()
+        self.begun = begun
+
     def verify_each(
         self, structures: Sequence[Structure], should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Verification]]:
         for n, found in enumerate(super().verify_each(structures, should_stop), 1):
+            if n == 3:
+                self.begun.touch()
             while n == 3 and not should_stop():
                 time.sleep(0.01)
             yield found
@@ -200,8 +206,9 @@ from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from tests.fakes import CONFIG, parts
 from tests.integration.test_campaign import Heeding
-config = CampaignConfig.from_mapping(CONFIG)
-with Campaign.create(config, pathlib.Path(sys.argv[1]), replace(parts(config), verifier=Heeding())) as run:
+config, folder = CampaignConfig.from_mapping(CONFIG), pathlib.Path(sys.argv[1])
+made = replace(parts(config), verifier=Heeding(folder.with_name("begun")))
+with Campaign.create(config, folder, made) as run:
     run.run()
 """
 
@@ -245,7 +252,7 @@ def n_written(folder: Path) -> int:
 def test_signals_end_cleanly(tmp_path: Path, name: str) -> None:
     """The verification that is going on is kept, and no other begun."""
     child = start(tmp_path / "run", HEEDING)
-    while n_written(tmp_path / "run") < 2 and child.poll() is None:
+    while not (tmp_path / "begun").exists() and child.poll() is None:
         time.sleep(0.02)
     child.send_signal(getattr(signal, name))
     assert child.wait(timeout=300) == 0
