@@ -188,3 +188,24 @@ def test_moduli_are_asked_for_by_what_follows_from_them_too() -> None:
     assert not lookup.asks_for_moduli([Target(DENSITY, minimum=1.0)])
     young = next(iter(lookup.DERIVED))
     assert lookup.asks_for_moduli([Target(young, minimum=1.0)])
+
+
+def test_parts_that_cannot_meet_a_target_leave_the_others_of_their_family() -> None:
+    """Two of three members are too soft together; each of them is stiff enough with the third."""
+
+    def member(element: str, bulk: float) -> Any:
+        moduli: Any = SimpleNamespace(
+            formula=f"{element}C", bulk_modulus_vrh=bulk, shear_modulus_vrh=bulk / 2
+        )
+        return orderings._Member(element, moduli, Signature(f"225|4 -3mm C|4 -3mm {element}", 225, 10.0), 1)
+
+    known: Any = SimpleNamespace(is_known_formula=lambda formula: False)
+    members = {e: member(e, bulk) for e, bulk in (("Nb", 250.0), ("Ta", 260.0), ("V", 400.0))}
+    wanted = [Target(BULK_MODULUS, minimum=300.0)]
+    cells = config({"bulk_modulus_vrh": {"min": 300}}, n_atoms={"max": 4})
+    found = list(orderings._mixtures(members, cells, wanted, known))
+    assert {tuple(sorted(o.end_members)) for o in found} == {("NbC", "VC"), ("TaC", "VC")}
+    assert all(o.values["bulk_modulus_vrh"] >= 300 for o in found)
+    larger = config({"bulk_modulus_vrh": {"min": 300}}, n_atoms={"max": 6})
+    found = list(orderings._mixtures(members, larger, wanted, known))
+    assert ("NbC", "TaC", "VC") in {tuple(sorted(o.end_members)) for o in found}
