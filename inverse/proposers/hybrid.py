@@ -50,6 +50,11 @@ class Hybrid:
         self._success: Counter[str] = Counter()
         self._silent: set[str] = set()
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, in their order."""
+        return tuple(source.name for source in self._sources)
+
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return at most n proposals of all sources; what one cannot deliver the others do.
 
