@@ -141,7 +141,7 @@ class Choice:
         n_other = 0
         pool = list(options)
         while pool and len(chosen) < n:
-            best = min(pool, key=lambda o: (-self._discounted(o), o.id))
+            best = min(pool, key=lambda o: (-self.discounted(o), o.id))
             pool.remove(best)
             standing = self.standing(best.id)
             key = (best.chemical_system, standing.parent_prototype)
@@ -165,5 +165,6 @@ class Choice:
         self.taken_keys.add((chemical_system, parent_prototype))
         self.taken_systems[chemical_system] += 1
 
-    def _discounted(self, option: Option) -> float:
+    def discounted(self, option: Option) -> float:
+        """Return the worth of an option beside what was chosen and verified of its chemical system."""
         return option.worth * SYSTEM_REPEAT ** self.taken_systems[option.chemical_system]

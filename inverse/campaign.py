@@ -48,6 +48,7 @@ from inverse.stopping import StopFlag
 from inverse.storage import RunFolder
 from inverse.tables import Tables
 from inverse.types import Candidate, Origin, Rule, Status, Verification
+from inverse.waiting import Waiting
 from surrogates.errors import EngineError, RunFolderError, VerificationError
 from surrogates.formulas import display_formula
 
@@ -102,6 +103,7 @@ class Campaign:
         self._selection = Selection(
             self.objective, parts.evaluator, parts.screening, parts.preview, parts.trust
         )
+        self._waiting = Waiting(folder.waiting())
         self._half_done: list[Candidate] = []
         self._n_started = self._n_children = 0
         self._steps: list[dict[str, Any]] = []
@@ -228,7 +230,7 @@ class Campaign:
             self._half_done = candidates
             return True
         self._half_done = []
-        notes = step_notes(number, candidates, self._evaluated(number), time.monotonic() - began)
+        notes = self._notes(candidates, time.monotonic() - began)
         self.folder.finish_step(number, candidates, notes)
         self._take_in(candidates, notes)
         self._tabulate(candidates)
@@ -289,18 +291,21 @@ class Campaign:
         with listening(lambda message: self._say("propose", message)):
             proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
         self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
-        if not proposals:
-            return [], []
         first = self.n_candidates
         each = (time.monotonic() - began) / max(1, len(proposals))
         places = self._places(self._with_room(n, proposals))
-        candidates, chosen = self._selection.select(proposals, first, places)
-        candidates = [with_seconds(c, "generated", each) for c in candidates]
-        evaluated = self._parts.evaluator.n_evaluated - before
+        candidates, chosen = self._selection.select(proposals, first, places, self._waiting)
+        if not proposals and not chosen:
+            return [], []
+        recalled = [c for c in candidates if c.id in self._waiting]
+        new = [with_seconds(c, "generated", each) for c in candidates if c.id not in self._waiting]
+        notes = {"evaluated": self._parts.evaluator.n_evaluated - before}
         if isinstance(self._parts.proposer, Storing):
             self._parts.proposer.save_trials()
-        self.folder.write_step(number, candidates, chosen, {"evaluated": evaluated})
-        return candidates, chosen
+        self.folder.write_step(number, new, chosen, notes, recalled, self._selection.left)
+        self._waiting = self._waiting.after(self._selection.left, new)
+        self._tables.take(recalled)
+        return [*recalled, *new], chosen
 
     # -- verify ----------------------------------------------------------------------------------------------
 
@@ -379,7 +384,7 @@ class Campaign:
         """Let one finished step reach rank, correction, choice and proposer, in proposal order."""
         told = [as_judged(c) for c in candidates]
         verified = [c for c in told if c.verification is not None]
-        self.n_candidates += len(candidates)
+        self.n_candidates += int(notes["proposed"])
         self._n_started += len(verified)
         self._n_children += sum(c.origin is Origin.CHILD for c in verified)
         self._groups.take_in(candidates)
@@ -401,8 +406,11 @@ class Campaign:
         changed = {c.id: c for c in self._regroup()}
         self._tables.take({**{c.id: c for c in candidates}, **changed}.values())
 
-    def _evaluated(self, number: int) -> int:
-        return int(self.folder.step_notes(number).get("evaluated", 0))
+    def _notes(self, candidates: Sequence[Candidate], seconds: float) -> dict[str, Any]:
+        """Return the notes of the step that was begun last."""
+        number = self._next_step
+        evaluated = int(self.folder.step_notes(number).get("evaluated", 0))
+        return step_notes(number, candidates, evaluated, seconds, self.folder.recalled(number))
 
     def _step_size(self) -> int:
         budget = self.config.budget.verifications
@@ -469,7 +477,7 @@ class Campaign:
     def _write_manifest(self, status: str, reason: str) -> None:
         steps = list(self._steps)
         if self._half_done:
-            steps.append(step_notes(self._next_step, self._half_done, self._evaluated(self._next_step), 0.0))
+            steps.append(self._notes(self._half_done, 0.0))
         run = {
             "created": self.folder.meta("created", ""),
             "status": status,

@@ -46,6 +46,10 @@ CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, done INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS candidates
   (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, record TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS candidates_of_a_step ON candidates (step);
+CREATE TABLE IF NOT EXISTS waiting (place INTEGER PRIMARY KEY, id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS recalled
+  (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, before TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS recalled_in_a_step ON recalled (step);
 CREATE TABLE IF NOT EXISTS verifications (id TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows
   (id TEXT PRIMARY KEY, place INTEGER NOT NULL, value REAL NOT NULL, cells TEXT NOT NULL);
@@ -53,7 +57,11 @@ CREATE INDEX IF NOT EXISTS rows_in_order ON rows (place, value, id);
 CREATE TRIGGER IF NOT EXISTS rows_go_stale AFTER UPDATE ON candidates
   BEGIN DELETE FROM rows WHERE id = new.id; END;
 """
-"""`rows` is written from `candidates`: what has none, or was changed since, is still to be tabled."""
+"""`rows` is written from `candidates`: what has none, or was changed since, is still to be tabled.
+
+`waiting` holds who waits since the step that was begun last. A candidate of an earlier step that another one
+takes up again is `recalled` there, with its record `before` that: what the step that proposed it was told.
+"""
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,24 @@ class Journal:
             return [(int(step), bool(done), _mapping(notes)) for step, done, notes in rows]
 
     def write_step(
-        self, step: int, candidates: Sequence[Candidate], chosen: Sequence[str], notes: Mapping[str, Any]
+        self,
+        step: int,
+        candidates: Sequence[Candidate],
+        chosen: Sequence[str],
+        notes: Mapping[str, Any],
+        recalled: Sequence[Candidate] = (),
+        waiting: Sequence[str] = (),
     ) -> None:
-        """Write a step before any verification: its candidates and which ids are to be verified."""
+        """Write a step before any verification, in one transaction.
+
+        Args:
+            step: its number.
+            candidates: proposed in it.
+            chosen: ids to be verified, in order of choice.
+            notes: what is to be remembered of it.
+            recalled: candidates of earlier steps that this one takes up again, as they are now.
+            waiting: ids that wait from now on, in their order.
+        """
         wanted = {identity: order for order, identity in enumerate(chosen, start=1)}
         with self._transaction() as journal:
             # a step without candidates is none; runs of before wrote its number all the same
@@ -123,6 +146,16 @@ class Journal:
                 "INSERT INTO candidates VALUES (?, ?, ?, ?)",
                 [(c.id, step, wanted.get(c.id, 0), _dump(candidate_to_record(c))) for c in candidates],
             )
+            journal.executemany(
+                "INSERT INTO recalled SELECT id, ?, ?, record FROM candidates WHERE id = ?",
+                [(step, wanted.get(c.id, 0), c.id) for c in recalled],
+            )
+            journal.executemany(
+                "UPDATE candidates SET record = ? WHERE id = ?",
+                [(_dump(candidate_to_record(c)), c.id) for c in recalled],
+            )
+            journal.execute("DELETE FROM waiting")
+            journal.executemany("INSERT INTO waiting VALUES (?, ?)", list(enumerate(waiting)))
 
     def write_verification(self, identity: str, verification: Verification) -> None:
         """Write one verdict the moment it is known."""
@@ -153,10 +186,28 @@ class Journal:
             )
 
     def step_candidates(self, step: int) -> tuple[list[Candidate], list[str]]:
-        """Return a step's candidates in proposal order and the chosen ids in order of choice."""
-        rows = self._query("SELECT record, chosen, id FROM candidates WHERE step = ? ORDER BY id", (step,))
-        chosen = sorted((order, identity) for _, order, identity in rows if order)
-        return self._candidates((r[2], r[0]) for r in rows), [identity for _, identity in chosen]
+        """Return a step's candidates in proposal order and the chosen ids in order of choice.
+
+        Those that it recalled are among them. What a later step recalled is as it was before.
+        """
+        rows = self._query(
+            "SELECT c.id, ifnull(r.before, c.record), c.chosen "
+            "FROM candidates c LEFT JOIN recalled r USING (id) WHERE c.step = ?1 "
+            "UNION ALL SELECT c.id, c.record, r.chosen "
+            "FROM recalled r JOIN candidates c USING (id) WHERE r.step = ?1 ORDER BY 1",
+            (step,),
+        )
+        chosen = sorted((order, identity) for identity, _, order in rows if order)
+        return self._candidates((r[0], r[1]) for r in rows), [identity for _, identity in chosen]
+
+    def recalled(self, step: int) -> set[str]:
+        """Return the ids of the candidates of earlier steps that a step took up again."""
+        return {identity for (identity,) in self._query("SELECT id FROM recalled WHERE step = ?", (step,))}
+
+    def waiting(self) -> list[Candidate]:
+        """Return the candidates that wait since the step that was begun last, in their order."""
+        rows = self._query("SELECT id, record FROM waiting JOIN candidates USING (id) ORDER BY place")
+        return self._candidates(rows)
 
     def step_notes(self, step: int) -> dict[str, Any]:
         """Return the notes of one step; {} when it was not begun."""
@@ -167,7 +218,8 @@ class Journal:
     def step_verifications(self, step: int) -> dict[str, Verification]:
         """Return the verdicts of one step's candidates by id, as far as they are known."""
         rows = self._query(
-            "SELECT v.id, v.record FROM candidates c JOIN verifications v ON v.id = c.id WHERE c.step = ?",
+            "SELECT id, record FROM verifications WHERE id IN (SELECT id FROM candidates WHERE step = ?1 "
+            "UNION SELECT id FROM recalled WHERE step = ?1)",
             (step,),
         )
         return self._verdicts(rows)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Required
 
@@ -111,31 +111,41 @@ def config_hash(config: CampaignConfig) -> str:
 
 
 def step_notes(
-    number: int, candidates: Sequence[Candidate], evaluated: int, seconds: float
+    number: int,
+    candidates: Sequence[Candidate],
+    evaluated: int,
+    seconds: float,
+    recalled: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the counts of one step.
+
+    Verifications are counted in the step that started them, everything else in the step that proposed.
 
     Args:
         number: of the step.
         candidates: all of its candidates, judged.
         evaluated: crystals the surrogate saw inside proposers.
         seconds: wall time.
+        recalled: ids of those that earlier steps proposed.
     """
     counts = Counter(c.status for c in candidates)
-    out = Counter(str(c.rule) for c in candidates if c.status is Status.SCREENED_OUT and c.rule is not None)
+    own = [c for c in candidates if c.id not in recalled]
+    out = Counter(str(c.rule) for c in own if c.status is Status.SCREENED_OUT and c.rule is not None)
+    n_out = sum(c.status is Status.SCREENED_OUT for c in own)
     return {
         "step": number,
         "evaluated": evaluated,
-        "proposed": len(candidates),
-        "screened_out": counts[Status.SCREENED_OUT],
+        "proposed": len(own),
+        "screened_out": n_out,
         "screened_out_by": dict(sorted(out.items())),
-        "passed_over": sum(c.rule is Rule.LIKE_VERIFIED for c in candidates),
-        "predicted": len(candidates) - counts[Status.SCREENED_OUT],
+        "passed_over": sum(c.rule is Rule.LIKE_VERIFIED for c in own),
+        "predicted": len(own) - n_out,
+        "recalled": sum(c.verification is not None for c in candidates if c.id in recalled),
         "started": sum(c.verification is not None for c in candidates),
         "verified": counts[Status.VERIFIED] + counts[Status.HIT],
         "failed": counts[Status.FAILED],
         "hits": counts[Status.HIT],
-        "proposers": dict(sorted(Counter(c.proposer for c in candidates).items())),
+        "proposers": dict(sorted(Counter(c.proposer for c in own).items())),
         "seconds": round(seconds, 1),
     }
 

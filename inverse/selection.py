@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -19,13 +19,18 @@ from inverse.proposers.protocol import Proposal
 from inverse.ranking import Screening
 from inverse.records import structure_from_record, structure_to_record
 from inverse.types import Breach, Candidate, Origin, Rule, Status
+from inverse.waiting import to_wait, unpredicted
 from surrogates.formulas import display_formula
 
 LOGGER = logging.getLogger("inverse.campaign")
 
 
 class Selection:
-    """Chooses what is verified; what it remembers follows from the finished steps alone."""
+    """Chooses what is verified; what it remembers follows from the finished steps alone.
+
+    Attributes:
+        left: ids of those that the last choice left waiting for the next one, in their order.
+    """
 
     def __init__(
         self,
@@ -37,27 +42,33 @@ class Selection:
     ) -> None:
         self._objective, self._evaluator = objective, evaluator
         self._screening, self._preview, self._trust = screening, preview, trust
+        self.left: list[str] = []
         self._pending: Mapping[str, Candidate] = {}
         self._standings: dict[str, Standing] = {}
         self._keys: set[tuple[str, str]] = set()
         self._systems: Counter[str] = Counter()
 
     def select(
-        self, proposals: Sequence[Proposal], first: int, places: Places
+        self, proposals: Sequence[Proposal], first: int, places: Places, waiting: Iterable[Candidate] = ()
     ) -> tuple[list[Candidate], list[str]]:
-        """Return all proposals as candidates, and the ids to verify in order of choice.
+        """Return candidates in the order of their ids, and the ids to verify in order of choice.
+
+        The candidates are all proposals, and those that waited and wait no more: they are chosen now, or are
+        like one that was.
 
         Args:
             proposals: in the order that numbers them.
             first: number of the first.
             places: verifications to spend, and on whom.
+            waiting: candidates of earlier steps, which are predicted anew.
         """
         marks = [time.monotonic()]
-        candidates = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
+        new = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
         marks.append(time.monotonic())
-        candidates, options = self._predicted(candidates)
+        earlier = [unpredicted(c) for c in waiting]
+        candidates, options = self._predicted([*earlier, *new])
         marks.append(time.monotonic())
-        screening, predicting = (later - earlier for earlier, later in pairwise(marks))
+        screening, predicting = (later - former for former, later in pairwise(marks))
         each = {
             "screened": screening / max(1, len(proposals)),
             "predicted": predicting / max(1, len(options)),
@@ -66,10 +77,13 @@ class Selection:
         # on copies: what is remembered follows from finished steps, whichever process chose
         choice = Choice(self._standing, set(self._keys), Counter(self._systems))
         chosen = choice.select(options, places)
-        candidates = [
-            replace(c, rule=Rule.LIKE_VERIFIED) if c.id in choice.passed_over else c for c in candidates
-        ]
-        return [_timed(self._noted(c), each) for c in candidates], chosen
+        gone = choice.passed_over.union(chosen)
+        self.left = to_wait(options, gone, choice.discounted)
+        still = {c.id for c in earlier} - gone
+        found = sorted((c for c in candidates if c.id not in still), key=lambda c: (len(c.id), c.id))
+        found = [replace(c, rule=Rule.LIKE_VERIFIED) if c.id in choice.passed_over else c for c in found]
+        is_new = {c.id for c in new}
+        return [_timed(self._noted(c), each if c.id in is_new else {}) for c in found], chosen
 
     def remember(self, verified: Sequence[Candidate]) -> None:
         """Remember verified candidates: what they were expected to be, and what they became."""
@@ -129,8 +143,9 @@ class Selection:
             if not is_known[row] and candidate.origin is not Origin.SEED:
                 done[candidate.id] = _out(candidate, _unpredicted(candidate))
                 continue
+            candidate = replace(candidate, trust=self._trusted(candidate)) if is_known[row] else candidate
             done[candidate.id] = candidate
-            worth_here = float(values[row]) * self._trusted(candidate) if is_known[row] else 0.0
+            worth_here = float(values[row]) * (candidate.trust or 0.0) if is_known[row] else 0.0
             system = candidate.structure.composition.chemical_system
             options.append(Option(candidate.id, worth_here, system, float(met[row]), candidate.origin))
         return [done.get(c.id, c) for c in candidates], options
@@ -185,5 +200,7 @@ def _why_capped(met: float, is_outside: bool) -> str:
 
 def _timed(candidate: Candidate, each: Mapping[str, float]) -> Candidate:
     """Return the candidate with its share of the seconds of screening and, where it was, prediction."""
-    candidate = with_seconds(candidate, "screened", each["screened"])
-    return with_seconds(candidate, "predicted", each["predicted"]) if candidate.predictions else candidate
+    for stage, seconds in each.items():
+        if stage != "predicted" or candidate.predictions:
+            candidate = with_seconds(candidate, stage, seconds)
+    return candidate

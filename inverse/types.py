@@ -331,7 +331,8 @@ class Candidate:
         log_likelihood: the decoder's, per atom; None when no decoder can say.
         origin: a seed of the user's, its child, a textbook answer, or a find.
         key: what identifies it among the entries of its source; "" when the source has no list.
-        trust: how far its source believes predictions of such a structure, in (0, 1]; None when it cannot.
+        trust: how far predictions of such a structure are believed, in (0, 1]; None before they are weighed,
+            where the source has no opinion.
         expected_prototype: parent prototype before relaxation, of those weighed for a verification.
         status: how far it came.
         reason: why it was screened out, failed or is no hit, in words.

@@ -120,7 +120,7 @@ def written_seeds(folder: Path) -> list[Path]:
 
 
 def stood_in(config: CampaignConfig) -> Parts:
-    """Return the parts of a campaign with the stand-in judge; hits are classified and not asked about again."""
+    """Return the parts of a campaign with the stand-in judge; nobody asks about hits again."""
     parts = assemble(config)
     parts.verifier.close()
     surrogate, below = load_structure_surrogate(config.device), hull_below(ReferenceHull.packaged())
@@ -161,7 +161,7 @@ def table(names: Sequence[str], steps: Sequence[Shares]) -> Iterator[str]:
 
 
 def complaints(names: Sequence[str], last: Shares, n_started: int, n: int) -> list[str]:
-    """Return what speaks against the last step: a source that should not be silent, a run that ended early."""
+    """Return what speaks against a run: a source silent in its last step, an end too early."""
     found = [f"{k}: silent in the last step" for k in names if not last.proposed[k] and k not in FINITE]
     return found if n_started >= n else [*found, f"ended after {n_started} of {n} verifications"]
 
