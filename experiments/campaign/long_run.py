@@ -25,6 +25,8 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from inverse import campaign as loop
+from inverse import waiting
 from inverse.assembly import assemble, hull_below, load_structure_surrogate
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig, load_config
@@ -182,10 +184,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-n", type=int, default=2000, help="verifications")
     parser.add_argument("--novelty", default="any", choices=("any", "new_composition", "new_structure"))
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--step", type=int, default=0, help="verdicts of a step; 0 leaves it to the campaign")
+    parser.add_argument("--no-waiting", action="store_true", help="what finds no place in its step is lost")
     parser.add_argument("--folder", type=Path, default=Path(".work/long_run"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stdout)
     logging.getLogger().handlers[0].setLevel(logging.WARNING)  # the run's log.txt has the rest
+    if options.step:
+        loop.STEP = options.step
+    if options.no_waiting:
+        waiting.MOST = 0
     seeds = written_seeds(options.folder.with_name(f"{options.folder.name}-seeds"))
     began = time.monotonic()
     run, names = opened(config_of(options.n, options.novelty, options.seed, seeds), options.folder)

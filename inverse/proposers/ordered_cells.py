@@ -55,7 +55,7 @@ def ordered_structures(
     if host is None:
         return []
     found: dict[str, Structure] = {}
-    for matrix in _supercells(ordering.n_cells):
+    for matrix in supercells(ordering.n_cells):
         cell = host * matrix
         sites = [i for i, s in enumerate(cell) if s.specie.symbol == ordering.element]
         for decoration in _decorations(ordering, len(sites)):
@@ -92,17 +92,20 @@ def _vegard(ordering: Ordering, known: KnownMaterials, host_volume: float) -> fl
     return total
 
 
-def _supercells(n_cells: int) -> list[list[list[int]]]:
-    """Return Hermite normal forms of this determinant, stacking along c first."""
+def supercells(n_cells: int) -> list[list[list[int]]]:
+    """Return every lattice of so many cells once, in Hermite normal form, stacking along c first.
+
+    Rows are multiples of the cell's vectors; an entry below the diagonal counts modulo that of its column.
+    """
     forms = []
     for a in range(1, n_cells + 1):
         for b in range(1, n_cells // a + 1):
             if n_cells % (a * b):
                 continue
             c = n_cells // (a * b)
-            for d in range(b):
-                for e in range(c):
-                    for f in range(c):
+            for d in range(a):
+                for e in range(a):
+                    for f in range(b):
                         forms.append([[a, 0, 0], [d, b, 0], [e, f, c]])
     return sorted(forms, key=lambda m: (-m[2][2], abs(np.array(m)).sum(), m))
 

@@ -19,6 +19,7 @@ from inverse.proposers.compositions import (
 )
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.distinct import Offered
+from inverse.proposers.divided_cells import divided
 from inverse.proposers.gradient import descended
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
@@ -32,6 +33,12 @@ MOST_RANKED = 2000
 
 WIDTHS = (1, 2, 4, 8, 16)
 """How many times as many compositions are put on a seed's sites when the pool runs dry."""
+
+MOST_DIVISIONS = 3
+"""Times that a seed's cell is doubled when compositions on its own sites are used up."""
+
+MOST_CELLS = 24
+"""Divided cells of each doubling; the first ones of every seed's come first."""
 
 
 @dataclass(frozen=True)
@@ -89,38 +96,47 @@ class SeedSearch:
         """Yield the seeds with what is made of them first, then what less promising compositions make."""
         first = as_given(self._space, self._seeds, self.name, seed)
         fitting = starts(self._space, self._seeds, self.name, seed)
+        parents = [_Parent(name, structure) for name, structure in self._seeds]
         made: set[tuple[str, str]] = set()
-        for width in WIDTHS:
-            substituted = self._substituted(seed, width, made)
-            begin = [*fitting, *substituted] if width == 1 else substituted
-            descents = self._descended(begin, seed, width)
-            n_made = len(substituted) + len(descents)
-            tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
-            listed = [Entry(p, float(-k), is_first=True) for k, p in enumerate(first)] if width == 1 else []
-            yield [*listed, *self._valued([*substituted, *descents])]
+        for division in range(MOST_DIVISIONS + 1):
+            for width in WIDTHS:
+                substituted = self._substituted(parents, seed, width, made)
+                is_first = division == 0 and width == 1
+                begin = [*fitting, *substituted] if is_first else substituted
+                descents = self._descended(begin, seed, width + 100 * division)
+                n_made = len(substituted) + len(descents)
+                tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
+                listed = [Entry(p, float(-k), is_first=True) for k, p in enumerate(first)] if is_first else []
+                yield [*listed, *self._valued([*substituted, *descents])]
+                if not substituted:
+                    break
+            parents = _divided(parents, self._space.constraints.n_atoms[1])
 
     def _valued(self, proposals: Sequence[Proposal]) -> list[Entry]:
         values = self._space.scored([p.structure for p in proposals], corrected=False)
         return [Entry(p, float(value)) for p, value in zip(proposals, values, strict=True)]
 
-    def _substituted(self, seed: int, width: int, made: set[tuple[str, str]]) -> list[Proposal]:
-        """Return the seeds with other elements on their sites, most worth first; sound ones only.
+    def _substituted(
+        self, parents: Sequence["_Parent"], seed: int, width: int, made: set[tuple[str, str]]
+    ) -> list[Proposal]:
+        """Return cells with other elements on their sites, most worth first; sound ones only.
 
         Args:
+            parents: the seeds, or divided cells of them.
             seed: of the run.
             width: how many times as many compositions as usual are tried.
             made: (seed, formula with sites) that were made before; what is made now is added.
         """
         space = self._space
         found: list[Proposal] = []
-        for name, parent in self._seeds:
-            exchanged = swapped(space, parent) if width == 1 else []
-            for structure in [*exchanged, *self._promising(parent, width)]:
+        for parent in parents:
+            exchanged = swapped(space, parent.structure) if width == 1 and not parent.division else []
+            for structure in [*exchanged, *self._promising(parent.structure, width)]:
                 sites = " ".join(site.specie.symbol for site in structure)
-                if (name, sites) in made:
+                if (parent.name, sites) in made:
                     continue
-                made.add((name, sites))
-                history = {"kind": "substitution", "seed": name}
+                made.add((parent.name, sites))
+                history = {"kind": "substitution", "seed": parent.seed, "cell": parent.division}
                 found.append(
                     Proposal(
                         structure,
@@ -128,7 +144,7 @@ class SeedSearch:
                         seed,
                         history,
                         origin=Origin.CHILD,
-                        key=f"{name}: {sites}",
+                        key=f"{parent.name}: {sites}",
                     )
                 )
         found = [p for p in found if not space.screening(p.structure)]
@@ -146,23 +162,54 @@ class SeedSearch:
         own = [c for c in ranked if stoichiometry(list(c.amounts.values())) == pattern]
         return [s for c in own[: width * self._settings.n_compositions] for s in substitutions(parent, c)]
 
-    def _descended(self, begin: Sequence[Proposal], seed: int, width: int) -> list[Proposal]:
+    def _descended(self, begin: Sequence[Proposal], seed: int, number: int) -> list[Proposal]:
         """Return what gradient descent makes of the best crystals of a batch: others than it began with."""
         begin = begin[: self._settings.n_descended]
         if not begin:
             return []
         fixed = replace(self._space, corrected=self._space.base, offered=Offered())
-        rng, descent = generator(seed, 0, 10 + width), self._settings.descent
+        rng, descent = generator(seed, 0, 10 + number), self._settings.descent
         found = descended(fixed, begin, len(begin), descent, rng, self.name, begin)
         return [
             replace(
                 p,
                 history={**p.history, "kind": "descent", "seed": p.history["start_history"]["seed"]},
                 origin=Origin.CHILD,
-                key=f"descent {width} {k}",
+                key=f"descent {number} {k}",
             )
             for k, p in enumerate(found)
         ]
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """A cell whose sites other elements are put on.
+
+    Attributes:
+        seed: name of the seed.
+        structure: its cell, or a divided one, where a stand-in marks the sites set apart.
+        division: which divided cell of the seed, "" for its own.
+    """
+
+    seed: str
+    structure: Structure
+    division: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of this cell among all."""
+        return f"{self.seed} {self.division}".strip()
+
+
+def _divided(parents: Sequence[_Parent], most_atoms: int) -> list[_Parent]:
+    """Return divided cells of at most so many atoms, the first of every parent's first."""
+    small = [parent for parent in parents if 2 * len(parent.structure) <= most_atoms]
+    ranked = [
+        (k, number, _Parent(parent.seed, cell, f"{parent.division}/{k}"))
+        for number, parent in enumerate(small)
+        for k, cell in enumerate(divided(parent.structure))
+    ]
+    return [parent for *_, parent in sorted(ranked, key=lambda row: row[:2])][:MOST_CELLS]
 
 
 def as_given(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,7 @@ from inverse.proposers.building import skeleton
 from inverse.proposers.compositions import RankedComposition, fractions, predicted_volumes
 from inverse.proposers.distinct import Offered
 from inverse.proposers.hybrid import Hybrid
-from inverse.proposers.ordered_cells import Ordering, _supercells, ordered_structures
+from inverse.proposers.ordered_cells import Ordering, ordered_structures, supercells
 from inverse.proposers.plans import planned
 from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import wanted_values
@@ -33,8 +34,11 @@ from tests.fakes import CONFIG, AnalyticCompositions, search_space
 @pytest.mark.parametrize(("n_cells", "n_forms"), [(1, 1), (2, 7), (3, 13), (4, 35)])
 def test_every_superlattice_is_listed_once(n_cells: int, n_forms: int) -> None:
     """Their number is known: the sum over d | n of d sigma(d) (OEIS A001001)."""
-    forms = _supercells(n_cells)
-    assert len(forms) == len({str(m) for m in forms}) == n_forms
+    forms = supercells(n_cells)
+    assert len(forms) == n_forms
+    for one, other in combinations(forms, 2):
+        change = np.array(one) @ np.linalg.inv(np.array(other))
+        assert abs(change - change.round()).max() > 1e-6, f"{one} and {other} are one lattice"
     assert all(round(np.linalg.det(np.array(m))) == n_cells for m in forms)
     assert forms[0] == [[1, 0, 0], [0, 1, 0], [0, 0, n_cells]], "stacking along c first"
 

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -10,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.config import CampaignConfig
 from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.descent import DescentSettings
+from inverse.proposers.divided_cells import divided
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.prototypes import Prototype, prototypes
@@ -112,3 +114,32 @@ def test_every_source_still_proposes_in_the_last_step_of_a_long_run() -> None:
             number += 1
         hybrid.tell(candidates)
     assert set(named(proposals)) == {"seeds", "substitution", "tpe"}
+
+
+def test_a_seed_whose_compositions_are_used_up_is_refilled_from_its_doubled_cells() -> None:
+    """A carbide and two elements to exchange: two-atom cells are soon used up, cells of four are not."""
+    constraints = {"elements": {"only": ["Ti", "V", "W", "C", "N"]}, "n_atoms": {"max": 4}}
+    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
+    seed = Structure(Lattice.cubic(3.0), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    few = SeedSettings(40, 1, DescentSettings(steps=1), fewest=8)
+    source = SeedSearch(space, [("tic.cif", seed)], few)
+    sizes, number = [], 0
+    for step in range(6):
+        proposals = source.ask(8, step, 5)
+        sizes.append({len(p.structure) for p in proposals})
+        told = [Candidate(f"c{number + k:06d}", p.structure, "seeds", 0) for k, p in enumerate(proposals)]
+        source.tell([replace(c, key=p.key) for c, p in zip(told, proposals, strict=True)])
+        number += len(proposals)
+        assert len(proposals) == 8, f"step {step}"
+        assert {p.history["seed"] for p in proposals} == {"tic.cif"}
+        assert not any({"Pu", "Np"} & set(p.structure.symbol_set) for p in proposals)
+    assert sizes[0] == {2}
+    assert sizes[-1] == {4}
+
+
+def test_each_ordering_of_rock_salt_is_made_once() -> None:
+    """Of the seven doubled cells of a face-centred lattice four are layered and three tetragonal."""
+    lattice = Lattice([[0, 2.1, 2.1], [2.1, 0, 2.1], [2.1, 2.1, 0]])
+    cells = divided(Structure(lattice, ["Ti", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
+    assert sorted(c.get_space_group_info()[0] for c in cells) == ["P4/mmm", "P4/mmm", "R-3m", "R-3m"]
+    assert all(len(c) == 4 and c.volume == pytest.approx(4 * 2.1**3) for c in cells)
