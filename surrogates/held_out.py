@@ -142,5 +142,7 @@ def write_held_out(found: HeldOut, data: ModuliData, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{found.name}.parquet"
     with replacing(path) as fresh:
-        pq.write_table(table, fresh, compression="zstd", compression_level=19, use_dictionary=False)
+        # bytes of one place lie together: a quarter less to carry
+        settings: dict[str, Any] = {"use_dictionary": False, "use_byte_stream_split": True}
+        pq.write_table(table, fresh, compression="zstd", compression_level=19, **settings)
     return path
