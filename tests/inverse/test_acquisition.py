@@ -52,6 +52,18 @@ def test_quota_of_new_ones() -> None:
     assert sum(i.startswith("n") for i in chosen) == 4
 
 
+def test_places_are_kept_for_nobody_who_was_not_named() -> None:
+    """Neither for class new nor for children or textbook answers: the two worth most are taken."""
+    options = [
+        option("k0", 0.9),
+        option("k1", 0.8),
+        option("n", 0.3),
+        option("c", 0.3, origin=Origin.CHILD),
+        option("t", 0.3, origin=Origin.TEXTBOOK),
+    ]
+    assert choice({"n": True}).select(options, Places(2)) == ["k0", "k1"]
+
+
 def test_places_kept_for_class_new_are_filled_when_there_is_nothing_new() -> None:
     options = [option(f"k{k:02d}", 0.9 - 0.01 * k) for k in range(40)]
     assert choice().select(options, Places(4, 4)) == ["k00", "k01", "k02", "k03"]
