@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
@@ -12,9 +14,10 @@ from inverse.evaluation import LEAST_ENERGY_STD, LOWEST_ABOVE_HULL, MODULUS_ERRO
 from inverse.objective import Objective
 from inverse.reference import ReferenceHull
 from inverse.reference.chemical_potentials import packaged_potentials
+from inverse.reference.known_energies import KnownEnergy
 from inverse.types import Target
 from surrogates.checkpoint import load_surrogate
-from surrogates.crystal import CrystalBatch, element_index
+from surrogates.crystal import N_ELEMENTS, CrystalBatch, element_index
 from surrogates.elasticity import young_modulus
 from surrogates.errors import ConfigError, DataError, UnsupportedElementError
 from surrogates.properties import (
@@ -225,9 +228,61 @@ def test_an_evaluator_beside_another_shares_what_was_looked_up_and_counted() -> 
     assert chunked[BULK_MODULUS].mean.tolist() == pytest.approx([380.0] * 5, rel=1e-3)
 
 
+def test_the_hull_of_another_is_taken_where_there_is_none_of_ones_own() -> None:
+    """Its slopes below soft mixtures, and its energies of known phases; never instead of one's own."""
+
+    def hull_with(slope: float, energy: float) -> dict[str, Any]:
+        class Known:
+            def of(self, structures: Sequence[Structure]) -> list[KnownEnergy]:
+                return [KnownEnergy(energy, 0.01, "mp-1")] * len(structures)
+
+        def potentials(mixtures: np.ndarray) -> np.ndarray:
+            return np.full((len(mixtures), N_ELEMENTS), slope)
+
+        return {"potentials": potentials, "known": Known()}
+
+    def seen(evaluator: Evaluator) -> tuple[float, float]:
+        energy = evaluator.predict([crystal])[FORMATION_ENERGY].mean
+        return float(evaluator.hull_of_mixtures(mixture)[0, 0]), float(energy[0])
+
+    crystal = Structure(Lattice.cubic(2.714), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    mixture = CrystalBatch.from_structures([crystal]).composition
+    one, other = hull_with(-0.25, -0.7), hull_with(-0.5, -0.3)
+    wanted = (FORMATION_ENERGY,)
+    first = Evaluator(AnalyticSurrogate(), lambda formula: -0.125, wanted, **one)
+    assert seen(first) == pytest.approx((-0.25, -0.7))
+    taken = Evaluator(AnalyticSurrogate(), lambda formula: -0.125, wanted, beside=first)
+    assert seen(taken) == pytest.approx((-0.25, -0.7))
+    own = Evaluator(AnalyticSurrogate(), lambda formula: -0.125, wanted, beside=first, **other)
+    assert seen(own) == pytest.approx((-0.5, -0.3))
+    alone = Evaluator(AnalyticSurrogate(), lambda formula: -0.125, wanted)
+    assert seen(alone) == pytest.approx((-0.125, -0.2), abs=1e-3), "flat, and as predicted"
+
+
 def test_a_wish_that_nobody_predicts_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"targets\.band_gap: no surrogate predicts it"):
         Evaluator(AnalyticSurrogate(), lambda formula: 0.0, (BAND_GAP,))
+
+
+def test_a_formula_needs_no_more_than_stands_in_it() -> None:
+    """K and G alone give Young's modulus; K alone does not, and neither gives a distance to the hull."""
+
+    class Moduli(AnalyticSurrogate):
+        properties = (BULK_MODULUS, SHEAR_MODULUS)
+
+    class Bulk(AnalyticSurrogate):
+        properties = (BULK_MODULUS,)
+
+    crystal = Structure(Lattice.cubic(2.714), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    evaluator = Evaluator(Moduli(), lambda formula: 0.0, (YOUNG_MODULUS,))
+    assert evaluator.properties == (YOUNG_MODULUS, BULK_MODULUS, SHEAR_MODULUS)
+    found = evaluator.predict([crystal])
+    both = (float(found[p].mean[0]) for p in (BULK_MODULUS, SHEAR_MODULUS))
+    bulk, shear = (torch.tensor(value) for value in both)
+    assert float(found[YOUNG_MODULUS].mean[0]) == pytest.approx(float(young_modulus(bulk, shear)), rel=0.02)
+    for surrogate, wanted in ((Bulk(), YOUNG_MODULUS), (Moduli(), ENERGY_ABOVE_HULL)):
+        with pytest.raises(ConfigError, match=f"{wanted.name}: no surrogate predicts it"):
+            Evaluator(surrogate, lambda formula: 0.0, (wanted,))
 
 
 def test_what_is_refused_is_unknown_and_spoils_no_other() -> None:
