@@ -11,7 +11,6 @@ from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
 from tests.fakes import CONFIG, search_space
 
-ROCK_SALT, PEROVSKITE = "225|4 -3mm A|4 -3mm B", "221|1 m-3m A|1 m-3m B|3 4/mm.m C"
 KNOWN = prototypes(
     [
         ("W", "229|2 m-3m W"),
@@ -23,7 +22,8 @@ KNOWN = prototypes(
     8,
     4,
 )
-TIN = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.31), ["Ti", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+BEST = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.31), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+"""Worth most of all to the stand-in; no blind draw has this very volume."""
 
 
 def space_of(low: int, high: int) -> SearchSpace:
@@ -31,37 +31,25 @@ def space_of(low: int, high: int) -> SearchSpace:
     return search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
 
 
+def asked(space: SearchSpace, founders: list[Structure]) -> list[tuple[str, int, float]]:
+    """Return formula, space group and volume per atom of the first proposals."""
+    found = [p.structure for p in GeneticSearch(space, lambda: KNOWN, founders).ask(8, 0, 5)]
+    return [
+        (s.composition.reduced_formula, s.get_space_group_info()[1], round(s.volume / len(s), 3))
+        for s in found
+    ]
+
+
 @pytest.mark.parametrize(("low", "high"), [(2, 2), (1, 2), (2, 3), (1, 3)])
 def test_a_founder_is_among_the_first_whatever_numbers_of_elements_are_allowed(low: int, high: int) -> None:
-    """As it was given: elements, type and, within what a trial may be, volume."""
-    search = GeneticSearch(space_of(low, high), lambda: KNOWN, [TIN])
-    search.ask(4, 0, 5)
-    numbers = search._trials[0]
-    (made,) = search._proposals([numbers], 5)
-    assert made is not None
-    assert made.structure.composition.reduced_formula == "TiN"
-    assert made.structure.get_space_group_info()[1] == 225
-    assert made.structure.volume / len(made.structure) == pytest.approx(TIN.volume / len(TIN), rel=1e-3)
+    given = ("WC", 225, round(BEST.volume / len(BEST), 3))
+    assert given in asked(space_of(low, high), [BEST])
+    assert given not in asked(space_of(low, high), [])
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 1), (3, 3)])
-def test_a_founder_of_other_numbers_of_elements_founds_nothing(low: int, high: int) -> None:
-    lone, plain = (GeneticSearch(space_of(low, high), lambda: KNOWN, own) for own in ([TIN], []))
-    for search in (lone, plain):
-        search.ask(4, 0, 5)
-    assert lone._trials == plain._trials
-
-
-def test_half_of_the_others_of_the_first_round_are_its_children() -> None:
-    founded, blind = (GeneticSearch(space_of(2, 2), lambda: KNOWN, own) for own in ([TIN], []))
-    for search in (founded, blind):
-        search._round(0, 5)
-    alike = [
-        k
-        for k, (one, other) in enumerate(zip(founded._trials, blind._trials, strict=True))
-        if all(one[name] == other[name] for name in founded._numbers)
-    ]
-    assert alike == list(range(2, genetic.ROUND, 2))
+def test_a_founder_of_another_number_of_elements_founds_nothing(low: int, high: int) -> None:
+    assert asked(space_of(low, high), [BEST]) == asked(space_of(low, high), [])
 
 
 def test_children_have_each_number_of_a_parent_and_the_better_breed_more(
@@ -74,12 +62,9 @@ def test_children_have_each_number_of_a_parent_and_the_better_breed_more(
     ranks = [{round(100 * value) for value in child.values()} for child in children]
     assert all(len(own) <= 2 for own in ranks)
     assert sum(len(own) == 2 for own in ranks) > 100, "both parents have a say"
-    assert np.mean([min(own) for own in ranks]) < 10, "of three the best is taken"
+    assert np.mean([np.mean(list(own)) for own in ranks]) < 16, "of all alike it would be 19.5"
     monkeypatch.setattr(genetic, "MUTATION", 1.0)
     changed = [genetic._child(population[:1], np.random.default_rng(k), names) for k in range(200)]
     values = np.array([[child[name] for name in names] for child in changed])
-    assert values.min() == 0.0, "held at the edge"
-    assert values.max() <= 1.0
-    assert 0.1 < (values > 0.3).mean() < 0.25, (
-        "one change in five is a fresh draw, seven in ten of them above 0.3"
-    )
+    assert (values.min(), values.max() <= 1.0) == (0.0, True), "held within"
+    assert 0.05 < (values > 0.3).mean() < 0.5, "most changes are small, some are fresh draws"
