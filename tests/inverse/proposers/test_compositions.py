@@ -93,6 +93,20 @@ def test_what_lies_far_above_the_hull_is_ranked_behind() -> None:
     assert found[wc] < 1e-3 * plain[wc], "without a hull it is taken to lie 1 eV/atom above it"
 
 
+@pytest.mark.parametrize("bulk", [{"min": 1000}, {"min": 0}])
+def test_where_all_or_none_meet_the_targets_the_nearest_comes_first(bulk: dict[str, float]) -> None:
+    """As far as probabilities tell nothing, the loss does: WC is stiffest of all."""
+    constraints = {"elements": {"only": ["Al", "C", "W"]}, "n_elements": [2, 2], "n_atoms": {"max": 8}}
+    targets = {
+        "bulk_modulus_vrh": bulk,
+        "shear_modulus_vrh": {"maximise": True},
+        "energy_above_hull": {"max": 9},
+    }
+    wish = {**CONFIG, "targets": targets, "constraints": constraints}
+    space = search_space(CampaignConfig.from_mapping(wish))
+    assert ranked(space, [(1, 1), (1, 3)], 9)[0].formula == "WC"
+
+
 def test_a_wider_look_sees_more_elements_and_stoichiometries_within_bounds() -> None:
     space = space_of(["W", "C"], 2, 2)
     patterns = [(1, k) for k in range(1, 60)]
