@@ -12,15 +12,21 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
 from inverse.progress import listening
+from inverse.proposers.compositions import RankedComposition
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.gradient import LIKELIHOOD_DROP, descended
 from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.plans import Plan
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.seeds import swapped
+from inverse.proposers.substitution import _mixed
 from inverse.types import Candidate, Status
-from tests.fakes import CONFIG, search_space
+from surrogates.crystal import element_index
+from surrogates.properties import VOLUME
+from tests.fakes import CONFIG, AnalyticCompositions, search_space
 
 ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
@@ -119,3 +125,60 @@ def test_trust_and_familiarity_grow_with_formulas_of_the_kind() -> None:
     assert salt.trust(("O", "W")) == pytest.approx(0.35)
     assert salt.familiarity(("C", "Hf")) == pytest.approx(2.06)
     assert salt.familiarity(("O", "W")) == pytest.approx(0.06)
+
+
+def plan(formula: dict[str, int], worth: float, volume: float, is_known: bool = False) -> Plan:
+    (salt,) = prototypes([("TiC", SALT)], 8, 4)
+    return Plan(RankedComposition(formula, worth, volume, is_known), salt, tuple(sorted(formula)), worth)
+
+
+def test_a_plan_has_the_volume_expected_of_it_and_a_rough_one_else() -> None:
+    assert plan({"W": 1, "C": 1}, 0.5, 9.5).volume_per_atom == 9.5
+    assert plan({"W": 1, "C": 1}, 0.5, float("nan")).volume_per_atom == 15.0
+
+
+@pytest.mark.parametrize(
+    ("ranks", "n", "chosen"),
+    [
+        ("kkkuuu", 3, "kuu"),
+        ("uuukkk", 3, "uuk"),
+        ("kkkuuu", 6, "kkkuuu"),
+        ("kkkkku", 3, "kku"),
+        ("uuuuuk", 6, "uuuuuk"),
+        ("uuuuu", 3, "uuu"),
+        ("kkkkk", 2, "kk"),
+        ("kukuku", 1, "u"),
+    ],
+)
+def test_two_in_three_of_a_pool_are_in_no_table_as_far_as_there_are_such(
+    ranks: str, n: int, chosen: str
+) -> None:
+    entries = [Entry(proposal("W", "C"), 1.0, is_known=kind == "k") for kind in ranks]
+    found = _mixed(entries, n)
+    assert "".join("k" if e.is_known else "u" for e in found) == chosen
+    places = [next(k for k, e in enumerate(entries) if e is own) for own in found]
+    assert places == sorted(places), "in the order of rank"
+
+
+def test_an_element_is_exchanged_for_each_allowed_one_at_the_ratio_of_the_volumes() -> None:
+    """W in WC and C in WC; a crystal of Al and N, which are not allowed, keeps its own volume."""
+
+    class Sized(AnalyticCompositions):
+        def predict(self, compositions: Any, properties: Any) -> Any:
+            found = super().predict(compositions, properties)
+            titanium = compositions.fractions[:, element_index("Ti")]
+            return {
+                p: replace(v, mean=v.mean * (1 + titanium)) if p == VOLUME else v for p, v in found.items()
+            }
+
+    own = replace(
+        space(constraints={"elements": {"only": ["W", "Ti", "C"]}, "n_atoms": {"max": 8}}),
+        compositions=Sized(),
+    )
+    parent = Structure(Lattice.cubic(2.714), ["W", "C"], ROCK_SALT)
+    found = {s.composition.reduced_formula: s.volume / parent.volume for s in swapped(own, parent)}
+    assert found == pytest.approx({"TiC": 1.5, "TiW": 1.5})
+    foreign = Structure(Lattice.cubic(2.714), ["Al", "N"], ROCK_SALT)
+    found = {tuple(sorted(s.composition.as_dict())): s.volume / foreign.volume for s in swapped(own, foreign)}
+    pairs = {tuple(sorted((kept, new))) for kept in ("Al", "N") for new in ("W", "Ti", "C")}
+    assert found == pytest.approx(dict.fromkeys(pairs, 1.0))
