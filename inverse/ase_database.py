@@ -78,6 +78,8 @@ def _row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         "proposer": candidate.proposer,
         "hit_class": candidate.hit_class.value if candidate.hit_class else "",
     }
+    if candidate.known_phase is not None:
+        pairs["known_phase"] = str(candidate.known_phase)
     if candidate.score is not None:
         pairs["score"] = float(candidate.score)
     for name, value in (verification.values if verification is not None else {}).items():

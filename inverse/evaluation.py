@@ -1,7 +1,7 @@
 """Structures -> predictions of all a campaign asks about, hull distance and derived properties included."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
@@ -10,7 +10,7 @@ from pymatgen.core import Composition, Structure
 from torch import Tensor
 
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
-from inverse.types import PredictedValue
+from inverse.types import KnownPhase, PredictedValue
 from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
 from surrogates.derived import FROM_MODULI, GEOMETRIC, derived_predictions, needed_for
 from surrogates.errors import ConfigError, EngineError, nearest
@@ -51,6 +51,19 @@ FARTHEST = 0.25
 """eV/atom predicted above the hull beyond which K and G are out of domain: of adversarial ascents that end
 there the claims are off by 17 % in the median and 45 % at the 90th percentile, of the others by 7 and 24 %.
 """
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluator says of crystals.
+
+    Attributes:
+        predictions: of all its properties; empty without crystals.
+        phases: the tabulated phase that each crystal is, whose energy its prediction is; None for others.
+    """
+
+    predictions: Predictions
+    phases: tuple[KnownPhase | None, ...]
 
 
 class Evaluator:
@@ -149,24 +162,32 @@ class Evaluator:
 
     def predict(self, structures: Sequence[Structure]) -> Predictions:
         """Return detached predictions of all `properties` for structures, evaluated in chunks by size."""
-        parts: list[Predictions] = []
+        return self.evaluate(structures).predictions
+
+    def evaluate(self, structures: Sequence[Structure]) -> Evaluation:
+        """Return the predictions of `predict`, and which tabulated phase each structure is."""
+        parts: list[Evaluation] = []
         with torch.no_grad():
             for start in range(0, len(structures), self._chunk):
                 batch = structures[start : start + self._chunk]
-                parts += self._predicted(batch)
-        return {p: join([part[p] for part in parts]) for p in self.properties} if parts else {}
+                parts += self._evaluated(batch)
+        if not parts:
+            return Evaluation({}, ())
+        joined = {p: join([part.predictions[p] for part in parts]) for p in self.properties}
+        return Evaluation(joined, tuple(phase for part in parts for phase in part.phases))
 
-    def _predicted(self, structures: Sequence[Structure]) -> list[Predictions]:
-        """Return predictions part by part; a crystal the surrogate refuses gets NaN, out of domain."""
+    def _evaluated(self, structures: Sequence[Structure]) -> list[Evaluation]:
+        """Return evaluations part by part; a crystal the surrogate refuses gets NaN, out of domain."""
         hull = self.hull_of_formulas([s.composition.reduced_formula for s in structures])
         try:
-            known = None if self._known is None else self._known.of(structures)
-            return [self.predict_crystals(CrystalBatch.from_structures(structures), hull, known)]
+            known = [None for _ in structures] if self._known is None else self._known.of(structures)
+            found = self.predict_crystals(CrystalBatch.from_structures(structures), hull, known)
+            return [Evaluation(found, tuple(None if one is None else one.phase for one in known))]
         except EngineError:
             if len(structures) == 1:
-                return [self._unknown()]
+                return [Evaluation(self._unknown(), (None,))]
         half = len(structures) // 2
-        return [*self._predicted(structures[:half]), *self._predicted(structures[half:])]
+        return [*self._evaluated(structures[:half]), *self._evaluated(structures[half:])]
 
     def _unknown(self) -> Predictions:
         nan, none = torch.full((1,), float("nan")), torch.zeros(1, dtype=torch.bool)

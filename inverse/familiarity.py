@@ -12,6 +12,7 @@ from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.ranking import Kinship
 from inverse.reference import HitClassifier, KnownMaterials
 from inverse.reference.known import ORIGINS
+from inverse.reference.known_energies import KnownEnergies
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
 from inverse.types import HitClass
@@ -58,7 +59,12 @@ def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
     """Return where a relaxed structure stands among known materials."""
     found = classifier.classify(structure)
     return Kinship(
-        found.hit_class, found.derivative_of, found.nearest_known, found.parent_prototype, found.vacancy_of
+        found.hit_class,
+        found.derivative_of,
+        found.nearest_known,
+        found.parent_prototype,
+        found.vacancy_of,
+        KnownEnergies.packaged().phase_of(structure),
     )
 
 

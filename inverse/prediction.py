@@ -292,9 +292,9 @@ def _answer(
 def _known_phase(known: KnownEnergy | None) -> list[str]:
     if known is None:
         return []
-    if not known.database_id:
+    if not known.phase.database_id:
         return ["known_phase: its tabulated formation energy"]
-    return [f"known_phase: {known.database_id}, whose tabulated formation energy this is"]
+    return [f"known_phase: {known.phase}, whose tabulated formation energy this is"]
 
 
 def _collide(structure: Structure) -> bool:

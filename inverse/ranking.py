@@ -16,6 +16,7 @@ from inverse.types import (
     Candidate,
     EnergyFlag,
     HitClass,
+    KnownPhase,
     PredictedValue,
     Rule,
     Status,
@@ -37,6 +38,7 @@ class Kinship:
     nearest_known: str = ""
     parent_prototype: str = ""
     vacancy_of: str = ""
+    known_phase: KnownPhase | None = None
 
 
 Screening = Callable[[Structure], Breach | None]
@@ -292,6 +294,7 @@ def _with_kinship(candidate: Candidate, relaxed: Structure, classify: Classify) 
         derivative_of=kin.derivative_of,
         nearest_known=kin.nearest_known,
         vacancy_of=kin.vacancy_of,
+        known_phase=kin.known_phase,
         parent_prototype=kin.parent_prototype,
     )
 

@@ -18,6 +18,7 @@ from inverse.types import (
     Candidate,
     Failure,
     HitClass,
+    KnownPhase,
     Origin,
     PredictedValue,
     Rule,
@@ -201,6 +202,7 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "hit_class": None if candidate.hit_class is None else str(candidate.hit_class),
         "derivative_of": candidate.derivative_of,
         "nearest_known": candidate.nearest_known,
+        "known_phase": None if candidate.known_phase is None else vars(candidate.known_phase),
         "unclassified": candidate.unclassified,
         "vacancy_of": candidate.vacancy_of,
         "duplicate_of": candidate.duplicate_of,
@@ -230,7 +232,7 @@ def candidate_from_record(record: Mapping[str, Any]) -> Candidate:
 
 def _candidate(record: Mapping[str, Any]) -> Candidate:
     verdict = record.get("verification")
-    hit_class = record.get("hit_class")
+    hit_class, phase = record.get("hit_class"), record.get("known_phase")
     return Candidate(
         id=record["id"],
         structure=structure_from_record(record["structure"]),
@@ -252,6 +254,7 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         hit_class=None if hit_class is None else HitClass(hit_class),
         derivative_of=record.get("derivative_of", ""),
         nearest_known=record.get("nearest_known", ""),
+        known_phase=None if phase is None else _typed(KnownPhase(phase["database_id"])),
         unclassified=record.get("unclassified", ""),
         vacancy_of=record.get("vacancy_of", ""),
         duplicate_of=record.get("duplicate_of", ""),

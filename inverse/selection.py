@@ -125,7 +125,8 @@ class Selection:
         alive = [c for c in candidates if c.status is Status.PROPOSED]
         if not alive:
             return list(candidates), []
-        predictions = self._evaluator.predict([c.structure for c in alive])
+        evaluation = self._evaluator.evaluate([c.structure for c in alive])
+        predictions = evaluation.predictions
         met = self._objective.probability_met(predictions)
         values = worth(predictions, met, self._objective.loss(predictions))
         outside = self._objective.outside(predictions)
@@ -137,6 +138,7 @@ class Selection:
                 proposed,
                 status=Status.PREDICTED,
                 predictions=predicted_values(predictions, row),
+                known_phase=evaluation.phases[row],
                 probability_target_met=float(met[row]),
                 reason=_why_capped(float(met[row]), bool(outside[row])),
             )

@@ -1,6 +1,7 @@
 """Records of the design loop: Target, Candidate, Verification. Frozen; the campaign is what changes."""
 
 import builtins
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -233,6 +234,35 @@ class PredictedValue:
 
 
 @dataclass(frozen=True)
+class KnownPhase:
+    """A tabulated phase that a crystal is: formula, signature and volume (within 5 %) agree.
+
+    Attributes:
+        database_id: of its entry in the Materials Project, "mp-1894"; "" where the table names none.
+    """
+
+    database_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no entry's name: it becomes an address in reports of anybody's run.
+
+        Raises:
+            ValueError: neither "" nor mp- and a number.
+        """
+        if not re.fullmatch(r"(mp-\d{1,10})?", self.database_id):
+            raise ValueError(f"no entry of the Materials Project: {self.database_id[:40]!r}")
+
+    def __str__(self) -> str:
+        """Return the entry, or "tabulated" where the table names none."""
+        return self.database_id or "tabulated"
+
+    @builtins.property
+    def url(self) -> str:
+        """Page of the entry; "" without one."""
+        return f"https://materialsproject.org/materials/{self.database_id}" if self.database_id else ""
+
+
+@dataclass(frozen=True)
 class VerifiedValue:
     """A potential's value of one property of one crystal.
 
@@ -344,6 +374,7 @@ class Candidate:
         hit_class: known, derivative or new.
         derivative_of: end member, "" when none.
         nearest_known: nearest known material, with its formula.
+        known_phase: tabulated phase that it is, relaxed or (before a verdict) as proposed; None when none.
         unclassified: why it can be called neither known nor derivative nor new, "" when it can.
         vacancy_of: known phase whose ordered vacancies this is, "" when none.
         duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
@@ -371,6 +402,7 @@ class Candidate:
     hit_class: HitClass | None = None
     derivative_of: str = ""
     nearest_known: str = ""
+    known_phase: KnownPhase | None = None
     unclassified: str = ""
     vacancy_of: str = ""
     duplicate_of: str = ""

@@ -20,6 +20,7 @@ from inverse.records import (
 from inverse.types import (
     Candidate,
     HitClass,
+    KnownPhase,
     Origin,
     PredictedValue,
     Rule,
@@ -82,6 +83,7 @@ candidates = st.builds(
     hit_class=st.none() | st.sampled_from(HitClass),
     derivative_of=text,
     nearest_known=text,
+    known_phase=st.sampled_from([None, KnownPhase(), KnownPhase("mp-1894")]),
     unclassified=text,
     vacancy_of=text,
     duplicate_of=text,
@@ -108,6 +110,14 @@ def test_non_finite_numbers_become_null_and_read_as_nan() -> None:
     assert record["values"]["bulk_modulus_vrh"]["mean"] is None
     read = verification_from_record(record)
     assert math.isnan(read.values["bulk_modulus_vrh"].raw)
+
+
+def test_records_of_before_known_phases_read_without_one() -> None:
+    structure = Structure(Lattice.cubic(4.0), ["W"], [[0, 0, 0]])
+    record = candidate_to_record(Candidate("c0", structure, "x", 1, known_phase=KnownPhase("mp-91")))
+    assert candidate_from_record(record).known_phase == KnownPhase("mp-91")
+    del record["known_phase"]
+    assert candidate_from_record(record).known_phase is None
 
 
 def test_history_of_arrays_becomes_plain() -> None:

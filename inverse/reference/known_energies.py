@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
+from inverse.types import KnownPhase
 from surrogates.checkpoint import load_surrogate, weights_digest
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import DataError, EngineError
@@ -47,12 +48,12 @@ class KnownEnergy:
         energy: formation energy of this cell, eV/atom: tabulated, plus the surrogate's difference between
             this cell and the tabulated one.
         std: eV/atom.
-        database_id: of the tabulated phase, "mp-1894"; "" for an element in its ground state without one.
+        phase: the tabulated one.
     """
 
     energy: float
     std: float
-    database_id: str
+    phase: KnownPhase
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class TabulatedCell:
     energy: float
     surrogate_energy: float
     database_id: int
+
+    @property
+    def phase(self) -> KnownPhase:
+        """The phase that it is a cell of."""
+        return KnownPhase(f"mp-{self.database_id}" if self.database_id else "")
 
 
 class KnownEnergies:
@@ -118,9 +124,13 @@ class KnownEnergies:
             if cell is not None:
                 difference = energy - cell.surrogate_energy
                 std = hypot(LEAST_STD, SHARE_OF_DIFFERENCE * difference)
-                name = f"mp-{cell.database_id}" if cell.database_id else ""
-                answers[row] = KnownEnergy(cell.energy + difference, std, name)
+                answers[row] = KnownEnergy(cell.energy + difference, std, cell.phase)
         return answers
+
+    def phase_of(self, structure: Structure) -> KnownPhase | None:
+        """Return the tabulated phase that a crystal is, None when it is none; the surrogate is not asked."""
+        cell = self._cell_of(structure)
+        return None if cell is None else cell.phase
 
     def _cell_of(self, structure: Structure | None) -> TabulatedCell | None:
         if structure is None:

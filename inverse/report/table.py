@@ -45,6 +45,7 @@ TRAILING_COLUMNS = (
     "potential",
     "cif",
     *elastic_constants.COLUMNS,
+    "known_phase",
 )
 RANKED = (Status.HIT, Status.VERIFIED)
 """Statuses that carry a rank."""
@@ -181,6 +182,7 @@ def cells(candidate: Candidate) -> dict[str, str]:
         "potential": potentials(candidate),
         "cif": cif_name(candidate),
         **_elastic_cells(verification),
+        "known_phase": "" if candidate.known_phase is None else str(candidate.known_phase),
     }
     for name in valued_properties(candidate):
         predicted, verified = candidate.predictions.get(name), values.get(name)

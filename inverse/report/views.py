@@ -12,7 +12,7 @@ from inverse.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.ladder import candidate_ladder
 from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
 from inverse.report.wording import label, number, percent, plain_text, symbol, unit
-from inverse.types import Candidate, Origin, Stage, Status, Target, VerifiedValue
+from inverse.types import Candidate, KnownPhase, Origin, Stage, Status, Target, VerifiedValue
 from surrogates.errors import EngineError
 from surrogates.formulas import display_formula
 from surrogates.typed_formulas import composition_of
@@ -80,6 +80,7 @@ class CandidateView:
     score: str
     values: tuple[ValueView, ...]
     nearest_known: str
+    known_phase: KnownPhase | None
     derivative_of: str
     vacancy_of: str
     duplicate_of: str
@@ -173,6 +174,7 @@ def candidate_view(
         score=number(candidate.score),
         values=tuple(_value(candidate, name, unit(name, targets), deciding.get(name)) for name in properties),
         nearest_known=shown_formula(candidate.nearest_known),
+        known_phase=candidate.known_phase,
         derivative_of=shown_formula(candidate.derivative_of),
         vacancy_of=shown_formula(candidate.vacancy_of),
         duplicate_of=candidate.duplicate_of,

@@ -19,6 +19,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
+from inverse.evaluation import Evaluation
 from inverse.parts import Parts
 from inverse.progress import tell
 from inverse.proposers.protocol import Proposal
@@ -406,16 +407,17 @@ def test_a_step_without_candidates_that_an_older_run_wrote_is_begun_again(tmp_pa
 def test_a_candidate_without_a_finite_prediction_is_recorded_and_counted(tmp_path: Path, field: str) -> None:
     config = CampaignConfig.from_mapping({**CONFIG, "budget": {"verifications": 4}})
     made = parts(config, Pool(30, 0))
-    predict = made.evaluator.predict
+    evaluate = made.evaluator.evaluate
 
-    def odd(structures: Sequence[Structure]) -> Any:
-        found = dict(predict(structures))
+    def odd(structures: Sequence[Structure]) -> Evaluation:
+        evaluation = evaluate(structures)
+        found = dict(evaluation.predictions)
         bulk = found[BULK_MODULUS]
         value = getattr(bulk, field).clone()
         value[..., [k for k, s in enumerate(structures) if "Al" in s.composition]] = float("nan")
-        return found | {BULK_MODULUS: replace(bulk, **{field: value})}
+        return replace(evaluation, predictions=found | {BULK_MODULUS: replace(bulk, **{field: value})})
 
-    made.evaluator.predict = odd  # type: ignore[method-assign]
+    made.evaluator.evaluate = odd  # type: ignore[method-assign]
     with Campaign.create(config, tmp_path / "run", made) as run:
         run.run()
     out = [c for c in read_candidates(tmp_path / "run") if "Al" in c.structure.composition]

@@ -208,6 +208,8 @@ STRANGE = (
     (("score",), "../x"),
     (("proposer",), 5),
     (("nearest_known",), None),
+    (("known_phase",), {"database_id": "mp-1/../../x"}),
+    (("known_phase",), "mp-1"),
     (("history",), []),
     (("structure", "lattice", 0, 0), -1e308),
     (("structure", "frac_coords", 0, 0), 1e300),

@@ -13,8 +13,9 @@ from inverse.config import CampaignConfig
 from inverse.evaluation import Evaluator
 from inverse.objective import OUT_OF_DOMAIN_AT_MOST, Objective
 from inverse.proposers.protocol import Proposal
+from inverse.reference.known_energies import KnownEnergies
 from inverse.selection import Selection
-from inverse.types import Breach, Candidate, Origin, Rule, Status
+from inverse.types import Breach, Candidate, KnownPhase, Origin, Rule, Status
 from surrogates.crystal import CrystalBatch
 from surrogates.properties import BULK_MODULUS, Property
 from surrogates.protocol import Prediction
@@ -211,3 +212,15 @@ def test_the_numbers_are_those_that_a_journal_gives_back() -> None:
     again: Candidate = candidate_from_record(candidate_to_record(candidate))
     assert again.structure == candidate.structure
     assert again.structure.lattice.matrix.tolist() == candidate.structure.lattice.matrix.tolist()
+
+
+def test_a_candidate_carries_the_known_phase_that_it_is() -> None:
+    tungsten = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
+    objective = Objective.of(CampaignConfig.from_mapping(CONFIG))
+    evaluator = Evaluator(
+        AnalyticSurrogate(), lambda formula: 0.0, objective.properties, known=KnownEnergies.packaged()
+    )
+    chosen = Selection(objective, evaluator, lambda s: None, standing, lambda s: 1.0)
+    candidates, _ = chosen.select(proposals(carbide("W"), tungsten, tungsten), 0, Places(1))
+    assert [c.known_phase for c in candidates] == [None, KnownPhase("mp-1894"), KnownPhase("mp-1894")]
+    assert [c.known_phase for c in selection().select(proposals(tungsten), 0, Places(1))[0]] == [None]

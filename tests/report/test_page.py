@@ -30,6 +30,9 @@ def schema(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads(text))
 
 
+ENTRY = "https://materialsproject.org/materials/mp-"
+
+
 class Outline(HTMLParser):
     """Checks nesting, collects ids, links and text."""
 
@@ -79,7 +82,9 @@ def test_page_is_whole_self_contained_and_small(folder: Path) -> None:
     page = outline(path)
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
-    assert not [link for link in page.links if re.match(r"(https?:)?//", link)]
+    away = [link for link in page.links if re.match(r"(https?:)?//", link)]
+    assert {re.sub(r"\d+$", "", link) for link in away} == {ENTRY}, "links that a reader may follow"
+    assert not re.findall(r"""(?:src|url)\s*[=(]\s*["']?(?:https?:)?//""", path.read_text())
     for link in page.links:
         if link.startswith("#"):
             assert link[1:] in page.ids
@@ -137,6 +142,14 @@ def test_page_of_a_run_that_got_nowhere(tmp_path: Path, kept: str) -> None:
     assert page.open == []
     assert "not computed in this run" in " ".join(page.text)
     Console(file=StringIO(), width=80).print(summary_of(read_run(folder)))
+
+
+def test_a_known_phase_is_named_with_its_entry(folder: Path) -> None:
+    page = outline(build_report(folder))
+    named = {str(c.known_phase) for c in read_run(folder).candidates if c.known_phase is not None}
+    assert named == {"mp-1894", "tabulated"}
+    assert f"{ENTRY}1894" in page.links
+    assert {"known phase", "mp-1894", "tabulated"} <= set(page.text)
 
 
 def test_page_is_the_same_twice(folder: Path) -> None:

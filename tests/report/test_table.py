@@ -60,7 +60,14 @@ def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) 
             ("verified", "_raw"),
         )
     ]
-    assert list(rows[0]) == [*first.split(), "probability_after", *middle, *last.split(), *COLUMNS]
+    assert list(rows[0]) == [
+        *first.split(),
+        "probability_after",
+        *middle,
+        *last.split(),
+        *COLUMNS,
+        "known_phase",
+    ]
     assert COLUMNS[:3] == (
         "elastic_bulk_modulus_voigt",
         "elastic_bulk_modulus_reuss",

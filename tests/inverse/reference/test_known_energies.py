@@ -13,8 +13,9 @@ from pymatgen.core import Lattice, Structure
 from inverse import prediction as prediction_module
 from inverse.benchmarks import surrogates as bench_surrogates
 from inverse.evaluation import Evaluator
+from inverse.familiarity import kinship
 from inverse.prediction import predict
-from inverse.reference import ReferenceHull
+from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.reference.known_energies import (
     LEAST_STD,
     TIER,
@@ -25,6 +26,7 @@ from inverse.reference.known_energies import (
 )
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
+from inverse.types import KnownPhase
 from surrogates.checkpoint import load_surrogate, weights_digest
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import DataError
@@ -77,6 +79,21 @@ def test_textbook_crystals_have_their_energy(name: str) -> None:
 def test_the_flag_names_the_entry_of_the_database() -> None:
     (record,) = predict([CRYSTALS["WC"][0]])
     assert any(f.startswith("known_phase: mp-1894") for f in record["flags"])
+
+
+def test_a_relaxed_crystal_is_told_which_phase_it_is() -> None:
+    classifier = HitClassifier(KnownMaterials.packaged())
+    structure = CRYSTALS["WC"][0]
+    swollen = structure.copy()
+    swollen.scale_lattice(1.07 * structure.volume)
+    assert kinship(classifier, structure).known_phase == KnownPhase("mp-1894")
+    assert kinship(classifier, swollen).known_phase is None
+
+
+@pytest.mark.parametrize("name", ["mp-", "MP-5", "mp-5/..", "javascript:alert(1)", "mp-5\n"])
+def test_what_is_no_entry_is_no_address(name: str) -> None:
+    with pytest.raises(ValueError, match="no entry of the Materials Project"):
+        KnownPhase(name)
 
 
 def test_other_polymorphs_volumes_and_scales_are_predicted() -> None:
