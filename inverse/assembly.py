@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -265,6 +266,7 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
         for flag in seed.flags:
             LOGGER.warning("seed %s: %s", seed.name, flag)
     seeds = [(seed.name, seed.structure) for seed in given]
+    space = replace(space, remarks={seed.name: seed.flags for seed in given})
     if method == "hybrid" and config.constraints.novelty == "any":
         # where known answers are welcome, the tables' are among the proposals
         return _hybrid(space, seeds, [Lookup(config, _complete(space), best_known_first=True)])

@@ -15,7 +15,7 @@ from inverse.evaluation import LOWEST_ABOVE_HULL
 from inverse.file_formats import RawStructure
 from inverse.reading import ReadStructure, examined, read_structures
 from inverse.reference import ReferenceHull
-from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
+from inverse.reference.known_energies import KnownEnergies, KnownEnergy, Strain, with_known
 from inverse.types import EnergyFlag
 from surrogates.checkpoint import load_manifest, load_surrogate
 from surrogates.crystal import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
@@ -279,6 +279,7 @@ def _answer(
     flags = [*read.flags, *_known_phase(known)]
     below = 0.0
     if phases is not None and scale == SCALES[0]:
+        flags += _strained_phase(phases.energies.strain_of(structure) if known is None else None)
         below = phases.distance_below(formula, *value)
     if below:
         flags.append(f"{EnergyFlag.BELOW_HULL}: {below:.2f} eV/atom below the hull of known phases")
@@ -293,8 +294,16 @@ def _known_phase(known: KnownEnergy | None) -> list[str]:
     if known is None:
         return []
     if not known.phase.database_id:
-        return ["known_phase: its tabulated formation energy"]
-    return [f"known_phase: {known.phase}, whose tabulated formation energy this is"]
+        return [f"{EnergyFlag.KNOWN_PHASE}: its tabulated formation energy"]
+    return [f"{EnergyFlag.KNOWN_PHASE}: {known.phase}, whose tabulated formation energy this is"]
+
+
+def _strained_phase(strain: Strain | None) -> list[str]:
+    if strain is None:
+        return []
+    phase = strain.phase.database_id or "the tabulated cell of this phase"
+    text = f"the cell is strained by {strain.change:+.1%} in volume from {phase}"
+    return [f"{EnergyFlag.STRAINED_PHASE}: {text}: its tabulated energy was not used"]
 
 
 def _collide(structure: Structure) -> bool:

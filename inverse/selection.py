@@ -114,6 +114,7 @@ class Selection:
             origin=proposal.origin,
             key=proposal.key,
             trust=proposal.trust,
+            remarks=proposal.remarks,
         )
         breach = self.breach(structure)
         # a seed is what the others are compared with, wanted or not

@@ -149,7 +149,7 @@ class Failure(StrEnum):
 
 
 class EnergyFlag(StrEnum):
-    """What a verification says of its energies beside their values; among `Verification.flags`."""
+    """What a verification or a prediction says of its energies beside their values; the flag's first word."""
 
     NO_ENERGY = "no_energy"
     """The potential's energies stand on no scale of formation energies."""
@@ -159,6 +159,10 @@ class EnergyFlag(StrEnum):
     """Live entries were asked for and could not be had."""
     BELOW_HULL = "below_hull"
     """More than 0.1 eV/atom below the hull: no phase is that far below a hull that it is part of."""
+    KNOWN_PHASE = "known_phase"
+    """The energy is the tabulated one of a known phase."""
+    STRAINED_PHASE = "strained_phase"
+    """A known phase by formula and signature, too far from its tabulated volume for its energy to be used."""
 
 
 @dataclass(frozen=True)
@@ -364,6 +368,7 @@ class Candidate:
         trust: how far predictions of such a structure are believed, in (0, 1]; None before they are weighed,
             where the source has no opinion.
         expected_prototype: parent prototype before relaxation, of those weighed for a verification.
+        remarks: what the reader of its file had to say of a seed.
         status: how far it came.
         reason: why it was screened out, failed or is no hit, in words.
         rule: what put it out, by name: what decisions and counts rest on; None where no rule did.
@@ -392,6 +397,7 @@ class Candidate:
     key: str = ""
     trust: float | None = None
     expected_prototype: str = ""
+    remarks: tuple[str, ...] = ()
     status: Status = Status.PROPOSED
     reason: str = ""
     rule: Rule | None = None

@@ -72,6 +72,7 @@ candidates = st.builds(
     key=text,
     trust=st.none() | finite,
     expected_prototype=text,
+    remarks=st.lists(text, max_size=2).map(tuple),
     status=st.sampled_from(Status),
     reason=text,
     rule=st.none() | st.sampled_from(Rule),
@@ -116,8 +117,9 @@ def test_records_of_before_known_phases_read_without_one() -> None:
     structure = Structure(Lattice.cubic(4.0), ["W"], [[0, 0, 0]])
     record = candidate_to_record(Candidate("c0", structure, "x", 1, known_phase=KnownPhase("mp-91")))
     assert candidate_from_record(record).known_phase == KnownPhase("mp-91")
-    del record["known_phase"]
-    assert candidate_from_record(record).known_phase is None
+    del record["known_phase"], record["remarks"]
+    read = candidate_from_record(record)
+    assert (read.known_phase, read.remarks) == (None, ())
 
 
 def test_history_of_arrays_becomes_plain() -> None:

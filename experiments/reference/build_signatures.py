@@ -1,6 +1,7 @@
 """Signatures of every known structure -> inverse/reference/signatures.parquet.
 
     python -m experiments.reference.build_signatures
+    python -m experiments.reference.build_signatures --revise     # energies of elements, textbook phases
 
 Sharded under .work/reference/signatures/, about 2 ms a structure.
 """
@@ -10,20 +11,23 @@ import sys
 import time
 import warnings
 from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from pymatgen.core import Composition
 
 from experiments.reference.sources import WORK, read_rows
-from inverse.reference.known_energies import COLUMNS, TIER, WEIGHTS_KEY, TabulatedCell
+from inverse.reference.known_energies import COLUMNS, TIER, WEIGHTS_KEY, TabulatedCell, read_cells
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
 from surrogates.checkpoint import weights_digest
+from surrogates.periodic_table import ELEMENT_SYMBOLS
 from surrogates.whole_files import write_atomically
 
 SHARD = 5000
@@ -96,9 +100,21 @@ def compute(what_is_there: bool = False) -> list[list[Any]]:
     return found
 
 
-def signature_rows(name: str) -> list[tuple[int, str, str, float]]:
-    """Return (row, formula, signature, volume per atom) of a shared file, from finished shards."""
+def signature_rows(name: str, formulas: Container[str] | None = None) -> list[tuple[int, str, str, float]]:
+    """Return (row, formula, signature, volume per atom) of a shared file, from finished shards.
+
+    Args:
+        name: of the file.
+        formulas: reduced; their rows alone, without any shard.
+    """
     found = []
+    if formulas is not None:
+        for index, row in enumerate(read_rows(name)):
+            if (formula := Composition(row["formula"]).reduced_formula) in formulas:
+                cell = Cell(np.array(row["lattice"]), np.array(row["frac_coords"]), tuple(row["species"]))
+                text = signature_text(cell)
+                found += [(index, formula, text, cell.volume_per_atom)] if text is not None else []
+        return found
     for path in sorted((WORK / "signatures").glob(f"{name}_*.json")):
         first = int(path.stem.rsplit("_", 1)[1])
         found += [(first + i, f, text, v) for f, text, v, _, i in json.loads(path.read_text())]
@@ -124,14 +140,54 @@ def build(what_is_there: bool = False) -> None:
     write(with_energies(table))
 
 
-def with_energies(table: pa.Table) -> pa.Table:
+def revise() -> None:
+    """Find the energies of elements, named phases and formulas with a row that has its distance alone anew.
+
+    Everything else stays as it is carried; a whole `build` gives the same.
+    """
+    from experiments.reference.textbook import NAMED
+
+    chosen = {phase.formula for phase in NAMED}
+    for name in ("mp_structures", "elasticity"):
+        for row in read_rows(name):
+            formula = Composition(row["formula"]).reduced_formula
+            is_alone = (
+                row.get("formation_energy_per_atom") is None and row.get("energy_above_hull") is not None
+            )
+            if is_alone or len(Composition(formula)) == 1:
+                chosen.add(formula)
+    chosen |= {Composition(symbol).reduced_formula for symbol in ELEMENT_SYMBOLS}
+    print(f"{len(chosen)} formulas", flush=True)
+    table = parquet.read_table(PACKAGE_DATA / "signatures.parquet")
+    carried = {
+        (formula, cell.signature): [c for c in cells if c.signature == cell.signature]
+        for formula, cells in read_cells(PACKAGE_DATA / "signatures.parquet", weights_digest(TIER)).items()
+        for cell in cells
+    }
+    table = table.filter(pc.not_equal(table["origin"], ORIGINS.index("textbook")))  # they come in again
+    write(with_energies(table.drop_columns(list(COLUMNS)), chosen, carried))
+
+
+def with_energies(
+    table: pa.Table,
+    formulas: Container[str] | None = None,
+    carried: Mapping[tuple[str, str], Sequence[TabulatedCell]] | None = None,
+) -> pa.Table:
     """Return the table with the cells whose energy is known, and the weights their surrogate energies are of.
 
-    Elements in their ground state that no file holds come in, from ASE's table.
+    Textbook phases that no file holds come in.
+
+    Args:
+        table: formula, signature, volume and origin.
+        formulas: whose energies are found; None stands for all.
+        carried: cells of the others.
     """
     from experiments.reference.known_energies import rows_with_signature, tabulated, with_surrogate_energies
 
-    cells = tabulated(with_surrogate_energies(rows_with_signature()))
+    cells = dict(tabulated(with_surrogate_energies(rows_with_signature(formulas))))
+    for key, own in (carried or {}).items():
+        if formulas is not None and key[0] not in formulas:
+            cells[key] = list(own)
     keys = list(zip(table["formula"].to_pylist(), table["signature"].to_pylist(), strict=True))
     missing = sorted(cells.keys() - set(keys))
     added = {
@@ -171,4 +227,4 @@ def write(table: pa.Table) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    build("--what-is-there" in sys.argv[1:])
+    revise() if "--revise" in sys.argv[1:] else build("--what-is-there" in sys.argv[1:])

@@ -32,6 +32,7 @@ class Proposal:
             the source has no list.
         trust: how far predictions of such a structure are believed, in (0, 1]; None where the source has no
             opinion.
+        remarks: what the reader of its file had to say of a seed.
     """
 
     structure: Structure
@@ -42,6 +43,7 @@ class Proposal:
     origin: Origin = Origin.SEARCH
     key: str = ""
     trust: float | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -60,6 +60,7 @@ class SearchSpace:
         screening: structure -> the rule that puts it out, None without.
         is_known_formula: reduced formula -> stands in a carried table.
         is_new: structure -> class new, as far as it can be told before relaxation.
+        remarks: name of a seed -> what the reader of its file had to say of it.
         offered: the crystals that the campaign was offered, which sources tell it and none offers again.
     """
 
@@ -74,6 +75,7 @@ class SearchSpace:
     screening: Callable[[Structure], Breach | None]
     is_known_formula: Callable[[str], bool]
     is_new: Callable[[Structure], bool] = lambda structure: False
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offered: Offered = field(default_factory=Offered)
 
     @cached_property

@@ -226,7 +226,10 @@ def as_given(
             LOGGER.warning("seed %s: not verified, the models do not know %s", name, ", ".join(odd))
             continue
         history, key = {"kind": "seed", "seed": name}, f"{name}: as given"
-        found.append(Proposal(structure, proposer, seed, history, origin=Origin.SEED, key=key))
+        remarks = space.remarks.get(name, ())
+        found.append(
+            Proposal(structure, proposer, seed, history, origin=Origin.SEED, key=key, remarks=remarks)
+        )
     return found
 
 

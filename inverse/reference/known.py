@@ -20,7 +20,7 @@ ORIGINS: tuple[str, ...] = (
     "JARVIS",
     "Alexandria",
     "WBM (computed, by substitution)",
-    "element in its ground state",
+    "textbook (an element in its ground state, cubic BN)",
 )
 """Meaning of the column `origin` of the carried signatures."""
 

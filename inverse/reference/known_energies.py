@@ -11,7 +11,7 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.reference.phases import PACKAGE_DATA
-from inverse.reference.signatures import Cell, signature_text
+from inverse.reference.signatures import Cell, of_other_hand, signature_text
 from inverse.types import KnownPhase
 from surrogates.checkpoint import load_surrogate, weights_digest
 from surrogates.crystal import CrystalBatch
@@ -21,6 +21,9 @@ from surrogates.protocol import Z90, Prediction, Surrogate
 
 NEAR_IN_VOLUME = 0.05
 """Largest relative difference in volume between a crystal and the tabulated cell it is taken for."""
+
+FARTHEST_STRAIN = 0.2
+"""Relative difference in volume up to which a crystal counts as a strained known phase: 6 % in length."""
 
 SYMPRECS = (0.01, 0.1)
 """Tolerances, Å, at which a crystal's signature is compared with the tabulated ones."""
@@ -54,6 +57,19 @@ class KnownEnergy:
     energy: float
     std: float
     phase: KnownPhase
+
+
+@dataclass(frozen=True)
+class Strain:
+    """How far a crystal is from the tabulated phase that it would be.
+
+    Attributes:
+        phase: the tabulated one.
+        change: of the volume, relative to the tabulated cell.
+    """
+
+    phase: KnownPhase
+    change: float
 
 
 @dataclass(frozen=True)
@@ -132,7 +148,20 @@ class KnownEnergies:
         cell = self._cell_of(structure)
         return None if cell is None else cell.phase
 
-    def _cell_of(self, structure: Structure | None) -> TabulatedCell | None:
+    def strain_of(self, structure: Structure) -> Strain | None:
+        """Return how far a crystal is strained from the tabulated phase whose formula and signature it has.
+
+        None within 5 % in volume, where its energy is known, and beyond FARTHEST_STRAIN, where another phase
+        may as well be meant.
+        """
+        cell = self._cell_of(structure, FARTHEST_STRAIN)
+        if cell is None:
+            return None
+        change = structure.volume / len(structure) / cell.volume_per_atom - 1.0
+        return Strain(cell.phase, change) if abs(change) > NEAR_IN_VOLUME else None
+
+    def _cell_of(self, structure: Structure | None, within: float = NEAR_IN_VOLUME) -> TabulatedCell | None:
+        """Return the tabulated cell of a crystal's formula and signature, or of its mirror image's."""
         if structure is None:
             return None
         try:
@@ -142,11 +171,12 @@ class KnownEnergies:
         near = [
             (change, known.energy, known)
             for known in self._cells.get(cell.reduced_formula, ())
-            if (change := abs(cell.volume_per_atom / known.volume_per_atom - 1.0)) <= NEAR_IN_VOLUME
+            if (change := abs(cell.volume_per_atom / known.volume_per_atom - 1.0)) <= within
         ]
         for symprec in SYMPRECS if near else ():
             text = signature_text(cell, symprec)
-            same = [entry for entry in near if entry[2].signature == text]
+            texts = () if text is None else (text, of_other_hand(text))
+            same = [entry for entry in near if entry[2].signature in texts]
             if same:
                 return min(same, key=lambda entry: (round(entry[0], 3), entry[1]))[2]
         return None

@@ -8,9 +8,11 @@ for every known structure; equal signatures mean the same structure in 98 % of c
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -164,6 +166,25 @@ def _bytes(array: np.ndarray) -> bytes:
     return np.ascontiguousarray(array, dtype=float).tobytes()
 
 
+_SPGLIB = Lock()
+
+
+@contextmanager
+def _quiet_spglib() -> Iterator[None]:
+    """Keep spglib from writing to the terminal, as it does at loose tolerances.
+
+    The environment is left as it was; a user's own setting stands.
+    """
+    with _SPGLIB:
+        is_ours = "SPGLIB_WARNING" not in os.environ
+        os.environ.setdefault("SPGLIB_WARNING", "OFF")
+        try:
+            yield
+        finally:
+            if is_ours:
+                os.environ.pop("SPGLIB_WARNING", None)
+
+
 @lru_cache(maxsize=8192)
 def _orbits(
     lattice: bytes, frac_coords: bytes, numbers: tuple[int, ...], symprec: float
@@ -174,10 +195,10 @@ def _orbits(
     """
     import spglib
 
-    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # at loose tolerances spglib writes to the terminal
     cell: Any = (np.frombuffer(lattice).reshape(3, 3), np.frombuffer(frac_coords).reshape(-1, 3), numbers)
     try:
-        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+        with _quiet_spglib():
+            dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception:
         return None
     if dataset is None:
@@ -211,6 +232,33 @@ def format_signature(space_group: int, orbits: Sequence[Orbit]) -> str:
     """
     parts = sorted((o.multiplicity, o.site_symmetry, o.element) for o in orbits)
     return "|".join([str(space_group), *(f"{m} {s} {e}" for m, s, e in parts)])
+
+
+_OTHER_HAND = {
+    76: 78,
+    91: 95,
+    92: 96,
+    144: 145,
+    151: 153,
+    152: 154,
+    169: 170,
+    171: 172,
+    178: 179,
+    180: 181,
+    212: 213,
+}
+_OTHER_HAND |= {other: one for one, other in _OTHER_HAND.items()}
+"""The eleven pairs of enantiomorphic space groups: left quartz and right quartz."""
+
+
+def of_other_hand(text: str) -> str:
+    """Return the signature of a crystal's mirror image: its own, unless its space group has a hand.
+
+    >>> of_other_hand("152|3 ..2 Si|6 1 O"), of_other_hand("225|4 -3mm Cu")
+    ('154|3 ..2 Si|6 1 O', '225|4 -3mm Cu')
+    """
+    number, bar, orbits = text.partition("|")
+    return f"{_OTHER_HAND.get(int(number), number)}{bar}{orbits}"
 
 
 def parse_signature(text: str) -> tuple[int, tuple[Orbit, ...]]:

@@ -46,6 +46,11 @@ def compared(candidate: Candidate, seed: Candidate, targets: Sequence[Target]) -
 
 
 def _said_of(seed: Candidate, objective: Objective) -> str:
+    said = _verdict_on(seed, objective)
+    return f"{said} Of its file: {'; '.join(seed.remarks)}." if seed.remarks else said
+
+
+def _verdict_on(seed: Candidate, objective: Objective) -> str:
     name = _formula(seed)
     verdict = seed.verification
     if verdict is None:

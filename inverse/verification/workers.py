@@ -33,6 +33,9 @@ GRACE = 20.0
 START_LIMIT = 1200.0
 """Seconds a worker may take to load its potentials: minutes from a cold network disk of a busy machine."""
 
+SILENT_START = 30.0
+"""Seconds of a start after which the log says what is waited for: most potentials load in less."""
+
 MOST_DEATHS = 3
 """Workers that may die on one structure before it has failed: one may be chance."""
 
@@ -71,7 +74,7 @@ class _Worker:
         finally:
             theirs.close()
         self._end = weakref.finalize(self, _kill, self.process, os.getpid())
-        self.is_ready = False
+        self.is_ready = self.is_announced = False
         self.position: int | None = None
         self.since = time.monotonic()
         with contextlib.suppress(OSError):  # one that is gone already is found out by whoever listens
@@ -279,8 +282,23 @@ class VerifierPool:
                     position,
                     self._failure(f"time limit of {limit:.0f} s by the clock", seconds, Failure.TIME_LIMIT),
                 )
-            elif not worker.is_ready and time.monotonic() - worker.since > START_LIMIT:
-                self._failed_start(worker, f"no answer within {START_LIMIT:.0f} s")
+            elif not worker.is_ready:
+                self._wait_for_start(worker)
+
+    def _wait_for_start(self, worker: _Worker) -> None:
+        """Say once what a slow start is waited for; give it up beyond the limit."""
+        seconds = time.monotonic() - worker.since
+        if seconds > START_LIMIT:
+            self._failed_start(worker, f"no answer within {START_LIMIT:.0f} s")
+        elif seconds > SILENT_START and not worker.is_announced:
+            worker.is_announced = True
+            LOGGER.warning(
+                "loading %s takes more than %.0f s; a verification worker that is not ready after %.0f s "
+                "is given up",
+                self.potential,
+                SILENT_START,
+                START_LIMIT,
+            )
 
     def _answer(self, worker: _Worker) -> Iterator[tuple[int, Verification]]:
         try:

@@ -11,10 +11,13 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 import inverse
+from inverse import assembly
 from inverse.cli import main
 from inverse.config import load_config
 from inverse.inputs import read_seeds
 from inverse.prediction import predict
+from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.seeds import as_given
 from inverse.reading import ReadStructure, read_structures
 from inverse.records import structure_from_record
 from inverse.remarks import Remark, RemarkKind
@@ -157,6 +160,19 @@ def test_seeds_within_the_tolerance_are_taken_and_others_named(files: list[Path]
     shown = capsys.readouterr().err.strip()
     assert shown.startswith("error: ")
     assert "\n" not in shown
+
+
+def test_what_is_said_of_a_seeds_file_reaches_its_proposal(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_they_are(space: SearchSpace, seeds: Any) -> Any:
+        return as_given(space, seeds, "seeds", 5)
+
+    monkeypatch.setitem(assembly.PROPOSERS, "gradient", as_they_are)
+    config = load_config(config_file(files[0].parent, "deuterium.cif", "first.cif"))
+    found: Any = assembly.proposer_named("gradient", fakes.search_space(config), config)
+    assert [[text.partition(":")[0] for text in p.remarks] for p in found][1] == []
+    assert found[0].remarks[0] == "isotope: D (deuterium) read as H"
 
 
 def test_structures_of_a_table_are_named_one_by_one(files: list[Path]) -> None:

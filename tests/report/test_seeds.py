@@ -97,6 +97,14 @@ def test_whatever_became_of_the_seed_is_said(changes: dict[str, object], said: s
     assert seed_lines(run(replace(good, **changes))) == [said]
 
 
+def test_what_the_reader_said_of_a_seeds_file_stands_with_its_verdict() -> None:
+    odd = replace(TIN, remarks=("isotope: D (deuterium) read as H", "occupancy: X1: occupancy 0, left out"))
+    assert seed_lines(run(odd)) == [
+        "TiN itself misses: shear modulus G 169 of 190 GPa asked. Of its file: "
+        "isotope: D (deuterium) read as H; occupancy: X1: occupancy 0, left out."
+    ]
+
+
 def test_the_terminal_marks_the_seed_and_says_the_sentence() -> None:
     console = Console(file=StringIO(), width=200)
     console.print(summary_of(run(TAC, TIN)))

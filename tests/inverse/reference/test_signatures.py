@@ -1,11 +1,20 @@
+import os
+
 import numpy as np
 import pytest
+import spglib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from inverse.reference import end_members, parent_prototype, signature
-from inverse.reference.signatures import alike_elements, alike_maps, are_alike, parse_signature
+from inverse.reference.signatures import (
+    alike_elements,
+    alike_maps,
+    are_alike,
+    of_other_hand,
+    parse_signature,
+)
 from surrogates.errors import StructureError
 
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Ti", "C"], [[0, 0, 0], [0.5] * 3])
@@ -69,6 +78,40 @@ def test_orderings_of_one_lattice_share_the_parent_prototype():
     ordered.replace(0, "W")
     assert parent_prototype(ordered) == parent_prototype(NACL)
     assert parent_prototype(RUTILE) != parent_prototype(NACL)
+
+
+@pytest.mark.parametrize("own", [None, "ON"])
+def test_spglib_is_quiet_for_our_calls_alone(monkeypatch, own):
+    """The variable that silences spglib stayed set for every program that ran after it."""
+    monkeypatch.delenv("SPGLIB_WARNING", raising=False)
+    if own is not None:
+        monkeypatch.setenv("SPGLIB_WARNING", own)
+    seen = []
+    find = spglib.get_symmetry_dataset
+
+    def watched(*arguments, **named):
+        seen.append(os.environ.get("SPGLIB_WARNING"))
+        return find(*arguments, **named)
+
+    monkeypatch.setattr(spglib, "get_symmetry_dataset", watched)
+    stretched = NACL.copy()
+    stretched.scale_lattice(NACL.volume * (1.031 if own else 1.013))  # not among those remembered
+    signature(stretched)
+    assert seen == [own or "OFF"]
+    assert os.environ.get("SPGLIB_WARNING") == own
+
+
+def test_a_mirror_image_has_the_signature_of_the_other_hand():
+    left, right = (
+        Structure.from_spacegroup(group, Lattice.hexagonal(4.91, 5.4), ["Si", "O"], [[0.47, 0, z], oxygen])
+        for group, z, oxygen in (
+            ("P3_221", 2 / 3, [0.414, 0.268, 0.786]),
+            ("P3_121", 1 / 3, [0.414, 0.268, 0.214]),
+        )
+    )
+    assert signature(left).text != signature(right).text
+    assert of_other_hand(signature(left).text) == signature(right).text
+    assert of_other_hand(signature(NACL).text) == signature(NACL).text
 
 
 def test_what_is_no_signature_is_refused():

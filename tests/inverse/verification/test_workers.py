@@ -235,5 +235,15 @@ def test_workers_never_see_the_users_script_know_its_path_and_end_with_it(tmp_pa
     pytest.fail("the worker outlived its parent")
 
 
+def test_a_slow_start_says_once_what_is_waited_for(monkeypatch, caplog):
+    """A factory that never returned was waited for 1,200 s without a word."""
+    monkeypatch.setattr(workers, "SILENT_START", 0.0)
+    with load_verifier(MOODY, store="", workers=1) as pool:
+        pool.check()
+    said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("loading ")]
+    limit = "a verification worker that is not ready after 1200 s is given up"
+    assert said == [f"loading {MOODY} takes more than 0 s; {limit}"]
+
+
 def test_there_is_always_a_worker():
     assert default_workers() >= 1
