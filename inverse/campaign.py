@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -224,9 +224,9 @@ class Campaign:
             candidates, chosen = self._propose(number)
         if not candidates:
             return False
-        verdicts = self._verify({c.id: c for c in candidates}, chosen) if chosen else {}
-        candidates = [self._judged(c, verdicts[c.id]) if c.id in verdicts else c for c in candidates]
-        if len(verdicts) < len(chosen):
+        judged_now = self._verify({c.id: c for c in candidates}, chosen) if chosen else {}
+        candidates = [judged_now.get(c.id, c) for c in candidates]
+        if len(judged_now) < len(chosen):
             self._half_done = candidates
             return True
         self._half_done = []
@@ -309,27 +309,28 @@ class Campaign:
 
     # -- verify ----------------------------------------------------------------------------------------------
 
-    def _verify(self, candidates: Mapping[str, Candidate], chosen: Sequence[str]) -> dict[str, Verification]:
-        """Return the verdicts of the chosen ids: those on disk are reused, new ones written at once."""
+    def _verify(self, candidates: Mapping[str, Candidate], chosen: Sequence[str]) -> dict[str, Candidate]:
+        """Return the chosen as judged, by id: verdicts on disk are reused, new ones written at once."""
         stored = self.folder.step_verifications(self._next_step)
-        verdicts = {identity: stored[identity] for identity in chosen if identity in stored}
-        waiting = [identity for identity in chosen if identity not in verdicts]
-        self._say("verify", f"{len(waiting)} verifications ahead", len(verdicts))
+        found = {i: self._judged(candidates[i], stored[i]) for i in chosen if i in stored}
+        waiting = [identity for identity in chosen if identity not in found]
+        self._say("verify", f"{len(waiting)} verifications ahead", found.values())
         began = time.monotonic()
         structures = [candidates[identity].structure for identity in waiting]
         for position, verification in self._parts.verifier.verify_each(structures, self.stop.is_set):
             identity = waiting[position]
-            record = verification_to_record(rounded(verification))
-            verdicts[identity] = verification_from_record(record)
+            # through the record, so that a resumed run judges the very same numbers
+            verdict = verification_from_record(verification_to_record(rounded(verification)))
             self._pace = self._pace.after(time.monotonic() - began)
             began = time.monotonic()
-            self.folder.write_verification(identity, verdicts[identity])
+            self.folder.write_verification(identity, verdict)
+            found[identity] = self._judged(candidates[identity], verdict)
             formula = display_formula(candidates[identity].structure.composition)
             note = failure(verification) or verification.reason or "verified"
             LOGGER.info("%s %s: %s (%.0f s)", identity, formula, note, verification.seconds)
-            self._say("verify", f"{formula}: {note}", len(verdicts))
+            self._say("verify", f"{formula}: {note}", found.values())
             self._tables.write_if_due()
-        return verdicts
+        return found
 
     def _judged_so_far(self) -> list[Candidate]:
         """Return the candidates of the step that was begun last, judged as far as verdicts are on disk."""
@@ -432,11 +433,14 @@ class Campaign:
         return Places(n, round(EXPLORE_SHARE * n), self._n_for_children(n), n_textbook)
 
     def _n_for_children(self, n: int) -> int:
-        """Return how many of n places what was made from the seeds is given: half of a small budget."""
+        """Return how many of n places what was made from the seeds is given: half of a small budget.
+
+        A budget of time alone may turn out small, and is treated so.
+        """
         budget = self.config.budget.verifications
-        if not self.config.seed_structures or budget is None or budget >= SMALL_BUDGET:
+        if not self.config.seed_structures or (budget is not None and budget >= SMALL_BUDGET):
             return 0
-        return min(n, max(0, math.ceil(budget / 2) - self._n_children))
+        return min(n, max(0, math.ceil((budget or SMALL_BUDGET) / 2) - self._n_children))
 
     def _why_end(self) -> str:
         if self.stop.is_set():
@@ -489,13 +493,13 @@ class Campaign:
             manifest(self.config, steps, self._parts.description, self._baselines, run)
         )
 
-    def _say(self, stage: str, message: str, extra: int = 0) -> None:
+    def _say(self, stage: str, message: str, judged_now: Collection[Candidate] = ()) -> None:
         self._on_progress(
             Progress(
                 stage,
-                self.n_started + extra,
+                self.n_started + len(judged_now),
                 self.config.budget.verifications,
-                len(self._groups),
+                self._groups.n_with(judged_now),
                 time.monotonic() - self._began,
                 self.stop.seconds_left,
                 message,

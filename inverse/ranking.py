@@ -234,6 +234,10 @@ class HitGroups:
         """Return the number of groups, which is that of the hits."""
         return len(self._members)
 
+    def n_with(self, candidates: Iterable[Candidate]) -> int:
+        """Return how many groups there would be with these candidates, which are not taken in."""
+        return len(self) + len({_group(c) for c in candidates if has_met(c)} - self._members.keys())
+
     def take_in(self, candidates: Iterable[Candidate]) -> None:
         """Take in those that met every target, hits and duplicates of hits, as they are stored."""
         for candidate in candidates:

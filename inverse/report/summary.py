@@ -10,7 +10,7 @@ from typing import Any
 from inverse import ranking
 from inverse.objective import Objective
 from inverse.report.wishes import STARTED, verified_value
-from inverse.types import Candidate, HitClass, Rule, Status
+from inverse.types import Candidate, HitClass, Origin, Rule, Status
 from surrogates.properties import PROPERTIES
 
 
@@ -147,12 +147,18 @@ def funnel(
     for name, number in dict(counts.get("screened_out") or {}).items():
         screened[name] = max(number, screened.get(name, 0))
     started = [c for c in candidates if c.status in STARTED]
-    failed = [c for c in started if c.status is Status.FAILED]
+    excluded = [c for c in started if _is_excluded_seed(c)]
+    failed = [c for c in started if c.status is Status.FAILED and not _is_excluded_seed(c)]
     hits = sum(c.status is Status.HIT for c in started)
     n_screened = sum(screened.values())
     n_proposed = max(int(counts.get("proposed") or 0), len(candidates))
     waiting = n_proposed - n_screened - len(started)
-    missed = _frequent(_why_no_hit(c, objective) for c in started if c.status is Status.VERIFIED)
+    missed = _frequent(
+        [
+            *(_why_no_hit(c, objective) for c in started if c.status is Status.VERIFIED),
+            *(f"a seed that the config excludes: {c.rule}" for c in excluded),
+        ]
+    )
     n_alike = sum(c.status is Status.PREDICTED and c.rule is Rule.LIKE_VERIFIED for c in candidates)
     unchosen = {str(Rule.LIKE_VERIFIED): n_alike, "not selected": waiting - n_alike}
     return [
@@ -162,6 +168,12 @@ def funnel(
         FunnelStage("converged", len(started) - len(failed), _frequent(map(_why_failed, failed))),
         FunnelStage("hit", hits, missed),
     ]
+
+
+def _is_excluded_seed(candidate: Candidate) -> bool:
+    """Return whether a seed came through its verification and only a rule of the config keeps it out."""
+    is_out = candidate.origin is Origin.SEED and candidate.rule is not None and candidate.rule.is_of_config
+    return is_out and candidate.status is Status.FAILED
 
 
 def _rule_of(candidate: Candidate) -> str:

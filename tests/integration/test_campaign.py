@@ -468,6 +468,17 @@ def test_the_users_crystal_is_verified_first_and_its_children_get_half_of_a_smal
     assert len(verified) == 8
 
 
+@pytest.mark.parametrize(("budget", "kept"), [({"time": "1h"}, 12), ({"verifications": 24}, 0)])
+def test_a_budget_of_time_alone_keeps_places_for_the_children_of_a_seed(
+    tmp_path: Path, budget: dict[str, Any], kept: int
+) -> None:
+    """It may turn out small; a stated number of verifications says whether it is."""
+    Pool(1, 0).proposal(0).structure.to(str(tmp_path / "seed.cif"))
+    seeds = {"seed_structures": [str(tmp_path / "seed.cif")]}
+    with pooled(tmp_path / "run", Seeded(300, 0), budget=budget, **seeds) as run:
+        assert run._places(16).children == kept
+
+
 def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:
     with campaign(tmp_path / "run"), pytest.raises(RunFolderError, match="another process"):
         campaign(tmp_path / "run")

@@ -109,7 +109,7 @@ def test_a_budget_of_time_alone_has_steps_of_sixteen(tmp_path: Path) -> None:
         assert run.n_candidates == 128
 
 
-def test_progress_counts_verdicts_as_they_come_and_hits_as_steps_end(tmp_path: Path) -> None:
+def test_progress_counts_verdicts_and_hits_as_they_come(tmp_path: Path) -> None:
     told: list[Progress] = []
     with created(tmp_path / "run", told=told, budget=ENOUGH) as run:
         run.run()
@@ -118,7 +118,10 @@ def test_progress_counts_verdicts_as_they_come_and_hits_as_steps_end(tmp_path: P
     assert [p.n_started for p in told if p.stage == "verify"] == list(range(13))
     assert told[-1].stage == "finish"
     assert (told[-1].n_started, told[-1].budget, told[-1].n_hits) == (12, 12, len(hits))
-    assert told[0].n_hits == 0
+    n_hits = [p.n_hits for p in told if p.stage == "verify"]
+    assert n_hits[0] == 0
+    assert n_hits == sorted(n_hits)
+    assert n_hits[-1] == len(hits), "of a run of one step"
     assert (told[0].stage, told[0].message) == (
         "propose",
         "step 0: looking for 12 candidates worth verifying",

@@ -15,7 +15,7 @@ from inverse.objective import Objective
 from inverse.report import summary, views, wishes, wording
 from inverse.report.console import ranked_table
 from inverse.report.sections import gaps_view
-from inverse.types import Candidate, Status, Target, Verification
+from inverse.types import Candidate, Origin, Rule, Status, Target, Verification
 from surrogates.properties import BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 from tests.report.fake_run import candidate, candidates, predicted, verified
 
@@ -48,6 +48,20 @@ def test_wilson_interval_is_scipys(pair: tuple[int, int]) -> None:
     hits, n = pair
     wanted = binomtest(hits, n).proportion_ci(0.95, method="wilson")
     assert summary.wilson_interval(hits, n) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
+
+
+def test_a_seed_that_the_config_excludes_has_a_line_of_its_own() -> None:
+    """It converged: only a rule that it was verified in spite of keeps it out; others failed by that rule."""
+    out = {"status": Status.FAILED, "rule": Rule.EXCLUDED, "reason": "after relaxation: elements.exclude: Os"}
+    made = [
+        replace(judged(0, 320.0, 160.0), origin=Origin.SEED, **out),
+        replace(judged(1, 320.0, 160.0), **out),
+        judged(2, 320.0, 160.0),
+    ]
+    stages = {stage.name: stage for stage in summary.funnel(made, Objective(TARGETS))}
+    assert stages["converged"].count == 2
+    assert stages["converged"].lost == {"after relaxation: elements.exclude": 1}
+    assert stages["hit"].lost == {"a seed that the config excludes: elements.exclude": 1}
 
 
 def test_wilson_refuses_what_is_no_rate() -> None:
