@@ -30,11 +30,42 @@ from surrogates.neighbors import periodic_edges
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, VOLUME, Property
 from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
 
-METAL, LIGHT, TYPE = "W", "C", "225|4 -3mm A|4 -3mm B"
-"""What the needle is made of."""
 
-BEST_VOLUME, EXPECTED_VOLUME = 10.2, 10.0
-"""Å³ per atom: of the needle, and as the composition surrogate expects of everything."""
+@dataclass(frozen=True)
+class Needle:
+    """The crystal to find.
+
+    Attributes:
+        metal: element on the label A.
+        light: element on the label B.
+        type: structure type.
+        volume: Å³ per atom.
+    """
+
+    metal: str
+    light: str
+    type: str
+    volume: float = 10.2
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Fractions of the two elements."""
+        metal, light = label_counts(self.type)
+        return metal / (metal + light), light / (metal + light)
+
+
+NEEDLES = {
+    "rock-salt": Needle("W", "C", "225|4 -3mm A|4 -3mm B"),
+    "titanium-diboride": Needle("Ti", "B", "191|1 /6mmm A|2 -26m B"),
+    "a15": Needle("Si", "Cr", "223|2 -.3m A|6 -.24m B"),
+}
+"""The first is the tests'; no search was tuned to the others."""
+
+NEEDLE = NEEDLES["rock-salt"]
+METAL, LIGHT, TYPE, BEST_VOLUME = NEEDLE.metal, NEEDLE.light, NEEDLE.type, NEEDLE.volume
+
+EXPECTED_VOLUME = 10.0
+"""Å³ per atom, as the composition surrogate expects of everything."""
 
 FOUND = 0.9
 """Expected share of a hit above which a crystal is the needle."""
@@ -80,8 +111,11 @@ def types() -> tuple[Prototype, ...]:
     return tuple(sorted(found, key=lambda p: (-p.total, p.text))[:N_TYPES])
 
 
+@dataclass
 class NeedleSurrogate:
     """K falls off the needle on all sides; the formation energy is the same everywhere."""
+
+    needle: Needle = NEEDLE
 
     name = "needle"
     level = Level.STRUCTURE
@@ -90,14 +124,17 @@ class NeedleSurrogate:
 
     def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
         volume = crystals.volume / crystals.n_atoms
-        off = (torch.log(volume / BEST_VOLUME) / 0.04).square()
-        lost = chemistry(crystals.composition) + coordination(crystals) + off / (1.0 + off / 4.0)
+        off = (torch.log(volume / self.needle.volume) / 0.04).square()
+        lost = chemistry(crystals.composition, self.needle) + coordination(crystals, self.needle)
+        lost = lost + off / (1.0 + off / 4.0)
         return {p: _prediction(p, lost) for p in properties}
 
 
+@dataclass
 class NeedleCompositions:
     """The chemical part of `NeedleSurrogate`."""
 
+    needle: Needle = NEEDLE
     name = "needle compositions"
     level = Level.COMPOSITION
     elements = frozenset(ELEMENT_SYMBOLS)
@@ -106,20 +143,22 @@ class NeedleCompositions:
     def predict(
         self, compositions: CompositionBatch, properties: Sequence[Property]
     ) -> dict[Property, Prediction]:
-        lost = chemistry(compositions.fractions)
+        lost = chemistry(compositions.fractions, self.needle)
         return {p: _prediction(p, lost) for p in properties}
 
 
-def chemistry(fractions: Tensor) -> Tensor:
-    """Return (C,) what is lost by elements and amounts: 0 for equal parts of the best two, 14 at most."""
-    metal, light = (fractions @ _nearness(e).to(fractions) for e in (METAL, LIGHT))
+def chemistry(fractions: Tensor, best: Needle = NEEDLE) -> Tensor:
+    """Return (C,) what is lost by elements and amounts: 0 for the best two in their shares, 14 at most."""
+    shares = zip((best.metal, best.light), best.shares, strict=True)
+    metal, light = (fractions @ _nearness(e).to(fractions) / share for e, share in shares)
     uneven = 20.0 * ((metal - light) / (metal + light).clamp(min=1e-6)).square()
-    return 11.0 * (1.0 - 4.0 * metal * light) + uneven / (1.0 + uneven / 3.0)
+    near = metal ** (2.0 * best.shares[0]) * light ** (2.0 * best.shares[1])
+    return 11.0 * (1.0 - near) + uneven / (1.0 + uneven / 3.0)
 
 
-def coordination(crystals: CrystalBatch) -> Tensor:
+def coordination(crystals: CrystalBatch, best: Needle = NEEDLE) -> Tensor:
     """Return (C,) what is lost by the neighbours: 0 for the type of the needle, 5 at most."""
-    off = ((neighbours(crystals) - best_neighbours().to(crystals.lattice)) / 0.8).square().sum(dim=1)
+    off = ((neighbours(crystals) - best_neighbours(best).to(crystals.lattice)) / 0.8).square().sum(dim=1)
     return off / (1.0 + off / 5.0)
 
 
@@ -136,15 +175,15 @@ def neighbours(crystals: CrystalBatch) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-@lru_cache(maxsize=1)
-def best_neighbours() -> Tensor:
+@lru_cache(maxsize=len(NEEDLES))
+def best_neighbours(best: Needle = NEEDLE) -> Tensor:
     """Return the neighbours in the needle."""
-    return neighbours(CrystalBatch.from_structures([needle()]))[0]
+    return neighbours(CrystalBatch.from_structures([needle(best)]))[0]
 
 
-def needle() -> Structure:
+def needle(best: Needle = NEEDLE) -> Structure:
     """Return the crystal to find."""
-    return of_type(TYPE, (METAL, LIGHT), BEST_VOLUME)
+    return of_type(best.type, (best.metal, best.light), best.volume)
 
 
 def of_type(text: str, elements: Sequence[str], volume: float) -> Structure:
@@ -154,7 +193,7 @@ def of_type(text: str, elements: Sequence[str], volume: float) -> Structure:
     return crystals.to_structures()[0]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=2 * len(NEEDLES))
 def _nearness(best: str) -> Tensor:
     """Return (Z,) how near each element stands in Pettifor's order of the elements allowed."""
     order = sorted(ELEMENTS, key=lambda e: float(Element(e).mendeleev_no))
@@ -193,18 +232,18 @@ class Search:
     proposed: int
 
 
-def needle_space(decoder: Any = None) -> SearchSpace:
+def needle_space(decoder: Any = None, best: Needle = NEEDLE) -> SearchSpace:
     """Return a fresh search space, which counts its own trials."""
     config = CampaignConfig.from_mapping(CONFIG)
     objective = Objective.of(config)
     screen = Screen(config.constraints)
-    evaluator = Evaluator(NeedleSurrogate(), lambda formula: 0.0, objective.properties)
+    evaluator = Evaluator(NeedleSurrogate(best), lambda formula: 0.0, objective.properties)
     return SearchSpace(
         objective=objective,
         constraints=config.constraints,
         base=evaluator,
         corrected=evaluator,
-        compositions=NeedleCompositions(),
+        compositions=NeedleCompositions(best),
         decoder=decoder,
         condition=Condition,
         composition_reason=screen.composition_breach,

@@ -1,90 +1,195 @@
 """Outer search by Optuna over few numbers: which elements, which stoichiometry, which type, how dense.
 
-A trial is one structure; its value is the surrogate's. The sampler is re-seeded from (seed, trial number), so
-a resumed run draws the same trials; finished trials lie in the run folder's trials.db.
+A trial is one structure; its value is the surrogate's. Each number of elements is searched by itself. The
+first trials are blind, of the compositions that promise most. Then Optuna's TPE draws: a tenth of the trials
+whole, the others one or two parts of a good trial anew (an element, the amounts with the type, the type, the
+density), since a needle is hit when one part after the other falls into place, not all at once. No crystal is
+tried twice at nearly the same density. Draws follow from (seed, number of trials), so a resumed run draws the
+same; finished trials lie in the run folder's trials.db.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Composition, Element
+from pymatgen.core import Element
 
-from inverse.constraints import MOST_ELEMENTS
 from inverse.process_settings import ProcessSetting
 from inverse.proposers.building import built, shapes_of
-from inverse.proposers.compositions import predicted_volumes
+from inverse.proposers.compositions import predicted_volumes, promise_of
 from inverse.proposers.geometries import Geometry
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, middle_of, place_of
 from inverse.types import Candidate
 from surrogates.errors import RunFolderError
 from surrogates.whole_files import replacing
 
 LOGGER = logging.getLogger(__name__)
 
-STUDY = "outer"
+STUDY = "parts"
+"""Name in trials.db; trials of older studies ("outer"), whose numbers meant other crystals, are not read."""
+
 TRIALS_PER_PROPOSAL = 3
 ROUND = 32
 """Trials drawn before their values come back: one batch of the surrogate, one generation of the genetic."""
 
-MOST_TRIALS = 2000
-"""Trials of one study; then a new one begins, warm-started from the best: TPE slows down as they grow."""
+BLIND_TRIALS = 64
+"""Trials drawn blindly to begin with, shared among the numbers of elements."""
 
-WARM_START = 200
-"""Best trials that a new study begins with."""
+DRAWN_FOR_ONE = 16
+"""Compositions drawn for each blind trial; those that promise most are tried."""
 
-WORST = -20.0
-"""Value of a trial that makes no sound structure."""
+BEST_KEPT, RECENT_KEPT = 48, 96
+"""Trials of each number of elements that Optuna is told: the best of so many crystals, and the latest."""
 
-FEWEST_PLACES = 4
-"""Numbers that choose elements, at least; more where the config allows more elements."""
+WHOLE_SHARE = 0.1
+"""Share of the trials that are drawn whole."""
+
+PARENTS = 16
+"""Best crystals of which parts are drawn anew."""
+
+TWO_PARTS = 0.3
+"""Chance that two parts of a trial are drawn anew, not one."""
+
+DENSITY_BINS = 10
+"""Parts of the range of densities; a crystal is tried once in each."""
+
+LEADERS = 8
+"""One in so many of the crystals asked for, the best, is tried at more volumes before it is offered."""
+
+VOLUME_SHIFTS = (-0.12, -0.06, 0.06, 0.12)
+"""How far away these are: 1.8 and 3.6 % of the volume."""
+
+GIVEN_UP = 8
+"""Draws for every trial wanted after which repeats and forbidden compositions leave a round short."""
+
+GOOD_SHARE, MOST_GOOD = 0.2, 25
+"""Share of the trials told that TPE takes for good ones, and how many at most."""
+
+EI_CANDIDATES = 4
+"""Draws of which TPE takes the likeliest to be good: with Optuna's 24, and its few good trials, all fall on
+the best crystal (log of 2026-11-30)."""
+
+WORST = -800.0
+"""Value of a trial that makes no sound structure: the logarithm of less than any number."""
 
 
-def numbers_for(most_elements: int) -> tuple[str, ...]:
-    """Return the names of what a trial is: numbers between 0 and 1, eight for up to four elements.
+@dataclass(frozen=True)
+class Trial:
+    """A crystal that was tried.
 
-    >>> numbers_for(5)[5:7]
-    ('element_5', 'stoichiometry')
+    Attributes:
+        numbers: what it is, written the canonical way.
+        crystal: structure type and elements.
+        value: logarithm of its worth.
+        step: of the campaign.
     """
-    places = range(1, max(FEWEST_PLACES, min(most_elements, MOST_ELEMENTS)) + 1)
-    return ("n_elements", *(f"element_{k}" for k in places), "stoichiometry", "type", "density")
+
+    numbers: Numbers
+    crystal: str
+    value: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial of this step that made a sound structure: its worth, its numbers, and it as a proposal."""
+
+    value: float
+    numbers: Numbers
+    proposal: Proposal
+
+
+class Memory:
+    """The best trial of each of the best crystals, and the latest trials: as many however long it runs."""
+
+    def __init__(self) -> None:
+        self.n_seen = 0
+        self._best: dict[str, Trial] = {}
+        self._recent: deque[Trial] = deque()
+
+    def add(self, trial: Trial) -> None:
+        """Take a trial in."""
+        self.n_seen += 1
+        self._recent.append(trial)
+        if len(self._recent) > RECENT_KEPT:
+            oldest = self._recent.popleft()
+            held = self._best.get(oldest.crystal)
+            if held is None or oldest.value > held.value:
+                self._best[oldest.crystal] = oldest
+            if len(self._best) > BEST_KEPT:
+                del self._best[min(self._best, key=lambda crystal: self._best[crystal].value)]
+
+    def told(self) -> list[Trial]:
+        """Return what is kept, the latest last."""
+        return [*self._best.values(), *self._recent]
+
+    def parents(self) -> list[Trial]:
+        """Return the best trial of each of the best crystals, best first."""
+        best: dict[str, Trial] = {}
+        for trial in self.told():
+            if trial.crystal not in best or trial.value > best[trial.crystal].value:
+                best[trial.crystal] = trial
+        return sorted(best.values(), key=lambda t: -t.value)
 
 
 class OuterSearch:
-    """Optuna over a few numbers: TPE, or blind draws from the same space."""
+    """Optuna's TPE over a few numbers; other samplers of the same trials are made from it."""
 
     def __init__(
         self, space: SearchSpace, known: Callable[[], Sequence[Prototype]], name: str = "tpe"
     ) -> None:
-        """Choose the sampler.
+        """Remember what is searched; nothing is drawn before the first ask.
 
         Args:
             space: models and wishes.
             known: structure types of known materials.
-            name: tpe, or blind.
+            name: of the method.
         """
-        self.name, self._space, self._known = name, space, known
-        self._numbers = numbers_for(space.constraints.n_elements[1])
-        self._trials: list[dict[str, Any]] = []
+        self.name, self._space = name, space
+        self._trial_space = TrialSpace(space, known)
+        self._trials: list[Trial] = []
+        self._memories: dict[int, Memory] = {}
+        self._done: set[tuple[str, int]] = set()
         self._saved = 0
         self._path: Path | None = None
         self._tried: set[str] = set()
-        self._elements = _by_chemistry(space.allowed_elements)
-        self._types: dict[int, list[tuple[tuple[int, ...], list[Prototype]]]] | None = None
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return the n best distinct structures of this step's trials."""
-        found: list[tuple[float, Proposal]] = []
+        found: list[Tried] = []
         for _ in range(max(1, -(-TRIALS_PER_PROPOSAL * n // ROUND))):
-            found += self._round(step, seed)
-        found.sort(key=lambda item: -item[0])
-        fresh = [p for _, p in found if p.key not in self._tried]
-        return self._space.offered.fresh(fresh, n)
+            found += self._tried_now(self._drawn(seed), step, seed)
+        # what is offered once is not offered again at a better volume
+        leaders = self._at_other_volumes(self._fresh(found), ceil(n / LEADERS))
+        found += self._tried_now(leaders, step, seed)
+        return self._space.offered.fresh([t.proposal for t in self._fresh(found)], n)
+
+    def _fresh(self, tried: Sequence["Tried"]) -> list["Tried"]:
+        """Return what was not proposed before, best first."""
+        return sorted((t for t in tried if t.proposal.key not in self._tried), key=lambda t: -t.value)
+
+    def _at_other_volumes(self, tried: Sequence["Tried"], n: int) -> list[dict[str, float]]:
+        """Return the first n distinct crystals as trials a little denser and a little less dense."""
+        best: dict[str, Tried] = {}
+        for one in tried:
+            best.setdefault(one.proposal.key, one)
+        leaders = list(best.values())[:n]
+        return [
+            {**one.numbers, "density": float(np.clip(one.numbers["density"] + change, 0.0, 1.0))}
+            for one in leaders
+            for change in VOLUME_SHIFTS
+        ]
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed; the corrected surrogate that values new trials has learned already."""
@@ -104,14 +209,16 @@ class OuterSearch:
             return
         try:
             study = _stored_study(path)
-            rows = [{**t.params, **t.user_attrs, "value": t.value} for t in study.get_trials(deepcopy=False)]
+            rows = [(t.user_attrs, t.params, t.value) for t in study.get_trials(deepcopy=False)]
         except Exception as error:  # SQLAlchemy wraps SQLite's errors in many classes
             raise RunFolderError(
                 f"{path}: cannot be read ({type(error).__name__}); delete it to go on"
             ) from None
-        self._trials = [r for r in rows if r["step"] < before_step and r["source"] == self.name]
+        for attributes, numbers, value in rows:
+            if attributes["step"] < before_step and attributes["source"] == self.name:
+                self._remember(numbers, value, attributes["step"])
         if len(rows) != len(self._trials):
-            _rewrite(path, self._trials, self._numbers)
+            _rewrite(path, self._trials, self.name)
         self._saved = len(self._trials)
 
     def save_trials(self) -> None:
@@ -119,111 +226,176 @@ class OuterSearch:
         if self._path is None:
             return
         study = _stored_study(self._path)
-        study.add_trials([_frozen(row, self._numbers) for row in self._trials[self._saved :]])
+        study.add_trials([_frozen(trial, self.name) for trial in self._trials[self._saved :]])
         self._saved = len(self._trials)
 
     # -- one round -------------------------------------------------------------------------------------------
 
-    def _round(self, step: int, seed: int) -> list[tuple[float, Proposal]]:
-        drawn = self._drawn(seed)
+    def _tried_now(self, drawn: Sequence[Numbers], step: int, seed: int) -> list["Tried"]:
+        """Try trials, remember them and return those that make a sound structure."""
         proposals = self._proposals(drawn, seed)
         sound = [
             k for k, p in enumerate(proposals) if p is not None and not self._space.screening(p.structure)
         ]
-        values = self._space.scored([p.structure for k, p in enumerate(proposals) if k in set(sound) and p])
+        values = self._space.scored([p.structure for k in sound if (p := proposals[k]) is not None])
         worth = dict(zip(sound, values.tolist(), strict=True))
         for k, numbers in enumerate(drawn):
-            value = max(WORST, float(np.log(max(worth[k], 1e-9)))) if k in worth else WORST
-            self._trials.append({**numbers, "step": step, "source": self.name, "value": value})
-        return [(value, p) for k, value in worth.items() if (p := proposals[k]) is not None]
+            value = float(np.log(max(worth[k], 1e-300))) if k in worth else WORST
+            self._remember(numbers, value, step)
+        return [Tried(value, drawn[k], p) for k, value in worth.items() if (p := proposals[k]) is not None]
+
+    def _remember(self, numbers: Numbers, value: float, step: int) -> None:
+        trial = Trial(dict(numbers), self._trial_space.chosen(numbers).key, value, step)
+        self._trials.append(trial)
+        self._memory(self._trial_space.size_of(numbers)).add(trial)
+        self._done.add(_place(trial.crystal, numbers))
+
+    def _memory(self, size: int) -> Memory:
+        return self._memories.setdefault(size, Memory())
 
     def _drawn(self, seed: int) -> list[dict[str, float]]:
-        """Return the numbers of the next round."""
-        import optuna
+        """Return the numbers of the next round: as many of each number of elements."""
+        sizes = self._trial_space.sizes
+        drawn: list[dict[str, float]] = []
+        for k, size in enumerate(sizes):
+            n = ROUND * (k + 1) // len(sizes) - ROUND * k // len(sizes)
+            rng = generator(seed, len(self._trials), size)
+            if self._memory(size).n_seen < ceil(BLIND_TRIALS / len(sizes)):
+                drawn += self._begun(size, n, rng)
+            else:
+                drawn += self._new(self._draws(size, rng), n)
+        return drawn
 
-        told = self._recent()
-        with _quiet():
-            study = optuna.create_study(direction="maximize")
-        study.add_trials([_frozen(row, self._numbers) for row in told])
-        distributions = _distributions(self._numbers)
-        numbers = []
-        for k in range(ROUND):
-            study.sampler = _sampler(self.name, (seed * 1_000_003 + len(self._trials) + k) % 2**31)
-            trial = study.ask(distributions)
-            numbers.append({name: float(trial.params[name]) for name in self._numbers})
-        return numbers
+    def _begun(self, size: int, n: int, rng: np.random.Generator) -> list[dict[str, float]]:
+        """Return blind trials, of the compositions that promise most among those drawn."""
+        space = self._trial_space
+        drawn = list(islice(self._blind(size, rng), DRAWN_FOR_ONE * n))
+        formulas = [space.formula_of(numbers) for numbers in drawn]
+        allowed = [k for k, formula in enumerate(formulas) if space.is_allowed(formula)]
+        promise = promise_of(self._space, [formulas[k] for k in allowed])
+        return self._new((drawn[allowed[k]] for k in np.argsort(-promise, kind="stable")), n)
 
-    def _recent(self) -> list[dict[str, Any]]:
-        n_old = len(self._trials) // MOST_TRIALS * MOST_TRIALS
-        best = sorted(self._trials[:n_old], key=lambda row: -row["value"])[: WARM_START if n_old else 0]
-        return [*best, *self._trials[n_old:]]
+    def _blind(self, size: int, rng: np.random.Generator) -> Iterator[Numbers]:
+        """Yield trials of so many elements, drawn evenly."""
+        names, sizes = self._trial_space.names, self._trial_space.sizes
+        which = middle_of(sizes.index(size), len(sizes))
+        while True:
+            yield {
+                **dict(zip(names, rng.uniform(size=len(names)).tolist(), strict=True)),
+                "n_elements": which,
+            }
 
-    def _proposals(self, drawn: Sequence[Mapping[str, float]], seed: int) -> list[Proposal | None]:
-        """Return a crystal for each trial's numbers; None where they name none that the config allows."""
+    def _new(self, draws: Iterator[Numbers], n: int) -> list[dict[str, float]]:
+        """Return n draws that the config allows and that were not tried, fewer where hardly any is left."""
+        found: dict[tuple[str, int], dict[str, float]] = {}
+        for numbers in islice(draws, GIVEN_UP * n):
+            if not self._trial_space.is_allowed(self._trial_space.formula_of(numbers)):
+                continue
+            canonical = self._trial_space.canonical(numbers)
+            place = _place(self._trial_space.chosen(canonical).key, canonical)
+            if place not in self._done:
+                found.setdefault(place, canonical)
+            if len(found) == n:
+                break
+        return list(found.values())
+
+    def _draws(self, size: int, rng: np.random.Generator) -> Iterator[Numbers]:
+        """Yield what TPE draws for so many elements, from what was tried so far."""
+        memory, space = self._memory(size), self._trial_space
+        parts = space.parts_of(size)
+        whole = tuple(dict.fromkeys(name for part in parts for name in part))
+        sampler = PartSampler(memory.told(), whole, len(space.amounts_of(size)), int(rng.integers(2**31)))
+        parents = memory.parents()[:PARENTS]
+        while True:
+            if rng.random() < WHOLE_SHARE:
+                yield {**parents[0].numbers, **sampler.draw(whole)}
+                continue
+            # the better of two
+            parent = parents[int(rng.integers(len(parents), size=2).min())]
+            n_parts = 2 if rng.random() < TWO_PARTS else 1
+            fresh: dict[str, float] = {}
+            for k in rng.choice(len(parts), n_parts, replace=False):
+                fresh |= sampler.draw(parts[k])
+            yield {**parent.numbers, **fresh}
+
+    def _proposals(self, drawn: Sequence[Numbers], seed: int) -> list[Proposal | None]:
+        """Return a crystal for each trial's numbers; None where the config allows none such."""
         found: list[Proposal | None] = [None] * len(drawn)
-        made: list[tuple[int, tuple[str, ...], Prototype, Geometry]] = []
+        made: list[tuple[int, Chosen, Geometry]] = []
         for k, numbers in enumerate(drawn):
-            elements, prototype = self._choice(numbers)
-            shapes = () if prototype is None else shapes_of(prototype, elements, 1)
-            if prototype is not None and shapes:
-                made.append((k, elements, prototype, shapes[0]))
+            if self._trial_space.is_allowed(self._trial_space.formula_of(numbers)):
+                chosen = self._trial_space.chosen(numbers)
+                made.append((k, chosen, shapes_of(chosen.prototype, chosen.elements, 1)[0]))
         if not made:
             return found
-        expected = self._volumes([(elements, prototype) for _, elements, prototype, _ in made])
+        expected = self._volumes([chosen for _, chosen, _ in made])
         densities = [0.85 + 0.3 * drawn[k]["density"] for k, *_ in made]
         volumes = (expected * np.array(densities)).tolist()
-        crystals = built([shape for *_, shape in made], [elements for _, elements, *_ in made], volumes)
-        for (k, elements, prototype, _), structure in zip(made, crystals.to_structures(), strict=True):
+        crystals = built([shape for *_, shape in made], [c.elements for _, c, _ in made], volumes)
+        for (k, chosen, _), structure in zip(made, crystals.to_structures(), strict=True):
             history = {
                 "trial": len(self._trials) + k,
-                "template": prototype.text,
-                "elements": list(elements),
+                "template": chosen.prototype.text,
+                "elements": list(chosen.elements),
             }
-            key, trust = f"{prototype.text} {' '.join(elements)}", prototype.trust(elements)
-            found[k] = Proposal(structure, self.name, seed, history, key=key, trust=trust)
+            trust = chosen.prototype.trust(chosen.elements)
+            found[k] = Proposal(structure, self.name, seed, history, key=chosen.key, trust=trust)
         return found
 
-    def _choice(self, numbers: Mapping[str, float]) -> tuple[tuple[str, ...], Prototype | None]:
-        types = self._grouped()
-        low, high = self._space.constraints.n_elements
-        sizes = [size for size in sorted(types) if low <= size <= high]
-        if not sizes:
-            return (), None
-        groups = types[_pick(sizes, numbers["n_elements"])]
-        elements = []
-        left = list(self._elements)
-        for k in range(len(groups[0][0])):
-            elements.append(_pick(left, numbers[f"element_{k + 1}"]))
-            left.remove(elements[-1])
-            if not left:
-                break
-        _, listed = groups[min(len(groups) - 1, int(len(groups) * numbers["stoichiometry"] ** 2))]
-        prototype = listed[min(len(listed) - 1, int(len(listed) * numbers["type"] ** 2))]
-        is_full = len(elements) == len(prototype.counts)
-        allowed = is_full and not self._space.composition_reason(
-            Composition(dict(zip(elements, prototype.counts, strict=True)))
-        )
-        return tuple(elements), prototype if allowed else None
-
-    def _grouped(self) -> dict[int, list[tuple[tuple[int, ...], list[Prototype]]]]:
-        """Return, by number of elements, the stoichiometries and their types, most frequent first."""
-        if self._types is None:
-            low, high = self._space.constraints.n_atoms
-            groups: dict[int, dict[tuple[int, ...], list[Prototype]]] = {}
-            for p in self._known():
-                if low <= p.n_atoms <= high and shapes_of(p, ["X"] * len(p.counts), 1):
-                    groups.setdefault(len(p.counts), {}).setdefault(p.counts, []).append(p)
-            self._types = {
-                size: sorted(own.items(), key=lambda item: (-sum(p.total for p in item[1]), item[0]))
-                for size, own in groups.items()
-            }
-        return self._types
-
-    def _volumes(self, chosen: Sequence[tuple[Sequence[str], Prototype]]) -> np.ndarray:
+    def _volumes(self, chosen: Sequence[Chosen]) -> np.ndarray:
         """Return (C,) volumes per atom, Å³: as the composition surrogate expects, else from radii."""
-        amounts = [dict(zip(elements, p.counts, strict=True)) for elements, p in chosen]
+        amounts = [dict(zip(c.elements, c.prototype.counts, strict=True)) for c in chosen]
         expected = predicted_volumes(self._space, amounts)
         return np.where(np.isfinite(expected), expected, [_rough_volume(own) for own in amounts])
+
+
+class PartSampler:
+    """Optuna's TPE for some of the numbers of a trial at a time, from what it is told once."""
+
+    def __init__(self, told: Sequence[Trial], names: Sequence[str], n_amounts: int, seed: int) -> None:
+        """Tell Optuna of trials.
+
+        Args:
+            told: at least one.
+            names: of the numbers that matter.
+            n_amounts: choices of `stoichiometry`, which have no order; the other numbers have one.
+            seed: of the draws.
+        """
+        import optuna
+
+        self._n_amounts = n_amounts
+        self._distributions = _distributions(names)
+        if "stoichiometry" in names:
+            choices = optuna.distributions.CategoricalDistribution(tuple(range(n_amounts)))
+            self._distributions["stoichiometry"] = choices
+        with _quiet():
+            self._study = optuna.create_study(direction="maximize")
+        self._study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params={name: self._told(name, trial.numbers[name]) for name in names},
+                    distributions=self._distributions,
+                    value=trial.value,
+                )
+                for trial in told
+            ]
+        )
+        self._sampler = _sampler(seed)
+        self._next = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+
+    def draw(self, names: Sequence[str]) -> dict[str, float]:
+        """Return a draw of these numbers, whatever the others are."""
+        space = {name: self._distributions[name] for name in names}
+        drawn = self._sampler.sample_relative(self._study, self._next, space)
+        n = self._n_amounts
+        return {k: middle_of(int(v), n) if k == "stoichiometry" else float(v) for k, v in drawn.items()}
+
+    def _told(self, name: str, number: float) -> float | int:
+        return place_of(number, self._n_amounts) if name == "stoichiometry" else number
+
+
+def _place(crystal: str, numbers: Numbers) -> tuple[str, int]:
+    return crystal, place_of(numbers["density"], DENSITY_BINS)
 
 
 def _rough_volume(amounts: Mapping[str, int]) -> float:
@@ -232,21 +404,20 @@ def _rough_volume(amounts: Mapping[str, int]) -> float:
     return sum(n * max(5.0, 4.6 * radii[e] ** 3) for e, n in amounts.items()) / sum(amounts.values())
 
 
-def _by_chemistry(symbols: Sequence[str]) -> list[str]:
-    """Return elements in Pettifor's order, so that neighbours behave alike."""
-    return sorted(symbols, key=lambda s: (float(Element(s).mendeleev_no or 200), s))
-
-
-def _pick(options: Sequence[Any], number: float) -> Any:
-    return options[min(len(options) - 1, int(len(options) * number))]
-
-
-def _sampler(name: str, seed: int) -> Any:
+def _sampler(seed: int) -> Any:
     import optuna
 
-    if name == "blind":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=2 * ROUND)
+    with warnings.catch_warnings():
+        # Optuna would give up `gamma`; its own choice, four good trials of 200, is too few to spread from
+        warnings.simplefilter("ignore", FutureWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            multivariate=True,
+            constant_liar=False,
+            n_startup_trials=1,
+            n_ei_candidates=EI_CANDIDATES,
+            gamma=lambda n: min(ceil(GOOD_SHARE * n), MOST_GOOD),
+        )
 
 
 def _distributions(numbers: Sequence[str]) -> dict[str, Any]:
@@ -255,23 +426,23 @@ def _distributions(numbers: Sequence[str]) -> dict[str, Any]:
     return {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in numbers}
 
 
-def _frozen(row: Mapping[str, Any], numbers: Sequence[str]) -> Any:
-    """Return a row as Optuna's trial; trials of older folders lack the numbers of a fifth element."""
+def _frozen(trial: Trial, source: str) -> Any:
+    """Return a trial as Optuna's."""
     import optuna
 
     return optuna.trial.create_trial(
-        params={name: row.get(name, 0.5) for name in numbers},
-        distributions=_distributions(numbers),
-        value=row["value"],
-        user_attrs={"step": row["step"], "source": row["source"]},
+        params=dict(trial.numbers),
+        distributions=_distributions(tuple(trial.numbers)),
+        value=trial.value,
+        user_attrs={"step": trial.step, "source": source},
     )
 
 
-def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> None:
+def _rewrite(path: Path, trials: Sequence[Trial], source: str) -> None:
     """Replace trials.db by one with these trials, whole or not at all: a kill meanwhile loses none."""
     with replacing(path) as fresh:
         study = _stored_study(fresh)
-        study.add_trials([_frozen(row, numbers) for row in rows])
+        study.add_trials([_frozen(trial, source) for trial in trials])
 
 
 def _stored_study(path: Path) -> Any:

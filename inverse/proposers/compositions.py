@@ -264,6 +264,19 @@ def predicted_volumes(space: SearchSpace, compositions: Sequence[dict[str, int]]
     return volumes
 
 
+def promise_of(space: SearchSpace, compositions: Sequence[dict[str, int]]) -> np.ndarray:
+    """Return (C,) how much compositions promise before a structure is built; 0 where nothing can say."""
+    promise, surrogate = np.zeros(len(compositions)), space.compositions
+    if surrogate is None:
+        return promise
+    known = [k for k, amounts in enumerate(compositions) if set(amounts) <= surrogate.elements]
+    for k, (met, _, _) in zip(
+        known, _predicted(space, surrogate, [compositions[k] for k in known]), strict=True
+    ):
+        promise[k] = met
+    return promise
+
+
 def fractions(compositions: Sequence[dict[str, int]]) -> Tensor:
     """Return (C, Z) atomic fractions."""
     table = np.zeros((len(compositions), N_ELEMENTS), dtype=np.float32)

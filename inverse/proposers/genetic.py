@@ -1,8 +1,11 @@
-"""Genetic search over the same eight numbers as the outer search: tournament, crossover, mutation."""
+"""Genetic search over the same numbers as the outer search: tournament, crossover, mutation.
+
+Each number of elements is a population of its own, of distinct crystals: one crystal at many densities, or a
+single ternary with its kin, would otherwise crowd out all others.
+"""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from pymatgen.core import Structure
@@ -11,6 +14,7 @@ from inverse.proposers.bayesian import ROUND, OuterSearch
 from inverse.proposers.protocol import generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.trial_space import Chosen, Numbers
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
 
@@ -19,14 +23,17 @@ LOGGER = logging.getLogger(__name__)
 FOUNDER_SYMPREC = 0.1
 """Å, at which a founder is compared with known structure types."""
 
-POPULATION = 64
-"""Best trials that breed."""
+POPULATION = 32
+"""Best crystals of each number of elements that breed."""
 
-TOURNAMENT = 3
+TOURNAMENT = 2
 """Trials that compete to be a parent."""
 
 MUTATION, MUTATION_WIDTH = 0.25, 0.08
-"""Chance that a number changes, and by how much; one change in five is a fresh draw."""
+"""Chance that a number changes, and by how much; one change in three is a fresh draw."""
+
+FRESH_SHARE = 1 / 3
+"""Share of the changes that are a fresh draw; of the amounts, which have no order, all are."""
 
 
 class GeneticSearch(OuterSearch):
@@ -49,74 +56,53 @@ class GeneticSearch(OuterSearch):
         self._founders = list(founders)
 
     def _drawn(self, seed: int) -> list[dict[str, float]]:
-        first = len(self._trials)
-        population = sorted(self._trials, key=lambda row: -row["value"])[:POPULATION]
-        rngs = [generator(seed, first, k) for k in range(ROUND)]
-        if first < 2 * ROUND:
-            names = self._numbers
-            blind = [dict(zip(names, rng.uniform(size=len(names)).tolist(), strict=True)) for rng in rngs]
-            return self._founded(blind, rngs) if first == 0 else blind
-        return [_child(population, rng, self._numbers) for rng in rngs]
+        drawn = super()._drawn(seed)
+        return drawn if self._trials else self._founded(drawn, seed)
 
-    def _founded(
-        self, blind: Sequence[dict[str, float]], rngs: Sequence[np.random.Generator]
-    ) -> list[dict[str, float]]:
+    def _draws(self, size: int, rng: np.random.Generator) -> Iterator[Numbers]:
+        population = [trial.numbers for trial in self._memory(size).parents()[:POPULATION]]
+        names = tuple(dict.fromkeys(name for part in self._trial_space.parts_of(size) for name in part))
+        while True:
+            yield _child(population, rng, names)
+
+    def _founded(self, blind: Sequence[dict[str, float]], seed: int) -> list[dict[str, float]]:
         """Return the first round: the founders, children of theirs in every other place, the rest blind."""
         founders = [n for s in self._founders if (n := self._numbers_of(s)) is not None][:ROUND]
         if not founders:
             return list(blind)
-        names = self._numbers
-        rest = [
-            _child(founders, rngs[k], names) if k % 2 else blind[k] for k in range(len(founders), len(blind))
+        names, rng = self._trial_space.names, generator(seed, 0, 99)
+        children = [
+            self._trial_space.canonical(_child([founders[k % len(founders)]], rng, names))
+            for k in range(len(blind))
         ]
+        rest = [children[k] if k % 2 else blind[k] for k in range(len(founders), len(blind))]
         return [*founders, *rest]
 
     def _numbers_of(self, structure: Structure) -> dict[str, float] | None:
         """Return the numbers of a trial that makes this crystal; None when its type is not a known one."""
         text = signature_text(Cell.from_structure(structure), FOUNDER_SYMPREC)
         label, elements = anonymous(text) if text is not None else ("", ())
-        low, high = self._space.constraints.n_elements
-        sizes = [size for size in sorted(self._grouped()) if low <= size <= high]
-        groups = self._grouped().get(len(elements), []) if len(elements) in sizes else []
-        for place, (_, listed) in enumerate(groups):
-            for rank, prototype in enumerate(listed):
-                if prototype.text == label and set(elements) <= set(self._elements):
-                    expected = float(self._volumes([(elements, prototype)])[0])
-                    volume = structure.volume / len(structure) / expected
-                    numbers = {
-                        "n_elements": (sizes.index(len(elements)) + 0.5) / len(sizes),
-                        "stoichiometry": ((place + 0.5) / len(groups)) ** 0.5,
-                        "type": ((rank + 0.5) / len(listed)) ** 0.5,
-                        "density": float(np.clip((volume - 0.85) / 0.3, 0.0, 1.0)),
-                    }
-                    return {name: {**numbers, **self._places(elements)}[name] for name in self._numbers}
-        LOGGER.info("founder %s: its structure type is not among the known ones", structure.formula)
-        return None
-
-    def _places(self, elements: Sequence[str]) -> dict[str, float]:
-        """Return the numbers that pick these elements one after the other; the middle for those unused."""
-        left, numbers = list(self._elements), {}
-        for k in range(1, len(self._numbers) - 3):
-            numbers[f"element_{k}"] = 0.5
-            if k <= len(elements):
-                numbers[f"element_{k}"] = (left.index(elements[k - 1]) + 0.5) / len(left)
-                left.remove(elements[k - 1])
-        return numbers
+        numbers = self._trial_space.numbers_of(label, elements, 0.5) if elements else None
+        if numbers is None:
+            LOGGER.info("founder %s: its structure type is not among the known ones", structure.formula)
+            return None
+        chosen: Chosen = self._trial_space.chosen(numbers)
+        volume = structure.volume / len(structure) / float(self._volumes([chosen])[0])
+        return {**numbers, "density": float(np.clip((volume - 0.85) / 0.3, 0.0, 1.0))}
 
 
-def _child(
-    population: Sequence[Mapping[str, Any]], rng: np.random.Generator, names: Sequence[str]
-) -> dict[str, float]:
+def _child(population: Sequence[Numbers], rng: np.random.Generator, names: Sequence[str]) -> dict[str, float]:
     mother, father = _winner(population, rng), _winner(population, rng)
-    child = {}
+    child = dict(mother)
     for name in names:
-        value = float((mother if rng.random() < 0.5 else father).get(name, 0.5))
+        value = float((mother if rng.random() < 0.5 else father)[name])
         if rng.random() < MUTATION:
-            value = rng.uniform() if rng.random() < 0.2 else value + MUTATION_WIDTH * rng.normal()
+            is_fresh = name == "stoichiometry" or rng.random() < FRESH_SHARE
+            value = rng.uniform() if is_fresh else value + MUTATION_WIDTH * rng.normal()
         child[name] = float(np.clip(value, 0.0, 1.0))
     return child
 
 
-def _winner(population: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Mapping[str, Any]:
+def _winner(population: Sequence[Numbers], rng: np.random.Generator) -> Numbers:
     # the population is sorted, so the smallest index wins
     return population[int(rng.integers(len(population), size=TOURNAMENT).min())]

@@ -72,8 +72,13 @@ def planned(
 
 def assignments(composition: RankedComposition, prototype: Prototype) -> Iterator[tuple[str, ...]]:
     """Yield every way of putting the composition's elements on the labels of a structure type."""
-    scale, rest = divmod(sum(prototype.counts), sum(composition.amounts.values()))
-    wanted = {e: a * scale for e, a in composition.amounts.items()}
+    return put_on(composition.amounts, prototype)
+
+
+def put_on(amounts: Mapping[str, int], prototype: Prototype) -> Iterator[tuple[str, ...]]:
+    """Yield every way of putting elements in these amounts on the labels of a structure type."""
+    scale, rest = divmod(sum(prototype.counts), sum(amounts.values()))
+    wanted = {e: a * scale for e, a in amounts.items()}
     if not rest and len(wanted) == len(prototype.counts):
         yield from _orders(sorted(wanted), wanted, prototype.counts)
 

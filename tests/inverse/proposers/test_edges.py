@@ -13,7 +13,6 @@ from pymatgen.core import Lattice, Structure
 from inverse.config import CampaignConfig
 from inverse.objective import Objective
 from inverse.proposers import lookup
-from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.building import skeleton
 from inverse.proposers.compositions import RankedComposition, fractions, predicted_volumes
 from inverse.proposers.distinct import Offered
@@ -23,6 +22,7 @@ from inverse.proposers.plans import planned
 from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import wanted_values
 from inverse.proposers.seeds import substitutions
+from inverse.proposers.trial_space import TrialSpace
 from inverse.reference import KnownMaterials
 from inverse.types import Candidate, Status, Target, Verification
 from surrogates.crystal import element_index
@@ -153,8 +153,8 @@ def test_trials_know_types_up_to_the_largest_cell_and_no_larger(
     rows = [("TiC", "225|4 -3mm C|4 -3mm Ti"), ("TiB2", "191|1 /6mmm Ti|2 -26m B")]
     constraints = {**CONFIG["constraints"], "n_atoms": {"min": 1, "max": most}}
     space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
-    found = OuterSearch(space, lambda: prototypes(rows, 8, 4), "tpe")._grouped()
-    assert {stoichiometry for groups in found.values() for stoichiometry, _ in groups} == counts
+    found = TrialSpace(space, lambda: prototypes(rows, 8, 4))
+    assert {tuple(sorted(own)) for size in found.sizes for own in found.amounts_of(size)} == counts
 
 
 def test_other_elements_go_on_the_sites_of_a_crystal_at_the_volume_expected_of_them() -> None:

@@ -1,0 +1,239 @@
+"""What the numbers of a trial mean: how many elements, which, in which amounts, which type, how dense.
+
+Elements stand in Pettifor's order, so that neighbours behave alike, and amounts go with that order: 1:2 is
+one of the metal and two of the non-metal whatever their names. The types of a formula are listed the most
+familiar first, so that a small number means a usual structure of such elements.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import islice
+from math import gcd
+
+from pymatgen.core import Composition, Element
+
+from inverse.constraints import MOST_ELEMENTS
+from inverse.proposers.building import shapes_of
+from inverse.proposers.plans import MOST_ASSIGNMENTS, put_on
+from inverse.proposers.prototypes import Prototype
+from inverse.proposers.search_space import SearchSpace
+
+FEWEST_PLACES = 4
+"""Numbers that choose elements, at least; more where the config allows more elements."""
+
+Numbers = Mapping[str, float]
+"""A trial: between 0 and 1 each."""
+
+
+def numbers_for(most_elements: int) -> tuple[str, ...]:
+    """Return the names of what a trial is: numbers between 0 and 1, eight for up to four elements.
+
+    >>> numbers_for(5)[5:7]
+    ('element_5', 'stoichiometry')
+    """
+    places = range(1, max(FEWEST_PLACES, min(most_elements, MOST_ELEMENTS)) + 1)
+    return ("n_elements", *(f"element_{k}" for k in places), "stoichiometry", "type", "density")
+
+
+def place_of(number: float, n: int) -> int:
+    """Return which of n equal parts of [0, 1] a number lies in.
+
+    >>> [place_of(x, 4) for x in (0.0, 0.26, 1.0)]
+    [0, 1, 3]
+    """
+    return min(n - 1, int(n * number))
+
+
+def middle_of(place: int, n: int) -> float:
+    """Return the middle of one of n equal parts of [0, 1].
+
+    >>> middle_of(1, 4)
+    0.375
+    """
+    return (place + 0.5) / n
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The crystal that a trial names, up to its volume.
+
+    Attributes:
+        prototype: structure type.
+        elements: on its labels A, B, C ...
+    """
+
+    prototype: Prototype
+    elements: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What tells it from other crystals."""
+        return f"{self.prototype.text} {' '.join(self.elements)}"
+
+
+class TrialSpace:
+    """Numbers -> crystal and back, for the types and the elements of a config."""
+
+    def __init__(self, space: SearchSpace, known: Callable[[], Sequence[Prototype]]) -> None:
+        """Remember where types come from; they are read when first needed.
+
+        Args:
+            space: the config's wishes.
+            known: structure types of known materials.
+        """
+        self._space, self._known = space, known
+        self.names = numbers_for(space.constraints.n_elements[1])
+        self.elements = _by_chemistry(space.allowed_elements)
+        self._place = {e: k for k, e in enumerate(self.elements)}
+        self._options: dict[tuple[tuple[str, int], ...], list[Chosen]] = {}
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of elements that the config allows and that have types and elements enough."""
+        low, high = self._space.constraints.n_elements
+        return tuple(z for z in sorted(self._amounts) if low <= z <= min(high, len(self.elements)))
+
+    def amounts_of(self, size: int) -> list[tuple[int, ...]]:
+        """Return the amounts of so many elements in Pettifor's order, the most frequent first."""
+        return list(self._amounts[size])
+
+    def parts_of(self, size: int) -> tuple[tuple[str, ...], ...]:
+        """Return the numbers that matter for so many elements, in parts that may change on their own."""
+        elements = [(f"element_{k}",) for k in range(1, size + 1)]
+        return (*elements, ("stoichiometry", "type"), ("type",), ("density",))
+
+    def size_of(self, numbers: Numbers) -> int:
+        """Return how many elements a trial has."""
+        return self.sizes[place_of(numbers["n_elements"], len(self.sizes))]
+
+    def formula_of(self, numbers: Numbers) -> dict[str, int]:
+        """Return element -> amount, in Pettifor's order."""
+        size = self.size_of(numbers)
+        own = self.amounts_of(size)
+        places: list[int] = []
+        for k in range(1, size + 1):
+            place = place_of(numbers[f"element_{k}"], len(self.elements))
+            places.append(_nearest_free(place, places, len(self.elements)))
+        amounts = own[place_of(numbers["stoichiometry"], len(own))]
+        return {self.elements[p]: n for p, n in zip(sorted(places), amounts, strict=True)}
+
+    def chosen(self, numbers: Numbers) -> Chosen:
+        """Return the crystal of a trial."""
+        options = self._options_of(self.formula_of(numbers))
+        return options[place_of(numbers["type"] ** 2, len(options))]
+
+    def canonical(self, numbers: Numbers) -> dict[str, float]:
+        """Return the one way to write a trial: elements in order, each number in the middle of its choice."""
+        formula, size = self.formula_of(numbers), self.size_of(numbers)
+        own = self.amounts_of(size)
+        return {
+            **dict.fromkeys(self.names, 0.5),
+            "n_elements": middle_of(self.sizes.index(size), len(self.sizes)),
+            **{f"element_{k}": self._middle(e) for k, e in enumerate(formula, start=1)},
+            "stoichiometry": middle_of(place_of(numbers["stoichiometry"], len(own)), len(own)),
+            "type": float(numbers["type"]),
+            "density": float(numbers["density"]),
+        }
+
+    def numbers_of(self, label: str, elements: Sequence[str], density: float) -> dict[str, float] | None:
+        """Return the trial that makes a crystal; None when its type or an element is not among those here.
+
+        Args:
+            label: structure type, a signature with labels for elements.
+            elements: on the labels A, B, C ...
+            density: the number that says how dense it is.
+        """
+        size = len(elements)
+        if size not in self.sizes or not set(elements) <= self._place.keys():
+            return None
+        for prototype in self._types:
+            if prototype.text != label:
+                continue
+            divisor = reduce(gcd, prototype.counts)
+            own = {e: n // divisor for e, n in zip(elements, prototype.counts, strict=True)}
+            formula = {e: own[e] for e in sorted(own, key=self._place.__getitem__)}
+            listed, options = self.amounts_of(size), self._options_of(formula)
+            key = Chosen(prototype, tuple(elements)).key
+            rank = next((k for k, option in enumerate(options) if option.key == key), None)
+            if rank is None:
+                return None
+            return {
+                **dict.fromkeys(self.names, 0.5),
+                "n_elements": middle_of(self.sizes.index(size), len(self.sizes)),
+                **{f"element_{k}": self._middle(e) for k, e in enumerate(formula, start=1)},
+                "stoichiometry": middle_of(listed.index(tuple(formula.values())), len(listed)),
+                "type": middle_of(rank, len(options)) ** 0.5,
+                "density": density,
+            }
+        return None
+
+    @cached_property
+    def _types(self) -> list[Prototype]:
+        """Structure types within the config's numbers of atoms that a shape was learned of."""
+        low, high = self._space.constraints.n_atoms
+        fitting = [p for p in self._known() if low <= p.n_atoms <= high]
+        return [p for p in fitting if shapes_of(p, ["X"] * len(p.counts), 1)]
+
+    @cached_property
+    def _by_stoichiometry(self) -> dict[tuple[int, ...], list[Prototype]]:
+        found: dict[tuple[int, ...], list[Prototype]] = {}
+        for prototype in self._types:
+            found.setdefault(prototype.stoichiometry, []).append(prototype)
+        return found
+
+    @cached_property
+    def _amounts(self) -> dict[int, list[tuple[int, ...]]]:
+        """Amounts by number of elements: every order of every stoichiometry, the most frequent first."""
+        totals = {s: sum(p.total for p in own) for s, own in self._by_stoichiometry.items()}
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for own in sorted(totals, key=lambda s: (-totals[s], s)):
+            found.setdefault(len(own), []).extend(_orders(own))
+        return found
+
+    def _options_of(self, formula: Mapping[str, int]) -> list[Chosen]:
+        """Return every way to make a formula, the most familiar first."""
+        key = tuple(formula.items())
+        if key not in self._options:
+            types = self._by_stoichiometry[tuple(sorted(formula.values()))]
+            options = [Chosen(p, e) for p in types for e in islice(put_on(formula, p), MOST_ASSIGNMENTS)]
+            options.sort(key=lambda o: (-o.prototype.familiarity(o.elements), o.key))
+            self._options[key] = options
+        return self._options[key]
+
+    def _middle(self, element: str) -> float:
+        return middle_of(self._place[element], len(self.elements))
+
+    def is_allowed(self, formula: Mapping[str, int]) -> bool:
+        """Return whether the config allows a composition."""
+        return not self._space.composition_reason(Composition(dict(formula)))
+
+
+def _nearest_free(place: int, taken: Sequence[int], n: int) -> int:
+    """Return the place itself or the nearest of n that is not taken.
+
+    >>> _nearest_free(2, [2, 1], 5)
+    3
+    """
+    if place not in taken:
+        return place
+    return min((p for p in range(n) if p not in taken), key=lambda p: (abs(p - place), p))
+
+
+def _orders(amounts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield every distinct order of amounts.
+
+    >>> list(_orders([1, 2, 1]))
+    [(1, 1, 2), (1, 2, 1), (2, 1, 1)]
+    """
+    if not amounts:
+        yield ()
+    for first in sorted(set(amounts)):
+        rest = list(amounts)
+        rest.remove(first)
+        yield from ((first, *more) for more in _orders(rest))
+
+
+def _by_chemistry(symbols: Sequence[str]) -> list[str]:
+    """Return elements in Pettifor's order, so that neighbours behave alike."""
+    return sorted(symbols, key=lambda s: (float(Element(s).mendeleev_no or 200), s))
