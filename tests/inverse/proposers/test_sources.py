@@ -21,8 +21,8 @@ from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.seeds import swapped
-from inverse.proposers.substitution import _mixed
+from inverse.proposers.seeds import SeedSearch, SeedSettings, swapped
+from inverse.proposers.substitution import Substitution, SubstitutionSettings, _by_frequency, _mixed
 from inverse.types import Candidate, Status
 from surrogates.crystal import element_index
 from surrogates.properties import VOLUME
@@ -182,3 +182,22 @@ def test_an_element_is_exchanged_for_each_allowed_one_at_the_ratio_of_the_volume
     found = {tuple(sorted(s.composition.as_dict())): s.volume / foreign.volume for s in swapped(own, foreign)}
     pairs = {tuple(sorted((kept, new))) for kept in ("Al", "N") for new in ("W", "Ti", "C")}
     assert found == pytest.approx(dict.fromkeys(pairs, 1.0))
+
+
+def test_the_most_frequent_amounts_are_tried_first() -> None:
+    rows = [("TiB2", BORIDE), ("TiC", SALT), ("NaCl", "225|4 -3mm Cl|4 -3mm Na")]
+    assert _by_frequency(prototypes(rows, 8, 4)) == [(1, 1), (1, 2)]
+    rows += [("ZrB2", BORIDE.replace("Ti", "Zr")), ("MgB2", BORIDE.replace("Ti", "Mg"))]
+    assert _by_frequency(prototypes(rows, 8, 4)) == [(1, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("name", ["seeds", "substitution"])
+def test_what_is_made_has_the_seed_of_the_run_and_not_the_number_asked_for(name: str) -> None:
+    own, known = space(), prototypes([("TiC", SALT)], 8, 4)
+    narrow = SeedSettings(4, 1, DescentSettings(steps=1, species_rate=0.2), fewest=4)
+    small = SubstitutionSettings(n_compositions=6, n_structures=8, fewest=4)
+    made = {
+        "seeds": lambda: SeedSearch(own, [("tic.cif", proposal("Ti", "C").structure)], narrow),
+        "substitution": lambda: Substitution(own, lambda: known, settings=small),
+    }[name]()
+    assert {p.seed for p in made.ask(4, 0, 7)} == {7}
