@@ -186,14 +186,16 @@ def agrees(row: Row, energy: float) -> bool:
 
 
 def ground_state(own: Sequence[Row], cells: Sequence[TabulatedCell]) -> list[TabulatedCell]:
-    """Return the known cells of an element, those of its ground state at 0."""
+    """Return the known cells of an element, those of its ground state at 0 and of one entry."""
     ground = {row.cell.signature for row in own if row.trust == TEXTBOOK}
     found = [
         replace(cell, energy=0.0) if cell.signature in ground and cell.energy <= OF_GROUND_STATE else cell
         for cell in cells
     ]
     further = [r.cell for r in own if r.cell.signature in ground and not np.isfinite(r.cell.energy)]
-    return found + [replace(cell, energy=0.0) for cell in apart(further, found)]
+    entries = {cell.signature: cell.database_id for cell in reversed(found) if cell.database_id}
+    further = apart(further, found)
+    return found + [replace(c, energy=0.0, database_id=entries.get(c.signature, 0)) for c in further]
 
 
 def apart(further: Iterable[TabulatedCell], found: Sequence[TabulatedCell]) -> list[TabulatedCell]:

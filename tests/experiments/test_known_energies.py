@@ -100,7 +100,7 @@ def test_an_elements_ground_state_is_zero_beside_what_rows_say() -> None:
     assert [(c.signature, c.volume_per_atom, c.energy, c.database_id) for c in found] == [
         (hcp, 22.8, 0.0, 153),
         (other, 22.7, 0.029, 5),
-        (hcp, 23.9, 0.0, 0),
+        (hcp, 23.9, 0.0, 153),
     ]
     assert ground_state(rows[:2], [rows[0].cell]) == [rows[0].cell], "no ground state known: rows stand"
 

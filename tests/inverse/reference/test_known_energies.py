@@ -127,6 +127,14 @@ def test_phases_that_no_table_had_by_name_have_their_energy(name: str) -> None:
     assert [f for f in record["flags"] if f.startswith("known_phase: ")]
 
 
+def test_a_measured_cell_is_of_the_same_entry_as_the_computed_one() -> None:
+    places = [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]
+    phases = KnownEnergies.packaged()
+    for a, c in ((3.19, 5.16), (3.21, 5.21)):
+        magnesium = Structure(Lattice.hexagonal(a, c), ["Mg"] * 2, places)
+        assert phases.phase_of(magnesium) == KnownPhase("mp-153")
+
+
 def test_chains_are_no_hcp_metal() -> None:
     """ASE's table names the lattice of selenium hcp: two atoms in its cell stood at 0 eV/atom."""
     places = [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]
