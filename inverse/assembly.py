@@ -25,7 +25,7 @@ from inverse.familiarity import (
     trust,
     types_of,
 )
-from inverse.inputs import fingerprint, read_seeds
+from inverse.inputs import Seed, fingerprint, read_seeds
 from inverse.objective import Objective
 from inverse.parts import Parts
 from inverse.placement import PlacedSurrogate, device_named
@@ -41,10 +41,11 @@ from inverse.proposers.protocol import Proposer
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.seeds import SeedSearch, starts
+from inverse.proposers.seeds import GivenSeeds, SeedSearch, starts
 from inverse.proposers.substitution import Substitution
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
+from inverse.reference.deduplication import distinct
 from inverse.reference.known_energies import KnownEnergies
 from inverse.screening import Screen
 from inverse.types import HitClass
@@ -257,20 +258,32 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
     Raises:
         ConfigError: no such method.
     """
-    if method in BASELINES:
-        return BASELINES[method](config, _complete(space))
-    if method not in PROPOSERS:
+    if method not in {**PROPOSERS, **BASELINES}:
         raise ConfigError(f"search.method: {method!r}; {nearest(method, [*PROPOSERS, *BASELINES])}")
-    given = read_seeds(config.seed_structures)
-    for seed in given:
-        for flag in seed.flags:
-            LOGGER.warning("seed %s: %s", seed.name, flag)
+    given = _seeds(config)
     seeds = [(seed.name, seed.structure) for seed in given]
     space = replace(space, remarks={seed.name: seed.flags for seed in given})
+    if method in BASELINES:
+        baseline = BASELINES[method](config, _complete(space))
+        shares = {GivenSeeds.name: 0.5, method: 0.5}
+        return Hybrid([GivenSeeds(space, seeds), baseline], shares, method, method) if seeds else baseline
     if method == "hybrid" and config.constraints.novelty == "any":
         # where known answers are welcome, the tables' are among the proposals
         return _hybrid(space, seeds, [Lookup(config, _complete(space), best_known_first=True)])
     return PROPOSERS[method](space, seeds)
+
+
+def _seeds(config: CampaignConfig) -> list[Seed]:
+    """Return the crystals that the user starts from, each once; the log tells of flags and of repeats."""
+    given = read_seeds(config.seed_structures)
+    for seed in given:
+        for flag in seed.flags:
+            LOGGER.warning("seed %s: %s", seed.name, flag)
+    met = distinct([seed.structure for seed in given])
+    for number, seed in enumerate(given):
+        if (first := met.first[number]) != number:
+            LOGGER.warning("seed %s: the same crystal as seed %s; left out", seed.name, given[first].name)
+    return [given[k] for k in met.kept]
 
 
 def _complete(space: SearchSpace) -> Callable[..., Any] | None:

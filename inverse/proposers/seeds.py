@@ -212,6 +212,32 @@ def _divided(parents: Sequence[_Parent], most_atoms: int) -> list[_Parent]:
     return [parent for *_, parent in sorted(ranked, key=lambda row: row[:2])][:MOST_CELLS]
 
 
+class GivenSeeds:
+    """Hands out the seeds as they are and makes nothing of them: what a baseline's list begins with."""
+
+    name = SeedSearch.name
+
+    def __init__(self, space: SearchSpace, seeds: Sequence[tuple[str, Structure]]) -> None:
+        """Remember the seeds.
+
+        Args:
+            space: models and what the campaign was offered.
+            seeds: (name, ordered primitive cell).
+        """
+        self._space, self._seeds = space, list(seeds)
+        self._tried: set[str] = set()
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return at most n of the seeds that were not handed out yet."""
+        given = as_given(self._space, self._seeds, self.name, seed)
+        return [p for p in given if p.key not in self._tried][: max(n, 0)]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Cross out what was handed out."""
+        self._space.offered.remember(candidates)
+        self._tried |= {c.key for c in candidates if c.proposer == self.name}
+
+
 def as_given(
     space: SearchSpace, seeds: Sequence[tuple[str, Structure]], proposer: str, seed: int
 ) -> list[Proposal]:

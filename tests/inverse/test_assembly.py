@@ -1,15 +1,18 @@
 """Every search method that a config may name becomes a proposer that knows its own name."""
 
 import math
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
 from inverse.config import CampaignConfig, Method
 from inverse.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
+from inverse.types import Candidate, Origin
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
 from surrogates.errors import ConfigError
@@ -93,3 +96,37 @@ def test_textbook_answers_are_among_the_proposals_where_they_are_welcome(novelty
     proposer = assemble(config).proposer
     assert isinstance(proposer, Hybrid)
     assert ("lookup" in proposer.shares(100)) is has
+
+
+@pytest.mark.parametrize("method", ["lookup", "orderings", "substitution"])
+def test_a_seed_comes_first_whichever_method_runs_and_one_crystal_once(
+    method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second file holds the first one's crystal in a larger cell: one line says so."""
+    carbide = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.33), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    carbide.to(str(tmp_path / "tic.cif"))
+    (carbide * (2, 1, 1)).to(str(tmp_path / "again.cif"))
+    config = CampaignConfig.from_mapping(
+        {
+            "targets": {"bulk_modulus_vrh": {"min": 300}},
+            "constraints": {"elements": {"only": ["W", "Ti", "C"]}, "n_atoms": {"max": 4}},
+            "search": {"method": method},
+            "seed_structures": [str(tmp_path / "tic.cif"), str(tmp_path / "again.cif")],
+        }
+    )
+    proposer = assemble(config).proposer
+    assert proposer.name == method
+    (line,) = [r.getMessage() for r in caplog.records if "same crystal" in r.getMessage()]
+    assert "again" in line
+    assert "tic" in line
+    if method == "substitution":
+        return  # makes children of the seeds, which takes longer
+    found = proposer.ask(6, 0, 5)
+    assert [p.origin for p in found].count(Origin.SEED) == 1
+    assert found[0].origin is Origin.SEED
+    assert len(found) > 1
+    told = [Candidate("c0", found[0].structure, found[0].proposer, 5, {}, key=found[0].key)]
+    proposer.tell(told)
+    assert not [p for p in proposer.ask(6, 1, 5) if p.origin is Origin.SEED]
