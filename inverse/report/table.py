@@ -236,15 +236,18 @@ def write_table(rows: Iterable[Mapping[str, str]], properties: Sequence[str], pa
     Whole or not at all (temporary file, then renamed). Memory does not grow with the number of rows.
 
     Raises:
-        RunFolderError: the file cannot be written.
+        RunFolderError: the file cannot be written, or a row has a column that no candidate has.
     """
-    path = Path(path)
+    path, names = Path(path), columns(properties)
     try:
         with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns(properties), lineterminator="\n")
+            writer = csv.DictWriter(file, names, lineterminator="\n")
             writer.writeheader()
             rank = 0
             for row in rows:
+                if odd := sorted(row.keys() - set(names)):
+                    where = f"a row with column {odd[0]!r}"
+                    raise RunFolderError(f"{path.parent}: campaign.db is damaged ({where})")
                 is_placed = row["status"] in RANKED
                 rank += is_placed
                 writer.writerow({**row, "rank": rank} if is_placed else row)

@@ -14,7 +14,7 @@ from pymatgen.core import Structure
 from inverse.config import CampaignConfig
 from inverse.elastic_constants import COLUMNS
 from inverse.report import write_candidates_csv, write_cifs
-from inverse.report.table import best_structure, potentials, ranked
+from inverse.report.table import best_structure, potentials, ranked, write_table
 from inverse.types import Candidate, Status
 from surrogates.errors import RunFolderError
 from tests.report.fake_run import CONFIG, candidates
@@ -128,6 +128,14 @@ def test_rows_fit_the_schema(rows: list[dict[str, str]]) -> None:
     validator = jsonschema.Draft202012Validator(schema)
     for row in rows:
         validator.validate(parsed(row))
+
+
+def test_a_row_of_a_damaged_folder_is_named_and_the_table_stays(tmp_path: Path) -> None:
+    path = tmp_path / "candidates.csv"
+    path.write_text("as it was")
+    with pytest.raises(RunFolderError, match=r"campaign\.db is damaged \(a row with column 'predictad_x'\)"):
+        write_table([{"id": "c000001", "status": "hit", "predictad_x": "1"}], [], path)
+    assert path.read_text() == "as it was"
 
 
 def test_nan_scores_rank_last_and_leave_the_cell_empty(tmp_path: Path, made: list[Candidate]) -> None:
