@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import combinations, permutations
 from math import gcd
 
@@ -62,9 +62,9 @@ class RankedComposition:
     volume_per_atom: float
     is_known: bool
 
-    @property
+    @cached_property
     def formula(self) -> str:
-        """Reduced formula."""
+        """Reduced formula; asked for by every sort."""
         return str(Composition(self.amounts).reduced_formula)
 
 
