@@ -39,13 +39,14 @@ ROOT = Path(__file__).parents[1]
 _INTEGRATION = "tests/integration"
 _CAMPAIGN = f"{_INTEGRATION}/test_campaign.py"
 _STATE = f"{_INTEGRATION}/test_campaign_state.py"
+_WAITING = f"{_INTEGRATION}/test_waiting.py"
 _CONTRACT = "tests/contracts/test_proposer_contract.py"
 _PROPOSERS = "tests/inverse/proposers"
 _BASELINES = (f"{_PROPOSERS}/test_baseline_numbers.py", f"{_PROPOSERS}/test_baselines.py")
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "inverse/campaign.py": (_STATE, _CAMPAIGN, f"{_INTEGRATION}/test_phonons_of_the_best.py"),
-    "inverse/selection.py": ("tests/inverse/test_selection.py", _CAMPAIGN),
+    "inverse/campaign.py": (_STATE, _WAITING, _CAMPAIGN, f"{_INTEGRATION}/test_phonons_of_the_best.py"),
+    "inverse/selection.py": ("tests/inverse/test_selection.py", _WAITING, _CAMPAIGN),
     "inverse/acquisition.py": ("tests/inverse/test_acquisition.py", "tests/inverse/test_selection.py"),
     "inverse/ranking.py": ("tests/inverse/test_ranking.py", "tests/report/test_table.py", _STATE),
     "inverse/correction.py": ("tests/inverse/test_correction.py", "tests/inverse/test_selection.py"),

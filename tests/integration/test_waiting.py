@@ -115,6 +115,17 @@ def test_the_funnel_adds_up_and_counts_each_candidate_once(tmp_path: Path) -> No
     assert sum(stages["verification started"].lost.values()) == 108
 
 
+def test_the_table_holds_all_of_earlier_steps_while_some_of_them_are_verified(tmp_path: Path) -> None:
+    """A kill within the step leaves a table without holes."""
+    holes: list[tuple[str, list[str]]] = []
+    with opened(tmp_path / "run", Batches([GOOD] * 40, [HOPELESS] * 100)) as run:
+        run._on_progress = lambda p: holes.append((p.stage, run.folder.ids_without_row()))
+        run.run()
+    within = [ids for stage, ids in holes if stage == "verify"]
+    assert len(within) > 32
+    assert not any(within)
+
+
 def test_sources_that_have_nothing_left_leave_the_places_to_those_that_wait(tmp_path: Path) -> None:
     with opened(tmp_path / "run", Batches([GOOD] * 40)) as run:
         assert run.run() == "budget of 32 verifications spent"
