@@ -499,7 +499,7 @@ class Campaign:
                 stage,
                 self.n_started + len(judged_now),
                 self.config.budget.verifications,
-                self._groups.n_with(judged_now),
+                self._groups.n_with([*self._half_done, *judged_now]),
                 time.monotonic() - self._began,
                 self.stop.seconds_left,
                 message,
@@ -517,7 +517,7 @@ def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
     """
     if not steps:
         return ""
-    n_proposed = sum(notes["proposed"] for notes in steps)
+    n_proposed = sum(notes["proposed"] + notes.get("wait_no_more", 0) for notes in steps)
     out: Counter[str] = Counter()
     for notes in steps:
         out.update(notes["screened_out_by"])

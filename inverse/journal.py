@@ -240,8 +240,8 @@ class Journal:
         return [identity for (identity,) in self._query("SELECT id FROM verifications ORDER BY id")]
 
     def verifications(self) -> dict[str, Verification]:
-        """Return the verdicts by candidate id, half-done steps included."""
-        rows = self._query("SELECT id, record FROM verifications")
+        """Return the verdicts by candidate id in the order in which they fell, half-done steps included."""
+        rows = self._query("SELECT id, record FROM verifications ORDER BY rowid")
         return self._verdicts(rows)
 
     # -- rows of the table -----------------------------------------------------------------------------------

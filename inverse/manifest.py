@@ -119,7 +119,8 @@ def step_notes(
 ) -> dict[str, Any]:
     """Return the counts of one step.
 
-    Verifications are counted in the step that started them, everything else in the step that proposed.
+    Verifications are counted in the step that started them, as is who waited and is passed over there for its
+    likeness to a verified one; everything else in the step that proposed.
 
     Args:
         number: of the step.
@@ -138,9 +139,10 @@ def step_notes(
         "proposed": len(own),
         "screened_out": n_out,
         "screened_out_by": dict(sorted(out.items())),
-        "passed_over": sum(c.rule is Rule.LIKE_VERIFIED for c in own),
+        "passed_over": sum(c.rule is Rule.LIKE_VERIFIED for c in candidates),
         "predicted": len(own) - n_out,
         "recalled": sum(c.verification is not None for c in candidates if c.id in recalled),
+        "wait_no_more": sum(c.rule is Rule.LIKE_VERIFIED for c in candidates if c.id in recalled),
         "started": sum(c.verification is not None for c in candidates),
         "verified": counts[Status.VERIFIED] + counts[Status.HIT],
         "failed": counts[Status.FAILED],

@@ -23,9 +23,11 @@ def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | s
         made.append(_plane(run, hard[0], second))
     for target in hard[:2]:
         made.append(_parity(run, target.property.name))
-    in_order = sorted((c for c in run.candidates if c.status in wishes.STARTED), key=lambda c: c.id)
     caption = "Hits found as verifications were spent"
-    found = [c.status is Status.HIT for c in in_order]
+    hits = {c.id for c in run.candidates if c.status is Status.HIT}
+    found = [
+        identity in hits for identity in run.verified
+    ]  # one that waited has an early id, and a late verdict
     if any(found):
         made.append((figures.progress(found, caption), caption))
     return [{"svg": Markup(svg), "caption": caption} for svg, caption in made if svg]

@@ -94,7 +94,7 @@ def parity(points: Sequence[Point], x_label: str, y_label: str, caption: str) ->
 
 
 def progress(hits: Sequence[bool], caption: str) -> str:
-    """Return cumulative hits over verifications started, in proposal order; "" without any."""
+    """Return cumulative hits over verifications, in the order in which verdicts fell; "" without any."""
     if not hits:
         return ""
     totals = [0]

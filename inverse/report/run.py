@@ -21,12 +21,14 @@ class Run:
         config: as it was run.
         candidates: in the order of the table, verified first.
         manifest: see schemas/manifest.schema.json; may lack anything.
+        verified: ids of the candidates with a verdict, in the order in which the verdicts fell.
     """
 
     folder: Path
     config: CampaignConfig
     candidates: tuple[Candidate, ...]
     manifest: Mapping[str, Any]
+    verified: tuple[str, ...] = ()
 
 
 def read_run(folder: str | Path) -> Run:
@@ -43,7 +45,7 @@ def read_run(folder: str | Path) -> Run:
         manifest = stored.manifest()
     refereed = read_referee(folder)
     shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
-    return Run(folder, load_config(folder / "config.yaml"), shown, manifest)
+    return Run(folder, load_config(folder / "config.yaml"), shown, manifest, tuple(verdicts))
 
 
 def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:

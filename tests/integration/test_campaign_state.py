@@ -131,6 +131,23 @@ def test_progress_counts_verdicts_and_hits_as_they_come(tmp_path: Path) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_run_that_is_stopped_within_a_step_keeps_the_hits_it_told(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    with created(tmp_path / "run", told=told, budget=ENOUGH) as run:
+        written = run.folder.write_verification
+
+        def write(identity: str, verification: Verification) -> None:
+            written(identity, verification)
+            if len(run.folder.verified_ids()) == 8:
+                run.stop.deadline = 0.0
+
+        run.folder.write_verification = write  # type: ignore[method-assign, assignment]
+        run.run()
+        hits = run.hits
+    assert hits
+    assert (told[-1].stage, told[-1].n_started, told[-1].n_hits) == ("finish", 8, len(hits))
+
+
 def test_a_verdict_that_cannot_be_judged_is_one_failed_candidate(tmp_path: Path) -> None:
     asked: list[Structure] = []
 

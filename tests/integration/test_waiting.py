@@ -16,6 +16,7 @@ from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.objective import Objective
 from inverse.proposers.protocol import Proposal
+from inverse.report.run import read_run
 from inverse.report.summary import funnel
 from inverse.storage import RunFolder, read_candidates
 from inverse.types import Candidate, Origin, Rule, Verification
@@ -96,6 +97,8 @@ def test_what_found_no_place_is_verified_before_what_has_no_chance(tmp_path: Pat
     assert [c.id for c in stored] == [f"c{k:06d}" for k in range(140)]
     assert {c.history["step"] for c in stored if c.verification is not None} == {0}
     assert sorted(i for i, is_verified in proposer.told if is_verified) == sorted([*first[1], *second[1]])
+    in_order = read_run(tmp_path / "run").verified
+    assert (set(in_order[:16]), set(in_order[16:])) == (set(first[1]), set(second[1]))
 
 
 def test_the_funnel_adds_up_and_counts_each_candidate_once(tmp_path: Path) -> None:
@@ -147,6 +150,9 @@ def test_one_that_is_like_what_was_verified_meanwhile_waits_no_more(tmp_path: Pa
     assert verified[0] == ["c000000"]
     assert verified[1:] == [["c000001"], []]
     assert {(c.rule, c.verification) for c in stored[2:4]} == {(Rule.LIKE_VERIFIED, None)}
+    steps = manifest_of(tmp_path / "run")["steps"]
+    assert sum(s["passed_over"] for s in steps) == sum(c.rule is Rule.LIKE_VERIFIED for c in stored)
+    assert [s["wait_no_more"] for s in steps] == [0, 0, 2]
     with (tmp_path / "run" / "candidates.csv").open() as file:
         assert sum(1 for _ in file) == len(stored) + 1
 
