@@ -148,6 +148,24 @@ def test_a_run_that_is_stopped_within_a_step_keeps_the_hits_it_told(tmp_path: Pa
     assert (told[-1].stage, told[-1].n_started, told[-1].n_hits) == ("finish", 8, len(hits))
 
 
+def test_trials_are_kept_before_the_step_that_rests_on_them(tmp_path: Path) -> None:
+    """A kill within the step must not lose what its proposals were made of."""
+    done: list[str] = []
+
+    def keeping(own: Parts) -> Parts:
+        proposer: Any = own.proposer
+        proposer.open_trials = lambda path, before_step: done.append(f"open {path.name} {before_step}")
+        proposer.save_trials = lambda: done.append("save")
+        return own
+
+    with created(tmp_path / "run", keeping) as run:
+        written = run.folder.write_step
+        run.folder.write_step = lambda *a: [done.append("step"), written(*a)][1]  # type: ignore[method-assign]
+        run.run()
+    assert done[:3] == ["open trials.db 0", "save", "step"]
+    assert done.count("save") == done.count("step")
+
+
 def test_a_verdict_that_cannot_be_judged_is_one_failed_candidate(tmp_path: Path) -> None:
     asked: list[Structure] = []
 

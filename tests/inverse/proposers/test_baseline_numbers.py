@@ -165,6 +165,13 @@ def test_textbook_answers_come_as_the_textbook_has_them() -> None:
     assert {r.formula for r in plain._rows()} == {r.formula for r in made._rows()}
 
 
+def test_the_best_margin_is_looked_up_first() -> None:
+    rows = lookup.lookup(config({"bulk_modulus_vrh": {"min": 300}}, n_atoms={"max": 8}))
+    over = [row.values["bulk_modulus_vrh"] for row in rows]
+    assert over == sorted(over, reverse=True)
+    assert over[0] > over[-1] >= 300
+
+
 def test_without_moduli_few_are_looked_into_and_the_simple_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "MAX_HULLS", 12)
     asked: list[str] = []

@@ -13,6 +13,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.config import CampaignConfig
 from inverse.progress import listening
 from inverse.proposers.compositions import RankedComposition
+from inverse.proposers.decoder_draws import best_of, drawn
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.gradient import LIKELIHOOD_DROP, descended
 from inverse.proposers.hybrid import Hybrid
@@ -23,8 +24,9 @@ from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, SeedSettings, swapped
 from inverse.proposers.substitution import Substitution, SubstitutionSettings, _by_frequency, _mixed
-from inverse.types import Candidate, Status
+from inverse.types import Breach, Candidate, Rule, Status
 from surrogates.crystal import element_index
+from surrogates.errors import EngineError
 from surrogates.properties import VOLUME
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
 
@@ -201,3 +203,32 @@ def test_what_is_made_has_the_seed_of_the_run_and_not_the_number_asked_for(name:
         "substitution": lambda: Substitution(own, lambda: known, settings=small),
     }[name]()
     assert {p.seed for p in made.ask(4, 0, 7)} == {7}
+
+
+def test_worth_now_is_by_what_verdicts_taught_and_worth_at_first_by_what_ships() -> None:
+    """The campaign's evaluator says that nothing is ever stiff enough; the shipped one does not."""
+    soft = SimpleNamespace(predict=lambda structures: {})
+    own = replace(space(), corrected=soft)  # type: ignore[arg-type]
+    said: list[Any] = []
+
+    def noted(self: SearchSpace, predictions: Any) -> np.ndarray:
+        said.append(predictions)
+        return np.ones(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SearchSpace, "worth_of", noted)
+        own.scored([proposal("W", "C").structure])
+        own.scored([proposal("W", "C").structure], corrected=False)
+    assert said[0] == {}
+    assert len(said[1]) > 0
+    assert len(own.scored([])) == 0
+
+
+def test_a_decoder_that_fails_or_draws_what_no_screen_takes_gives_none_and_ends_nothing() -> None:
+    def refuse(*_: Any) -> Any:
+        raise EngineError("no such condition")
+
+    broken = space(SimpleNamespace(sample=refuse))
+    assert drawn(broken, None, 4, 0, 0, 0, "decoder") == []
+    closed = replace(space(), screening=lambda structure: Breach(Rule.VOLUME, "none is sound"))
+    assert best_of(closed, [proposal("W", "C")], 3) == []
