@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
+from experiments.reference.build_signatures import prototypes
 from experiments.reference.known_energies import (
     Row,
     apart,
@@ -103,6 +104,43 @@ def test_an_elements_ground_state_is_zero_beside_what_rows_say() -> None:
         (hcp, 23.9, 0.0, 153),
     ]
     assert ground_state(rows[:2], [rows[0].cell]) == [rows[0].cell], "no ground state known: rows stand"
+
+
+def test_a_ground_states_signature_at_another_volume_is_not_zero() -> None:
+    """pymatgen's prototype of indium has twice its volume; a cell of the hot phase is its own neighbour."""
+    text = "139|2 /4mmm In"
+    rows = [
+        Row("In", cell(text, 52.3), 2, {}),
+        Row("In", cell(text, 28.0), 1, {}),
+        Row("In", cell(text, 26.0), 3, {}),
+    ]
+    assert [c.volume_per_atom for c in ground_state(rows, [])] == [28.0, 26.0]
+
+
+def test_a_measured_cell_is_not_zero_where_the_surrogate_finds_it_far_from_the_computed_one() -> None:
+    """Alpha-plutonium: 16.7 and 20.0 Å³/atom, 0.23 eV/atom apart, both had 0."""
+    text = "11|2 m Pu"
+    entry = replace(cell(text, 16.7, 0.008, 613989), surrogate_energy=0.51)
+    for said, volumes in ((0.28, [16.7]), (0.40, [16.7, 20.0])):
+        measured = replace(cell(text, 20.0), surrogate_energy=said)
+        rows = [Row("Pu", entry, 0, {}), Row("Pu", measured, 3, {})]
+        assert [c.volume_per_atom for c in ground_state(rows, [entry])] == volumes
+
+
+def test_a_computed_entry_without_an_energy_lends_its_number() -> None:
+    text = "64|8 ..m Br"
+    rows = [Row("Br", cell(text, 33.2, number=1525121), 0, {}), Row("Br", cell(text, 32.0), 3, {})]
+    assert [c.database_id for c in ground_state(rows, [])] == [1525121, 1525121]
+
+
+def test_no_prototype_of_an_element_is_twice_its_ground_state(textbook: dict[str, Row]) -> None:
+    """Of one signature: alpha-cerium's is a sixth denser than gamma's, which share theirs."""
+    made = [row for row in (row_of(r, 2) for r in prototypes()) if row is not None]
+    own = [row for row in made if row.formula in textbook]
+    same = [row for row in own if row.cell.signature == textbook[row.formula].cell.signature]
+    assert len(same) > 20
+    for row in same:
+        assert row.cell.volume_per_atom == pytest.approx(textbook[row.formula].cell.volume_per_atom, rel=0.2)
 
 
 def test_further_cells_are_carried_where_their_volume_is_another() -> None:

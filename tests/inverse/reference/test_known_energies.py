@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import torch
-from pymatgen.core import Composition, Lattice, Structure
+from pymatgen.core import Composition, Element, Lattice, Structure
 
 from inverse import prediction as prediction_module
 from inverse.benchmarks import surrogates as bench_surrogates
@@ -133,6 +134,71 @@ def test_a_measured_cell_is_of_the_same_entry_as_the_computed_one() -> None:
     for a, c in ((3.19, 5.16), (3.21, 5.21)):
         magnesium = Structure(Lattice.hexagonal(a, c), ["Mg"] * 2, places)
         assert phases.phase_of(magnesium) == KnownPhase("mp-153")
+
+
+def indium(volume_per_atom: float) -> Structure:
+    structure = Structure.from_spacegroup("I4/mmm", Lattice.tetragonal(3.25, 4.95), ["In"], [[0, 0, 0]])
+    return structure.scale_lattice(len(structure) * volume_per_atom)
+
+
+def test_an_element_at_twice_its_volume_is_no_known_phase() -> None:
+    """A prototype of indium at 52.3 Å³/atom stood at 0 eV/atom: so did the metal, swollen to it."""
+    swollen, metal = predict([indium(52.3), indium(26.0)])
+    assert not [f for f in swollen["flags"] if f.startswith("known_phase: ")]
+    assert swollen["predictions"]["formation_energy_per_atom"]["mean"] > 0.4
+    assert [f for f in metal["flags"] if f.startswith("known_phase: ")]
+    (carried,) = [s for s in KnownMaterials.packaged().signatures_of("In") if s.space_group == 139]
+    assert carried.volume_per_atom == pytest.approx(26.0, abs=0.2)
+
+
+def cells_at_zero() -> list[list[TabulatedCell]]:
+    """Return the cells of elements that have 0 eV/atom, by element and signature."""
+    found: dict[tuple[str, str], list[TabulatedCell]] = {}
+    for formula, cells in KnownEnergies.packaged()._cells.items():
+        for cell in cells if len(Composition(formula)) == 1 else ():
+            if cell.energy == 0.0:
+                found.setdefault((formula, cell.signature), []).append(cell)
+    return list(found.values())
+
+
+def test_cells_of_one_element_and_signature_that_have_zero_are_alike() -> None:
+    """Indium's lay 0.68 eV/atom apart by the surrogate, plutonium's 0.23, both at 0."""
+    groups = cells_at_zero()
+    assert sum(len(cells) > 1 for cells in groups) > 20
+    for cells in groups:
+        said = [cell.surrogate_energy for cell in cells]
+        assert max(said) - min(said) <= 0.2, cells
+
+
+def test_equal_energies_of_one_signature_are_of_one_phase_at_every_volume() -> None:
+    """Layers and molecules have one energy at many volumes: the surrogate must say so too."""
+    for formula, own in KnownEnergies.packaged()._cells.items():
+        for text in {cell.signature for cell in own} if len(own) > 1 else ():
+            cells = [cell for cell in own if cell.signature == text]
+            for one, other in combinations(cells, 2):
+                ratio = max(one.volume_per_atom, other.volume_per_atom) / min(
+                    one.volume_per_atom, other.volume_per_atom
+                )
+                if ratio > 1.2 and abs(one.energy - other.energy) < 0.02:
+                    assert abs(one.surrogate_energy - other.surrogate_energy) < 0.2, (formula, one, other)
+
+
+WITHOUT_ZERO = {"H", "He", "F", "Ne", "Ar", "Po", "At", "Rn", "Fr", "Ra"}
+
+
+def test_every_element_up_to_plutonium_has_a_cell_at_zero_but_those_the_data_card_names() -> None:
+    cells = KnownEnergies.packaged()._cells
+    have = {
+        Composition(formula).elements[0].symbol
+        for formula, own in cells.items()
+        if len(Composition(formula)) == 1 and any(cell.energy == 0.0 for cell in own)
+    }
+    up_to_plutonium = {Element.from_Z(z).symbol for z in range(1, 95)}
+    assert up_to_plutonium - have == WITHOUT_ZERO
+    assert have <= up_to_plutonium
+    card = (PACKAGE_DATA / "DATA.md").read_text()
+    assert "no cell at 0: H and F" in card
+    assert "He, Ne, Ar, Po, At, Rn, Fr, Ra and all elements from Am on" in card
 
 
 def test_chains_are_no_hcp_metal() -> None:
