@@ -274,16 +274,23 @@ def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> P
 
 
 def _seeds(config: CampaignConfig) -> list[Seed]:
-    """Return the crystals that the user starts from, each once; the log tells of flags and of repeats."""
+    """Return the crystals that the user starts from, each once; the log tells of flags and of repeats.
+
+    A repeat, at whatever volume, is named among the flags of the seed that is kept.
+    """
     given = read_seeds(config.seed_structures)
     for seed in given:
         for flag in seed.flags:
             LOGGER.warning("seed %s: %s", seed.name, flag)
     met = distinct([seed.structure for seed in given])
+    repeats: dict[int, tuple[str, ...]] = {}
     for number, seed in enumerate(given):
         if (first := met.first[number]) != number:
             LOGGER.warning("seed %s: the same crystal as seed %s; left out", seed.name, given[first].name)
-    return [given[k] for k in met.kept]
+            own, other = (s.volume / len(s) for s in (given[first].structure, seed.structure))
+            said = f"{seed.name} holds the same crystal ({other:.2f} Å³ per atom, here {own:.2f}), left out"
+            repeats[first] = (*repeats.get(first, ()), said)
+    return [replace(given[k], flags=(*given[k].flags, *repeats.get(k, ()))) for k in met.kept]
 
 
 def _complete(space: SearchSpace) -> Callable[..., Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inverse.progress import tell
 from inverse.proposers.distinct import distinct
-from inverse.proposers.protocol import Proposal, Proposer, Storing
+from inverse.proposers.protocol import Leading, Proposal, Proposer, Storing
 from inverse.types import Candidate, Status
 from surrogates.errors import EngineError
 
@@ -58,17 +58,21 @@ class Hybrid:
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return at most n proposals of all sources; what one cannot deliver the others do.
 
-        The filler is asked last, for all that is missing then. When it is short itself, whoever delivered in
-        full is asked for more, the most successful first.
+        Who begins with a list of the user's is asked first, for as much of it as n allows; the filler is
+        asked last, for all that is missing then. When the filler is short itself, whoever delivered in full
+        is asked for more, the most successful first.
         """
         wanted = self.shares(n)
+        first = {source.name: source.n_first for source in self._sources if isinstance(source, Leading)}
         found: dict[str, list[Proposal]] = {source.name: [] for source in self._sources}
         filling = [source for source in self._sources if source.name == self._filler]
         others = [source for source in reversed(self._sources) if source.name != self._filler]
+        others.sort(key=lambda source: not first.get(source.name))
         able: list[tuple[Proposer, int]] = []
         for source in [*others, *filling]:
             missing = n - len(self._joined(found))
-            count = missing if source.name == self._filler else min(wanted[source.name], missing)
+            share = max(wanted[source.name], first.get(source.name, 0))
+            count = missing if source.name == self._filler else min(share, missing)
             found[source.name] = self._asked(source, count, step, seed)
             if count and len(found[source.name]) >= count:
                 able.append((source, count))
@@ -120,8 +124,11 @@ class Hybrid:
                 source.save_trials()
 
     def _asked(self, source: Proposer, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return at most n proposals; the log names a source once that has none or fails."""
-        if n <= 0:
+        """Return at most n proposals; the log names a source once that has none or fails.
+
+        A source that says itself that it is finished is not asked.
+        """
+        if n <= 0 or (isinstance(source, Leading) and source.is_finished):
             return []
         tell("asking %s for %d of the proposals", source.name, n)
         reason = "it has nothing left"

@@ -81,6 +81,21 @@ class Storing(Protocol):
         ...
 
 
+@runtime_checkable
+class Leading(Protocol):
+    """A proposer that begins with a list of the user's, which comes before every share of an ask."""
+
+    @property
+    def n_first(self) -> int:
+        """Crystals of the list that were not handed out yet."""
+        ...
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing will come any more, which is no failure."""
+        ...
+
+
 def next_place(name: str, candidates: Sequence[Candidate]) -> int:
     """Return the first place of a source's list that none of its candidates comes from or lies behind.
 

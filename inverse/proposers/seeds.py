@@ -4,7 +4,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from functools import cached_property
+from itertools import islice, permutations, zip_longest
 
 import numpy as np
 from pymatgen.core import Structure
@@ -13,6 +14,7 @@ from inverse.constraints import MOST_ELEMENTS
 from inverse.progress import tell
 from inverse.proposers.compositions import (
     RankedComposition,
+    Stoichiometry,
     predicted_volumes,
     ranked_compositions,
     stoichiometry,
@@ -50,12 +52,14 @@ class SeedSettings:
         n_descended: seeds and best substitutions of a batch that are descended.
         descent: how; the species are soft, so that elements may change once more.
         fewest: crystals left below which the next batch is made.
+        most_cells: cells with other elements on their sites in a batch, in turn one of every parent's.
     """
 
     n_compositions: int = 120
     n_descended: int = 32
     descent: DescentSettings = field(default_factory=lambda: DescentSettings(steps=20, species_rate=0.15))
     fewest: int = 256
+    most_cells: int = 2000
 
 
 class SeedSearch:
@@ -81,7 +85,18 @@ class SeedSearch:
             settings: how far to go.
         """
         self._space, self._seeds, self._settings = space, list(seeds), settings or SeedSettings()
+        self._given = GivenSeeds(space, seeds)
         self._pool = Pool(space, self._batches, self._settings.fewest)
+
+    @property
+    def n_first(self) -> int:
+        """How many seeds were not handed out yet."""
+        return self._given.n_first
+
+    @property
+    def is_finished(self) -> bool:
+        """Never known: what is made of the seeds shows its end in an ask only."""
+        return False
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return the seeds not handed out yet, then the best of what was made from them."""
@@ -89,28 +104,40 @@ class SeedSearch:
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed from the pool, whatever became of it."""
-        self._space.offered.remember(candidates)
+        self._given.tell(candidates)
         self._pool.cross_out(self.name, candidates)
 
     def _batches(self, seed: int) -> Iterator[list[Entry]]:
         """Yield the seeds with what is made of them first, then what less promising compositions make."""
-        first = as_given(self._space, self._seeds, self.name, seed)
-        fitting = starts(self._space, self._seeds, self.name, seed)
+        first = self._given.listed(seed)
+        listed = [Entry(p, float(-k), is_first=True) for k, p in enumerate(first)]
+        begin = starts(self._space, self._seeds, self.name, seed)
+        for number, substituted in self._rounds(seed):
+            descents = self._descended([*begin, *substituted], seed, number)
+            n_made = len(substituted) + len(descents)
+            tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
+            yield [*listed, *self._valued([*substituted, *descents])]
+            listed, begin = [], []
+
+    def _rounds(self, seed: int) -> Iterator[tuple[int, list[Proposal]]]:
+        """Yield (number, substitutions) of every batch; those of the first may be none, those of others not.
+
+        A number tells what a batch was made from: width, 100 for every doubling, 1,000 for every batch before
+        it of the same parents and width.
+        """
         parents = [_Parent(name, structure) for name, structure in self._seeds]
         made: set[tuple[str, str]] = set()
         for division in range(MOST_DIVISIONS + 1):
             for width in WIDTHS:
-                substituted = self._substituted(parents, seed, width, made)
-                is_first = division == 0 and width == 1
-                begin = [*fitting, *substituted] if is_first else substituted
-                descents = self._descended(begin, seed, width + 100 * division)
-                n_made = len(substituted) + len(descents)
-                tell("seeds: %d of %d, %d made from them", len(first), len(self._seeds), n_made)
-                listed = [Entry(p, float(-k), is_first=True) for k, p in enumerate(first)] if is_first else []
-                yield [*listed, *self._valued([*substituted, *descents])]
-                if not substituted:
+                n_batches = 0
+                for substituted in self._substituted(parents, seed, width, made):
+                    yield width + 100 * division + 1000 * n_batches, substituted
+                    n_batches += 1
+                if not n_batches:
+                    if (division, width) == (0, WIDTHS[0]):
+                        yield width, []
                     break
-            parents = _divided(parents, self._space.constraints.n_atoms[1])
+            parents = self._divided(parents)
 
     def _valued(self, proposals: Sequence[Proposal]) -> list[Entry]:
         values = self._space.scored([p.structure for p in proposals], corrected=False)
@@ -118,49 +145,77 @@ class SeedSearch:
 
     def _substituted(
         self, parents: Sequence["_Parent"], seed: int, width: int, made: set[tuple[str, str]]
-    ) -> list[Proposal]:
-        """Return cells with other elements on their sites, most worth first; sound ones only.
+    ) -> Iterator[list[Proposal]]:
+        """Yield batches of cells with other elements on their sites, most worth first; sound ones only.
 
         Args:
             parents: the seeds, or divided cells of them.
             seed: of the run.
             width: how many times as many compositions as usual are tried.
-            made: (seed, formula with sites) that were made before; what is made now is added.
+            made: (name of the cell, elements on its sites) that were made before; what is made now is added.
         """
-        space = self._space
-        found: list[Proposal] = []
-        for parent in parents:
-            exchanged = swapped(space, parent.structure) if width == 1 and not parent.division else []
-            for structure in [*exchanged, *self._promising(parent.structure, width)]:
+        space, cells = self._space, self._cells(parents, seed, width, made)
+        while batch := list(islice(cells, self._settings.most_cells)):
+            sound = [p for p in batch if not space.screening(p.structure)]
+            if sound:
+                values = space.scored([p.structure for p in sound], corrected=False)
+                yield [sound[k] for k in np.argsort(-values, kind="stable")]
+
+    def _cells(
+        self, parents: Sequence["_Parent"], seed: int, width: int, made: set[tuple[str, str]]
+    ) -> Iterator[Proposal]:
+        """Yield cells that were not made before, in turn one of every parent's."""
+        ranked = {p: self._promising(p, width) for p in sorted({_pattern(p.structure) for p in parents})}
+        columns = [self._filled(p, ranked[_pattern(p.structure)], width) for p in parents]
+        for row in zip_longest(*columns):
+            for parent, structure in zip(parents, row, strict=True):
+                if structure is None:
+                    continue  # this parent has no more
                 sites = " ".join(site.specie.symbol for site in structure)
                 if (parent.name, sites) in made:
                     continue
                 made.add((parent.name, sites))
                 history = {"kind": "substitution", "seed": parent.seed, "cell": parent.division}
-                found.append(
-                    Proposal(
-                        structure,
-                        self.name,
-                        seed,
-                        history,
-                        origin=Origin.CHILD,
-                        key=f"{parent.name}: {sites}",
-                    )
-                )
-        found = [p for p in found if not space.screening(p.structure)]
-        values = space.scored([p.structure for p in found], corrected=False)
-        return [found[k] for k in np.argsort(-values, kind="stable")]
+                key = f"{parent.name}: {sites}"
+                yield Proposal(structure, self.name, seed, history, origin=Origin.CHILD, key=key)
 
-    def _promising(self, parent: Structure, width: int) -> list[Structure]:
-        """Return the parent with the compositions on its sites that promise most, whatever their elements."""
-        pattern = _pattern(parent)
-        if self._space.compositions is None or len(pattern) > MOST_ELEMENTS:
+    def _filled(
+        self, parent: "_Parent", promising: Sequence[RankedComposition], width: int
+    ) -> Iterator[Structure]:
+        """Yield the parent with one element exchanged, then with promising compositions on its sites."""
+        if width == WIDTHS[0] and not parent.division:
+            yield from swapped(self._space, parent.structure)
+        for composition in promising:
+            yield from substitutions(parent.structure, composition)
+
+    def _promising(self, pattern: Stoichiometry, width: int) -> list[RankedComposition]:
+        """Return the compositions of a stoichiometry that promise most, whatever their elements."""
+        low, high = self._space.constraints.n_elements
+        if self._space.compositions is None or not low <= len(pattern) <= min(high, MOST_ELEMENTS):
             return []
         ranked = ranked_compositions(
             self._space, self._space.compositions, [(1, 1), pattern], width * MOST_RANKED, width
         )
         own = [c for c in ranked if stoichiometry(list(c.amounts.values())) == pattern]
-        return [s for c in own[: width * self._settings.n_compositions] for s in substitutions(parent, c)]
+        return own[: width * self._settings.n_compositions]
+
+    def _divided(self, parents: Sequence["_Parent"]) -> list["_Parent"]:
+        """Return divided cells within the config's atoms and elements, the first of every parent's first.
+
+        Each doubling brings one element more, so what has the most elements allowed is not doubled.
+        """
+        most_atoms, most_elements = self._space.constraints.n_atoms[1], self._space.constraints.n_elements[1]
+        small = [
+            parent
+            for parent in parents
+            if 2 * len(parent.structure) <= most_atoms and len(parent.structure.symbol_set) < most_elements
+        ]
+        ranked = [
+            (k, number, _Parent(parent.seed, cell, f"{parent.division}/{k}"))
+            for number, parent in enumerate(small)
+            for k, cell in enumerate(divided(parent.structure))
+        ]
+        return [parent for *_, parent in sorted(ranked, key=lambda row: row[:2])][:MOST_CELLS]
 
     def _descended(self, begin: Sequence[Proposal], seed: int, number: int) -> list[Proposal]:
         """Return what gradient descent makes of the best crystals of a batch: others than it began with."""
@@ -201,17 +256,6 @@ class _Parent:
         return f"{self.seed} {self.division}".strip()
 
 
-def _divided(parents: Sequence[_Parent], most_atoms: int) -> list[_Parent]:
-    """Return divided cells of at most so many atoms, the first of every parent's first."""
-    small = [parent for parent in parents if 2 * len(parent.structure) <= most_atoms]
-    ranked = [
-        (k, number, _Parent(parent.seed, cell, f"{parent.division}/{k}"))
-        for number, parent in enumerate(small)
-        for k, cell in enumerate(divided(parent.structure))
-    ]
-    return [parent for *_, parent in sorted(ranked, key=lambda row: row[:2])][:MOST_CELLS]
-
-
 class GivenSeeds:
     """Hands out the seeds as they are and makes nothing of them: what a baseline's list begins with."""
 
@@ -227,15 +271,33 @@ class GivenSeeds:
         self._space, self._seeds = space, list(seeds)
         self._tried: set[str] = set()
 
+    @property
+    def n_first(self) -> int:
+        """How many seeds were not handed out yet."""
+        return sum(p.key not in self._tried for p in self._known)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all seeds were handed out: the normal end of this source."""
+        return not self.n_first
+
+    def listed(self, seed: int) -> list[Proposal]:
+        """Return every seed that the models know, handed out or not."""
+        return [replace(p, seed=seed) for p in self._known]
+
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return at most n of the seeds that were not handed out yet."""
-        given = as_given(self._space, self._seeds, self.name, seed)
-        return [p for p in given if p.key not in self._tried][: max(n, 0)]
+        return [p for p in self.listed(seed) if p.key not in self._tried][: max(n, 0)]
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was handed out."""
         self._space.offered.remember(candidates)
         self._tried |= {c.key for c in candidates if c.proposer == self.name}
+
+    @cached_property
+    def _known(self) -> list[Proposal]:
+        """The list, worked out once: the log names a seed of unknown elements once a run."""
+        return as_given(self._space, self._seeds, self.name, 0)
 
 
 def as_given(

@@ -102,12 +102,14 @@ def test_textbook_answers_are_among_the_proposals_where_they_are_welcome(novelty
 def test_a_seed_comes_first_whichever_method_runs_and_one_crystal_once(
     method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second file holds the first one's crystal in a larger cell: one line says so."""
+    """The second file holds the first one's crystal in a larger, wider cell: log and report say so."""
     carbide = Structure.from_spacegroup(
         "Fm-3m", Lattice.cubic(4.33), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]
     )
     carbide.to(str(tmp_path / "tic.cif"))
-    (carbide * (2, 1, 1)).to(str(tmp_path / "again.cif"))
+    again = carbide * (2, 1, 1)
+    again.scale_lattice(1.1 * again.volume)
+    again.to(str(tmp_path / "again.cif"))
     config = CampaignConfig.from_mapping(
         {
             "targets": {"bulk_modulus_vrh": {"min": 300}},
@@ -126,7 +128,10 @@ def test_a_seed_comes_first_whichever_method_runs_and_one_crystal_once(
     found = proposer.ask(6, 0, 5)
     assert [p.origin for p in found].count(Origin.SEED) == 1
     assert found[0].origin is Origin.SEED
+    (remark,) = found[0].remarks
+    assert remark == "again.cif holds the same crystal (11.16 Å³ per atom, here 10.15), left out"
     assert len(found) > 1
     told = [Candidate("c0", found[0].structure, found[0].proposer, 5, {}, key=found[0].key)]
     proposer.tell(told)
     assert not [p for p in proposer.ask(6, 1, 5) if p.origin is Origin.SEED]
+    assert not [r.getMessage() for r in caplog.records if "nothing left" in r.getMessage()]

@@ -4,22 +4,24 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
+from inverse.proposers import compositions, seeds
 from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.divided_cells import divided
 from inverse.proposers.hybrid import Hybrid
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import Proposal, Proposer
 from inverse.proposers.prototypes import Prototype, prototypes
-from inverse.proposers.seeds import SeedSearch, SeedSettings
+from inverse.proposers.seeds import GivenSeeds, SeedSearch, SeedSettings
 from inverse.proposers.substitution import Substitution, SubstitutionSettings
 from inverse.types import Candidate, Status
 from surrogates.errors import DataError
-from tests.fakes import CONFIG, AnalyticVerifier, search_space
+from tests.fakes import CONFIG, AnalyticSurrogate, AnalyticVerifier, search_space
 
 ELEMENTS = ("Li", "Be", "Mg", "Ca", "Sr", "Ba", "Sc", "Y", "Ti", "Zr", "Hf", "V", "Nb", "Ta", "Cr", "Mo", "W")
 
@@ -143,3 +145,129 @@ def test_each_ordering_of_rock_salt_is_made_once() -> None:
     cells = divided(Structure(lattice, ["Ti", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
     assert sorted(c.get_space_group_info()[0] for c in cells) == ["P4/mmm", "P4/mmm", "R-3m", "R-3m"]
     assert all(len(c) == 4 and c.volume == pytest.approx(4 * 2.1**3) for c in cells)
+
+
+def pair(metal: str, light: str) -> Structure:
+    return Structure(Lattice.cubic(3.0), [metal, light], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def told(proposals: Sequence[Proposal], number: int = 0) -> list[Candidate]:
+    return [
+        Candidate(f"c{number + k:06d}", p.structure, p.proposer, p.seed, key=p.key)
+        for k, p in enumerate(proposals)
+    ]
+
+
+@pytest.fixture
+def without_xenon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AnalyticSurrogate, "elements", AnalyticSurrogate.elements - {"Xe"})
+
+
+@pytest.mark.usefixtures("without_xenon")
+def test_a_list_that_came_to_its_end_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is a seed that the models do not know named in every step."""
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    given = GivenSeeds(space, [("tic.cif", pair("Ti", "C")), ("xec.cif", pair("Xe", "C"))])
+    hybrid = Hybrid([given, Source("rich", "N", 17)], {"seeds": 0.5, "rich": 0.5}, "rich")
+    with caplog.at_level(logging.WARNING):
+        assert not given.is_finished
+        for step, wanted in enumerate(({"seeds": 1, "rich": 7}, {"rich": 8}, {"rich": 8})):
+            found = hybrid.ask(8, step, 5)
+            assert named(found) == wanted
+            assert {p.seed for p in found} == {5}
+            hybrid.tell(told(found, 8 * step))
+        assert given.is_finished
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "seed xec.cif: not verified, the models do not know Xe"
+
+
+@pytest.mark.usefixtures("without_xenon")
+def test_a_list_without_a_known_element_is_finished_before_it_begins(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = GivenSeeds(search_space(CampaignConfig.from_mapping(CONFIG)), [("xec.cif", pair("Xe", "C"))])
+    hybrid = Hybrid([given, Source("rich", "N", 17)], {"seeds": 0.5, "rich": 0.5}, "rich")
+    assert [named(hybrid.ask(8, step, 5)) for step in range(2)] == [{"rich": 8}] * 2
+    assert [record.getMessage()[:12] for record in caplog.records] == ["seed xec.cif"]
+
+
+@pytest.mark.parametrize("makes_children", [False, True])
+def test_all_seeds_come_before_any_share(makes_children: bool) -> None:
+    """Six seeds of eight proposals, where the shares are 3, 2 and 2; then as many as there is room for."""
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    crystals = [(f"{metal}.cif", pair(metal, "C")) for metal in ("Ti", "V", "Nb", "Ta", "Mo", "W")]
+    small = SeedSettings(2, 0, fewest=1)
+
+    def sources() -> list[Proposer]:
+        own = SeedSearch(space, crystals, small) if makes_children else GivenSeeds(space, crystals)
+        return [own, Source("filler", "N", 17), Source("rich", "O", 17)]
+
+    found = Hybrid(sources(), dict.fromkeys(("seeds", "filler", "rich"), 0.3), "filler").ask(8, 0, 5)
+    assert [p.history.get("seed") for p in found[:6]] == [name for name, _ in crystals]
+    assert {p.history["kind"] for p in found[:6]} == {"seed"}
+    assert named(found) == {"seeds": 6, "rich": 2}
+    hybrid = Hybrid(sources(), dict.fromkeys(("seeds", "filler", "rich"), 0.3), "filler")
+    first = hybrid.ask(4, 0, 5)
+    hybrid.tell(told(first))
+    both = [*first, *hybrid.ask(4, 1, 5)[:2]]
+    assert [p.history["seed"] for p in both] == [name for name, _ in crystals]
+
+
+def test_compositions_are_ranked_once_for_all_cells_of_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never those of more elements than the config allows, of which the ranking holds none."""
+    asked: list[tuple[tuple[int, ...], int]] = []
+
+    def ranked(*args: Any) -> list[Any]:
+        asked.append((args[2][-1], args[-1]))
+        return compositions.ranked_compositions(*args)
+
+    monkeypatch.setattr(seeds, "ranked_compositions", ranked)
+    constraints = {
+        "elements": {"only": ["Ti", "V", "W", "C", "N"]},
+        "n_atoms": {"max": 16},
+        "n_elements": [2, 3],
+    }
+    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
+    given = [("tic.cif", pair("Ti", "C")), ("vn.cif", pair("V", "N"))]
+    source = SeedSearch(space, given, SeedSettings(40, 0, fewest=10**6))
+    source.ask(1, 0, 5)
+    assert len(asked) == len(set(asked))
+    assert {pattern for pattern, _ in asked} == {(1, 1), (1, 1, 2)}
+
+
+def test_a_batch_is_bounded_and_takes_from_every_parent_in_turn() -> None:
+    """What does not fit into a batch comes in the next: nothing is lost, nothing is made twice."""
+    constraints = {"elements": {"only": ["Ti", "V", "C", "N"]}, "n_atoms": {"max": 4}}
+    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
+    given = [("tic.cif", pair("Ti", "C")), ("vn.cif", pair("V", "N"))]
+
+    def batches(most_cells: int) -> list[list[str]]:
+        source = SeedSearch(space, given, SeedSettings(40, 0, most_cells=most_cells))
+        return [[e.proposal.key for e in batch if not e.is_first] for batch in source._batches(5)]
+
+    small, large = batches(6), batches(10**6)
+    assert max(map(len, small)) <= 6 < max(map(len, large))
+    assert Counter(key[:3] for key in small[0]) == {"tic": 3, "vn.": 3}
+    keys = [key for batch in small for key in batch]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {key for batch in large for key in batch}
+
+
+def test_a_refill_of_small_batches_is_resumed_where_it_was() -> None:
+    constraints = {"elements": {"only": ["Ti", "V", "W", "C", "N"]}, "n_atoms": {"max": 4}}
+    config = CampaignConfig.from_mapping({**CONFIG, "constraints": constraints})
+    settings = SeedSettings(40, 1, DescentSettings(steps=1), fewest=8, most_cells=6)
+
+    def fresh() -> SeedSearch:
+        return SeedSearch(search_space(config), [("tic.cif", pair("Ti", "C"))], settings)
+
+    undisturbed, before = fresh(), list[Candidate]()
+    for step in range(4):
+        before += told(found := undisturbed.ask(8, step, 5), len(before))
+        assert len(found) == 8
+        undisturbed.tell(before[-8:])
+    resumed = fresh()
+    resumed.tell(before)
+    keys = [[p.key for p in source.ask(8, 4, 5)] for source in (undisturbed, resumed)]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 8
