@@ -247,7 +247,7 @@ def test_a_batch_is_bounded_and_takes_from_every_parent_in_turn() -> None:
 
     small, large = batches(6), batches(10**6)
     assert max(map(len, small)) <= 6 < max(map(len, large))
-    assert Counter(key[:3] for key in small[0]) == {"tic": 3, "vn.": 3}
+    assert Counter(key[:3] for key in small[0]) == {"tic": 2, "vn.": 2}, "one of three is unsound"
     keys = [key for batch in small for key in batch]
     assert len(keys) == len(set(keys))
     assert set(keys) == {key for batch in large for key in batch}
