@@ -4,17 +4,20 @@ A trial is one structure; its value is the surrogate's. Each number of elements 
 first trials are blind, of the compositions that promise most. Then Optuna's TPE draws: a tenth of the trials
 whole, the others one or two parts of a good trial anew (an element, the amounts with the type, the type, the
 density), since a needle is hit when one part after the other falls into place, not all at once. No crystal is
-tried twice at nearly the same density. Draws follow from (seed, number of trials), so a resumed run draws the
-same; finished trials lie in the run folder's trials.db.
+tried twice in one tenth of the range of densities. Where all that was drawn was tried or offered before, what
+is left is gone through in order: the source is dry when no crystal is. Draws follow from the seed, the step,
+the round and the number of trials, so a resumed run draws the same; finished trials lie in the run folder's
+trials.db.
 """
 
 import logging
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import islice
+from hashlib import blake2b
+from itertools import chain, islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from inverse.process_settings import ProcessSetting
 from inverse.proposers.building import built, shapes_of
 from inverse.proposers.compositions import predicted_volumes, promise_of
 from inverse.proposers.geometries import Geometry
-from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.protocol import Proposal
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, middle_of, place_of
@@ -71,7 +74,12 @@ VOLUME_SHIFTS = (-0.12, -0.06, 0.06, 0.12)
 """How far away these are: 1.8 and 3.6 % of the volume."""
 
 GIVEN_UP = 8
-"""Draws for every trial wanted after which repeats and forbidden compositions leave a round short."""
+"""Draws for every trial wanted after which blind ones fill a round, and as many of these after which repeats
+and forbidden compositions leave it short."""
+
+BARREN = 10_000
+"""Untried crystals and densities gone through in one ask, none of them sound and new, after which no more is
+expected of the rest."""
 
 GOOD_SHARE, MOST_GOOD = 0.2, 25
 """Share of the trials told that TPE takes for good ones, and how many at most."""
@@ -160,36 +168,81 @@ class OuterSearch:
         self._trial_space = TrialSpace(space, known)
         self._trials: list[Trial] = []
         self._memories: dict[int, Memory] = {}
-        self._done: set[tuple[str, int]] = set()
+        self._done: set[int] = set()
+        self._remaining = self._not_offered()
         self._saved = 0
         self._path: Path | None = None
         self._tried: set[str] = set()
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return the n best distinct structures of this step's trials."""
+        if n < 1:
+            return []
         found: list[Tried] = []
-        for _ in range(max(1, -(-TRIALS_PER_PROPOSAL * n // ROUND))):
-            found += self._tried_now(self._drawn(seed), step, seed)
+        for turn in range(max(1, -(-TRIALS_PER_PROPOSAL * n // ROUND))):
+            drawn = self._drawn(seed, step, turn)
+            if not drawn:
+                break
+            found += self._tried_now(drawn, step, seed)
         # what is offered once is not offered again at a better volume
         leaders = self._at_other_volumes(self._fresh(found), ceil(n / LEADERS))
         found += self._tried_now(leaders, step, seed)
+        return self._best(found, n) or self._rest(n, step, seed)
+
+    def _best(self, found: Sequence["Tried"], n: int) -> list[Proposal]:
+        """Return the n best new crystals."""
         return self._space.offered.fresh([t.proposal for t in self._fresh(found)], n)
+
+    def _rest(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return crystals not offered before where draws find none: untried ones first, none when dry."""
+        for _ in range(BARREN // ROUND):
+            drawn = self._new(self._remaining, ROUND)
+            if not drawn:
+                break
+            if offered := self._best(self._tried_now(drawn, step, seed), n):
+                return offered
+        return self._left_over(n, seed)
+
+    def _left_over(self, n: int, seed: int) -> list[Proposal]:
+        """Return crystals that others of their round kept from being offered, best first."""
+        best: dict[str, Trial] = {}
+        for trial in self._trials:
+            held = best.get(trial.crystal)
+            if trial.value > max(WORST, held.value if held else WORST) and trial.crystal not in self._tried:
+                best[trial.crystal] = trial
+        ranked = [t.numbers for t in sorted(best.values(), key=lambda t: -t.value)]
+        parts = (self._proposals(ranked[k : k + ROUND], seed) for k in range(0, len(ranked), ROUND))
+        return self._space.offered.fresh((p for part in parts for p in part if p is not None), n)
+
+    def _not_offered(self) -> Iterator[Numbers]:
+        """Yield every crystal at every density, the middle ones first, but crystals that were offered.
+
+        What is yielded is tried at once, so a resumed run, which begins anew, comes to the same place.
+        """
+        bins = sorted(range(DENSITY_BINS), key=lambda k: abs(2 * k + 1 - DENSITY_BINS))
+        for numbers in self._trial_space.every([middle_of(k, DENSITY_BINS) for k in bins]):
+            if self._trial_space.chosen(numbers).key not in self._tried:
+                yield numbers
 
     def _fresh(self, tried: Sequence["Tried"]) -> list["Tried"]:
         """Return what was not proposed before, best first."""
         return sorted((t for t in tried if t.proposal.key not in self._tried), key=lambda t: -t.value)
 
     def _at_other_volumes(self, tried: Sequence["Tried"], n: int) -> list[dict[str, float]]:
-        """Return the first n distinct crystals as trials a little denser and a little less dense."""
+        """Return the first n distinct crystals as trials a little denser and a little less dense.
+
+        Densities at which they were tried are left out.
+        """
         best: dict[str, Tried] = {}
         for one in tried:
             best.setdefault(one.proposal.key, one)
         leaders = list(best.values())[:n]
-        return [
+        changed = [
             {**one.numbers, "density": float(np.clip(one.numbers["density"] + change, 0.0, 1.0))}
             for one in leaders
             for change in VOLUME_SHIFTS
         ]
+        return self._new(changed, len(changed))
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Cross out what was proposed; the corrected surrogate that values new trials has learned already."""
@@ -253,27 +306,28 @@ class OuterSearch:
     def _memory(self, size: int) -> Memory:
         return self._memories.setdefault(size, Memory())
 
-    def _drawn(self, seed: int) -> list[dict[str, float]]:
-        """Return the numbers of the next round: as many of each number of elements."""
+    def _drawn(self, seed: int, step: int, turn: int) -> list[dict[str, float]]:
+        """Return the numbers of the next round: as many of each number of elements, while they last."""
         sizes = self._trial_space.sizes
         drawn: list[dict[str, float]] = []
         for k, size in enumerate(sizes):
             n = ROUND * (k + 1) // len(sizes) - ROUND * k // len(sizes)
-            rng = generator(seed, len(self._trials), size)
-            if self._memory(size).n_seen < ceil(BLIND_TRIALS / len(sizes)):
-                drawn += self._begun(size, n, rng)
-            else:
-                drawn += self._new(self._draws(size, rng), n)
+            # a round of repeats adds no trial: without step and turn the next would be the same
+            rng = np.random.default_rng([seed, step, turn, size, len(self._trials)])
+            is_begun = self._memory(size).n_seen >= ceil(BLIND_TRIALS / len(sizes))
+            draws = self._draws(size, rng) if is_begun else self._promising(size, n, rng)
+            most = GIVEN_UP * n
+            drawn += self._new(chain(islice(draws, most), islice(self._blind(size, rng), most)), n)
         return drawn
 
-    def _begun(self, size: int, n: int, rng: np.random.Generator) -> list[dict[str, float]]:
-        """Return blind trials, of the compositions that promise most among those drawn."""
+    def _promising(self, size: int, n: int, rng: np.random.Generator) -> Iterator[Numbers]:
+        """Yield blind trials, those of the compositions that promise most first."""
         space = self._trial_space
         drawn = list(islice(self._blind(size, rng), DRAWN_FOR_ONE * n))
         formulas = [space.formula_of(numbers) for numbers in drawn]
         allowed = [k for k, formula in enumerate(formulas) if space.is_allowed(formula)]
         promise = promise_of(self._space, [formulas[k] for k in allowed])
-        return self._new((drawn[allowed[k]] for k in np.argsort(-promise, kind="stable")), n)
+        yield from (drawn[allowed[k]] for k in np.argsort(-promise, kind="stable"))
 
     def _blind(self, size: int, rng: np.random.Generator) -> Iterator[Numbers]:
         """Yield trials of so many elements, drawn evenly."""
@@ -285,10 +339,10 @@ class OuterSearch:
                 "n_elements": which,
             }
 
-    def _new(self, draws: Iterator[Numbers], n: int) -> list[dict[str, float]]:
-        """Return n draws that the config allows and that were not tried, fewer where hardly any is left."""
-        found: dict[tuple[str, int], dict[str, float]] = {}
-        for numbers in islice(draws, GIVEN_UP * n):
+    def _new(self, draws: Iterable[Numbers], n: int) -> list[dict[str, float]]:
+        """Return the first n draws that the config allows and that were not tried."""
+        found: dict[int, dict[str, float]] = {}
+        for numbers in draws:
             if not self._trial_space.is_allowed(self._trial_space.formula_of(numbers)):
                 continue
             canonical = self._trial_space.canonical(numbers)
@@ -394,8 +448,10 @@ class PartSampler:
         return place_of(number, self._n_amounts) if name == "stoichiometry" else number
 
 
-def _place(crystal: str, numbers: Numbers) -> tuple[str, int]:
-    return crystal, place_of(numbers["density"], DENSITY_BINS)
+def _place(crystal: str, numbers: Numbers) -> int:
+    """Return a number of a crystal in its part of the densities: 64 bits, for millions may be kept."""
+    text = f"{crystal} {place_of(numbers['density'], DENSITY_BINS)}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 def _rough_volume(amounts: Mapping[str, int]) -> float:

@@ -6,11 +6,12 @@ single ternary with its kin, would otherwise crowd out all others.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.proposers.bayesian import ROUND, OuterSearch
+from inverse.proposers.bayesian import GIVEN_UP, ROUND, OuterSearch
 from inverse.proposers.protocol import generator
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
@@ -55,8 +56,8 @@ class GeneticSearch(OuterSearch):
         super().__init__(space, known, "genetic")
         self._founders = list(founders)
 
-    def _drawn(self, seed: int) -> list[dict[str, float]]:
-        drawn = super()._drawn(seed)
+    def _drawn(self, seed: int, step: int, turn: int) -> list[dict[str, float]]:
+        drawn = super()._drawn(seed, step, turn)
         return drawn if self._trials else self._founded(drawn, seed)
 
     def _draws(self, size: int, rng: np.random.Generator) -> Iterator[Numbers]:
@@ -67,16 +68,16 @@ class GeneticSearch(OuterSearch):
 
     def _founded(self, blind: Sequence[dict[str, float]], seed: int) -> list[dict[str, float]]:
         """Return the first round: the founders, children of theirs in every other place, the rest blind."""
-        founders = [n for s in self._founders if (n := self._numbers_of(s)) is not None][:ROUND]
+        given = (n for s in self._founders if (n := self._numbers_of(s)) is not None)
+        founders = self._new(given, ROUND)
         if not founders:
             return list(blind)
         names, rng = self._trial_space.names, generator(seed, 0, 99)
-        children = [
-            self._trial_space.canonical(_child([founders[k % len(founders)]], rng, names))
-            for k in range(len(blind))
-        ]
-        rest = [children[k] if k % 2 else blind[k] for k in range(len(founders), len(blind))]
-        return [*founders, *rest]
+        draws = (_child([founders[k % len(founders)]], rng, names) for k in range(GIVEN_UP * len(blind)))
+        # a child like a founder is none
+        children = self._new(chain(founders, draws), len(founders) + len(blind))[len(founders) :]
+        rest = zip(children, blind[len(founders) + 1 :: 2], strict=False)
+        return self._new(chain(founders, *rest, children, blind), max(len(founders), len(blind)))
 
     def _numbers_of(self, structure: Structure) -> dict[str, float] | None:
         """Return the numbers of a trial that makes this crystal; None when its type is not a known one."""

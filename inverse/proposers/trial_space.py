@@ -7,8 +7,8 @@ familiar first, so that a small number means a usual structure of such elements.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from itertools import islice
+from functools import cached_property, lru_cache, reduce
+from itertools import combinations, islice
 from math import gcd
 
 from pymatgen.core import Composition, Element
@@ -21,6 +21,9 @@ from inverse.proposers.search_space import SearchSpace
 
 FEWEST_PLACES = 4
 """Numbers that choose elements, at least; more where the config allows more elements."""
+
+OPTIONS_KEPT = 2048
+"""Formulas whose crystals are kept in memory, 2 kB each."""
 
 Numbers = Mapping[str, float]
 """A trial: between 0 and 1 each."""
@@ -86,7 +89,7 @@ class TrialSpace:
         self.names = numbers_for(space.constraints.n_elements[1])
         self.elements = _by_chemistry(space.allowed_elements)
         self._place = {e: k for k, e in enumerate(self.elements)}
-        self._options: dict[tuple[tuple[str, int], ...], list[Chosen]] = {}
+        self._kept_options = lru_cache(OPTIONS_KEPT)(self._every_option)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -127,14 +130,9 @@ class TrialSpace:
         """Return the one way to write a trial: elements in order, each number in the middle of its choice."""
         formula, size = self.formula_of(numbers), self.size_of(numbers)
         own = self.amounts_of(size)
-        return {
-            **dict.fromkeys(self.names, 0.5),
-            "n_elements": middle_of(self.sizes.index(size), len(self.sizes)),
-            **{f"element_{k}": self._middle(e) for k, e in enumerate(formula, start=1)},
-            "stoichiometry": middle_of(place_of(numbers["stoichiometry"], len(own)), len(own)),
-            "type": float(numbers["type"]),
-            "density": float(numbers["density"]),
-        }
+        stoichiometry = middle_of(place_of(numbers["stoichiometry"], len(own)), len(own))
+        written = self._written(tuple(formula), stoichiometry, float(numbers["density"]))
+        return {**written, "type": float(numbers["type"])}
 
     def numbers_of(self, label: str, elements: Sequence[str], density: float) -> dict[str, float] | None:
         """Return the trial that makes a crystal; None when its type or an element is not among those here.
@@ -158,15 +156,46 @@ class TrialSpace:
             rank = next((k for k, option in enumerate(options) if option.key == key), None)
             if rank is None:
                 return None
-            return {
-                **dict.fromkeys(self.names, 0.5),
-                "n_elements": middle_of(self.sizes.index(size), len(self.sizes)),
-                **{f"element_{k}": self._middle(e) for k, e in enumerate(formula, start=1)},
-                "stoichiometry": middle_of(listed.index(tuple(formula.values())), len(listed)),
-                "type": middle_of(rank, len(options)) ** 0.5,
-                "density": density,
-            }
+            stoichiometry = middle_of(listed.index(tuple(formula.values())), len(listed))
+            written = self._written(tuple(formula), stoichiometry, density)
+            return {**written, "type": middle_of(rank, len(options)) ** 0.5}
         return None
+
+    def every(self, densities: Sequence[float]) -> Iterator[dict[str, float]]:
+        """Yield every trial that the config allows, written the canonical way: all of one density first."""
+        for density in densities:
+            for size in self.sizes:
+                for elements in self._element_sets(size):
+                    for k, amounts in enumerate(self.amounts_of(size)):
+                        n = len(self._options_of(dict(zip(elements, amounts, strict=True))))
+                        fixed = self._written(elements, middle_of(k, len(self.amounts_of(size))), density)
+                        yield from ({**fixed, "type": middle_of(rank, n) ** 0.5} for rank in range(n))
+
+    def _element_sets(self, size: int) -> Iterator[tuple[str, ...]]:
+        """Yield every set of so many elements that the config allows, in Pettifor's order."""
+        constraints = self._space.constraints
+        systems = [frozenset(system.split("-")) for system in constraints.chemical_systems]
+        for within in systems or [frozenset(self.elements)]:
+            needed = frozenset(constraints.elements.include_all)
+            if systems and not constraints.subsystems:
+                needed = within
+            if len(needed) > size or not needed <= within.intersection(self.elements):
+                continue
+            others = [e for e in self.elements if e in within - needed]
+            for more in combinations(others, size - len(needed)):
+                chosen = tuple(sorted({*needed, *more}, key=self._place.__getitem__))
+                if self.is_allowed(dict.fromkeys(chosen, 1)):
+                    yield chosen
+
+    def _written(self, elements: Sequence[str], stoichiometry: float, density: float) -> dict[str, float]:
+        """Return the numbers of a trial but for its type."""
+        return {
+            **dict.fromkeys(self.names, 0.5),
+            "n_elements": middle_of(self.sizes.index(len(elements)), len(self.sizes)),
+            **{f"element_{k}": self._middle(e) for k, e in enumerate(elements, start=1)},
+            "stoichiometry": stoichiometry,
+            "density": density,
+        }
 
     @cached_property
     def _types(self) -> list[Prototype]:
@@ -193,13 +222,14 @@ class TrialSpace:
 
     def _options_of(self, formula: Mapping[str, int]) -> list[Chosen]:
         """Return every way to make a formula, the most familiar first."""
-        key = tuple(formula.items())
-        if key not in self._options:
-            types = self._by_stoichiometry[tuple(sorted(formula.values()))]
-            options = [Chosen(p, e) for p in types for e in islice(put_on(formula, p), MOST_ASSIGNMENTS)]
-            options.sort(key=lambda o: (-o.prototype.familiarity(o.elements), o.key))
-            self._options[key] = options
-        return self._options[key]
+        return self._kept_options(tuple(formula.items()))
+
+    def _every_option(self, amounts: tuple[tuple[str, int], ...]) -> list[Chosen]:
+        formula = dict(amounts)
+        types = self._by_stoichiometry[tuple(sorted(formula.values()))]
+        options = [Chosen(p, e) for p in types for e in islice(put_on(formula, p), MOST_ASSIGNMENTS)]
+        options.sort(key=lambda o: (-o.prototype.familiarity(o.elements), o.key))
+        return options
 
     def _middle(self, element: str) -> float:
         return middle_of(self._place[element], len(self.elements))

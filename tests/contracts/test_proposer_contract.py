@@ -407,13 +407,13 @@ def test_genetic_search_breeds_from_its_founders() -> None:
     ).get_primitive_structure()
     odd = Structure(Lattice.orthorhombic(3, 4, 5), ["Al", "N"], [[0, 0, 0], [0.5, 0.4, 0.3]])
     search = GeneticSearch(space, known, [odd, rock_salt])
-    numbers = search._drawn(5)
+    numbers = search._drawn(5, 0, 0)
     assert len(numbers) == 32
     (again,) = search._proposals(numbers[:1], 5)
     assert again is not None
     assert again.structure.composition.reduced_formula == "AlN"
     assert again.structure.volume == pytest.approx(rock_salt.volume, rel=0.01)
-    blind = GeneticSearch(space, known)._drawn(5)
+    blind = GeneticSearch(space, known)._drawn(5, 0, 0)
     assert numbers[2] == blind[2]
     assert numbers[1] != blind[1]
 

@@ -5,7 +5,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
-from inverse.proposers import genetic
+from inverse.proposers import bayesian, genetic
 from inverse.proposers.genetic import GeneticSearch
 from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
@@ -50,6 +50,15 @@ def test_a_founder_is_among_the_first_whatever_numbers_of_elements_are_allowed(l
 @pytest.mark.parametrize(("low", "high"), [(1, 1), (3, 3)])
 def test_a_founder_of_another_number_of_elements_founds_nothing(low: int, high: int) -> None:
     assert asked(space_of(low, high), [BEST]) == asked(space_of(low, high), [])
+
+
+def test_founders_and_their_children_are_tried_once_each() -> None:
+    """The same file given twice founds once; a child that changed nothing is not its parent again."""
+    search = GeneticSearch(space_of(1, 3), lambda: KNOWN, [BEST, BEST, BEST])
+    search.ask(8, 0, 5)
+    places = [bayesian._place(t.crystal, t.numbers) for t in search._trials]
+    assert len(places) > 32
+    assert len(set(places)) == len(places)
 
 
 def test_children_have_each_number_of_a_parent_and_the_better_breed_more(

@@ -1,14 +1,21 @@
 """Trials of the outer search: what their numbers mean, what is remembered of them, what is drawn."""
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
 
 from inverse.config import CampaignConfig
-from inverse.proposers.bayesian import BEST_KEPT, RECENT_KEPT, Memory, OuterSearch, Trial
+from inverse.proposers import trial_space
+from inverse.proposers.bayesian import BEST_KEPT, DENSITY_BINS, RECENT_KEPT, Memory, OuterSearch, Trial
+from inverse.proposers.distinct import distinct
 from inverse.proposers.genetic import GeneticSearch
-from inverse.proposers.trial_space import TrialSpace
+from inverse.proposers.protocol import Proposal
+from inverse.proposers.prototypes import prototypes
+from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.trial_space import TrialSpace, middle_of, place_of
+from inverse.types import Candidate, Status
 from tests.fakes import CONFIG, search_space
 from tests.needle import needle_space, types
 
@@ -76,11 +83,11 @@ def test_what_is_remembered_does_not_grow_and_holds_the_best() -> None:
 
 @pytest.mark.parametrize("method", [OuterSearch, GeneticSearch])
 def test_no_crystal_is_tried_twice_at_one_density(method: type[OuterSearch]) -> None:
-    """And each number of elements gets its half of the trials."""
+    """Nor are the leaders, tried at more volumes; and each number of elements gets its half of the trials."""
     search = method(needle_space(), types) if method is GeneticSearch else OuterSearch(needle_space(), types)
     for step in range(3):
         search.ask(12, step, 5)
-    places = [(t.crystal, int(20 * t.numbers["density"])) for t in search._trials]
+    places = [(t.crystal, place_of(t.numbers["density"], DENSITY_BINS)) for t in search._trials]
     assert len(places) > 150
     assert len(set(places)) == len(places)
     sizes = Counter(search._trial_space.size_of(t.numbers) for t in search._trials)
@@ -106,3 +113,113 @@ def test_trials_of_an_older_study_are_not_read(tmp_path) -> None:
     search = OuterSearch(search_space(CampaignConfig.from_mapping(CONFIG)), types)
     search.open_trials(tmp_path / "trials.db", 3)
     assert search._trials == []
+
+
+FEW_TYPES = prototypes(
+    [
+        ("W", "229|2 m-3m W"),
+        ("TiC", "225|4 -3mm C|4 -3mm Ti"),
+        ("NaCl", "221|1 -3mm Cl|1 -3mm Na"),
+        ("WC", "187|1 -26m C|1 -26m W"),
+        ("TiB2", "191|1 /6mmm Ti|2 -26m B"),
+        ("Fe3Al", "221|1 -3mm Al|3 ./4mmm Fe"),
+    ],
+    8,
+    4,
+)
+
+
+def small_space(constraints: dict) -> SearchSpace:
+    """Return a space of few crystals."""
+    given = {"n_elements": [2, 2], "n_atoms": {"max": 4}, **constraints}
+    return search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": given}))
+
+
+def sound_crystals(space: SearchSpace) -> list[Proposal]:
+    """Return every crystal of a space that is sound at some density, found on a grid of all numbers."""
+    search = OuterSearch(space, lambda: FEW_TYPES)
+    own = search._trial_space
+    n_elements, amounts = len(own.elements), len(own.amounts_of(2))
+    middles = [
+        [middle_of(k, n) for k in range(n)] for n in (n_elements, n_elements, amounts, 40, DENSITY_BINS)
+    ]
+    names = ("element_1", "element_2", "stoichiometry", "type", "density")
+    grid = [dict.fromkeys(own.names, 0.5) | dict(zip(names, v, strict=True)) for v in product(*middles)]
+    written = {(own.chosen(n).key, n["density"]): n for n in grid if own.is_allowed(own.formula_of(n))}
+    made = search._proposals(list(written.values()), 5)
+    return distinct([p for p in made if p is not None and not space.screening(p.structure)])
+
+
+def told(search: OuterSearch, found: list[Proposal], first: int) -> None:
+    search.tell(
+        [
+            Candidate(
+                f"c{first + k:06d}", p.structure, p.proposer, p.seed, key=p.key, status=Status.PREDICTED
+            )
+            for k, p in enumerate(found)
+        ]
+    )
+
+
+def offered_until_dry(search: OuterSearch, n: int, before: list[list[Proposal]]) -> list[list[Proposal]]:
+    """Return the answers of a source from the step after those before on, until it has none twice."""
+    steps = list(before)
+    while found := search.ask(n, len(steps), 5):
+        steps.append(found)
+        told(search, found, 100 * len(steps))
+    assert search.ask(n, len(steps) + 1, 5) == []
+    return steps
+
+
+NARROW = [
+    {"elements": {"only": ["Al", "Cu", "Ni"]}},
+    {"elements": {"only": ["W", "Ti", "Al", "C"], "include_all": ["C"]}},
+    {"elements": {"only": ["Al", "Cu", "Ni", "Ti"]}, "chemical_systems": ["Al-Cu", "Ni-Ti"]},
+]
+
+
+@pytest.mark.parametrize("constraints", NARROW)
+@pytest.mark.parametrize("name", ["tpe", "genetic"])
+def test_every_crystal_of_a_narrow_space_is_offered_before_the_source_is_dry(
+    name: str, constraints: dict
+) -> None:
+    """Repeats do not silence it for good, though no draw finds the last crystals."""
+    space = small_space(constraints)
+    expected = sound_crystals(space)
+    found = [p for own in offered_until_dry(narrow(name, space), 4, []) for p in own]
+    assert len(expected) >= 10
+    assert len(distinct(found)) == len(found)
+    assert len(distinct([*found, *expected])) == len(found) == len(expected)
+
+
+@pytest.mark.parametrize("name", ["tpe", "genetic"])
+def test_a_source_resumed_among_its_last_crystals_ends_like_an_undisturbed_one(name: str) -> None:
+    """Whatever step it is killed in: what it tried in that step is drawn again."""
+    search = narrow(name, small_space(NARROW[0]))
+    steps = offered_until_dry(search, 2, [])
+    whole = [(t.crystal, t.value, t.step) for t in search._trials]
+    assert len(steps) > 6
+    for kept in (len(steps) // 2, len(steps) - 2, len(steps)):
+        resumed = narrow(name, small_space(NARROW[0]))
+        for trial in search._trials:
+            if trial.step < kept:
+                resumed._remember(trial.numbers, trial.value, trial.step)
+        for k, found in enumerate(steps[:kept]):
+            told(resumed, found, 100 * (k + 1))
+        again = offered_until_dry(resumed, 2, steps[:kept])
+        assert [[p.structure for p in own] for own in again] == [[p.structure for p in own] for own in steps]
+        assert [(t.crystal, t.value, t.step) for t in resumed._trials] == whole
+
+
+def narrow(name: str, space: SearchSpace) -> OuterSearch:
+    return (OuterSearch if name == "tpe" else GeneticSearch)(space, lambda: FEW_TYPES)
+
+
+def test_formulas_kept_in_memory_are_few_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = drawn(200, space().names)
+    whole = space()
+    expected = [whole.chosen(n) for n in numbers]
+    monkeypatch.setattr(trial_space, "OPTIONS_KEPT", 5)
+    own = space()
+    assert [own.chosen(n) for n in numbers] == expected
+    assert own._kept_options.cache_info().currsize == 5
