@@ -264,8 +264,9 @@ def test_planted_optimum_is_found(name: str) -> None:
 
     A trial is a crystal that the structure surrogate is asked about, each step of a descent included. Seed 5,
     of 1,800 trials: substitution 182, hybrid 205, genetic 343, seeds 354, tpe 448, gradient 1,032. Of seeds
-    5 to 7 all find it with tpe (429 to 451), genetic (343 to 659) and the gradient (516 to 1,032). Other seeds and needles: `python -m experiments.campaign.needle`. Descents and seeds start
-    in the needle's type from wrong pairs at wrong volumes, since neither changes the type.
+    5 to 7 all find it with tpe (429 to 451), genetic (343 to 659) and the gradient (516 to 1,032). Other
+    seeds and needles: `python -m experiments.campaign.needle`. Descents and seeds start in the
+    needle's type from wrong pairs at wrong volumes, since neither changes the type.
     """
     found = searched(name)
     assert found.best > FOUND
