@@ -216,3 +216,29 @@ def test_the_prior_of_an_unknown_property_has_the_propertys_scale() -> None:
     one = prior_of(BAND_GAP, residuals, spreads)
     other = prior_of(BAND_GAP, [100 * r for r in residuals], [100 * s for s in spreads])
     assert astuple(other) == pytest.approx([100 * value for value in astuple(one)])
+
+
+def test_one_verdict_by_hand() -> None:
+    """Of a Gaussian process with one point: k(x, x0) / (k(x0, x0) + noise) of the residual."""
+
+    def energy(surrogate: object, structure: Structure) -> tuple[float, float]:
+        batch = CrystalBatch.from_structures([structure])
+        found = surrogate.predict(batch, [FORMATION_ENERGY])[FORMATION_ENERGY]  # type: ignore[attr-defined]
+        return float(found.mean[0]), float(found.std[0])
+
+    mean, std = energy(AnalyticSurrogate(), cell())
+    error, residual = 0.02, 3.0 * math.hypot(0.02, std)
+    value = VerifiedValue(mean + residual, error, 0.0, 0.0, 0.0, "judge", "eV/atom")
+    verdict = Verification("judge", True, values={FORMATION_ENERGY.name: value}, is_stable=True)
+    corrected = CorrectedSurrogate(AnalyticSurrogate())
+    corrected.tell([replace(told(cell(), 1.0), verification=verdict)])
+    between = Structure(
+        Lattice.cubic(4.0), ["W", "W", "C", "N"], [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    )
+    prior = 0.05**2 + 0.06**2 + error**2 + 0.25 * std**2 + 0.03**2
+    for structure, nearness in ((cell(), 1.0), (between, math.exp(-1.0)), (cell("Al", "O"), math.exp(-8.0))):
+        plain = energy(AnalyticSurrogate(), structure)
+        now = energy(corrected, structure)
+        shift = (0.05**2 + 0.06**2 * nearness) / prior * min(residual, 0.7)
+        assert now[0] - plain[0] == pytest.approx(shift, rel=1e-3, abs=1e-6)
+        assert now[1] / plain[1] == pytest.approx(math.sqrt((8 + 9) / (8 + 1)), rel=1e-3)
