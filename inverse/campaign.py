@@ -420,7 +420,7 @@ class Campaign:
         return max(1, min(max(STEP, min(64, budget // 20)), budget - self.n_started))
 
     def _with_room(self, n: int, proposals: Sequence[Proposal]) -> int:
-        """Return n, or more where more seeds were proposed: what is not chosen now will not come again."""
+        """Return n, or more where more seeds were proposed: all of them are verified first."""
         budget = self.config.budget.verifications
         n = max(n, sum(p.origin is Origin.SEED for p in proposals))
         return n if budget is None else min(n, max(1, budget - self.n_started))

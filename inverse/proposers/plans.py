@@ -60,7 +60,7 @@ def planned(
         for prototype in by_pattern.get(pattern, []):
             # the few real types of many elements are seldom known well enough to be built
             is_bare = len(pattern) > KNOWN_ELEMENTS and not shapes_of(prototype, ["X"] * len(pattern), 1)
-            for elements in islice(assignments(composition, prototype), MOST_ASSIGNMENTS):
+            for elements in islice(assignments(composition.amounts, prototype), MOST_ASSIGNMENTS):
                 familiarity = prototype.familiarity(elements) + (OWN_TYPE if prototype.text in own else 0.0)
                 options.append((is_bare, familiarity, prototype.text, elements, prototype))
         options.sort(key=lambda o: (o[0], -o[1], o[2], o[3]))
@@ -70,12 +70,7 @@ def planned(
             yield Plan(composition, prototype, elements, promise)
 
 
-def assignments(composition: RankedComposition, prototype: Prototype) -> Iterator[tuple[str, ...]]:
-    """Yield every way of putting the composition's elements on the labels of a structure type."""
-    return put_on(composition.amounts, prototype)
-
-
-def put_on(amounts: Mapping[str, int], prototype: Prototype) -> Iterator[tuple[str, ...]]:
+def assignments(amounts: Mapping[str, int], prototype: Prototype) -> Iterator[tuple[str, ...]]:
     """Yield every way of putting elements in these amounts on the labels of a structure type."""
     scale, rest = divmod(sum(prototype.counts), sum(amounts.values()))
     wanted = {e: a * scale for e, a in amounts.items()}

@@ -15,7 +15,7 @@ from pymatgen.core import Composition, Element
 
 from inverse.constraints import MOST_ELEMENTS
 from inverse.proposers.building import shapes_of
-from inverse.proposers.plans import MOST_ASSIGNMENTS, put_on
+from inverse.proposers.plans import MOST_ASSIGNMENTS, assignments
 from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
 
@@ -227,7 +227,7 @@ class TrialSpace:
     def _every_option(self, amounts: tuple[tuple[str, int], ...]) -> list[Chosen]:
         formula = dict(amounts)
         types = self._by_stoichiometry[tuple(sorted(formula.values()))]
-        options = [Chosen(p, e) for p in types for e in islice(put_on(formula, p), MOST_ASSIGNMENTS)]
+        options = [Chosen(p, e) for p in types for e in islice(assignments(formula, p), MOST_ASSIGNMENTS)]
         options.sort(key=lambda o: (-o.prototype.familiarity(o.elements), o.key))
         return options
 

@@ -8,16 +8,15 @@ for every known structure; equal signatures mean the same structure in 98 % of c
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from pymatgen.core import Composition, Element, Structure
 
+from inverse.process_settings import ProcessSetting
 from surrogates.errors import StructureError
 from surrogates.formulas import display_formula
 
@@ -166,23 +165,15 @@ def _bytes(array: np.ndarray) -> bytes:
     return np.ascontiguousarray(array, dtype=float).tobytes()
 
 
-_SPGLIB = Lock()
+def _set_spglib_warning(value: str | None) -> None:
+    if value is None:
+        os.environ.pop("SPGLIB_WARNING", None)
+    else:
+        os.environ["SPGLIB_WARNING"] = value
 
 
-@contextmanager
-def _quiet_spglib() -> Iterator[None]:
-    """Keep spglib from writing to the terminal, as it does at loose tolerances.
-
-    The environment is left as it was; a user's own setting stands.
-    """
-    with _SPGLIB:
-        is_ours = "SPGLIB_WARNING" not in os.environ
-        os.environ.setdefault("SPGLIB_WARNING", "OFF")
-        try:
-            yield
-        finally:
-            if is_ours:
-                os.environ.pop("SPGLIB_WARNING", None)
+_SPGLIB_WARNING = ProcessSetting(lambda: os.environ.get("SPGLIB_WARNING"), _set_spglib_warning)
+"""Whether spglib writes to the terminal, as it does at loose tolerances; a user's own setting stands."""
 
 
 @lru_cache(maxsize=8192)
@@ -197,7 +188,7 @@ def _orbits(
 
     cell: Any = (np.frombuffer(lattice).reshape(3, 3), np.frombuffer(frac_coords).reshape(-1, 3), numbers)
     try:
-        with _quiet_spglib():
+        with _SPGLIB_WARNING.changed(lambda value: "OFF" if value is None else value):
             dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception:
         return None

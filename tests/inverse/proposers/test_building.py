@@ -65,8 +65,8 @@ def test_stoichiometry_and_assignments() -> None:
     assert stoichiometry([2, 4]) == (1, 2)
     composition = RankedComposition({"W": 1, "B": 2}, 1.0, 10.0, True)
     types = {p.text: p for p in known()}
-    assert list(assignments(composition, types["191|1 /6mmm A|2 -26m B"])) == [("W", "B")]
-    assert list(assignments(composition, types[ROCK_SALT])) == []
+    assert list(assignments(composition.amounts, types["191|1 /6mmm A|2 -26m B"])) == [("W", "B")]
+    assert list(assignments(composition.amounts, types[ROCK_SALT])) == []
 
 
 def test_own_types_of_a_known_formula_come_first() -> None:
