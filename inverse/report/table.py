@@ -241,16 +241,17 @@ def write_table(rows: Iterable[Mapping[str, str]], properties: Sequence[str], pa
     path, names = Path(path), columns(properties)
     try:
         with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names, lineterminator="\n")
-            writer.writeheader()
-            rank = 0
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(names)
+            known, rank = frozenset(names), 0
             for row in rows:
-                if odd := sorted(row.keys() - set(names)):
-                    where = f"a row with column {odd[0]!r}"
+                if not known.issuperset(row):
+                    where = f"a row with column {min(row.keys() - known)!r}"
                     raise RunFolderError(f"{path.parent}: campaign.db is damaged ({where})")
-                is_placed = row["status"] in RANKED
-                rank += is_placed
-                writer.writerow({**row, "rank": rank} if is_placed else row)
+                if row["status"] in RANKED:
+                    rank += 1
+                    row = {**row, "rank": str(rank)}
+                writer.writerow(map(row.get, names))  # a cell that a row lacks is empty
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path
