@@ -1,7 +1,9 @@
 """Trials of the outer search: what their numbers mean, what is remembered of them, what is drawn."""
 
 from collections import Counter
-from itertools import product
+from collections.abc import Iterable
+from itertools import islice, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,9 +197,9 @@ def test_every_crystal_of_a_narrow_space_is_offered_before_the_source_is_dry(
 def test_a_source_resumed_among_its_last_crystals_ends_like_an_undisturbed_one(name: str) -> None:
     """Whatever step it is killed in: what it tried in that step is drawn again."""
     search = narrow(name, small_space(NARROW[0]))
-    steps = offered_until_dry(search, 2, [])
+    steps = offered_until_dry(search, 4, [])
     whole = [(t.crystal, t.value, t.step) for t in search._trials]
-    assert len(steps) > 6
+    assert len(steps) > 4
     for kept in (len(steps) - 2, len(steps)):
         resumed = narrow(name, small_space(NARROW[0]))
         for trial in search._trials:
@@ -205,13 +207,33 @@ def test_a_source_resumed_among_its_last_crystals_ends_like_an_undisturbed_one(n
                 resumed._remember(trial.numbers, trial.value, trial.step)
         for k, found in enumerate(steps[:kept]):
             told(resumed, found, 100 * (k + 1))
-        again = offered_until_dry(resumed, 2, steps[:kept])
+        again = offered_until_dry(resumed, 4, steps[:kept])
         assert [[p.structure for p in own] for own in again] == [[p.structure for p in own] for own in steps]
         assert [(t.crystal, t.value, t.step) for t in resumed._trials] == whole
 
 
 def narrow(name: str, space: SearchSpace) -> OuterSearch:
     return (OuterSearch if name == "tpe" else GeneticSearch)(space, lambda: FEW_TYPES)
+
+
+@pytest.mark.parametrize("name", ["tpe", "genetic"])
+def test_a_round_of_repeats_is_not_drawn_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It adds no trial: drawn by the number of trials alone, every later round would be the same for good."""
+    refused: set[str] = set()
+    new, n_calls = OuterSearch._new, 0
+
+    def among_others(self: OuterSearch, draws: Iterable[Any], n: int) -> list[dict[str, float]]:
+        nonlocal n_calls
+        n_calls += 1
+        seen = {str(own.canonical(d)): d for d in islice(draws, 3 * n)}
+        refused.update(seen if n_calls <= len(own.sizes) else ())
+        return new(self, [d for key, d in seen.items() if key not in refused], n)
+
+    monkeypatch.setattr(OuterSearch, "_new", among_others)
+    own = space()
+    search = (OuterSearch if name == "tpe" else GeneticSearch)(needle_space(), types)
+    assert search.ask(4, 0, 5)
+    assert n_calls > len(own.sizes)
 
 
 def test_formulas_kept_in_memory_are_few_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
