@@ -4,20 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from inverse.evaluation import Predictions, in_domain, is_finite
-from inverse.types import Origin
-
-OUT_OF_DOMAIN = 0.5
-"""Factor on the worth of a candidate whose predictions lie outside the surrogate's domain."""
+from inverse.types import Origin, Standing
 
 SYSTEM_REPEAT = 0.6
 """Factor on the worth for every candidate already chosen of the same chemical system."""
-
-LEAST_TRUST = 0.25
-"""Trust in predictions of a candidate of a structure type that no known material has."""
 
 EXPLORE_SHARE = 0.5
 """Share of the verifications reserved for candidates of class new where known ones are allowed too."""
@@ -63,26 +53,6 @@ class Places:
     new: int = 0
     children: int = 0
     textbook: int = 0
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is known of an option without relaxing it: parent prototype and whether its class is new."""
-
-    parent_prototype: str
-    is_new: bool
-
-
-def worth(predictions: Predictions, probability_met: Tensor, loss: Tensor) -> Tensor:
-    """Return (C,) the expected share of a hit: P(all that decides a hit is met).
-
-    A little of the loss breaks ties. Not finite predictions are worth nothing; those outside the domain half.
-    """
-    value = probability_met.double().clamp(0.0, 1.0)
-    finite_loss = torch.nan_to_num(loss.double(), nan=1e6, posinf=1e6, neginf=-1e6)
-    value = value + 1e-3 * torch.sigmoid(-finite_loss)
-    value = torch.where(in_domain(predictions), value, OUT_OF_DOMAIN * value)
-    return torch.where(is_finite(predictions), value, torch.zeros_like(value))
 
 
 @dataclass

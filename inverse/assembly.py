@@ -13,7 +13,6 @@ from inverse.completion import CompletedSurrogate, JoinedCompositions
 from inverse.config import CampaignConfig
 from inverse.correction import CorrectedSurrogate
 from inverse.decoders import Condition, load_decoder
-from inverse.doctor import versions, weights
 from inverse.dynamical_stability import AskPhonons
 from inverse.evaluation import Evaluator
 from inverse.familiarity import (
@@ -28,7 +27,7 @@ from inverse.familiarity import (
 from inverse.inputs import Seed, fingerprint, read_seeds
 from inverse.objective import Objective
 from inverse.parts import Parts
-from inverse.placement import PlacedSurrogate, device_named
+from inverse.placement import PlacedSurrogate
 from inverse.proposers.baselines import baselines
 from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.decoder_draws import DecoderDraws
@@ -43,6 +42,7 @@ from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import GivenSeeds, SeedSearch, starts
 from inverse.proposers.substitution import Substitution
+from inverse.provenance import versions, weights
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.reference.deduplication import distinct
@@ -54,6 +54,7 @@ from inverse.verification.judges import load_verifier, panel_named
 from inverse.verification.phonons import PhononVerdict
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoint import load_surrogate
+from surrogates.devices import device_named
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate

@@ -16,18 +16,17 @@ import typer
 from inverse.console import (
     BAD_USAGE,
     FAILED,
-    Bar,
     JsonLines,
     Stopped,
     line_of,
     note,
-    progress,
     results_only,
     show_error,
     system_error,
     unexpected,
     usage_error,
 )
+from inverse.progress_bar import Bar, progress
 from surrogates.errors import ConfigError, EngineError
 
 app = typer.Typer(

@@ -5,15 +5,15 @@ import os
 import re
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
+from inverse.progress_bar import to_stderr
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.whole_files import not_following
 
@@ -33,18 +33,12 @@ def show_error(message: object) -> None:
     text = "error: " + " ".join(str(message).split())
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         text = f"\033[31m{text}\033[0m"
-    _to_stderr(text)
+    to_stderr(text)
 
 
 def note(message: object) -> None:
     """Write one line to stderr."""
-    _to_stderr(" ".join(str(message).split()))
-
-
-def _to_stderr(text: str) -> None:
-    with suppress(OSError, ValueError):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+    to_stderr(" ".join(str(message).split()))
 
 
 def unexpected(error: BaseException) -> str:
@@ -163,80 +157,6 @@ def results_only() -> Iterator[TextIO]:
     real = sys.stdout
     with redirect_stdout(sys.stderr):
         yield real
-
-
-class Bar(Protocol):
-    """A progress bar."""
-
-    def advance(self, note: str = "") -> None:
-        """Count one more."""
-        ...
-
-    def expect(self, total: int, what: str) -> None:
-        """Say how many there will be, where nobody knew before."""
-        ...
-
-
-SECONDS_BETWEEN_LINES = 10.0
-"""Between two lines of progress where stderr is not a terminal."""
-
-
-class _Quiet:
-    """A bar for a stderr that is not a terminal: a line now and then, and one at the end."""
-
-    def __init__(self, label: str, total: int | None) -> None:
-        self._label, self._total, self._done = label, total, 0
-        self._said, self._said_at = 0, time.monotonic()
-
-    def expect(self, total: int, what: str) -> None:
-        """Say how many there will be."""
-        self._total = total
-        _to_stderr(f"{self._label}: {total} {what}")
-
-    def advance(self, note: str = "") -> None:
-        """Count one more."""
-        self._done += 1
-        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
-            self.say()
-
-    def say(self) -> None:
-        """Say how many are done, unless that was said."""
-        if self._done > self._said:
-            _to_stderr(f"{self._label}: {self._done}" + (f" of {self._total}" if self._total else " done"))
-        self._said, self._said_at = self._done, time.monotonic()
-
-
-@contextmanager
-def progress(label: str, total: int | None) -> Iterator[Bar]:
-    """Yield a bar on stderr with the time left; plain lines where stderr is not a terminal."""
-    if not sys.stderr.isatty():
-        quiet = _Quiet(label, total)
-        try:
-            yield quiet
-        finally:
-            quiet.say()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(label, total=total, note="")
-
-        class _Shown:
-            def advance(self, note: str = "") -> None:
-                shown.update(task, advance=1, note=note)
-
-            def expect(self, total: int, what: str) -> None:
-                shown.update(task, total=total, note=what)
-
-        yield _Shown()
 
 
 def line_of(error: EngineError) -> str:

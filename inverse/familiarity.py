@@ -5,7 +5,6 @@ from functools import lru_cache
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import LEAST_TRUST, Standing
 from inverse.constraints import MOST_ELEMENTS
 from inverse.proposers.divided_types import KNOWN_ELEMENTS, divided_types
 from inverse.proposers.prototypes import Prototype, prototypes
@@ -15,10 +14,13 @@ from inverse.reference.known import ORIGINS
 from inverse.reference.known_energies import KnownEnergies
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
-from inverse.types import HitClass
+from inverse.types import HitClass, Standing
 
 SECONDS_PER_VERIFICATION = 120.0
 """Of computing, after which one verification is given up and recorded as such."""
+
+LEAST_TRUST = 0.25
+"""Trust in predictions of a candidate of a structure type that no known material has."""
 
 TRUST_SYMPREC = 0.1
 """Å, at which a proposed structure is compared with known types."""

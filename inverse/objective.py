@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -42,8 +42,25 @@ _TYPICAL: dict[str, float] = {
 """Natural unit of each property, the scale on which soft targets are weighed."""
 
 
-if TYPE_CHECKING:
-    from inverse.config import CampaignConfig
+class _Decided(Protocol):
+    """The part of a config that says how verdicts are taken."""
+
+    @property
+    def predicted_enough(self) -> float: ...
+
+
+class Wanted(Protocol):
+    """What an objective asks of a config."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """As the config lists them."""
+        ...
+
+    @property
+    def verify(self) -> _Decided:
+        """How verdicts are taken."""
+        ...
 
 
 class Objective:
@@ -81,7 +98,7 @@ class Objective:
         self.properties: tuple[Property, ...] = tuple(dict.fromkeys(t.property for t in asked))
 
     @classmethod
-    def of(cls, config: "CampaignConfig") -> "Objective":
+    def of(cls, config: Wanted) -> "Objective":
         """Return the objective of a config."""
         return cls(config.targets, predicted_enough=config.verify.predicted_enough)
 

@@ -6,13 +6,12 @@ from typing import Any, Protocol
 
 from pymatgen.core import Structure
 
-from inverse.acquisition import Standing
 from inverse.correction import CorrectedSurrogate
 from inverse.dynamical_stability import AskPhonons
 from inverse.evaluation import Evaluator
 from inverse.proposers.protocol import Proposer
 from inverse.ranking import Classify, Screening
-from inverse.types import Verification
+from inverse.types import Standing, Verification
 
 NOTICE = "notice"
 """Stage of what must be read, and is no progress."""

@@ -8,25 +8,8 @@ import torch
 from torch import Tensor
 
 from surrogates.crystal import CrystalBatch
-from surrogates.errors import ConfigError
 from surrogates.properties import Property
 from surrogates.protocol import Prediction, Surrogate, widening_of
-
-
-def device_named(name: str) -> torch.device:
-    """Return the device of a config's `device`; "auto" is CUDA where there is one.
-
-    Raises:
-        ConfigError: CUDA is asked for and not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); try 'auto'"
-        )
-    return device
 
 
 class PlacedSurrogate:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inverse.statistics import wilson_interval
 from inverse.types import Target
 from surrogates.whole_files import replacing
 
@@ -57,8 +58,6 @@ class Quality:
             n_taken: hits that the referee takes, too.
             n_refused: those that it does not.
         """
-        from inverse.report.summary import wilson_interval
-
         total = [0.0, 0.0, 0.0]
         for n_hits, (true, n_rows) in ((n_taken, self.taken), (n_refused, self.refused)):
             share = true / n_rows if n_rows else 0.5

@@ -3,23 +3,19 @@
 The elastic tensor of the judge of G is in the record: whoever averages it has that judge's own K.
 """
 
-import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inverse.records import verification_to_record
+from inverse.referee_file import write_referee
 from inverse.referee_quality import Quality
-from inverse.types import Candidate, Stage, Status, Target, Verification
-from surrogates.errors import DataError, RunFolderError
+from inverse.report.run import read_run
+from inverse.statistics import wilson_interval
+from inverse.types import Candidate, Status, Target, Verification
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
-from surrogates.whole_files import write_atomically
-
-REFEREE_FILE = "referee.jsonl"
-"""In the run folder: one line a candidate."""
 
 MOST_ASKED = 50
 """Hits, and rejects, that it is asked about; drawn by the run's seed where there are more."""
@@ -45,7 +41,6 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
         RunFolderError: no run there, damaged, or not writable.
         MissingExtraError: the referee's potentials are not installed.
     """
-    from inverse.report.run import read_run
     from inverse.verification import load_verifier
     from inverse.verification.workers import default_workers
 
@@ -69,7 +64,7 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
                 following += 1
     finally:
         verifier.close()
-    _write(folder / REFEREE_FILE, [records[position] for position in sorted(records)])
+    write_referee(folder, [records[position] for position in sorted(records)])
 
 
 def asked_of_referee(targets: Sequence[Target]) -> list[Target]:
@@ -143,8 +138,6 @@ def summary(
         n_hits: all hits of the run; the referee was asked about some.
         n_verified: candidates whose verification was started, failures among them.
     """
-    from inverse.report.summary import wilson_interval
-
     asked = [r for r in records if r["agrees"] is not None]
     if records and not asked:
         return "no hard target asks for what the referee judges"
@@ -181,59 +174,5 @@ def summary(
     return "\n".join(lines)
 
 
-def read_referee(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the referee's records by candidate id; none before it has run.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = folder / REFEREE_FILE
-    if not path.is_file():
-        return {}
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        for line in lines:
-            _require_parts(line)
-        return {line["id"]: line for line in lines}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove it or let the referee run again") from None
-
-
-def _require_parts(line: Any) -> None:
-    """Raise ValueError, KeyError or TypeError where a line of the referee's file is not what it wrote."""
-    if not isinstance(line["id"], str) or not isinstance(line["reason"], str):
-        raise ValueError("an id or a reason is no text")
-    for value in dict(line["values"]).values():
-        numbers = [value[name] for name in ("mean", "std")]
-        if not all(n is None or isinstance(n, int | float) for n in numbers):
-            raise ValueError("a value is no number")
-        if not isinstance(value["unit"], str) or not isinstance(value["potential"], str):
-            raise ValueError("a unit or a potential is no text")
-    if not isinstance(line["agrees"], bool | None):
-        raise ValueError("agrees is neither true nor false")
-
-
-def with_referee(candidate: Candidate, record: Mapping[str, Any] | None) -> Candidate:
-    """Return the candidate as the report shows it: the referee is the last stage of its ladder."""
-    if record is None or candidate.verification is None:
-        return candidate
-    said = [
-        f"{name}: {value['mean']:.0f} ± {value['std']:.0f} {value['unit']} by {value['potential']}"
-        for name, value in record["values"].items()
-        if value["mean"] is not None and value["std"] is not None
-    ]
-    reason = "; ".join([*([record["reason"]] if record["reason"] else []), *said])
-    stage = Stage("referee", record["agrees"], reason)
-    verification = replace(candidate.verification, ladder=(*candidate.verification.ladder, stage))
-    return replace(candidate, verification=verification)
-
-
 def _mean(verdict: Verification, name: str) -> float:
     return verdict.values[name].mean if name in verdict.values else math.nan
-
-
-def _write(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    try:
-        write_atomically(path, "".join(json.dumps(r) + "\n" for r in records))
-    except OSError as error:
-        raise RunFolderError(f"{path}: cannot be written ({error})") from None

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from inverse.process_settings import ProcessSetting
+from surrogates.process_settings import ProcessSetting
 
 _AT_WORK: ContextVar["RunLog | None"] = ContextVar("run at work", default=None)
 """The run in whose context this code runs."""

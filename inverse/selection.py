@@ -11,15 +11,17 @@ from itertools import pairwise
 import torch
 from pymatgen.core import Structure
 
-from inverse.acquisition import LEAST_TRUST, Choice, Option, Places, Standing, worth
+from inverse.acquisition import Choice, Option, Places
 from inverse.evaluation import Evaluator, is_finite, predicted_values
+from inverse.familiarity import LEAST_TRUST
 from inverse.ladder import with_seconds
 from inverse.objective import OUT_OF_DOMAIN_AT_MOST, Objective
 from inverse.proposers.protocol import Proposal
 from inverse.ranking import Screening
 from inverse.records import structure_from_record, structure_to_record
-from inverse.types import Breach, Candidate, Origin, Rule, Status
+from inverse.types import Breach, Candidate, Origin, Rule, Standing, Status
 from inverse.waiting import to_wait, unpredicted
+from inverse.worth import worth
 from surrogates.formulas import display_formula
 
 LOGGER = logging.getLogger("inverse.campaign")

@@ -267,6 +267,14 @@ class KnownPhase:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What is known of an option without relaxing it: parent prototype and whether its class is new."""
+
+    parent_prototype: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
 class VerifiedValue:
     """A potential's value of one property of one crystal.
 

@@ -1,12 +1,11 @@
 """Training of the formation-energy members: DFT energies at rest, elastic energies away from it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor
 
 from surrogates.calibration import coverage, fit_calibration
@@ -20,31 +19,7 @@ from surrogates.fitting import FitConfig, FitReport, fit, fitted_and_watched, pr
 from surrogates.models.invariant import InvariantConfig
 from surrogates.new_crystals import for_new_crystals
 from surrogates.properties import FORMATION_ENERGY
-from surrogates.settings import Count
-from surrogates.training import Progress, TrainingConfig
-
-N_FOLDS = 10
-
-
-@dataclass(frozen=True)
-class EnergyConfig:
-    """How the formation-energy members are trained.
-
-    Attributes:
-        n_members: each leaves another tenth of the formulas out.
-        max_atoms: larger cells are not trained on.
-        reference: learn from the energies of the project's own reference set as well.
-        copies: of each crystal, deformed: (lowest, highest linear strain, largest displacement in Å).
-        network: keys of InvariantConfig.
-        fit: keys of FitConfig.
-    """
-
-    n_members: Annotated[int, Ge(1), Le(N_FOLDS)] = 2
-    max_atoms: Count = 24
-    reference: bool = False
-    copies: tuple[tuple[float, float, float], ...] = ((-0.05, 0.06, 0.15), (-0.15, 0.15, 0.1))
-    network: Mapping[str, Any] = field(default_factory=dict)
-    fit: Mapping[str, Any] = field(default_factory=dict)
+from surrogates.training_configs import N_ENERGY_FOLDS, EnergyConfig, Progress, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -99,7 +74,7 @@ def load_energies(config: TrainingConfig, settings: EnergyConfig) -> EnergyData:
         cost = elastic_energy(volume, bulk, shear, deformation.strain)
         cost = cost + shaking_energy(volume, bulk, shear, deformation.displacement)
         offsets.append(cost.clamp(max=5.0).unsqueeze(1))
-    return EnergyData(labels, tuple(stores), tuple(offsets), labels.fold(N_FOLDS))
+    return EnergyData(labels, tuple(stores), tuple(offsets), labels.fold(N_ENERGY_FOLDS))
 
 
 def _deformation(n: int, low: float, high: float, shake: float, seed: int) -> Deformation:

@@ -28,8 +28,6 @@ from surrogates.settings import checked, settings_of
 from surrogates.stack import AccurateSurrogate, StackGroup, stacked
 from surrogates.training import (
     ModuliData,
-    Progress,
-    TrainingConfig,
     TrainingReport,
     calibrated,
     fit_member,
@@ -40,6 +38,7 @@ from surrogates.training import (
     residuals,
     with_limits,
 )
+from surrogates.training_configs import Progress, TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from surrogates.calibration import Calibration, fit_calibration, rank_correlation
@@ -19,100 +18,15 @@ from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
 from surrogates.datasets.reference_set import fitted_rows
 from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.domain import Domain, density_measures
+from surrogates.energy_training import train_energy
 from surrogates.ensemble import MemberGroup, StructureSurrogate, group_from_record
 from surrogates.errors import CheckpointError, ConfigError, DataError
 from surrogates.fitting import FitConfig, FitReport, fit, fitted_and_watched, predict_rows
 from surrogates.metrics import moduli_metrics
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.new_crystals import for_new_crystals
-from surrogates.settings import NotNegative, Positive, Whole, checked, settings_of
+from surrogates.training_configs import EnergyConfig, Progress, TrainingConfig
 from surrogates.whole_files import write_atomically
-
-Progress = Callable[[str, dict[str, float]], None]
-
-N_FOLDS = 5
-"""Of formulas, each left out by one member of the shipped recipes."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What `train` does; the YAML of experiments/surrogates has these keys.
-
-    Attributes:
-        name: of the surrogate.
-        work: folder of graphs and fit states (resumed from).
-        output: folder of the weights.
-        n_folds: members; each leaves one fold of formulas out.
-        n_disturbed: disturbed copies of every crystal.
-        strain: of a copy.
-        displacement: Å, of a copy.
-        good_eos_weight: of good equation-of-state rows in the loss.
-        rough_eos_weight: of rough ones.
-        stiff_weight: of stiff rows in the loss.
-        unsure: weigh rows by how surely structure and moduli were joined.
-        reference_weight: of the rows of the reference set, on the scale of its potential;
-            0 leaves them out.
-        network: keys of InvariantConfig.
-        fit: keys of FitConfig.
-        energy: keys of EnergyConfig; see `surrogates.energy_training`.
-        pretraining: keys of FitConfig of a fit to the project's own reference set, whose weights each member
-            starts from; the formulas that a member leaves out are left out there as well.
-    """
-
-    name: str = "structure"
-    work: str = ".work/surrogates"
-    output: str = "surrogates/weights/structure"
-    n_folds: Annotated[int, Ge(2)] = N_FOLDS
-    n_disturbed: Whole = 1
-    strain: NotNegative = 0.015
-    displacement: NotNegative = 0.06
-    good_eos_weight: NotNegative = 0.5
-    rough_eos_weight: NotNegative = 0.05
-    stiff_weight: Positive = 1.0
-    unsure: bool = False
-    reference_weight: NotNegative = 0.0
-    network: Mapping[str, Any] = field(default_factory=dict)
-    fit: Mapping[str, Any] = field(default_factory=dict)
-    energy: Mapping[str, Any] = field(default_factory=dict)
-    pretraining: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> "TrainingConfig":
-        """Return the config in a file.
-
-        Raises:
-            ConfigError: unreadable, or an unknown key.
-        """
-        import yaml
-
-        try:
-            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-            raw.pop("kind", None)
-        except (OSError, AttributeError, yaml.YAMLError) as error:
-            raise ConfigError(f"training config {path}: {error}") from None
-        return cls.from_mapping(raw, f"training config {path}")
-
-    @classmethod
-    def from_mapping(cls, raw: Mapping[str, Any], where: str = "structure training") -> "TrainingConfig":
-        """Return the config of some settings, those of its parts checked as well.
-
-        Raises:
-            ConfigError: an unknown name or a value of the wrong type; names the place in `where`.
-        """
-        from surrogates.energy_training import EnergyConfig
-
-        config = settings_of(cls, raw, where)
-        energy = checked(EnergyConfig, config.energy, f"{where}: energy")
-        for part, kind in (("network", InvariantConfig), ("fit", FitConfig)):
-            if part in energy:
-                energy[part] = checked(kind, energy[part], f"{where}: energy.{part}")
-        return replace(
-            config,
-            network=checked(InvariantConfig, config.network, f"{where}: network"),
-            fit=checked(FitConfig, config.fit, f"{where}: fit"),
-            pretraining=checked(FitConfig, config.pretraining, f"{where}: pretraining"),
-            energy=energy,
-        )
 
 
 @dataclass(frozen=True)
@@ -417,8 +331,6 @@ def _epochs(config: TrainingConfig) -> int:
     if config.pretraining:
         epochs += FitConfig(**config.pretraining).epochs * config.n_folds
     if config.energy:
-        from surrogates.energy_training import EnergyConfig
-
         energy = EnergyConfig(**config.energy)
         epochs += FitConfig(**energy.fit).epochs * energy.n_members
     return epochs
@@ -454,8 +366,6 @@ def train_from_settings(
 
     report = train(config, progress=count)
     if config.energy and report.output is not None and "missing" not in report.metrics:
-        from surrogates.energy_training import train_energy
-
         is_whole = train_energy(config, count) is not None
         report = train(config, members=[]) if is_whole else TrainingReport({})
     if report.output is None:

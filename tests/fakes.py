@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.completion import CompletedSurrogate
 from inverse.config import CampaignConfig
@@ -23,7 +22,7 @@ from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.ranking import Kinship
 from inverse.screening import Screen
-from inverse.types import Breach, Candidate, HitClass, Rule, Verification, VerifiedValue
+from inverse.types import Breach, Candidate, HitClass, Rule, Standing, Verification, VerifiedValue
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch, element_index
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property

@@ -27,22 +27,16 @@ OPEN_TO_INVERSE = {
     "neighbors",
     "checkpoint",
     "whole_files",
+    "devices",
+    "process_settings",
 }
 FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "core"}
 MAY_PRINT: set[str] = set()
 
-LAZY_KNOTS = {
-    # debt: the config records stand in the module that runs the stages
-    frozenset({"surrogates.energy_training", "surrogates.training"}),
-    # debt: referee.jsonl is read and written by the module that asks the referee about a run
-    frozenset({"inverse.refereeing", "inverse.report.run"}),
-}
+LAZY_KNOTS: set[frozenset[str]] = set()
 """Modules that import each other from inside functions."""
 
 PACKAGE_KNOTS = {
-    frozenset({"surrogates.energy_training", "surrogates.training"}),
-    # debt: wilson_interval stands in report.summary
-    frozenset({"inverse.referee_quality", "inverse.refereeing", "inverse.report"}),
     # debt: what a network sees (graph, ragged rows) has no package of its own yet
     frozenset({"surrogates.datasets", "surrogates.models"}),
 }

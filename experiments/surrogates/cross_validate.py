@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from surrogates.training import TrainingConfig, train
+from surrogates.training import train
+from surrogates.training_configs import TrainingConfig
 
 
 def show(member: str, record: dict[str, float]) -> None:

@@ -15,14 +15,14 @@ from pymatgen.core import Structure
 
 from inverse.benchmarks.dft_rows import shaken, structure_of
 from inverse.benchmarks.intervals import bootstrapped
-from inverse.console import progress
+from inverse.progress_bar import progress
 from surrogates.crystal import SCALE_OF_SOURCE, CrystalBatch
 from surrogates.datasets.elasticity import elasticity_rows, formula_fold
 from surrogates.ensemble import MemberGroup
 from surrogates.models.graph import CrystalGraph
 from surrogates.properties import BULK_MODULUS
 from surrogates.stack_training import base_group
-from surrogates.training import N_FOLDS
+from surrogates.training_configs import N_FOLDS
 
 N_ROWS, MAX_ATOMS, AT_ONCE = 1500, 20, 100
 VOLUME_CHANGE, SHIFT = 0.04, 0.1

@@ -21,10 +21,10 @@ from surrogates.datasets.energies import ANIONS
 from surrogates.datasets.orbits import GRAPH_REACH, cached_graphs
 from surrogates.datasets.pairs import pair_store
 from surrogates.datasets.shared import crystal_rows
-from surrogates.energy_training import N_FOLDS
 from surrogates.ensemble import MemberGroup
 from surrogates.fitting import predict_rows
 from surrogates.properties import FORMATION_ENERGY
+from surrogates.training_configs import N_ENERGY_FOLDS
 
 WORK = Path(".work/surrogates")
 
@@ -36,10 +36,10 @@ def run() -> dict[str, Any]:
         for g in load_surrogate("structure").groups
         if isinstance(g, MemberGroup) and g.properties == (FORMATION_ENERGY,)
     )
-    rows = [row for row in _rows() if formula_fold(row["formula"], N_FOLDS) < len(group.networks)]
+    rows = [row for row in _rows() if formula_fold(row["formula"], N_ENERGY_FOLDS) < len(group.networks)]
     graphs = cached_graphs(rows, GRAPH_REACH, WORK / "graphs")
     store = pair_store(graphs, group.networks[0].config.reach, half=True)
-    fold = torch.tensor([formula_fold(row["formula"], N_FOLDS) for row in rows])
+    fold = torch.tensor([formula_fold(row["formula"], N_ENERGY_FOLDS) for row in rows])
     found = np.full(len(rows), np.nan)
     for k, network in enumerate(group.networks):
         mine = (fold == k).nonzero().flatten()

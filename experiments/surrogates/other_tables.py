@@ -21,7 +21,8 @@ from surrogates.datasets.shared import data_folder
 from surrogates.elasticity import debye_temperature
 from surrogates.periodic_table import ATOMIC_MASSES, ELEMENT_SYMBOLS
 from surrogates.stack_training import base_group, fits_of
-from surrogates.training import N_FOLDS, TrainingConfig, load_moduli, member_outputs
+from surrogates.training import load_moduli, member_outputs
+from surrogates.training_configs import N_FOLDS, TrainingConfig
 from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 WORK = Path(".work/surrogates/tables")

@@ -18,14 +18,8 @@ from experiments.surrogates.cross_validate import show
 from surrogates.datasets.reference_set import SOURCE
 from surrogates.fitting import FitReport, predict_rows
 from surrogates.stack_training import base_group, fits_of
-from surrogates.training import (
-    N_FOLDS,
-    ModuliData,
-    TrainingConfig,
-    fit_member,
-    load_moduli,
-    pretrained,
-)
+from surrogates.training import ModuliData, fit_member, load_moduli, pretrained
+from surrogates.training_configs import N_FOLDS, TrainingConfig
 
 WAYS = ("without", "beside", "before")
 CONFIG = Path("experiments/surrogates/structure.yaml")

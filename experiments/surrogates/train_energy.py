@@ -22,7 +22,8 @@ from surrogates.energy_training import train_energy
 from surrogates.ensemble import MemberGroup, StructureSurrogate
 from surrogates.new_crystals import for_new_crystals
 from surrogates.properties import FORMATION_ENERGY
-from surrogates.training import TrainingConfig, load_energy_group
+from surrogates.training import load_energy_group
+from surrogates.training_configs import TrainingConfig
 
 
 def join(config: TrainingConfig) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from surrogates.ensemble import Group, MemberGroup
 from surrogates.protocol import Z90
 from surrogates.stack import StackGroup
 from surrogates.stack_training import StackConfig, fitted_stack
-from surrogates.training import ModuliData, TrainingConfig, assemble, fitted_members, load_moduli
+from surrogates.training import ModuliData, assemble, fitted_members, load_moduli
+from surrogates.training_configs import TrainingConfig
 
 WORK = Path(".work/surrogates/unseen")
 HIDDEN_ONE_IN = 7

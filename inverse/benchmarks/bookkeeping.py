@@ -12,17 +12,16 @@ from typing import Any
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
-from inverse.console import progress
 from inverse.correction import CorrectedSurrogate
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.parts import Parts
+from inverse.progress_bar import progress
 from inverse.proposers.protocol import Proposal, generator
 from inverse.ranking import Kinship
-from inverse.types import Breach, Candidate, HitClass, Rule, Verification, VerifiedValue
+from inverse.types import Breach, Candidate, HitClass, Rule, Standing, Verification, VerifiedValue
 from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, Property
 from surrogates.protocol import Z90, Level, Prediction

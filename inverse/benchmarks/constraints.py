@@ -12,8 +12,8 @@ from pymatgen.core import Element, Structure
 
 from inverse.benchmarks.rule_referee import broken_rules
 from inverse.config import CampaignConfig
-from inverse.console import progress
 from inverse.element_groups import element_groups
+from inverse.progress_bar import progress
 from inverse.screening import Known, Screen
 from surrogates.crystal import ELEMENT_SYMBOLS
 from surrogates.errors import ConfigError

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymatgen.core import Lattice, Structure
 
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.verification.judges import load_verifier
 
 LIMIT = 60.0

@@ -15,7 +15,7 @@ from inverse.benchmarks.dft_rows import crystal_rows, structure_of
 from inverse.benchmarks.intervals import bootstrapped
 from inverse.benchmarks.speed_scaling import scaling
 from inverse.benchmarks.verify_speed import Seconds, timed
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.verification.potentials import load_potential, one_thread, quiet
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch

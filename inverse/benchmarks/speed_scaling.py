@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from inverse.benchmarks.verify_speed import timed
-from inverse.console import progress
+from inverse.progress_bar import progress
 from surrogates.crystal import CrystalBatch
 from surrogates.properties import Property
 from surrogates.protocol import Surrogate

@@ -10,9 +10,9 @@ import torch
 from inverse.benchmarks.dft_rows import crystal_rows, is_usable, structure_of
 from inverse.benchmarks.known_materials import verified
 from inverse.benchmarks.strained_cells import StrainedCells, stored_strained_cells
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.records import plain
-from inverse.report.summary import wilson_interval
+from inverse.statistics import wilson_interval
 from inverse.verification.judge import Judge, TensorVerdict
 from inverse.verification.store import VerificationStore
 from inverse.verification.weak_ground import WeakGround

@@ -15,7 +15,7 @@ from pymatgen.core import Structure
 
 from inverse.benchmarks.dft_rows import calibration_rows, crystal_rows, shaken, structure_of
 from inverse.benchmarks.intervals import bootstrapped
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.reference import ReferenceHull
 from inverse.reference.energy_scale import on_reference_scale
 from inverse.verification.departures import has_same_signature

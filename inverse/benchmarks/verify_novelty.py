@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.benchmarks.constraints import prototypes
 from inverse.benchmarks.dft_rows import crystal_rows, structure_of
 from inverse.benchmarks.named_crystals import Named, named_crystals
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.reference import Facts, HitClassifier, KnownMaterials
 from inverse.reference.deduplication import distinct
 from inverse.reference.signatures import SYMPRECS, Cell, signature_text

@@ -9,7 +9,7 @@ from typing import Any
 from pymatgen.core import Lattice, Structure
 
 from inverse.benchmarks.broken_crystals import broken_crystals
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.types import Failure, Verification
 from inverse.verification.judges import load_verifier
 from inverse.verification.workers import GRACE

@@ -8,7 +8,7 @@ import numpy as np
 from inverse.benchmarks.carried_readings import judged_rows
 from inverse.benchmarks.dft_rows import calibration_rows, doubtful_labels
 from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.verification.calibration import Calibration
 from inverse.verification.calibration_fit import (
     THRESHOLDS,

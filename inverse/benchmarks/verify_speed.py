@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 
 from inverse.benchmarks.dft_rows import calibration_rows, structure_of
 from inverse.benchmarks.intervals import bootstrapped
-from inverse.console import progress
+from inverse.progress_bar import progress
 from inverse.records import plain
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import load_verifier

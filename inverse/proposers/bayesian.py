@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Element
 
-from inverse.process_settings import ProcessSetting
 from inverse.proposers.building import built, shapes_of
 from inverse.proposers.compositions import predicted_volumes, promise_of
 from inverse.proposers.geometries import Geometry
@@ -35,6 +34,7 @@ from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, middle_of, place_of
 from inverse.types import Candidate
 from surrogates.errors import RunFolderError
+from surrogates.process_settings import ProcessSetting
 from surrogates.whole_files import replacing
 
 LOGGER = logging.getLogger(__name__)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import combinations, permutations
-from math import gcd
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from inverse.constraints import MOST_ELEMENTS
 from inverse.evaluation import join
+from inverse.proposers.prototypes import Stoichiometry
 from inverse.proposers.search_space import SearchSpace
 from surrogates.crystal import N_ELEMENTS, element_index
 from surrogates.properties import FORMATION_ENERGY, VOLUME
@@ -66,20 +66,6 @@ class RankedComposition:
     def formula(self) -> str:
         """Reduced formula; asked for by every sort."""
         return str(Composition(self.amounts).reduced_formula)
-
-
-Stoichiometry = tuple[int, ...]
-"""Sorted amounts of a reduced formula: (1, 1, 2) for ABC2."""
-
-
-def stoichiometry(counts: Sequence[int]) -> Stoichiometry:
-    """Return the reduced, sorted amounts.
-
-    >>> stoichiometry([4, 2, 2])
-    (1, 1, 2)
-    """
-    divisor = reduce(gcd, counts)
-    return tuple(sorted(c // divisor for c in counts))
 
 
 def ranked_compositions(

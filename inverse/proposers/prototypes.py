@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from math import gcd
 
-from inverse.proposers.compositions import Stoichiometry, stoichiometry
 from inverse.reference.signatures import ALIKE_CLASSES, parse_signature
 from inverse.reference.skeletons import LABELS, Skeleton, anonymous, n_atoms_of, skeletons_of
 
@@ -15,6 +15,20 @@ _CLASS_OF = {symbol: k for k, members in enumerate(ALIKE_CLASSES) for symbol in 
 def alike_class(symbol: str) -> str:
     """Return a name for the class of alike elements; an element in none of them is its own class."""
     return str(_CLASS_OF.get(symbol, symbol))
+
+
+Stoichiometry = tuple[int, ...]
+"""Sorted amounts of a reduced formula: (1, 1, 2) for ABC2."""
+
+
+def stoichiometry(counts: Sequence[int]) -> Stoichiometry:
+    """Return the reduced, sorted amounts.
+
+    >>> stoichiometry([4, 2, 2])
+    (1, 1, 2)
+    """
+    divisor = reduce(gcd, counts)
+    return tuple(sorted(c // divisor for c in counts))
 
 
 @dataclass(frozen=True)

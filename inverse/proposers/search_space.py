@@ -10,12 +10,12 @@ import torch
 from pymatgen.core import Composition, Structure
 from torch import Tensor
 
-from inverse.acquisition import worth
 from inverse.constraints import Constraints
 from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
 from inverse.proposers.distinct import Offered
 from inverse.types import Breach
+from inverse.worth import worth
 from surrogates.properties import PROPERTIES
 from surrogates.protocol import CompositionSurrogate
 from surrogates.symmetry import SymmetricCrystals

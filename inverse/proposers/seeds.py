@@ -12,19 +12,14 @@ from pymatgen.core import Structure
 
 from inverse.constraints import MOST_ELEMENTS
 from inverse.progress import tell
-from inverse.proposers.compositions import (
-    RankedComposition,
-    Stoichiometry,
-    predicted_volumes,
-    ranked_compositions,
-    stoichiometry,
-)
+from inverse.proposers.compositions import RankedComposition, predicted_volumes, ranked_compositions
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.distinct import Offered
 from inverse.proposers.divided_cells import divided
 from inverse.proposers.gradient import descended
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.prototypes import Stoichiometry, stoichiometry
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate, Origin
 

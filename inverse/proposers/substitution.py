@@ -9,16 +9,13 @@ from pymatgen.core import Structure
 
 from inverse.progress import tell
 from inverse.proposers.building import built, scaled, shapes_of, skeleton
-from inverse.proposers.compositions import (
-    Stoichiometry,
-    ranked_compositions,
-)
+from inverse.proposers.compositions import ranked_compositions
 from inverse.proposers.divided_types import KNOWN_ELEMENTS
 from inverse.proposers.geometries import Geometry
 from inverse.proposers.plans import Plan, planned
 from inverse.proposers.pool import FEWEST, Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
-from inverse.proposers.prototypes import Prototype
+from inverse.proposers.prototypes import Prototype, Stoichiometry
 from inverse.proposers.search_space import SearchSpace
 from inverse.types import Candidate
 from surrogates.errors import MissingExtraError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inverse.config import CampaignConfig, load_config
-from inverse.refereeing import read_referee, with_referee
+from inverse.referee_file import read_referee, with_referee
 from inverse.report.table import ranked
 from inverse.storage import RunFolder
 from inverse.types import Candidate, Status, Verification

@@ -10,6 +10,7 @@ from typing import Any
 from inverse import ranking
 from inverse.objective import Objective
 from inverse.report.wishes import STARTED, verified_value
+from inverse.statistics import wilson_interval
 from inverse.types import Candidate, HitClass, Origin, Rule, Status
 from surrogates.properties import PROPERTIES
 
@@ -60,27 +61,6 @@ class FunnelStage:
     name: str
     count: int
     lost: Mapping[str, int]
-
-
-def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the Wilson score interval of a rate; 95 % by default.
-
-    Raises:
-        ValueError: n < 1 or hits outside 0..n.
-
-    References:
-        Wilson, J. Am. Stat. Assoc. 22, 209 (1927), doi:10.1080/01621459.1927.10502953
-
-    >>> low, high = wilson_interval(10, 40)
-    >>> f"{low:.3f} {high:.3f}"
-    '0.142 0.402'
-    """
-    if n < 1 or not 0 <= hits <= n:
-        raise ValueError(f"{hits} hits of {n}: no rate")
-    rate, z2 = hits / n, z * z
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def hit_rate(candidates: Iterable[Candidate], proposer: str | None = None) -> HitRate:

@@ -23,6 +23,7 @@ from inverse.verification.batches import Batch, SinglePoint, chgnet_batch, diep_
 from inverse.verification.factories import factory_named, module_and_factory, source_version
 from inverse.verification.machine import has_failed, is_of_machine
 from surrogates.crystal import ELEMENT_SYMBOLS
+from surrogates.devices import device_named
 from surrogates.errors import (
     ConfigError,
     EngineError,
@@ -212,8 +213,6 @@ def load_potential(name: str, device: str = "auto") -> Potential:
         ConfigError: the factory does not return an ASE calculator; a device that is not there.
         MachineError: no memory or no device to load it.
     """
-    from inverse.placement import device_named
-
     check_potential(name)
     return _loaded(name, "cpu" if ":" in name else str(device_named(device)))
 

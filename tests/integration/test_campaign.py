@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.evaluation import Evaluation
@@ -25,7 +24,7 @@ from inverse.progress import tell
 from inverse.proposers.protocol import Proposal
 from inverse.storage import RunFolder, read_candidates
 from inverse.terminal import time_left
-from inverse.types import Breach, Candidate, Origin, Rule, Status, Verification
+from inverse.types import Breach, Candidate, Origin, Rule, Standing, Status, Verification
 from surrogates.errors import RunFolderError, VerificationError
 from surrogates.properties import BULK_MODULUS
 from tests.fakes import CONFIG, AnalyticVerifier, campaign, parts

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from pymatgen.core import Structure
 
-from inverse.acquisition import Standing
 from inverse.campaign import Campaign, stored_config
 from inverse.config import CampaignConfig
 from inverse.parts import Parts, Progress
 from inverse.proposers.protocol import Proposal
 from inverse.ranking import Kinship
 from inverse.storage import RunFolder, read_candidates
-from inverse.types import Candidate, HitClass, Origin, Status, Verification
+from inverse.types import Candidate, HitClass, Origin, Standing, Status, Verification
 from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, campaign, kinship, parts
 

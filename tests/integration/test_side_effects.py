@@ -12,9 +12,9 @@ import torch
 from inverse import api
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
-from inverse.process_settings import ProcessSetting
 from inverse.proposers.bayesian import _stored_study
 from inverse.verification.potentials import one_thread
+from surrogates.process_settings import ProcessSetting
 from tests import fakes
 from tests.fakes import CONFIG, campaign
 

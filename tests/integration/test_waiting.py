@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.acquisition import Standing
 from inverse.campaign import Campaign
 from inverse.config import CampaignConfig
 from inverse.objective import Objective
@@ -19,7 +18,7 @@ from inverse.proposers.protocol import Proposal
 from inverse.report.run import read_run
 from inverse.report.summary import funnel
 from inverse.storage import RunFolder, read_candidates
-from inverse.types import Candidate, Origin, Rule, Verification
+from inverse.types import Candidate, Origin, Rule, Standing, Verification
 from tests.fakes import CONFIG, parts
 
 GOOD, FAIR, HOPELESS = 10.0, 11.8, 30.0

@@ -5,9 +5,10 @@ from collections import Counter
 import pytest
 import torch
 
-from inverse.acquisition import Choice, Option, Places, Standing, worth
+from inverse.acquisition import Choice, Option, Places
 from inverse.config import CampaignConfig
-from inverse.types import Origin
+from inverse.types import Origin, Standing
+from inverse.worth import worth
 from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL
 from surrogates.protocol import Prediction
 from tests.fakes import CONFIG, prediction, search_space

@@ -9,7 +9,7 @@ import pytest
 import inverse
 from inverse.cli import main
 from inverse.config import CampaignConfig
-from inverse.console import progress
+from inverse.progress_bar import progress
 from surrogates.errors import ConfigError, DataError
 from surrogates.properties import ALSO_CALLED, PROPERTIES, nearest_property
 from tests import crystals

@@ -4,9 +4,10 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.placement import PlacedSurrogate, device_named
+from inverse.placement import PlacedSurrogate
 from surrogates.checkpoint import load_surrogate
 from surrogates.crystal import CrystalBatch
+from surrogates.devices import device_named
 from surrogates.errors import ConfigError
 from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
 

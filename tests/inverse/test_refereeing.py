@@ -5,14 +5,12 @@ import pytest
 
 from inverse import referee_quality, refereeing, verification
 from inverse.api import referee
+from inverse.referee_file import REFEREE_FILE, read_referee, with_referee
 from inverse.refereeing import (
-    REFEREE_FILE,
     asked_of_referee,
     is_reject,
-    read_referee,
     referee_run,
     summary,
-    with_referee,
 )
 from inverse.report import build_report
 from inverse.report.run import read_run

@@ -8,14 +8,15 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.acquisition import LEAST_TRUST, Places, Standing
+from inverse.acquisition import Places
 from inverse.config import CampaignConfig
 from inverse.evaluation import Evaluator
+from inverse.familiarity import LEAST_TRUST
 from inverse.objective import OUT_OF_DOMAIN_AT_MOST, Objective
 from inverse.proposers.protocol import Proposal
 from inverse.reference.known_energies import KnownEnergies
 from inverse.selection import Selection
-from inverse.types import Breach, Candidate, KnownPhase, Origin, Rule, Status
+from inverse.types import Breach, Candidate, KnownPhase, Origin, Rule, Standing, Status
 from surrogates.crystal import CrystalBatch
 from surrogates.properties import BULK_MODULUS, Property
 from surrogates.protocol import Prediction

@@ -6,9 +6,6 @@ from dataclasses import replace
 from statistics import median
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from inverse.deciding import effective_targets
 from inverse.objective import Objective
@@ -43,13 +40,6 @@ def judged(k: int, bulk: float, shear: float, hull: float = 0.0, guess: float = 
     )
 
 
-@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_is_scipys(pair: tuple[int, int]) -> None:
-    hits, n = pair
-    wanted = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    assert summary.wilson_interval(hits, n) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
-
-
 def test_a_seed_that_the_config_excludes_has_a_line_of_its_own() -> None:
     """It converged: only a rule that it was verified in spite of keeps it out; others failed by that rule."""
     out = {"status": Status.FAILED, "rule": Rule.EXCLUDED, "reason": "after relaxation: elements.exclude: Os"}
@@ -62,11 +52,6 @@ def test_a_seed_that_the_config_excludes_has_a_line_of_its_own() -> None:
     assert stages["converged"].count == 2
     assert stages["converged"].lost == {"after relaxation: elements.exclude": 1}
     assert stages["hit"].lost == {"a seed that the config excludes: elements.exclude": 1}
-
-
-def test_wilson_refuses_what_is_no_rate() -> None:
-    with pytest.raises(ValueError, match="no rate"):
-        summary.wilson_interval(3, 2)
 
 
 def test_hit_rate_counts_failures_in_the_denominator() -> None:

@@ -8,10 +8,10 @@ from inverse.config import CampaignConfig
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
 from inverse.proposers.building import built, packaged_geometries, shapes_of
-from inverse.proposers.compositions import RankedComposition, ranked_compositions, stoichiometry
+from inverse.proposers.compositions import RankedComposition, ranked_compositions
 from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
 from inverse.proposers.plans import assignments, planned
-from inverse.proposers.prototypes import Prototype, prototypes
+from inverse.proposers.prototypes import Prototype, prototypes, stoichiometry
 from inverse.types import Target
 from surrogates.crystal import N_ELEMENTS, element_index
 from surrogates.properties import ENERGY_ABOVE_HULL

@@ -1,0 +1,88 @@
+"""A bar on stderr for long work, and plain lines where stderr is not a terminal."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+
+def to_stderr(text: str) -> None:
+    """Write a line to stderr, unless nobody can hear it."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+class Bar(Protocol):
+    """A progress bar."""
+
+    def advance(self, note: str = "") -> None:
+        """Count one more."""
+        ...
+
+    def expect(self, total: int, what: str) -> None:
+        """Say how many there will be, where nobody knew before."""
+        ...
+
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Between two lines of progress where stderr is not a terminal."""
+
+
+class _Quiet:
+    """A bar for a stderr that is not a terminal: a line now and then, and one at the end."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self._label, self._total, self._done = label, total, 0
+        self._said, self._said_at = 0, time.monotonic()
+
+    def expect(self, total: int, what: str) -> None:
+        """Say how many there will be."""
+        self._total = total
+        to_stderr(f"{self._label}: {total} {what}")
+
+    def advance(self, note: str = "") -> None:
+        """Count one more."""
+        self._done += 1
+        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
+            self.say()
+
+    def say(self) -> None:
+        """Say how many are done, unless that was said."""
+        if self._done > self._said:
+            to_stderr(f"{self._label}: {self._done}" + (f" of {self._total}" if self._total else " done"))
+        self._said, self._said_at = self._done, time.monotonic()
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Bar]:
+    """Yield a bar on stderr with the time left; plain lines where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        quiet = _Quiet(label, total)
+        try:
+            yield quiet
+        finally:
+            quiet.say()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=total, note="")
+
+        class _Shown:
+            def advance(self, note: str = "") -> None:
+                shown.update(task, advance=1, note=note)
+
+            def expect(self, total: int, what: str) -> None:
+                shown.update(task, total=total, note=what)
+
+        yield _Shown()
