@@ -4,18 +4,25 @@ import pytest
 import torch
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
-from inverse.proposers.building import built, packaged_geometries, shapes_of
-from inverse.proposers.compositions import RankedComposition, ranked_compositions
-from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
-from inverse.proposers.plans import assignments, planned
-from inverse.proposers.prototypes import Prototype, prototypes, stoichiometry
-from inverse.types import Target
-from surrogates.crystal import N_ELEMENTS, element_index
-from surrogates.properties import ENERGY_ABOVE_HULL
-from surrogates.symmetry import SymmetricCrystals
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.building.cells import built, packaged_geometries, shapes_of
+from inverse.proposers.building.compositions import RankedComposition, ranked_compositions
+from inverse.proposers.building.descent import (
+    DescentSettings,
+    allowed_mask,
+    improved,
+    overlap,
+    relaxed,
+    softened,
+)
+from inverse.proposers.building.plans import assignments, planned
+from inverse.reference.structure_types import Prototype, prototypes, stoichiometry
+from surrogates.crystals.batch import N_ELEMENTS, element_index
+from surrogates.crystals.symmetry import SymmetricCrystals
+from surrogates.physics.properties import ENERGY_ABOVE_HULL
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
 ROCK_SALT = "225|4 -3mm A|4 -3mm B"

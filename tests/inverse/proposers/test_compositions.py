@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.proposers.compositions import (
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.building.compositions import (
     N_PROMISING,
     RankedComposition,
     predicted_volumes,
     ranked_compositions,
 )
 from inverse.proposers.search_space import SearchSpace
-from surrogates.crystal import ELEMENT_SYMBOLS
-from surrogates.properties import BULK_MODULUS
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
+from surrogates.physics.properties import BULK_MODULUS
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
 METALS = ("W", "Ti", "Al", "V", "Nb", "Ta", "Mo", "Cr", "Zr", "Hf")
