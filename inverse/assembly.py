@@ -17,7 +17,7 @@ from inverse.candidates.types import HitClass
 from inverse.decoders import Condition, load_decoder
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
-from inverse.prediction.completion import CompletedSurrogate, JoinedCompositions
+from inverse.prediction.completion import OF_ONE_PROPERTY, CompletedSurrogate, JoinedCompositions
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.prediction.placement import PlacedSurrogate
@@ -125,9 +125,14 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
     screen = Screen(config.constraints, known, classifier)
     own = [load_surrogate(trained.folder) for trained in config.trained]
     compositions = _composition_surrogate(own)
+    beside = [load_structure_surrogate(config.device, name) for name in OF_ONE_PROPERTY]
     fast, accurate = (
         CompletedSurrogate(
-            load_structure_surrogate(config.device, tier), _composition_surrogate(), own, objective.properties
+            load_structure_surrogate(config.device, tier),
+            _composition_surrogate(),
+            own,
+            objective.properties,
+            beside,
         )
         for tier in (FAST, ACCURATE)
     )
@@ -188,7 +193,8 @@ def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogat
 
     Args:
         device: as in a config.
-        tier: FAST for inner loops, ACCURATE for what is shown and what is worth a verification.
+        tier: FAST for inner loops, ACCURATE for what is shown and what is worth a verification, or one of
+            OF_ONE_PROPERTY.
 
     Raises:
         ConfigError: a device that is not there.

@@ -98,11 +98,12 @@ def from_moduli(prop: Property, bulk: Prediction, shear: Prediction) -> Predicti
     low, high = torch.quantile(samples, level, dim=0)
     lower, upper = torch.minimum(low, mean), torch.maximum(high, mean)
     std = (upper - lower) / (2.0 * Z90)
-    held = [_within(prop, values) for values in (mean, lower, upper, samples)]
+    held = [within_range(prop, values) for values in (mean, lower, upper, samples)]
     return Prediction(prop, held[0], std, held[1], held[2], held[3], bulk.in_domain & shear.in_domain)
 
 
-def _within(prop: Property, values: Tensor) -> Tensor:
+def within_range(prop: Property, values: Tensor) -> Tensor:
+    """Return values held in the property's physical range; their slope stays what it was."""
     return values + (values.clamp(prop.minimum, prop.maximum) - values).detach()
 
 

@@ -241,8 +241,13 @@ def write(chosen: pd.DataFrame, fractions: dict[str, dict[str, float]]) -> Path:
         path,
         compression="zstd",
         compression_level=19,
-        use_dictionary=["chemical_system"],
-        column_encoding={"formula": "DELTA_BYTE_ARRAY"},
+        use_dictionary=False,
+        data_page_size=1 << 22,
+        column_encoding={
+            "chemical_system": "DELTA_BYTE_ARRAY",
+            "formula": "DELTA_BYTE_ARRAY",
+            "formation_energy_mev": "BYTE_STREAM_SPLIT",
+        },
     )
     return path
 

@@ -51,7 +51,7 @@ from surrogates.training.stack import (
     nested_stack,
 )
 from surrogates.training.structure import (
-    ModuliData,
+    TrainingData,
     calibrated,
     fit_member,
     load_moduli,
@@ -100,7 +100,7 @@ class Comparison:
     def keep(self, found: HeldOut) -> None:
         print(found.name, len(found.rows), write_held_out(found, self.data, FOLDER), flush=True)
 
-    def network(self, name: str, rows: Tensor, shape: Mapping, data: ModuliData | None = None) -> FitReport:
+    def network(self, name: str, rows: Tensor, shape: Mapping, data: TrainingData | None = None) -> FitReport:
         """Return a network of the second family's recipe, fitted to some rows (C,) bool; resumable."""
         data = data or self.data
         rows = rows & (data.labels.weight > LEAST_WEIGHT)

@@ -19,7 +19,7 @@ from surrogates.datasets.reference_set import SOURCE
 from surrogates.training.configs import N_FOLDS, TrainingConfig
 from surrogates.training.fitting import FitReport, predict_rows
 from surrogates.training.stack import base_group, fits_of
-from surrogates.training.structure import ModuliData, fit_member, load_moduli, pretrained
+from surrogates.training.structure import TrainingData, fit_member, load_moduli, pretrained
 
 WAYS = ("without", "beside", "before")
 CONFIG = Path("experiments/training/structure.yaml")
@@ -38,7 +38,7 @@ def gains(fold: int, ways: list[str], weight: float) -> dict[str, Any]:
     return found
 
 
-def _fit(way: str, config: TrainingConfig, data: ModuliData, fold: int) -> FitReport | None:
+def _fit(way: str, config: TrainingConfig, data: TrainingData, fold: int) -> FitReport | None:
     if way == "without":
         return fits_of(base_group("structure", N_FOLDS))[fold]
     if way == "beside":
@@ -48,7 +48,7 @@ def _fit(way: str, config: TrainingConfig, data: ModuliData, fold: int) -> FitRe
     return fit_member(staged, load_moduli(staged), fold, show, start=early[fold].network)
 
 
-def _errors(report: FitReport, data: ModuliData, fold: int) -> dict[str, Any]:
+def _errors(report: FitReport, data: TrainingData, fold: int) -> dict[str, Any]:
     mine = data.fold == fold
     is_reference = torch.tensor([row["source"] == SOURCE for row in data.rows])
     found = {}

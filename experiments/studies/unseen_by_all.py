@@ -28,18 +28,18 @@ from surrogates.tiers.ensemble import Group, MemberGroup
 from surrogates.tiers.stack import StackGroup
 from surrogates.training.configs import TrainingConfig
 from surrogates.training.stack import StackConfig, fitted_stack
-from surrogates.training.structure import ModuliData, assemble, fitted_members, load_moduli
+from surrogates.training.structure import TrainingData, assemble, fitted_members, load_moduli
 
 WORK = Path(".work/surrogates/unseen")
 HIDDEN_ONE_IN = 7
 
 
-def is_hidden(data: ModuliData) -> Tensor:
+def is_hidden(data: TrainingData) -> Tensor:
     """Return (C,) bool: rows of the formulas that no member sees."""
     return torch.tensor([formula_fold(f, HIDDEN_ONE_IN) == 0 for f in data.labels.formulas])
 
 
-def blinded(data: ModuliData) -> ModuliData:
+def blinded(data: TrainingData) -> TrainingData:
     """Return the data without the values of hidden rows, which then are neither fitted to nor scored."""
     hidden = is_hidden(data)
     targets = torch.where(hidden[:, None], torch.nan, data.labels.targets)
@@ -69,7 +69,7 @@ def accurate_tier() -> StackGroup:
     return found.stack
 
 
-def hidden_errors(group: Group, data: ModuliData) -> dict[str, Any]:
+def hidden_errors(group: Group, data: TrainingData) -> dict[str, Any]:
     """Return, by property, errors on the hidden rows as a user meets them, and how often intervals hold."""
     rows = (is_hidden(data) & data.labels.is_scored).nonzero().flatten()
     store, scale = data.stores[0], data.labels.scale

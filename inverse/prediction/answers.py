@@ -14,6 +14,7 @@ from pymatgen.core import Structure
 from inverse.candidates.types import EnergyFlag
 from inverse.inputs.file_formats import RawStructure
 from inverse.inputs.structure_files import ReadStructure, examined, read_structures
+from inverse.prediction.completion import answering_crystals
 from inverse.prediction.evaluation import LOWEST_ABOVE_HULL
 from inverse.reference import ReferenceHull
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, Strain, with_known
@@ -198,7 +199,7 @@ def _structure_records(
         readable = [i for i, r in enumerate(window) if r.structure is not None]
         results: dict[int, Record] = {}
         if readable and surrogate is None:
-            surrogate = load_surrogate("accurate")
+            surrogate = answering_crystals(load_surrogate("accurate"))
             phases = KnownPhases.packaged() if known_energies else None
         for batch in _batches(readable, [_n_atoms(r) for r in window], atoms_per_batch):
             answered, ran_out = _answers(window, batch, surrogate, scale, phases)

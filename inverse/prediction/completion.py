@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.derived import DERIVED
 from surrogates.physics.properties import FORMATION_ENERGY, Property
@@ -20,6 +21,9 @@ from surrogates.protocol import (
     common_elements,
     widening_of,
 )
+
+OF_ONE_PROPERTY: tuple[str, ...] = ()
+"""Packaged weights of surrogates of crystals that predict what the others do not, one property each."""
 
 STRUCTURE_ERROR = 0.08
 """eV/atom added (in squares) to a composition's formation energy: this structure need not be its best."""
@@ -40,6 +44,7 @@ class CompletedSurrogate:
         composition: CompositionSurrogate | None = None,
         own: Sequence[Surrogate] = (),
         wanted: Sequence[Property] = (),
+        beside: Sequence[Surrogate] = (),
     ) -> None:
         """Decide who answers what.
 
@@ -48,9 +53,14 @@ class CompletedSurrogate:
             composition: answers the formation energy and what is wanted, as far as `structure` lacks them.
             own: of the user's tables; they answer crystals and come before the shipped ones.
             wanted: properties of the targets.
+            beside: shipped surrogates of crystals for what `structure` lacks; asked for what is wanted.
         """
         self._structure, self._composition = structure, composition
-        self._own = {p: surrogate for surrogate in own for p in surrogate.properties}
+        lacking = {*wanted} - {*structure.properties}
+        asked = [surrogate for surrogate in beside if lacking & {*surrogate.properties}]
+        self._own = {p: surrogate for surrogate in asked for p in surrogate.properties if p in lacking}
+        self._own |= {p: surrogate for surrogate in own for p in surrogate.properties}
+        own = [surrogate for surrogate in (*asked, *own) if surrogate in self._own.values()]
         has = () if composition is None else composition.properties
         follows = {*structure.properties, *self._own, *DERIVED}
         missing = dict.fromkeys([FORMATION_ENERGY, *wanted])
@@ -81,6 +91,21 @@ class CompletedSurrogate:
                 )
         known |= {p: _redrawn(found, members) for p, found in own.items()}
         return {p: known[p] for p in properties}
+
+
+def answering_crystals(structure: Surrogate) -> CompletedSurrogate:
+    """Return a shipped surrogate with all that the shipped ones of one property say of crystals.
+
+    Raises:
+        CheckpointError: weights that are missing or damaged.
+    """
+    beside = surrogates_of_one_property()
+    return CompletedSurrogate(structure, wanted=[p for s in beside for p in s.properties], beside=beside)
+
+
+def surrogates_of_one_property() -> list[Surrogate]:
+    """Return the shipped surrogates of OF_ONE_PROPERTY; errors as those of `load_surrogate`."""
+    return [load_surrogate(name) for name in OF_ONE_PROPERTY]
 
 
 class JoinedCompositions:

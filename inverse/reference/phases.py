@@ -73,8 +73,8 @@ class PhaseTable:
         import pyarrow.parquet as parquet
 
         try:
-            table = parquet.read_table(path, read_dictionary=["chemical_system"]).combine_chunks()
-            systems = table["chemical_system"].combine_chunks()
+            table = parquet.read_table(path).combine_chunks()
+            systems = table["chemical_system"].combine_chunks().dictionary_encode()
             codes = systems.indices.to_numpy()
             starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
             stops = np.r_[starts[1:], len(codes)]

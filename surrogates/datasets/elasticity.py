@@ -31,6 +31,8 @@ class Labels:
         targets: (C, T), NaN where unknown.
         weight: (C,) in the loss.
         is_scored: (C,) bool; counts in the errors that are reported.
+        properties: (T,) of the columns; positive ones stand as log10.
+        censored: a target at the least of its property's range says only that the value is not above.
     """
 
     ids: tuple[str, ...]
@@ -40,6 +42,20 @@ class Labels:
     targets: Tensor
     weight: Tensor
     is_scored: Tensor
+    properties: tuple[Property, ...] = TARGETS
+    censored: bool = False
+
+    def one_sided(self, deviation: Tensor, targets: Tensor) -> Tensor:
+        """Return deviations from targets, (R, T) each; 0 below one that is an upper bound only."""
+        if not self.censored:
+            return deviation
+        return torch.where(self.is_bound(targets), deviation.clamp(min=0.0), deviation)
+
+    def is_bound(self, targets: Tensor) -> Tensor:
+        """Return which targets (R, T) are upper bounds only, bool."""
+        if not self.censored:
+            return torch.zeros_like(targets, dtype=torch.bool)
+        return targets <= targets.new_tensor([p.minimum for p in self.properties])
 
     def fold(self, n_folds: int) -> Tensor:
         """Return (C,) long: the fold of each formula, the same for all its rows and for ever."""

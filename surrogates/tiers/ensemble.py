@@ -10,7 +10,7 @@ from torch import Tensor
 from surrogates.checkpoints.checkpoint import Checkpoint
 from surrogates.checkpoints.strict_records import strict_record
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.derived import DERIVED, derived_predictions, needed_for
+from surrogates.derived import DERIVED, derived_predictions, needed_for, within_range
 from surrogates.errors import CheckpointError
 from surrogates.features.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
@@ -24,6 +24,9 @@ N_SAMPLES = 80
 """Joint draws of a prediction."""
 
 LN10 = 2.302585092994046
+
+LEAST_HELD = 0.1
+"""Share of its error bar that a value at the end of its physical range keeps, however far beyond it lies."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,11 @@ def group_from_record(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
 def calibrated_prediction(
     prop: Property, values: Tensor, widths: Tensor, calibration: Calibration, levels: Tensor, covered: Tensor
 ) -> Prediction:
-    """Return the prediction of one property from member values and log-widths (K, C)."""
+    """Return the prediction of one property from member values and log-widths (K, C).
+
+    One that is not positive stays within its physical range, and its error bar is that of what lies there, at
+    least LEAST_HELD of the whole.
+    """
     mean, std, spread = calibration.of_members(values, widths)
     deviation = values - mean
     noise = (std.square() - spread.square()).clamp(min=0).add(1e-12).sqrt()
@@ -280,7 +287,10 @@ def calibrated_prediction(
     usual = calibration.std(widths.mean(dim=0), mean).detach()
     in_domain = covered & (spread.detach() <= calibration.largest_disagreement * usual)
     if not prop.is_positive:
-        return Prediction(prop, mean, std, lower, upper, draws, in_domain)
+        middle, low, high, held = (within_range(prop, v) for v in (mean, lower, upper, draws))
+        is_cut = (low != lower) | (high != upper)
+        inside = torch.maximum((high - low) / (2.0 * Z90), LEAST_HELD * std)
+        return Prediction(prop, middle, torch.where(is_cut, inside, std), low, high, held, in_domain)
     natural = torch.pow(10.0, mean)
     return Prediction(
         property=prop,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from surrogates.derived import within_range
 from surrogates.protocol import Prediction
 
 LEAST_SHARE = 1e-6
@@ -15,7 +16,7 @@ def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:
     """Return a prediction whose error bar is `factor` times as wide; means and domain stay.
 
     A positive property keeps its median and is widened in logarithms: bounds and samples stay positive and in
-    order, whatever the factor. Differentiable.
+    order, whatever the factor; none leaves the property's physical range. Differentiable.
 
     Args:
         prediction: of C crystals.
@@ -31,9 +32,9 @@ def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:
     return replace(
         prediction,
         std=prediction.std * factor,
-        lower=apart(prediction.lower),
-        upper=apart(prediction.upper),
-        samples=apart(prediction.samples),
+        lower=within_range(prediction.property, apart(prediction.lower)),
+        upper=within_range(prediction.property, apart(prediction.upper)),
+        samples=within_range(prediction.property, apart(prediction.samples)),
     )
 
 

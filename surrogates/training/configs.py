@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
+from surrogates.datasets.crystal_values import TargetConfig
 from surrogates.errors import ConfigError
 from surrogates.models.invariant import InvariantConfig
+from surrogates.physics.properties import property_named
 from surrogates.settings import Count, NotNegative, Positive, Whole, checked, settings_of
 from surrogates.training.fitting import FitConfig
 
@@ -50,7 +52,10 @@ class TrainingConfig:
         name: of the surrogate.
         work: folder of graphs and fit states (resumed from).
         output: folder of the weights.
-        n_folds: members; each leaves one fold of formulas out.
+        target: keys of TargetConfig, the property that is learned; without it K and G of the elasticity set,
+            by the rules of `surrogates.datasets.elasticity`.
+        n_folds: of formulas; each member leaves one out.
+        n_members: of as many folds as there are by default.
         n_disturbed: disturbed copies of every crystal.
         strain: of a copy.
         displacement: Å, of a copy.
@@ -70,7 +75,9 @@ class TrainingConfig:
     name: str = "structure"
     work: str = ".work/surrogates"
     output: str = "surrogates/weights/structure"
+    target: Mapping[str, Any] = field(default_factory=dict)
     n_folds: Annotated[int, Ge(2)] = N_FOLDS
+    n_members: Whole = 0
     n_disturbed: Whole = 1
     strain: NotNegative = 0.015
     displacement: NotNegative = 0.06
@@ -83,6 +90,16 @@ class TrainingConfig:
     fit: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, Any] = field(default_factory=dict)
     pretraining: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def members(self) -> int:
+        """How many members are fitted."""
+        return min(self.n_members or self.n_folds, self.n_folds)
+
+    @property
+    def learned(self) -> TargetConfig | None:
+        """The one property that is learned; None for K and G."""
+        return TargetConfig(**self.target) if self.target else None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "TrainingConfig":
@@ -108,12 +125,18 @@ class TrainingConfig:
             ConfigError: an unknown name or a value of the wrong type; names the place in `where`.
         """
         config = settings_of(cls, raw, where)
+        target = checked(TargetConfig, config.target, f"{where}: target") if config.target else {}
+        if target and (config.energy or config.pretraining):
+            raise ConfigError(f"{where}: target: energy and pretraining go with K and G, not with a target")
+        if target:
+            property_named(target["property"], f"{where}: target.property")
         energy = checked(EnergyConfig, config.energy, f"{where}: energy")
         for part, kind in (("network", InvariantConfig), ("fit", FitConfig)):
             if part in energy:
                 energy[part] = checked(kind, energy[part], f"{where}: energy.{part}")
         return replace(
             config,
+            target=target,
             network=checked(InvariantConfig, config.network, f"{where}: network"),
             fit=checked(FitConfig, config.fit, f"{where}: fit"),
             pretraining=checked(FitConfig, config.pretraining, f"{where}: pretraining"),

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from surrogates.datasets.elasticity import Labels
@@ -35,8 +37,12 @@ class FitConfig:
         weight_decay: of AdamW.
         averaging: decay of the exponential average of the weights, which is what is kept.
         width_loss: weight of the likelihood of the residuals; it trains the log-widths only.
+        least_width: floor of the widths in that likelihood, in the units of the targets: without one the
+            widths of values that repeat, like the gap of metals, shrink for ever.
         target_weights: of the columns in the loss.
         perturbed: share of rows shown disturbed in an epoch.
+        bounds_shown: share of the rows with upper bounds only (see `Labels`) shown in an epoch, others in the
+            next, at as many times the weight: most of them teach little.
         patience: epochs without gain on `watch` rows before stopping, with the weights of the best one; 0
             never stops early. The learning rate falls over all `epochs` whether or not a fit stops before.
         seed: of weights, order and dropout.
@@ -49,8 +55,10 @@ class FitConfig:
     weight_decay: NotNegative = 0.02
     averaging: BelowOne = 0.998
     width_loss: NotNegative = 0.2
+    least_width: NotNegative = 0.0
     target_weights: tuple[float, ...] = (1.0, 0.8)
     perturbed: Share = 0.2
+    bounds_shown: Annotated[float, Gt(0), Le(1)] = 1.0
     patience: Whole = 0
     seed: int = 0
     seconds: NotNegative = 0.0
@@ -232,6 +240,8 @@ class _Run:
         """Return the mean loss of one pass; order, disturbance and dropout follow from seed and epoch."""
         generator = torch.Generator().manual_seed(self.config.seed * 100_003 + self.epoch)
         order = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        if self.config.bounds_shown < 1:
+            order, labels = self._with_fewer_bounds(order, labels, generator)
         batches = order.split(self.config.batch_size)
         total = 0.0
         self.network.train()
@@ -248,9 +258,19 @@ class _Run:
         self.epoch += 1
         return total / max(len(batches), 1)
 
+    def _with_fewer_bounds(
+        self, rows: Tensor, labels: Labels, generator: torch.Generator
+    ) -> tuple[Tensor, Labels]:
+        """Return the rows (R,) less some whose targets are all bounds, and labels that make up for them."""
+        share = self.config.bounds_shown
+        bounds = labels.is_bound(labels.targets).all(dim=1)
+        shown = ~bounds[rows] | (torch.rand(len(rows), generator=generator) < share)
+        weight = torch.where(bounds, labels.weight / share, labels.weight)
+        return rows[shown], replace(labels, weight=weight)
+
     def _step(self, store: PairStore, labels: Labels, targets: Tensor, batch: Tensor) -> float:
         out = self.network(store.batch(batch, labels.scale[batch]))
-        loss = self._loss(out, targets, labels.weight[batch])
+        loss = self._loss(out, targets, labels, labels.weight[batch])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
@@ -260,18 +280,22 @@ class _Run:
             torch._foreach_lerp_(list(self.average.values()), list(self.network.parameters()), 1 - decay)
         return float(loss.detach())
 
-    def _loss(self, out: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    def _loss(self, out: Tensor, targets: Tensor, labels: Labels, weight: Tensor) -> Tensor:
         """Return the weighted absolute error (smooth near 0) plus the Laplace likelihood of its size."""
         n = targets.shape[1]
         valid = torch.isfinite(targets)
         wanted = torch.where(valid, (targets - self.shift) / self.spread, 0.0)
-        error = (out[:, :n] - wanted).abs()
+        error = labels.one_sided(out[:, :n] - wanted, targets).abs()
         smooth = torch.where(error < 0.05, error.square() / 0.1 + 0.025, error)
-        width = out[:, n:].clamp(-6, 3)
+        width = torch.maximum(out[:, n:].clamp(-6, 3), self._narrowest())
         likelihood = (error.detach() + 0.02) * torch.exp(-width) + width
         column = out.new_tensor(self.config.target_weights[:n])
         share = torch.where(valid, weight.unsqueeze(1) * column, 0.0)
         return (share * (smooth + self.config.width_loss * likelihood)).sum() / share.sum().clamp(min=1e-6)
+
+    def _narrowest(self) -> Tensor:
+        """Return the (T,) log-widths, standardised, below which none counts."""
+        return (self.config.least_width / self.spread).log()
 
     def _set_rate(self, progress: float) -> None:
         """One cycle: a linear warm-up over 6 %, then a cosine to nearly zero."""
@@ -284,7 +308,9 @@ class _Run:
         if len(watch) == 0:
             return {}
         out = predict_rows(self._with(self.average), store, labels.scale, watch)
-        error = (out[:, : len(self.shift)] * self.spread + self.shift - labels.targets[watch]).abs()
+        targets = labels.targets[watch]
+        values = out[:, : len(self.shift)] * self.spread + self.shift
+        error = labels.one_sided(values - targets, targets).abs()
         return {f"mae_{i}": float(error[:, i].nanmean()) for i in range(error.shape[1])}
 
     def is_stale(self, patience: int) -> bool:

@@ -15,7 +15,7 @@ from surrogates.datasets.elasticity import TARGETS, ids_digest
 from surrogates.platform.whole_files import replacing
 from surrogates.tiers.calibration import Calibration, joint_uniforms
 from surrogates.tiers.ensemble import N_SAMPLES
-from surrogates.training.structure import ModuliData, calibrated, residual_correlation, residuals
+from surrogates.training.structure import TrainingData, calibrated, residual_correlation, residuals
 
 STEP = 1e-4
 """log10 units; what a file rounds to."""
@@ -49,7 +49,7 @@ class HeldOut:
 
 
 def held_out_predictions(
-    name: str, data: ModuliData, values: Tensor, widths: Tensor, notes: Mapping[str, Any]
+    name: str, data: TrainingData, values: Tensor, widths: Tensor, notes: Mapping[str, Any]
 ) -> HeldOut:
     """Return the predictions made of values and log-widths (C, T) out of fold; NaN rows are left out.
 
@@ -112,7 +112,7 @@ def _together(parts: Sequence[HeldOut]) -> HeldOut:
     )
 
 
-def write_held_out(found: HeldOut, data: ModuliData, folder: Path) -> Path:
+def write_held_out(found: HeldOut, data: TrainingData, folder: Path) -> Path:
     """Write the predictions, without anything of the DFT rows but their places; returns the file.
 
     Columns: `row` among the scored rows, `fit`, `weight`, and by property `<property>.value` and `.std` as

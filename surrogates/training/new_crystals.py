@@ -39,6 +39,8 @@ def for_new_crystals(
         graphs: folder of cached graphs.
         fitted: formulas that some member was fitted to.
     """
+    if not set(group.properties) & set(LABEL_STD):
+        return group, {}
     rows = [row for row in held_rows() if row["formula"] not in fitted]
     if not rows:
         return group, {}

@@ -28,7 +28,7 @@ from surrogates.training.fitting import FitReport
 from surrogates.training.metrics import moduli_metrics
 from surrogates.training.new_crystals import for_new_crystals
 from surrogates.training.structure import (
-    ModuliData,
+    TrainingData,
     TrainingReport,
     calibrated,
     fit_member,
@@ -128,7 +128,7 @@ class FittedStack:
 
 def fitted_stack(
     config: StackConfig,
-    data: ModuliData,
+    data: TrainingData,
     members: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> FittedStack | None:
@@ -173,7 +173,7 @@ def fits_of(group: MemberGroup) -> dict[int, FitReport]:
     return {k: FitReport(*part) for k, part in enumerate(parts)}
 
 
-def descriptors_of(data: ModuliData) -> Tensor:
+def descriptors_of(data: TrainingData) -> Tensor:
     """Return (C, D) descriptors of the crystals as they are."""
     store, scale = data.stores[0], data.labels.scale
     parts = torch.arange(len(data.labels.formulas)).split(512)
@@ -181,7 +181,7 @@ def descriptors_of(data: ModuliData) -> Tensor:
 
 
 def grown_trees(
-    data: ModuliData, descriptors: Tensor, config: BoostingConfig, work: Path
+    data: TrainingData, descriptors: Tensor, config: BoostingConfig, work: Path
 ) -> dict[int, tuple[Trees, ...]]:
     """Return trees by fold left out, and under -1 those of all rows, which are shipped; kept in `work`."""
     from safetensors.torch import load_file, save_file
@@ -210,7 +210,7 @@ def _note(path: Path) -> str:
 
 
 def held_out(
-    data: ModuliData,
+    data: TrainingData,
     first: MemberGroup,
     fits: Mapping[int, FitReport],
     grown: Mapping[int, tuple[Trees, ...]],
@@ -251,7 +251,7 @@ def fit_weights(values: Tensor, targets: Tensor, n_steps: int = 30) -> tuple[Ten
     return weights, float(found[-2] - found[-1] - middle * found[:-2].sum())
 
 
-def nested_stack(data: ModuliData, families: Families) -> tuple[Tensor, Tensor]:
+def nested_stack(data: TrainingData, families: Families) -> tuple[Tensor, Tensor]:
     """Return values and log-widths (C, T): each fold by weights that were fitted on the others."""
     values = torch.full_like(data.labels.targets, torch.nan)
     widths = values.clone()
@@ -264,7 +264,7 @@ def nested_stack(data: ModuliData, families: Families) -> tuple[Tensor, Tensor]:
     return values, widths
 
 
-def stack_weights(data: ModuliData, families: Families, rows: Tensor) -> tuple[Tensor, Tensor]:
+def stack_weights(data: TrainingData, families: Families, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return weights (T, F + 1) and offsets (T,) fitted to the scored ones of some rows (C,) bool."""
     found = []
     for t in range(len(TARGETS)):
@@ -275,7 +275,7 @@ def stack_weights(data: ModuliData, families: Families, rows: Tensor) -> tuple[T
 
 
 def fit_stack(
-    data: ModuliData,
+    data: TrainingData,
     families: Families,
     first: MemberGroup,
     fits: Mapping[int, FitReport],
@@ -289,7 +289,7 @@ def fit_stack(
     values, widths = nested_stack(data, families)
     residual = residuals(data.labels, values, data.labels.is_scored)
     calibrations = calibrated(residual, values, widths)
-    second = member_group(fits, first.calibrations)
+    second = member_group(TARGETS, fits, first.calibrations)
     weights, offsets = stack_weights(data, families, torch.ones_like(data.labels.is_scored))
     stack = StackGroup(TARGETS, (first, second), grown[-1], weights, offsets, calibrations)
     scored = data.labels.is_scored.nonzero().flatten()[::4]
@@ -306,7 +306,7 @@ def fit_stack(
     return stack, metrics, residual_correlation(residual)
 
 
-def member_spread(stack: StackGroup, data: ModuliData, rows: Tensor) -> Tensor:
+def member_spread(stack: StackGroup, data: TrainingData, rows: Tensor) -> Tensor:
     """Return (R, T) standard deviations of the stack's members on some rows."""
     store, scale = data.stores[0], data.labels.scale
     with torch.no_grad():

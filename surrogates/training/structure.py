@@ -1,8 +1,12 @@
-"""Training of the structure surrogate: folds by formula are members, residuals out of fold error bars."""
+"""Training of a structure surrogate: folds by formula are members, residuals out of fold error bars.
+
+K and G of the curated elasticity set, or the one property that a config names as its target.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,15 @@ from torch import Tensor
 
 from surrogates.checkpoints.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from surrogates.crystals.batch import N_ELEMENTS
-from surrogates.datasets.elasticity import TARGETS, Labels, elasticity_labels, elasticity_rows
+from surrogates.datasets.crystal_values import value_labels, value_rows
+from surrogates.datasets.elasticity import Labels, elasticity_labels, elasticity_rows
 from surrogates.datasets.orbits import GRAPH_REACH, GraphStore, cached_graphs
 from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
 from surrogates.datasets.reference_set import fitted_rows
 from surrogates.datasets.shared import SETTING, has_structures
 from surrogates.errors import CheckpointError, ConfigError, DataError
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
+from surrogates.physics.properties import Property
 from surrogates.platform.whole_files import write_atomically
 from surrogates.tiers.calibration import Calibration, fit_calibration, rank_correlation
 from surrogates.tiers.domain import Domain, density_measures
@@ -25,7 +31,7 @@ from surrogates.tiers.ensemble import MemberGroup, StructureSurrogate, group_fro
 from surrogates.training.configs import EnergyConfig, Progress, TrainingConfig
 from surrogates.training.energy import train_energy
 from surrogates.training.fitting import FitConfig, FitReport, fit, fitted_and_watched, predict_rows
-from surrogates.training.metrics import moduli_metrics
+from surrogates.training.metrics import moduli_metrics, value_metrics
 from surrogates.training.new_crystals import for_new_crystals
 
 
@@ -45,8 +51,8 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
-class ModuliData:
-    """Labels, features and folds of the elasticity set."""
+class TrainingData:
+    """Labels, features and folds of labelled crystals."""
 
     rows: Sequence[Mapping[str, Any]]
     labels: Labels
@@ -77,7 +83,7 @@ def train(
         )
         fits = early
     else:
-        data = load_moduli(config)
+        data = load_data(config)
         fits = fitted_members(config, data, members, progress, early or {})
         if not fits:
             return TrainingReport({}, ())
@@ -104,14 +110,14 @@ def pretrained(
 
 def fitted_members(
     config: TrainingConfig,
-    data: ModuliData,
+    data: TrainingData,
     members: Sequence[int] | None,
     progress: Progress | None,
     early: Mapping[int, FitReport],
 ) -> dict[int, FitReport]:
     """Return the finished fits; those of `members` (None: all) are fitted now, from their `early` weights."""
     fits: dict[int, FitReport] = {}
-    for k in range(config.n_folds):
+    for k in range(config.members):
         wanted = members is None or k in members
         start = early[k].network if k in early else None
         report = fit_member(config, data, k, progress if wanted else None, not wanted, start)
@@ -120,7 +126,7 @@ def fitted_members(
     return fits
 
 
-def load_reference(config: TrainingConfig) -> ModuliData:
+def load_reference(config: TrainingConfig) -> TrainingData:
     """Return the crystals of the reference set that have K and G and may be fitted to.
 
     The values are the potential's own, but stand where the default scale is asked for: alone they are its
@@ -132,7 +138,26 @@ def load_reference(config: TrainingConfig) -> ModuliData:
     return replace(data, labels=replace(data.labels, scale=torch.zeros_like(data.labels.scale)))
 
 
-def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
+def load_data(config: TrainingConfig) -> TrainingData:
+    """Return what a config learns from: the rows that say its target, or else the elasticity set.
+
+    Raises:
+        DataError: the shared structures are missing, or no row says the target.
+    """
+    return load_moduli(config) if config.learned is None else load_values(config)
+
+
+def load_values(config: TrainingConfig) -> TrainingData:
+    """Return the rows that say the target of a config, which has one; features are kept as float16."""
+    if config.learned is None:
+        raise ConfigError(f"{config.name}: no target")
+    rows = value_rows(config.learned)
+    graphs = cached_graphs(rows, GRAPH_REACH, Path(config.work) / "graphs")
+    labels = value_labels(config.learned, rows)
+    return training_data(config, rows, labels, graphs, config.n_disturbed, half=True)
+
+
+def load_moduli(config: TrainingConfig, disturbed: bool = True) -> TrainingData:
     """Return the elasticity set with features; graphs are cached in the work folder."""
     rows = elasticity_rows()
     if not rows:
@@ -153,20 +178,32 @@ def load_moduli(config: TrainingConfig, disturbed: bool = True) -> ModuliData:
 
 def moduli_data(
     config: TrainingConfig, rows: Sequence[Mapping[str, Any]], graphs: GraphStore, n_disturbed: int
-) -> ModuliData:
-    """Return labels, features and folds of rows with their graphs."""
+) -> TrainingData:
+    """Return labels, features and folds of rows of the elasticity set with their graphs."""
     labels = elasticity_labels(
         rows, config.good_eos_weight, config.rough_eos_weight, config.stiff_weight, config.unsure
     )
+    return training_data(config, rows, labels, graphs, n_disturbed)
+
+
+def training_data(
+    config: TrainingConfig,
+    rows: Sequence[Mapping[str, Any]],
+    labels: Labels,
+    graphs: GraphStore,
+    n_disturbed: int,
+    half: bool = False,
+) -> TrainingData:
+    """Return labelled rows with the features of their graphs, as they are and disturbed, and their folds."""
     reach = InvariantConfig(**config.network).reach
     disturbances = [Perturbation(config.strain, config.displacement, seed=k + 1) for k in range(n_disturbed)]
-    stores = (pair_store(graphs, reach), *(pair_store(graphs, reach, d) for d in disturbances))
-    return ModuliData(rows, labels, stores, labels.fold(config.n_folds))
+    stores = tuple(pair_store(graphs, reach, d, half) for d in (None, *disturbances))
+    return TrainingData(rows, labels, stores, labels.fold(config.n_folds))
 
 
 def fit_member(
     config: TrainingConfig,
-    data: ModuliData,
+    data: TrainingData,
     member: int,
     progress: Progress | None = None,
     resume_only: bool = False,
@@ -183,7 +220,7 @@ def fit_member(
     if resume_only:
         settings = replace(settings, seconds=1e-9)
     rows, watch = fitted_and_watched(data.labels, data.fold == member, settings.patience)
-    shape = InvariantConfig(**{"n_outputs": len(TARGETS), **config.network})
+    shape = InvariantConfig(**{"n_outputs": len(data.labels.properties), **config.network})
 
     def tell(record: dict[str, float]) -> None:
         if progress is not None:
@@ -193,18 +230,20 @@ def fit_member(
 
 
 def assemble(
-    config: TrainingConfig, data: ModuliData, fits: Mapping[int, FitReport]
+    config: TrainingConfig, data: TrainingData, fits: Mapping[int, FitReport]
 ) -> tuple[StructureSurrogate, dict[str, Any]]:
     """Return the surrogate made of finished members and its errors on formulas they did not see."""
     values, widths = out_of_fold(data, fits)
     residual = residuals(data.labels, values, data.labels.is_scored)
     calibrations = calibrated(residual, values, widths)
     calibrations = with_limits(calibrations, member_spread(data, fits), widths, values, data.labels.is_scored)
-    metrics = moduli_metrics(data.labels, values, widths, calibrations)
+    measured = moduli_metrics if config.learned is None else value_metrics
+    metrics = measured(data.labels, values, widths, calibrations)
     metrics["members"] = sorted(fits)
     reach = fits[min(fits)].network.config.reach
     graphs, formulas = Path(config.work) / "graphs", set(data.labels.formulas)
-    group, new = for_new_crystals(member_group(fits, calibrations), reach, graphs, formulas)
+    of_members = member_group(data.labels.properties, fits, calibrations)
+    group, new = for_new_crystals(of_members, reach, graphs, formulas)
     metrics |= {"new_crystals": new}
     groups, correlation = [group], residual_correlation(residual)
     energy = load_energy_group(config)
@@ -216,17 +255,25 @@ def assemble(
     return StructureSurrogate(groups, domain, correlation, reach, config.name, metrics), metrics
 
 
-def member_group(fits: Mapping[int, FitReport], calibrations: tuple[Calibration, ...]) -> MemberGroup:
-    """Return the finished members for K and G as a group."""
+def member_group(
+    properties: tuple[Property, ...], fits: Mapping[int, FitReport], calibrations: tuple[Calibration, ...]
+) -> MemberGroup:
+    """Return the finished members for some properties as a group."""
     reports = list(fits.values())
     networks = tuple(f.network for f in reports)
     shifts, spreads = tuple(f.shift for f in reports), tuple(f.spread for f in reports)
-    return MemberGroup(TARGETS, networks, shifts, spreads, calibrations)
+    return MemberGroup(properties, networks, shifts, spreads, calibrations)
 
 
 def residuals(labels: Labels, values: Tensor, rows: Tensor) -> Tensor:
-    """Return (C, T) values minus targets of some rows (C,) bool; NaN elsewhere and where nothing is known."""
-    return torch.where(rows.unsqueeze(1), values - labels.targets, torch.nan)
+    """Return (C, T) values minus targets of some rows (C,) bool; NaN elsewhere and where nothing is known.
+
+    Nothing is known either where a censored target is an upper bound and the value lies below: however wide
+    the error bar, such a row is inside.
+    """
+    deviation = labels.one_sided(values - labels.targets, labels.targets)
+    is_inside = labels.is_bound(labels.targets) & (deviation == 0)
+    return torch.where(rows.unsqueeze(1) & ~is_inside, deviation, torch.nan)
 
 
 def calibrated(residual: Tensor, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
@@ -259,13 +306,14 @@ def with_limits(
 
 
 def residual_correlation(residual: Tensor) -> Tensor:
-    """Return the (T, T) correlation of the residuals (C, T) of K and G."""
-    correlation = torch.eye(len(TARGETS))
-    correlation[0, 1] = correlation[1, 0] = rank_correlation(residual[:, 0], residual[:, 1])
+    """Return the (T, T) correlation of the residuals (C, T) of properties that are learned together."""
+    correlation = torch.eye(residual.shape[1])
+    for i, j in combinations(range(residual.shape[1]), 2):
+        correlation[i, j] = correlation[j, i] = rank_correlation(residual[:, i], residual[:, j])
     return correlation
 
 
-def out_of_fold(data: ModuliData, fits: Mapping[int, FitReport]) -> tuple[Tensor, Tensor]:
+def out_of_fold(data: TrainingData, fits: Mapping[int, FitReport]) -> tuple[Tensor, Tensor]:
     """Return values and log-widths (C, T) by the member that did not see the formula; NaN where none."""
     values = torch.full_like(data.labels.targets, torch.nan)
     widths = values.clone()
@@ -275,14 +323,14 @@ def out_of_fold(data: ModuliData, fits: Mapping[int, FitReport]) -> tuple[Tensor
     return values, widths
 
 
-def member_spread(data: ModuliData, fits: Mapping[int, FitReport]) -> Tensor:
+def member_spread(data: TrainingData, fits: Mapping[int, FitReport]) -> Tensor:
     """Return (C, T) standard deviations of the members' values on every row."""
     rows = torch.arange(len(data.labels.formulas))
     stacked = torch.stack([member_outputs(report, data, rows)[0] for report in fits.values()])
     return (stacked - stacked.mean(dim=0)).square().mean(dim=0).sqrt()
 
 
-def training_domain(data: ModuliData) -> Domain:
+def training_domain(data: TrainingData) -> Domain:
     """Return what the scored rows cover; the outer 0.2 % of densities and shortest bonds are outside."""
     counts = torch.zeros(N_ELEMENTS, dtype=torch.long)
     store = data.stores[0]
@@ -318,7 +366,7 @@ def load_energy_group(config: TrainingConfig) -> tuple[MemberGroup, dict[str, An
     )
 
 
-def member_outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[Tensor, Tensor]:
+def member_outputs(report: FitReport, data: TrainingData, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return values and log-widths (R, T) of one fit for rows (R,) as they are."""
     out = predict_rows(report.network, data.stores[0], data.labels.scale, rows)
     n = len(report.shift)
@@ -327,9 +375,9 @@ def member_outputs(report: FitReport, data: ModuliData, rows: Tensor) -> tuple[T
 
 def _epochs(config: TrainingConfig) -> int:
     """Return the epochs of all members, those of the energy too."""
-    epochs = FitConfig(**config.fit).epochs * config.n_folds
+    epochs = FitConfig(**config.fit).epochs * config.members
     if config.pretraining:
-        epochs += FitConfig(**config.pretraining).epochs * config.n_folds
+        epochs += FitConfig(**config.pretraining).epochs * config.members
     if config.energy:
         energy = EnergyConfig(**config.energy)
         epochs += FitConfig(**energy.fit).epochs * energy.n_members
