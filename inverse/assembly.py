@@ -55,14 +55,11 @@ from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, Judged, judged_from
 from surrogates.platform.devices import device_named
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
 
 LOGGER = logging.getLogger("inverse.assembly")
-
-JUDGED = frozenset({BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL})
-"""Properties of which judges give a value of their own."""
 
 FAST, ACCURATE = "structure", "accurate"
 """Packaged tiers of the structure-level surrogate: searches use the first, choices and answers the second."""
@@ -312,9 +309,8 @@ def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
 def _shortlist(objective: Objective, potential: str) -> dict[str, tuple[float, float]]:
     """Return the bounds within which a candidate earns a second opinion: those of a hit."""
     bounds = {target.property: (target.lower, target.upper) for target in objective.deciding}
-    if not panel_named(potential).has_energy:
-        bounds = {p: b for p, b in bounds.items() if p not in (ENERGY_ABOVE_HULL, FORMATION_ENERGY)}
-    return {p.name: b for p, b in bounds.items() if p in JUDGED}
+    read = MEASURED if panel_named(potential).has_energy else (Judged.TENSOR,)
+    return {p.name: b for p, b in bounds.items() if p.judged in read}
 
 
 def _hopeless(objective: Objective) -> float | None:
@@ -358,11 +354,6 @@ def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace
         "versions": versions(),
         "weights": names | {f"table {name}": digest for name, digest in own.items()},
         "weight_files": {place: str(record["sha256"]) for place, record in weights().items()},
-        "judges": {
-            "formation_energy_per_atom": panel.energy if panel.has_energy else None,
-            "energy_above_hull": panel.energy if panel.has_energy else None,
-            "bulk_modulus_vrh": panel.bulk,
-            "shear_modulus_vrh": panel.shear,
-        },
+        "judges": {prop.name: panel.judge_of(prop) or None for prop in judged_from(*MEASURED)},
         "settings": {"seconds_per_verification": SECONDS_PER_VERIFICATION, "workers": n_workers()},
     }

@@ -1,4 +1,4 @@
-"""Properties that follow from others: from K and G sample by sample, or from the structure by a formula."""
+"""Predictions and verdicts of properties that follow from others, by the formula of the record."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,61 +8,31 @@ import torch
 from torch import Tensor
 
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.crystals.periodic_table import ATOMIC_MASSES
 from surrogates.errors import UnknownNameError
-from surrogates.physics.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 from surrogates.physics.properties import (
-    BULK_MODULUS,
-    DENSITY,
-    HARDNESS,
-    POISSON_RATIO,
-    PUGH_RATIO,
-    SHEAR_MODULUS,
-    VOLUME,
-    YOUNG_MODULUS,
+    TRACE,
+    Basis,
+    OfCell,
+    OfComposition,
+    OfProperties,
     Property,
+    of_basis,
 )
-from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
 from surrogates.protocol import Z90, Prediction
 
-LEAST_MODULUS = 1e-3
-"""GPa; draws of K and G below it count as this much."""
-
-GEOMETRY_ERROR = 0.03
-"""Relative std of density and volume for lack of relaxation alone: `python -m
-experiments.studies.as_proposed`. What is asked for is the relaxed cell's.
-"""
+LEAST_SHARE = 1e-5
+"""Draws of inputs that cannot be negative count as at least this share of their usual size."""
 
 
-def volume_per_atom(crystals: CrystalBatch) -> Tensor:
-    """Return the (C,) volume per atom of crystals as they are, Å³; differentiable."""
-    return crystals.volume / crystals.n_atoms.to(crystals.lattice.dtype)
+def following(learned: Sequence[Property]) -> tuple[Property, ...]:
+    """Return every registered property that follows from learned ones and the cell.
 
-
-def density(crystals: CrystalBatch) -> Tensor:
-    """Return the (C,) density of crystals as they are, g/cm³; differentiable."""
-    mass = crystals.composition @ crystals.lattice.new_tensor(ATOMIC_MASSES)
-    return mass / volume_per_atom(crystals) * G_PER_CM3_PER_AMU_PER_A3
-
-
-FROM_MODULI: Mapping[Property, Callable[[Any, Any], Any]] = {
-    YOUNG_MODULUS: young_modulus,
-    POISSON_RATIO: poisson_ratio,
-    PUGH_RATIO: pugh_ratio,
-    HARDNESS: chen_hardness,
-}
-"""Functions of (K, G), floats or tensors, GPa."""
-
-GEOMETRIC: Mapping[Property, Callable[[CrystalBatch], Tensor]] = {DENSITY: density, VOLUME: volume_per_atom}
-"""Functions of the structure alone, each property by a formula of its own."""
-
-DERIVED: tuple[Property, ...] = (*FROM_MODULI, *GEOMETRIC)
-"""Every property that nothing is trained for."""
-
-
-def needed_for(prop: Property) -> set[Property]:
-    """Return the learned properties that a property is made of; none for one read off the structure."""
-    return {BULK_MODULUS, SHEAR_MODULUS} if prop in FROM_MODULI else set()
+    What the composition decides alone is not among them: whoever wants it asks for it by name.
+    """
+    return tuple(
+        prop for prop in of_basis(Basis.OF_PROPERTIES, Basis.OF_CELL) if prop.learned_inputs <= set(learned)
+    )
 
 
 def derived_predictions(
@@ -74,32 +44,54 @@ def derived_predictions(
     """Return the wanted properties, none of them learned; differentiable like what they are made of.
 
     Raises:
-        UnknownNameError: no formula for one of them.
+        UnknownNameError: one of them has no formula.
     """
-    return {
-        prop: from_moduli(prop, learned[BULK_MODULUS], learned[SHEAR_MODULUS])
-        if prop in FROM_MODULI
-        else geometric(prop, crystals, n_samples)
-        for prop in wanted
-    }
+    known = dict(learned)
+    for prop in wanted:
+        _derive(prop, crystals, known, n_samples)
+    return {prop: known[prop] for prop in wanted}
 
 
-def from_moduli(prop: Property, bulk: Prediction, shear: Prediction) -> Prediction:
-    """Return one of FROM_MODULI from K and G, draw by draw, so that their common errors count.
+def _derive(
+    prop: Property, crystals: CrystalBatch, known: dict[Property, Prediction], n_samples: int
+) -> Prediction:
+    if prop not in known:
+        if isinstance(prop.formula, OfProperties):
+            inputs = [_derive(other, crystals, known, n_samples) for other in prop.formula.inputs]
+            known[prop] = from_others(prop, *inputs)
+        elif isinstance(prop.formula, OfComposition):
+            known[prop] = exact(prop, crystals.composition, n_samples)
+        else:
+            known[prop] = geometric(prop, crystals, n_samples)
+    return known[prop]
+
+
+def from_others(prop: Property, *inputs: Prediction) -> Prediction:
+    """Return a property by its formula of others, draw by draw, so that their common errors count.
 
     Values stay within the property's physical range: Chen's hardness is negative for soft crystals, where it
     has no meaning, and 0 is said instead. At the edge of the range the slope of the mean stays the formula's,
     so that a descent that began outside finds its way in.
+
+    Raises:
+        UnknownNameError: no formula of others.
     """
-    function = FROM_MODULI[prop]
-    mean = function(bulk.mean, shear.mean)
-    samples = function(bulk.samples.clamp(min=LEAST_MODULUS), shear.samples.clamp(min=LEAST_MODULUS))
+    formula = prop.formula
+    if not isinstance(formula, OfProperties):
+        raise _without_formula(prop, Basis.OF_PROPERTIES)
+    mean = formula.function(*(one.mean for one in inputs))
+    samples = formula.function(*(_draws(one) for one in inputs))
     level = torch.tensor([0.05, 0.95], dtype=samples.dtype, device=samples.device)
     low, high = torch.quantile(samples, level, dim=0)
     lower, upper = torch.minimum(low, mean), torch.maximum(high, mean)
     std = (upper - lower) / (2.0 * Z90)
     held = [within_range(prop, values) for values in (mean, lower, upper, samples)]
-    return Prediction(prop, held[0], std, held[1], held[2], held[3], bulk.in_domain & shear.in_domain)
+    in_domain = torch.stack([one.in_domain for one in inputs]).all(dim=0)
+    return Prediction(prop, held[0], std, held[1], held[2], held[3], in_domain)
+
+
+def _draws(one: Prediction) -> Tensor:
+    return one.samples.clamp(min=LEAST_SHARE * one.property.size) if one.property.is_positive else one.samples
 
 
 def within_range(prop: Property, values: Tensor) -> Tensor:
@@ -108,32 +100,68 @@ def within_range(prop: Property, values: Tensor) -> Tensor:
 
 
 def geometric(prop: Property, crystals: CrystalBatch, n_samples: int) -> Prediction:
-    """Return one of GEOMETRIC with the error of a cell that is not relaxed; the draws are even quantiles.
+    """Return a property by its formula of the cell, with the error of one that is not relaxed.
+
+    The draws are even quantiles.
 
     Raises:
-        UnknownNameError: no formula for the property.
+        UnknownNameError: no formula of the structure.
     """
-    if prop not in GEOMETRIC:
-        raise UnknownNameError.among("formula of the structure", prop.name, [p.name for p in GEOMETRIC])
-    mean = GEOMETRIC[prop](crystals)
-    std = GEOMETRY_ERROR * mean
+    if not isinstance(prop.formula, OfCell):
+        raise _without_formula(prop, Basis.OF_CELL)
+    mean = prop.formula.function(crystals)
+    std = prop.formula.error * mean.abs()
     levels = torch.linspace(0.5 / n_samples, 1 - 0.5 / n_samples, n_samples, dtype=mean.dtype)
     samples = mean + std * torch.special.ndtri(levels).to(mean)[:, None]
     known = torch.ones_like(mean, dtype=torch.bool)
     return Prediction(prop, mean, std, mean - Z90 * std, mean + Z90 * std, samples, known)
 
 
-def propagated(
-    function: Callable[[Any, Any], Any], bulk: tuple[float, float], shear: tuple[float, float]
-) -> tuple[float, float]:
-    """Return mean and std of a function of K and G, (mean, std) each, by linear propagation.
+def exact(prop: Property, fractions: Tensor, n_samples: int) -> Prediction:
+    """Return what the composition decides alone: no error; NaN, out of domain, where an element has no value.
+
+    Args:
+        prop: by a formula of the composition.
+        fractions: (C, Z) atomic fractions; differentiable in them.
+        n_samples: draws, all alike.
+
+    Raises:
+        UnknownNameError: no formula of the composition.
+    """
+    if not isinstance(prop.formula, OfComposition):
+        raise _without_formula(prop, Basis.OF_COMPOSITION)
+    unknown = unknown_rows(prop.formula, fractions)
+    mean = prop.formula.function(fractions).masked_fill(unknown, math.nan)
+    std = torch.zeros_like(mean)
+    return Prediction(prop, mean, std, mean, mean, mean.expand(n_samples, -1), ~unknown)
+
+
+def unknown_rows(formula: OfComposition, fractions: Tensor) -> Tensor:
+    """Return (C,) bool: more than a trace of an element that the formula knows nothing of."""
+    present = fractions.detach() > TRACE
+    if formula.elements is None:
+        return torch.zeros_like(present[:, 0])
+    known = torch.tensor([symbol in formula.elements for symbol in ELEMENT_SYMBOLS], device=present.device)
+    return (present & ~known).any(dim=1)
+
+
+def _without_formula(prop: Property, basis: Basis) -> UnknownNameError:
+    return UnknownNameError.among(str(basis), prop.name, [p.name for p in of_basis(basis)])
+
+
+def propagated(function: Callable[..., Any], *inputs: tuple[float, float]) -> tuple[float, float]:
+    """Return mean and std of a function of others, (mean, std) each, by linear propagation.
 
     For verdicts, which have no draws: K and G of two judges, or two readings, err independently.
 
     >>> round(propagated(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))[1], 6)
     0.5
     """
-    mean = float(function(bulk[0], shear[0]))
-    by_bulk = (float(function(bulk[0] * 1.01, shear[0])) - mean) / (0.01 * bulk[0])
-    by_shear = (float(function(bulk[0], shear[0] * 1.01)) - mean) / (0.01 * shear[0])
-    return mean, math.hypot(by_bulk * bulk[1], by_shear * shear[1])
+    means = [mean for mean, _ in inputs]
+    value = float(function(*means))
+    parts = []
+    for k, (mean, std) in enumerate(inputs):
+        beside, step = (1.01 * mean, 0.01 * mean) if mean else (0.01 * std, 0.01 * std)
+        moved = float(function(*means[:k], beside, *means[k + 1 :]))
+        parts.append((moved - value) / step * std if step else 0.0)
+    return value, math.hypot(*parts)

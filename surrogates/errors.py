@@ -24,6 +24,10 @@ class UnknownNameError(EngineError):
         return cls(f"{where + ': ' if where else ''}unknown {what} {name!r}; {nearest(name, valid)}")
 
 
+class PropertyError(EngineError):
+    """A property record that is incomplete, contradicts itself or is registered twice."""
+
+
 class ConfigError(EngineError):
     """A config, or an argument of a command, that cannot be carried out."""
 

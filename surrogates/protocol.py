@@ -125,8 +125,8 @@ class CompositionBatch:
             FormulaError: a formula that cannot be read, or in two ways; see `composition_of`.
             UnsupportedElementError: an element beyond Lr, or an isotope.
         """
-        from surrogates.crystals.periodic_table import element_index
         from surrogates.crystals.typed_formulas import composition_of
+        from surrogates.physics.periodic_table import element_index
 
         fractions = torch.zeros(len(formulas), N_ELEMENTS)
         for row, formula in enumerate(formulas):

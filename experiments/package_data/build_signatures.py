@@ -28,7 +28,7 @@ from inverse.reference.known_energies import COLUMNS, TIER, WEIGHTS_KEY, Tabulat
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
 from surrogates.checkpoints.checkpoint import weights_digest
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 from surrogates.platform.whole_files import write_atomically
 
 SHARD = 5000

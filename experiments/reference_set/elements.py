@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from functools import lru_cache
 
-from inverse.inputs.element_groups import element_groups
 from inverse.reference import ReferenceHull
 from inverse.verification.calibration.energy_correction import supported_elements
+from surrogates.physics.element_groups import element_groups
 
 POTENTIAL = "7net-0"
 """The one potential that labels; it is never a judge."""

@@ -14,10 +14,8 @@ from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.records import finite_or_none
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import RunFolderError
+from surrogates.physics.properties import MEASURED, judged_from
 from surrogates.platform.whole_files import replacing, write_atomically
-
-ALWAYS_SHOWN = ("bulk_modulus_vrh", "shear_modulus_vrh", "formation_energy_per_atom", "energy_above_hull")
-"""Properties that every table has, asked for or not: the judges give them anyway."""
 
 LEADING_COLUMNS = (
     "rank",
@@ -75,9 +73,13 @@ def shown_properties(candidates: Iterable[Candidate], config: HasTargets) -> lis
 
 
 def shown_names(valued: Iterable[str], config: HasTargets) -> list[str]:
-    """Return the property names of the columns when these have a value somewhere."""
+    """Return the property names of the columns when these have a value somewhere.
+
+    Asked for or not, every table has what judges measure: they give it anyway.
+    """
     names = [target.property.name for target in config.targets]
-    return list(dict.fromkeys([*names, *ALWAYS_SHOWN, *sorted(valued)]))
+    measured = [prop.name for prop in judged_from(*MEASURED)]
+    return list(dict.fromkeys([*names, *measured, *sorted(valued)]))
 
 
 def valued_properties(candidate: Candidate) -> set[str]:

@@ -23,6 +23,7 @@ from inverse.prediction.worth import worth
 from inverse.proposers.protocol import Proposal
 from inverse.reference.familiarity import LEAST_TRUST
 from surrogates.crystals.formulas import display_formula
+from surrogates.physics.properties import Property
 
 LOGGER = logging.getLogger("inverse.campaign")
 
@@ -146,7 +147,7 @@ class Selection:
                 reason=_why_capped(float(met[row]), bool(outside[row])),
             )
             if not is_known[row] and candidate.origin is not Origin.SEED:
-                done[candidate.id] = _out(candidate, _unpredicted(candidate))
+                done[candidate.id] = _out(candidate, _unpredicted(candidate, tuple(predictions)))
                 continue
             candidate = replace(candidate, trust=self._trusted(candidate)) if is_known[row] else candidate
             done[candidate.id] = candidate
@@ -190,10 +191,12 @@ def _out(candidate: Candidate, breach: Breach) -> Candidate:
     return replace(candidate, status=Status.SCREENED_OUT, reason=str(breach), rule=breach.rule)
 
 
-def _unpredicted(candidate: Candidate) -> Breach:
+def _unpredicted(candidate: Candidate, asked: Sequence[Property]) -> Breach:
     """Return which properties have no finite prediction; without any it is their joint probability."""
     values = candidate.predictions.items()
     names = [name for name, v in values if not (math.isfinite(v.mean) and math.isfinite(v.std))]
+    symbols = {element.symbol for element in candidate.structure.composition.elements}
+    names += [f"{prop.name} ({why})" for prop in asked if (why := prop.why_unknown(symbols))]
     return Breach(Rule.NO_PREDICTION, ", ".join(names) or "the probability that the targets are met")
 
 

@@ -1,86 +1,121 @@
-"""Properties that follow from others: one formula each, for predictions and verdicts alike."""
+"""Verified values of properties that follow from others, by the formula of the record."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 from pymatgen.core import Structure
 
 from inverse.candidates.types import VerifiedValue
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.derived import FROM_MODULI, GEOMETRIC, propagated
+from surrogates.derived import propagated, unknown_rows
 from surrogates.errors import UnknownNameError
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
+from surrogates.physics.properties import (
+    Basis,
+    Judged,
+    OfCell,
+    OfComposition,
+    OfProperties,
+    Property,
+    judged_from,
+    of_basis,
+)
 from surrogates.protocol import Z90
-
-RELAXED_GEOMETRY_ERROR = 0.02
-"""Relative std of density and volume of a relaxed cell: a judge's cell beside that of DFT."""
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """How a property follows from two others; `formula` takes floats or tensors, GPa."""
-
-    inputs: tuple[Property, Property]
-    formula: Callable[[Any, Any], Any]
-
-
-DERIVED: Mapping[Property, Derivation] = {
-    prop: Derivation((BULK_MODULUS, SHEAR_MODULUS), formula) for prop, formula in FROM_MODULI.items()
-}
-"""What follows from K and G."""
 
 
 def geometric_value(structure: Structure, prop: Property) -> float:
     """Return a property that follows from the structure alone, in its unit.
 
+    NaN where the composition decides it and an element has no value.
+
     Raises:
         UnknownNameError: no formula for the property.
     """
-    if prop not in GEOMETRIC:
-        raise UnknownNameError.among("formula of the structure", prop.name, [p.name for p in GEOMETRIC])
-    return float(GEOMETRIC[prop](CrystalBatch.from_structures([structure], dtype=torch.float64))[0])
+    if not isinstance(prop.formula, OfCell | OfComposition):
+        known = [p.name for p in of_basis(Basis.OF_CELL, Basis.OF_COMPOSITION)]
+        raise UnknownNameError.among("formula of the structure", prop.name, known)
+    crystals = CrystalBatch.from_structures([structure], dtype=torch.float64)
+    if isinstance(prop.formula, OfCell):
+        return float(prop.formula.function(crystals)[0])
+    if bool(unknown_rows(prop.formula, crystals.composition)):
+        return math.nan
+    value = float(prop.formula.function(crystals.composition)[0])
+    return float(f"{value:.10g}")  # a pure element has its tabulated value, whatever the order of the sums
 
 
-def with_derived(
-    values: Mapping[str, VerifiedValue], structure: Structure | None
-) -> dict[str, VerifiedValue]:
-    """Return verified values with those that follow from them; errors by linear propagation."""
+def with_followed(values: Mapping[str, float]) -> dict[str, float]:
+    """Return values by property name with all that follows from them; no errors, no structure."""
     result = dict(values)
-    for prop, derivation in DERIVED.items():
-        parts = [values.get(p.name) for p in derivation.inputs]
-        if prop.name in result or any(p is None or not math.isfinite(p.mean) or p.mean <= 0 for p in parts):
-            continue
-        first, second = (p for p in parts if p is not None)
-        result[prop.name] = _propagated(prop, derivation.formula, first, second)
-    if structure is not None:
-        for prop in GEOMETRIC:
-            value = geometric_value(structure, prop)
-            std = RELAXED_GEOMETRY_ERROR * value
-            result.setdefault(
-                prop.name,
-                VerifiedValue(
-                    value, std, value - Z90 * std, value + Z90 * std, value, _cell_source(values), prop.unit
-                ),
-            )
+    for prop in of_basis(Basis.OF_PROPERTIES):
+        if isinstance(prop.formula, OfProperties) and all(p.name in result for p in prop.formula.inputs):
+            result[prop.name] = float(prop.formula.function(*(result[p.name] for p in prop.formula.inputs)))
     return result
 
 
+def with_derived(
+    values: Mapping[str, VerifiedValue], structure: Structure | None, wanted: Iterable[Property] = ()
+) -> dict[str, VerifiedValue]:
+    """Return verified values with those that follow from them; errors by linear propagation.
+
+    Args:
+        values: of the judges.
+        structure: relaxed; None where there is none, and nothing follows from it.
+        wanted: those of them that the composition decides alone are worked out, too.
+    """
+    result = _followed(values)
+    if structure is not None:
+        geometric = [*of_basis(Basis.OF_CELL), *(prop for prop in wanted if prop.is_exact)]
+        found = _geometric(structure, geometric, _cell_source(values))
+        result |= {name: value for name, value in found.items() if name not in result}
+    return _followed(result)
+
+
+def _followed(values: Mapping[str, VerifiedValue]) -> dict[str, VerifiedValue]:
+    """Return the values with all that follows from them and is not among them."""
+    result = dict(values)
+    for prop in of_basis(Basis.OF_PROPERTIES):
+        if prop.name in result or not isinstance(prop.formula, OfProperties):
+            continue
+        parts = [result[p.name] for p in prop.formula.inputs if _is_usable(p, result.get(p.name))]
+        if len(parts) == len(prop.formula.inputs):
+            result[prop.name] = _propagated(prop, prop.formula, parts)
+    return result
+
+
+def _is_usable(prop: Property, value: VerifiedValue | None) -> bool:
+    return value is not None and math.isfinite(value.mean) and (value.mean > 0 or not prop.is_positive)
+
+
+def _geometric(
+    structure: Structure, properties: Iterable[Property], cell_source: str
+) -> dict[str, VerifiedValue]:
+    found = {}
+    for prop in properties:
+        value = geometric_value(structure, prop)
+        if math.isfinite(value):
+            std = prop.formula.relaxed_error * abs(value) if isinstance(prop.formula, OfCell) else 0.0
+            source = "" if prop.is_exact else cell_source
+            lower, upper = value - Z90 * std, value + Z90 * std
+            found[prop.name] = VerifiedValue(value, std, lower, upper, value, source, prop.unit)
+    return found
+
+
 def _cell_source(values: Mapping[str, VerifiedValue]) -> str:
-    energy = values.get("formation_energy_per_atom") or values.get("energy_above_hull")
-    return energy.potential if energy is not None else next((v.potential for v in values.values()), "")
+    """Return whose cell it is: that of the judge of energies, where there is one."""
+    of_energy = [values[p.name] for p in judged_from(Judged.ENERGY) if p.name in values]
+    return next((value.potential for value in (*of_energy, *values.values())), "")
 
 
-def _propagated(
-    prop: Property, formula: Callable[[Any, Any], Any], first: VerifiedValue, second: VerifiedValue
-) -> VerifiedValue:
-    mean, std = propagated(formula, (first.mean, first.std), (second.mean, second.std))
-    has_raw = all(math.isfinite(v.raw) and v.raw > 0 for v in (first, second))
-    raw = float(formula(first.raw, second.raw)) if has_raw else math.nan
-    potential = "+".join(dict.fromkeys((first.potential, second.potential)))
+def _propagated(prop: Property, formula: OfProperties, parts: list[VerifiedValue]) -> VerifiedValue:
+    mean, std = propagated(formula.function, *((part.mean, part.std) for part in parts))
+    can = [math.isfinite(v.raw) and (v.raw > 0 or not p.is_positive) for p, v in _paired(formula, parts)]
+    raw = float(formula.function(*(part.raw for part in parts))) if all(can) else math.nan
+    names = dict.fromkeys(name for part in parts for name in part.potential.split("+") if name)
     mean, lower, upper = (
         min(max(value, prop.minimum), prop.maximum) for value in (mean, mean - Z90 * std, mean + Z90 * std)
     )
-    return VerifiedValue(mean, std, lower, upper, raw, potential, prop.unit)
+    return VerifiedValue(mean, std, lower, upper, raw, "+".join(names), prop.unit)
+
+
+def _paired(formula: OfProperties, parts: list[VerifiedValue]) -> Iterable[tuple[Property, VerifiedValue]]:
+    return zip(formula.inputs, parts, strict=True)

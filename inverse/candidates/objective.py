@@ -10,11 +10,8 @@ from torch import Tensor
 from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.types import PREDICTED_ENOUGH, Target
 from surrogates.errors import ConfigError, UnknownNameError
-from surrogates.physics.properties import ENERGY_ABOVE_HULL, PROPERTIES, Property
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, Property
 from surrogates.protocol import Prediction
-
-TABLE_RANGE = 1e3
-"""A property of a user's table reaches to this many times the largest value in the table."""
 
 OUT_OF_DOMAIN_AT_MOST = 0.84
 """Highest probability that is believed of a crystal outside the domain of the surrogates.
@@ -26,20 +23,8 @@ Of 197 crystals out of domain, set aside until then, 83.8 % lay in their 90 % in
 MARGIN = 1.0
 """The loss keeps pushing until the mean is about this many standard deviations inside a bound."""
 
-_TYPICAL: dict[str, float] = {
-    "bulk_modulus_vrh": 100.0,
-    "shear_modulus_vrh": 50.0,
-    "young_modulus_vrh": 130.0,
-    "vickers_hardness_chen": 8.0,
-    "density": 6.0,
-    "volume_per_atom": 18.0,
-    "pugh_ratio": 0.5,
-    "band_gap": 1.0,
-    "formation_energy_per_atom": 0.5,
-    "energy_above_hull": 0.1,
-    "poisson_ratio": 0.1,
-}
-"""Natural unit of each property, the scale on which soft targets are weighed."""
+EXACT_WIDTH = 0.1
+"""Share of its usual size over which the loss of an exact property softens: it has no error bar."""
 
 
 class _Decided(Protocol):
@@ -197,7 +182,14 @@ def _ones(predictions: Mapping[Property, Prediction]) -> Tensor:
 
 
 def _inside(prediction: Prediction, target: Target) -> Tensor:
-    """Return (M, C) probability that each smoothed sample lies within the target's bounds."""
+    """Return (M, C) probability that each smoothed sample lies within the target's bounds.
+
+    What is exact lies there or does not.
+    """
+    if prediction.property.is_exact:
+        slack = 1e-6 * prediction.mean.abs()  # single precision
+        inside = (prediction.mean + slack >= target.lower) & (prediction.mean - slack <= target.upper)
+        return inside.to(prediction.mean).expand_as(prediction.samples)
     n = prediction.samples.shape[0]
     width = min(1.0, 1.06 * n**-0.2)
     std = prediction.std.clamp(min=1e-30)
@@ -214,6 +206,8 @@ def _inside(prediction: Prediction, target: Target) -> Tensor:
 def _hinge(prediction: Prediction, target: Target) -> Tensor:
     """Return (C,) smooth hinge of the distance to the accepted window, in standard deviations."""
     std = prediction.std.detach().clamp(min=1e-6)
+    if prediction.property.is_exact:
+        std = torch.full_like(std, EXACT_WIDTH * prediction.property.size)
     margin = MARGIN
     if math.isfinite(target.lower) and math.isfinite(target.upper):
         half = (target.upper - target.lower) / 2
@@ -230,20 +224,13 @@ def _hinge(prediction: Prediction, target: Target) -> Tensor:
 
 def _natural(value: float, target: Target) -> float:
     """Return a soft target's value in its property's natural unit, lower is better."""
-    unit = _unit_of(target.property)
+    unit = target.property.size
     z = math.log(max(value, 1e-6) / unit) if target.property.is_positive else value / unit
     return z if target.minimise else -z
 
 
 def _drift(mean: Tensor, target: Target) -> Tensor:
     """Return (C,) cost of a soft target: the mean in natural units (log for positive properties)."""
-    unit = _unit_of(target.property)
+    unit = target.property.size
     z = (mean.clamp(min=1e-6) / unit).log() if target.property.is_positive else mean / unit
     return z if target.minimise else -z
-
-
-def _unit_of(prop: Property) -> float:
-    """Return the natural unit of a property; of one that a user's table brought, its largest value."""
-    if prop.name in _TYPICAL:
-        return _TYPICAL[prop.name]
-    return 1.0 if prop.name in PROPERTIES else prop.maximum / TABLE_RANGE

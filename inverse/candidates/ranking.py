@@ -26,7 +26,7 @@ from inverse.candidates.types import (
 )
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
-from surrogates.physics.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY
+from surrogates.physics.properties import PROPERTIES, Judged
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def judged(
     the judges' calibrated means and lies at most 0.1 eV/atom above the hull unless a target says otherwise.
     What cannot be called known, derivative or new is no hit either, and its reason says so.
     """
-    verification = replace(verification, values=with_derived(verification.values, verification.structure))
+    values = with_derived(verification.values, verification.structure, objective.properties)
+    verification = replace(verification, values=values)
     # a run that was stopped judged it before: nothing of what it was among others then may stay
     candidate = replace(candidate, verification=verification, duplicate_of="", reason="", rule=None)
     reason, breach = failure(verification), None
@@ -113,6 +114,7 @@ class Miss:
         probability: that a property which no judge computes meets it; None where a judge should have.
         needed: probability from which on the prediction alone would have been enough.
         is_capped: the probability is that of something outside the surrogate's domain.
+        unknown: why this composition has no value of a property that the composition decides.
     """
 
     target: Target
@@ -120,12 +122,15 @@ class Miss:
     probability: float | None = None
     needed: float = 0.0
     is_capped: bool = False
+    unknown: str = ""
 
     def __str__(self) -> str:
         """Return the reason in one line."""
         name, bounds = self.target.property.name, f"[{self.target.lower:g}, {self.target.upper:g}]"
         if self.value is not None:
             return f"{name}: {self.value:.4g} {self.target.property.unit} misses {bounds}"
+        if self.unknown:
+            return f"{name}: {self.unknown}"
         if self.probability is None:
             return f"{name}: no judge gave a value and nobody predicts it"
         said = f"{name}: no judge computes it and P({name} in {bounds}) = {self.probability:.2f}"
@@ -150,7 +155,7 @@ def misses(candidate: Candidate, objective: Objective) -> list[Miss]:
             continue
         predicted = candidate.predictions.get(name)
         if predicted is None or not _nobody_judges(candidate, name):
-            found.append(Miss(target))
+            found.append(Miss(target, unknown=target.property.why_unknown(_elements(candidate))))
             continue
         probability, is_capped = _predicted_to_meet(predicted, target)
         if probability < objective.predicted_enough:
@@ -183,6 +188,8 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
         name = target.property.name
         mean, std = _combined(candidate, name)
         met = _inside(mean, std, target.lower, target.upper)
+        if target.property.is_exact:
+            met = float(target.is_met(mean))
         predicted = candidate.predictions.get(name)
         if _verified(candidate, name) is None and predicted is not None and not predicted.in_domain:
             met = min(met, OUT_OF_DOMAIN_AT_MOST)
@@ -320,7 +327,11 @@ def _nobody_judges(candidate: Candidate, name: str) -> bool:
     if is_predicted_only(name):
         return True
     flags = candidate.verification.flags if candidate.verification is not None else ()
-    return name in (ENERGY_ABOVE_HULL.name, FORMATION_ENERGY.name) and EnergyFlag.NO_ENERGY in flags
+    return PROPERTIES[name].judged is Judged.ENERGY and EnergyFlag.NO_ENERGY in flags
+
+
+def _elements(candidate: Candidate) -> frozenset[str]:
+    return frozenset(element.symbol for element in candidate.structure.composition.elements)
 
 
 def _verified(candidate: Candidate, name: str) -> VerifiedValue | None:

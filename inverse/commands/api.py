@@ -365,47 +365,27 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
 
 
 def properties() -> list[dict[str, Any]]:
-    """Return name, symbol, unit, physical range, scale and judge of every property."""
-    from inverse.candidates.judged import is_predicted_only
+    """Return every property: names, unit, range, scale, how it comes about, source and default judge."""
+    from inverse.verification.judges import panel_named
     from surrogates.physics.properties import PROPERTIES
 
+    panel = panel_named()
     return [
         {
             "name": p.name,
             "symbol": p.symbol,
+            "label": p.label,
             "unit": p.unit,
+            "scale": str(p.scale),
             "minimum": p.minimum,
             "maximum": p.maximum,
+            "basis": str(p.basis),
             "level_of_theory": p.level_of_theory,
-            "predicted_only": is_predicted_only(p.name),
-            "judge": _judge_of(p.name),
+            "predicted_only": not p.is_judged,
+            "judge": panel.judge_of(p),
         }
         for p in PROPERTIES.values()
     ]
-
-
-_SHEAR = frozenset(
-    {"shear_modulus_vrh", "young_modulus_vrh", "poisson_ratio", "pugh_ratio", "vickers_hardness_chen"}
-)
-
-
-def _judge_of(name: str) -> str:
-    """Return which potential judges a property by default; "" when none does."""
-    from importlib.util import find_spec
-
-    from inverse.candidates.judged import is_predicted_only
-
-    if is_predicted_only(name):
-        return ""
-    has_extra = find_spec("sevenn") is not None
-    if name == "shear_modulus_vrh":
-        return "diep"
-    bulk = "7net-l3i5" if has_extra else "diep"
-    if name in _SHEAR:
-        return f"{bulk}, diep" if bulk != "diep" else "diep"
-    if name == "bulk_modulus_vrh":
-        return bulk
-    return "7net-l3i5" if has_extra else "chgnet"
 
 
 def doctor() -> dict[str, Any]:

@@ -257,7 +257,7 @@ def properties(
     json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of a config file.")] = False,
 ) -> int:
-    """Names, units and judges of every property."""
+    """Names, units, ranges, sources and judges of every property."""
     from inverse.commands import api
     from inverse.commands.terminal import show_table, write_json
 
@@ -275,14 +275,17 @@ def properties(
     rows = [
         (
             p["name"],
-            p["symbol"],
+            p["label"],
             p["unit"],
+            p["scale"],
             f"{p['minimum']:g} to {p['maximum']:g}",
-            p["judge"] or "predicted only",
+            p["basis"],
+            p["level_of_theory"],
+            p["judge"] or ("predicted only" if p["predicted_only"] else "exact"),
         )
         for p in records
     ]
-    show_table(("name", "symbol", "unit", "range", "judge"), rows, sys.stdout)
+    show_table(("name", "label", "unit", "scale", "range", "by", "source", "judge"), rows, sys.stdout)
     return 0
 
 

@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from inverse.candidates.types import Target
 from inverse.inputs.constraints import Constraints, infeasibility
-from inverse.inputs.element_groups import element_groups
 from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
 from inverse.inputs.target_spec import TargetSpec, contradiction
 from inverse.inputs.yaml_reading import config_error, one_line, parse_yaml, read_text
 from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.physics.element_groups import element_groups
 from surrogates.physics.properties import PROPERTIES, Property, nearest_property
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from inverse.inputs.element_groups import element_groups
 from inverse.inputs.fields import Flag, Groups, Part, Range, Symbols, Systems
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
+from surrogates.physics.element_groups import element_groups
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 
 MOST_ELEMENTS = 8
 """Elements of the largest compositions that are searched, as many as the decoder writes."""

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
-from inverse.inputs.element_groups import element_groups
 from inverse.inputs.yaml_reading import kind_of, one_line, parse_seconds
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
 from surrogates.crystals.typed_formulas import composition_of, with_plain_dashes
 from surrogates.errors import EngineError, nearest
+from surrogates.physics.element_groups import element_groups
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 
 MAX_ATOMS = 200
 """Largest primitive cell that a config may ask for."""

@@ -15,8 +15,8 @@ from inverse.inputs.formats.plain_data import structure_of
 from inverse.inputs.formats.poscar import read_poscar
 from inverse.inputs.formats.text import PACKED_SUFFIXES, lines_of, open_text, read_text
 from inverse.inputs.remarks import Remark
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS
 from surrogates.errors import DataError, EngineError, StructureError, UnsupportedElementError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS
 
 CIF_SUFFIXES = (".cif", ".mcif")
 POSCAR_SUFFIXES = (".vasp", ".poscar", ".contcar")

@@ -24,8 +24,8 @@ from inverse.inputs.formats.contacts import (
 from inverse.inputs.formats.extended_xyz import require_periodic
 from inverse.inputs.formats.symbols import HEAVY_HYDROGEN
 from inverse.inputs.remarks import Remark, RemarkKind
-from surrogates.crystals.periodic_table import element_index
 from surrogates.errors import DataError, EngineError, StructureError
+from surrogates.physics.periodic_table import element_index
 
 VACUUM = 8.0
 """Å; wider gaps between layers of atoms are vacuum: no crystal without holes has them."""

@@ -1,50 +1,64 @@
 """What a config says of one target: its form, its bounds, its weight."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from inverse.candidates.types import Target
 from inverse.inputs.fields import Flag, Number, Part
-from surrogates.physics.properties import Property
+from surrogates.physics.properties import Basis, Formula, OfProperties, Property, of_basis
 
-MOST_SHEAR = 6.0
-"""G/K at a Poisson ratio of -0.5, beyond the most auxetic crystal known (cristobalite, G/K below 3)."""
+FAR = 1e12
+"""Stands for an open bound, in any unit."""
 
 
 def contradiction(targets: Sequence[Target]) -> str:
-    """Return which targets on moduli no crystal can meet together, "" when none contradict.
+    """Return which targets no crystal can meet together, "" when none contradict.
 
-    E = 9KG / (3K + G) stays below 9K and below 3G, and grows with both.
+    By the formulas of other properties that rise or fall with each input: what bounds on the inputs leave of
+    the value is at their corners. It has to overlap with what is asked of the value, and with what is known.
     """
-    bounds = {t.property.name: t for t in targets if t.is_hard}
+    bounds = {target.property: (target.lower, target.upper) for target in targets if target.is_hard}
+    reasons = (_overlap(prop, prop.formula, bounds) for prop in of_basis(Basis.OF_PROPERTIES))
+    return next((reason for reason in reasons if reason), "")
 
-    def window(name: str) -> tuple[float, float]:
-        target = bounds.get(name)
-        return (0.0, math.inf) if target is None else (max(0.0, target.lower), target.upper)
 
-    (bulk_low, bulk_high), (shear_low, shear_high) = map(window, ("bulk_modulus_vrh", "shear_modulus_vrh"))
-    (young_low, young_high), (ratio_low, ratio_high) = map(window, ("young_modulus_vrh", "pugh_ratio"))
-    if shear_low > MOST_SHEAR * bulk_high:
-        return f"K <= {bulk_high:g} and G >= {shear_low:g} GPa: no crystal has G above {MOST_SHEAR:g} K"
-    if young_low > 0 and young_low >= _young(bulk_high, shear_high):
-        return f"E >= {young_low:g} GPa: K and G asked for make it {_young(bulk_high, shear_high):g} at most"
-    if young_high < _young(bulk_low, shear_low):
-        return f"E <= {young_high:g} GPa: K and G asked for make it {_young(bulk_low, shear_low):g} at least"
-    if bulk_low > 0 and ratio_low > shear_high / bulk_low:
-        return f"G/K >= {ratio_low:g}: K and G asked for make it {shear_high / bulk_low:.3g} at most"
-    if math.isfinite(bulk_high) and bulk_high > 0 and ratio_high < shear_low / bulk_high:
-        return f"G/K <= {ratio_high:g}: K and G asked for make it {shear_low / bulk_high:.3g} at least"
+def _overlap(prop: Property, formula: Formula | None, bounds: Mapping[Property, tuple[float, float]]) -> str:
+    """Return why bounds on a property and on what it is made of cannot all be met, "" where they can."""
+    if not isinstance(formula, OfProperties) or not formula.rises or bounds.keys().isdisjoint(formula.inputs):
+        return ""
+    least, most = _corners(formula, bounds)
+    bounded = [p for p in formula.inputs if p in bounds]
+    said = f"{' and '.join(_asked(p, *bounds[p]) for p in bounded)} {bounded[0].unit}".rstrip()
+    if least > formula.seen[1]:
+        return f"{said}: no crystal has {prop.short} above {formula.seen[1]:g}"
+    if most < formula.seen[0]:
+        return f"{said}: no crystal has {prop.short} below {formula.seen[0]:g}"
+    low, high = bounds.get(prop, (-math.inf, math.inf))
+    names, unit = " and ".join(p.short for p in formula.inputs), f" {prop.unit}".rstrip()
+    if low > most:
+        return f"{prop.short} >= {low:g}{unit}: {names} asked for make it {most:.3g} at most"
+    if high < least:
+        return f"{prop.short} <= {high:g}{unit}: {names} asked for make it {least:.3g} at least"
     return ""
 
 
-def _young(bulk: float, shear: float) -> float:
-    """Return Young's modulus; an infinite modulus leaves the other one's bound."""
-    if bulk <= 0 or shear <= 0:
-        return 0.0
-    return 9.0 / (3.0 / shear + 1.0 / bulk) if math.isfinite(min(bulk, shear)) else math.inf
+def _corners(formula: OfProperties, bounds: Mapping[Property, tuple[float, float]]) -> tuple[float, float]:
+    """Return the smallest and the largest value that bounds on the inputs allow."""
+    at_least, at_most = [], []
+    for prop, rises in zip(formula.inputs, formula.rises, strict=True):
+        low, high = bounds.get(prop, (prop.minimum, math.inf))
+        ends = max(low, 1.0 / FAR if prop.is_positive else -FAR), min(high, FAR)
+        at_least.append(ends[0 if rises else 1])
+        at_most.append(ends[1 if rises else 0])
+    return float(formula.function(*at_least)), float(formula.function(*at_most))
+
+
+def _asked(prop: Property, low: float, high: float) -> str:
+    ends = ((">=", low), ("<=", high))
+    return " and ".join(f"{prop.short} {sign} {bound:g}" for sign, bound in ends if math.isfinite(bound))
 
 
 class TargetSpec(Part):

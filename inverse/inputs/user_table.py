@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 from pymatgen.core import Structure
 
-from inverse.candidates.objective import TABLE_RANGE
 from inverse.inputs.structure_files import read_structures
 from inverse.inputs.table_header import Header, same_unit, split_unit
 from inverse.inputs.training_config import TableStage
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError, DataError, EngineError, nearest
-from surrogates.physics.properties import PROPERTIES, PROPERTY_NAME, Property
+from surrogates.physics.properties import PROPERTIES, PROPERTY_NAME, TABLE_RANGE, Property
 from surrogates.protocol import CompositionBatch
 
 DECADE = 10.0
@@ -102,6 +101,8 @@ def user_property(
         raise ConfigError(f"value: {request.value!r} is no name for a property; set property: to one")
     if name in PROPERTIES:
         known = PROPERTIES[name]
+        if known.is_exact:
+            raise ConfigError(f"property: {name} follows from the composition; name the table's otherwise")
         if unit and not same_unit(unit, known.unit):
             raise ConfigError(f"unit: {unit!r}, but {name} is in {known.unit} everywhere; convert the table")
         odd = next((v for v in values if not known.minimum <= v <= known.maximum), None)

@@ -22,8 +22,9 @@ from surrogates.checkpoints.checkpoint import load_manifest, load_surrogate
 from surrogates.crystals.batch import SCALE_OF_SOURCE, SCALES, CrystalBatch, scale_index
 from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
+from surrogates.derived import exact
 from surrogates.errors import DataError, EngineError, StructureError
-from surrogates.physics.properties import FORMATION_ENERGY, Property
+from surrogates.physics.properties import FORMATION_ENERGY, Basis, Property, of_basis
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate, scale_of
 
 LEAST_CONTACT = 0.5
@@ -245,6 +246,8 @@ def _answers(
         crystals = CrystalBatch.from_structures(structures, [scales[k] for k in positions])  # type: ignore[arg-type]
         found = dict(surrogate.predict(crystals, surrogate.properties))
         if phases is not None:
+            found |= {prop: exact(prop, crystals.composition, 1) for prop in of_basis(Basis.OF_COMPOSITION)}
+        if phases is not None:
             same_scale = [
                 s if scales[k] == SCALES[0] else None for k, s in zip(positions, structures, strict=True)
             ]
@@ -401,7 +404,7 @@ def _record(
         "level": level,
         "model": model,
         "scale": scale,
-        "in_domain": all(bool(p.in_domain[row]) for p in predictions.values()),
+        "in_domain": all(bool(p.in_domain[row]) for prop, p in predictions.items() if not prop.is_exact),
         "flags": list(flags),
         "predictions": {
             prop.name: {
@@ -412,6 +415,7 @@ def _record(
                 "unit": prop.unit,
             }
             for prop, p in predictions.items()
+            if not prop.is_exact or bool(p.in_domain[row])  # without a price, say, there is no value
         },
     }
 

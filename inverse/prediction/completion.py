@@ -9,7 +9,6 @@ from torch import Tensor
 
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.derived import DERIVED
 from surrogates.physics.properties import FORMATION_ENERGY, Property
 from surrogates.protocol import (
     Z90,
@@ -62,9 +61,9 @@ class CompletedSurrogate:
         self._own |= {p: surrogate for surrogate in own for p in surrogate.properties}
         own = [surrogate for surrogate in (*asked, *own) if surrogate in self._own.values()]
         has = () if composition is None else composition.properties
-        follows = {*structure.properties, *self._own, *DERIVED}
+        follows = {*structure.properties, *self._own}
         missing = dict.fromkeys([FORMATION_ENERGY, *wanted])
-        self._extra = tuple(p for p in missing if p in has and p not in follows)
+        self._extra = tuple(p for p in missing if p in has and p not in follows and p.formula is None)
         names = [structure.name, *([composition.name] if self._extra and composition is not None else [])]
         self.name = "+".join([*names, *[surrogate.name for surrogate in own]])
         self.elements = common_elements(

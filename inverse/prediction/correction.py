@@ -11,7 +11,7 @@ from torch import Tensor
 from inverse.candidates.types import Candidate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import EngineError
-from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, Property
+from surrogates.physics.properties import Judged, Property
 from surrogates.protocol import Prediction, Surrogate, widening_of
 from surrogates.tiers.spread import moved, widened
 
@@ -41,10 +41,13 @@ class Prior:
     farthest: float
 
 
-MODULI, ENERGY = Prior(0.02, 0.06, 0.05, 0.7), Prior(0.05, 0.06, 0.03, 0.7)
-PRIORS: Mapping[Property, Prior] = {BULK_MODULUS: MODULI, SHEAR_MODULUS: MODULI, FORMATION_ENERGY: ENERGY}
-"""Moduli hardly share an error that a few verdicts could reveal; energies of hypothetical crystals do. Every
-other property has its prior from the error bars and the residuals themselves, see `prior_of`.
+PRIORS: Mapping[Judged, Prior] = {
+    Judged.TENSOR: Prior(0.02, 0.06, 0.05, 0.7),
+    Judged.ENERGY: Prior(0.05, 0.06, 0.03, 0.7),
+}
+"""By what judges read a property from. Moduli hardly share an error that a few verdicts could reveal;
+energies of hypothetical crystals do. Every other property has its prior from the error bars and the residuals
+themselves, see `prior_of`.
 """
 
 UNKNOWN_PRIOR = Prior(0.5, 1.0, 0.2, 6.0)
@@ -172,7 +175,7 @@ class CorrectedSurrogate:
                     continue
                 low = max(value.mean, 1e-3 * mean)  # a verdict of zero says "far below"
                 residual, error, spread = math.log(low / mean), value.std / low, std / mean
-            if prop in PRIORS:
+            if prop.judged in PRIORS:
                 error = max(error, LEAST_ERROR[prop.is_positive])
             evidence = self._evidence.setdefault(prop, _Evidence())
             evidence.add(fractions, residual, error, spread)
@@ -193,8 +196,8 @@ def prior_of(prop: Property, residuals: Sequence[float], spreads: Sequence[float
     The scale of a property that has none of its own is the median error bar of the predictions, or the median
     residual where that is larger and verdicts bear it out: one counts for a third, ten for most of it.
     """
-    if prop in PRIORS:
-        return PRIORS[prop]
+    if prop.judged in PRIORS:
+        return PRIORS[prop.judged]
     n = len(residuals)
     typical = 1.4826 * float(torch.tensor(residuals, dtype=torch.float64).abs().median())
     own = float(torch.tensor(spreads, dtype=torch.float64).median())

@@ -12,13 +12,9 @@ from torch import Tensor
 from inverse.candidates.types import KnownPhase, PredictedValue
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
-from surrogates.derived import FROM_MODULI, GEOMETRIC, derived_predictions, needed_for
+from surrogates.derived import derived_predictions
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.physics.properties import (
-    ENERGY_ABOVE_HULL,
-    FORMATION_ENERGY,
-    Property,
-)
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, PROPERTIES, Property
 from surrogates.protocol import Prediction, Surrogate, far_from_hull, widening_of
 from surrogates.tiers.spread import moved, widened
 
@@ -111,9 +107,9 @@ class Evaluator:
         self._members = 1
         self._widening = widening_of(surrogate)
         has = set(surrogate.properties)
-        possible = has | {p for p in FROM_MODULI if needed_for(p) <= has} | set(GEOMETRIC)
         if FORMATION_ENERGY in has:
-            possible.add(ENERGY_ABOVE_HULL)
+            has.add(ENERGY_ABOVE_HULL)
+        possible = has | {p for p in PROPERTIES.values() if p.learned_inputs <= has}
         for prop in wanted:
             if prop not in possible:
                 hint = nearest(prop.name, [p.name for p in possible])
@@ -156,9 +152,13 @@ class Evaluator:
         return torch.as_tensor(self._potentials(mixtures), dtype=torch.float32)
 
     def supported(self, elements: Sequence[str]) -> frozenset[str]:
-        """Return those elements that the surrogate was trained on and the hull has a reference for."""
+        """Return those elements that the surrogate was trained on and the hull has a reference for.
+
+        And that everything wanted has a value for: without a price nothing is known of a compound's cost.
+        """
         known = [e for e in elements if e in self._surrogate.elements]
-        return frozenset(e for e in known if not isnan(self.hull_energy(e)))
+        valued = [e for e in known if not any(prop.why_unknown([e]) for prop in self.properties)]
+        return frozenset(e for e in valued if not isnan(self.hull_energy(e)))
 
     def predict(self, structures: Sequence[Structure]) -> Predictions:
         """Return detached predictions of all `properties` for structures, evaluated in chunks by size."""
@@ -228,11 +228,11 @@ class Evaluator:
         return {p: known[p] for p in self.properties}
 
     def _follows(self, prop: Property) -> bool:
-        is_of_moduli = prop in FROM_MODULI and needed_for(prop) <= set(self._surrogate.properties)
-        return prop in GEOMETRIC or is_of_moduli
+        has = {*self._surrogate.properties, ENERGY_ABOVE_HULL}
+        return prop.formula is not None and prop.learned_inputs <= has
 
     def _needed(self) -> set[Property]:
-        return {*self.properties, FORMATION_ENERGY}.union(*(needed_for(p) for p in self.properties))
+        return {*self.properties, FORMATION_ENERGY}.union(*(p.learned_inputs for p in self.properties))
 
 
 def join(parts: Sequence[Prediction]) -> Prediction:
@@ -246,7 +246,10 @@ def join(parts: Sequence[Prediction]) -> Prediction:
 
 
 def predicted_values(predictions: Predictions, row: int) -> dict[str, PredictedValue]:
-    """Return one crystal's predictions by property name, as stored with a candidate."""
+    """Return one crystal's predictions by property name, as stored with a candidate.
+
+    What the composition decides and an element has no value of is left out.
+    """
     return {
         p.name: PredictedValue(
             float(v.mean[row]),
@@ -256,6 +259,7 @@ def predicted_values(predictions: Predictions, row: int) -> dict[str, PredictedV
             bool(v.in_domain[row]),
         )
         for p, v in predictions.items()
+        if not p.is_exact or bool(v.in_domain[row])
     }
 
 

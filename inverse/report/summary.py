@@ -12,7 +12,7 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.statistics import wilson_interval
 from inverse.candidates.types import Candidate, HitClass, Origin, Rule, Status
 from inverse.report.wishes import STARTED, verified_value
-from surrogates.physics.properties import PROPERTIES
+from surrogates.physics.properties import PROPERTIES, Judged
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def hits_by_class(candidates: Iterable[Candidate]) -> dict[str, int]:
 def optimism_gap(candidates: Iterable[Candidate], property_name: str) -> OptimismGap:
     """Return the optimism gap of one property over all verified candidates, hits or not."""
     differences, ratios, failed = [], [], 0
-    is_energy = property_name in PROPERTIES and PROPERTIES[property_name].unit == "eV/atom"
+    is_energy = property_name in PROPERTIES and PROPERTIES[property_name].judged is Judged.ENERGY
     for candidate in candidates:
         if candidate.status not in STARTED:
             continue

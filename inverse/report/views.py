@@ -19,10 +19,11 @@ from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.candidates.ladder import candidate_ladder
 from inverse.candidates.types import Candidate, KnownPhase, Origin, Stage, Status, Target, VerifiedValue
-from inverse.report.wording import label, number, percent, plain_text, symbol, unit
+from inverse.report.wording import digits, label, number, percent, plain_text, symbol, unit
 from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import EngineError
+from surrogates.physics.properties import PROPERTIES
 
 Decompose = Mapping[str, float]
 
@@ -141,15 +142,17 @@ def space_group_markup(group: tuple[str, int] | None) -> Markup:
 
 
 def plus_minus(mean: float, std: float, name: str) -> str:
-    """Return "mean ± std" with the digits of the property.
+    """Return "mean ± std" with the digits of the property; what is exact has no error.
 
     >>> plus_minus(336.4, 12.2, "bulk_modulus_vrh")
     '336 ± 12'
     """
-    digits = number(std, name)
-    if unit(name) == "GPa" and abs(mean) >= 20:
-        digits = f"{std:.0f}" if std >= 1 else f"{std:.1g}"
-    return f"{number(mean, name)} ± {digits}"
+    if name in PROPERTIES and PROPERTIES[name].is_exact:
+        return number(mean, name)
+    error = number(std, name)
+    if abs(mean) >= digits(name).whole_from:
+        error = f"{std:.0f}" if std >= 1 else f"{std:.1g}"
+    return f"{number(mean, name)} ± {error}"
 
 
 def candidate_view(

@@ -8,34 +8,7 @@ from typing import Any
 from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.types import Target
 from inverse.inputs.campaign_config import CampaignConfig
-from surrogates.physics.properties import PROPERTIES
-
-LABELS = {
-    "bulk_modulus_vrh": "bulk modulus K",
-    "shear_modulus_vrh": "shear modulus G",
-    "young_modulus_vrh": "Young's modulus E",
-    "poisson_ratio": "Poisson's ratio",
-    "pugh_ratio": "Pugh's ratio G/K",
-    "vickers_hardness_chen": "Vickers hardness (Chen)",
-    "formation_energy_per_atom": "formation energy",
-    "energy_above_hull": "energy above hull",
-    "band_gap": "band gap",
-    "volume_per_atom": "volume per atom",
-    "density": "density",
-}
-SYMBOLS = {
-    "bulk_modulus_vrh": "K",
-    "shear_modulus_vrh": "G",
-    "young_modulus_vrh": "E",
-    "poisson_ratio": "ν",
-    "pugh_ratio": "G/K",
-    "vickers_hardness_chen": "H",
-    "formation_energy_per_atom": "E_form",
-    "energy_above_hull": "E_hull",
-    "band_gap": "E_gap",
-    "volume_per_atom": "V",
-    "density": "ρ",
-}
+from surrogates.physics.properties import PROPERTIES, Digits
 
 
 def label(name: str) -> str:
@@ -44,12 +17,12 @@ def label(name: str) -> str:
     >>> label("bulk_modulus_vrh"), label("melting_point")
     ('bulk modulus K', 'melting point')
     """
-    return LABELS.get(name, name.replace("_", " "))
+    return PROPERTIES[name].label if name in PROPERTIES else name.replace("_", " ")
 
 
 def symbol(name: str) -> str:
     """Return the short symbol of a property for table heads."""
-    return SYMBOLS.get(name, name.replace("_", " "))
+    return PROPERTIES[name].short if name in PROPERTIES else name.replace("_", " ")
 
 
 def unit(name: str, targets: Sequence[Target] = ()) -> str:
@@ -70,14 +43,12 @@ def number(value: float | None, name: str = "") -> str:
     """
     if value is None or not math.isfinite(value):
         return "–"
-    property_unit = unit(name)
-    if property_unit == "GPa":
-        text = f"{value:.0f}" if abs(value) >= 20 else f"{value:.1f}"
-    elif property_unit.startswith("eV"):
-        text = f"{value:.3f}"
-    else:
-        text = f"{value:.3g}"
-    return _without_negative_zero(text).replace("-", "−")
+    return _without_negative_zero(digits(name).text(value)).replace("-", "−")
+
+
+def digits(name: str) -> Digits:
+    """Return how many digits of a property are shown; those of a number without a name are the usual ones."""
+    return PROPERTIES[name].digits if name in PROPERTIES else Digits()
 
 
 def _without_negative_zero(text: str) -> str:
@@ -161,7 +132,7 @@ def reason_text(reason: str) -> str:
     >>> reason_text("misses K_VRH and G_VRH, too unsure of E_hull"), reason_text("time_limit")
     ('misses K and G, too unsure of E_hull', 'time limit')
     """
-    own = {record.symbol: symbol(name) for name, record in PROPERTIES.items()}
+    own = {record.symbol: record.short for record in PROPERTIES.values()}
     return re.sub(r"[^\s,]+", lambda word: own.get(word[0], word[0].replace("_", " ")), reason)
 
 

@@ -57,6 +57,9 @@ from surrogates.physics.properties import (
     ENERGY_ABOVE_HULL,
     FORMATION_ENERGY,
     SHEAR_MODULUS,
+    Judged,
+    OfCell,
+    OfProperties,
     Property,
 )
 from surrogates.protocol import Z90
@@ -107,6 +110,16 @@ class Panel:
         """Every potential the panel loads."""
         named = (self.prerelax_by, self.energy, self.bulk, self.shear, self.second, self.appeal)
         return tuple(dict.fromkeys(n for n in named if n))
+
+    def judge_of(self, prop: Property) -> str:
+        """Return the potential that judges a property, several joined by ", "; "" when none does."""
+        if isinstance(prop.formula, OfProperties):
+            inputs = [self.judge_of(other) for other in prop.formula.inputs]
+            return ", ".join(dict.fromkeys(inputs)) if all(inputs) else ""
+        if isinstance(prop.formula, OfCell):
+            return self.energy
+        of_energy = self.energy if self.has_energy and prop.judged is Judged.ENERGY else ""
+        return {BULK_MODULUS: self.bulk, SHEAR_MODULUS: self.shear}.get(prop, of_energy)
 
 
 def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from pymatgen.core import Structure
 
-from inverse.candidates.judged import JUDGED
+from inverse.candidates.judged import is_predicted_only, judged_names
 from inverse.candidates.types import VerifiedValue
 from inverse.potentials.factories import factory_named
 from inverse.potentials.machine import is_of_machine
@@ -65,7 +65,7 @@ def own_values(
         kind = MachineError if is_of_machine(error) else VerificationError
         raise kind(f"{judge.name} failed: {type(error).__name__}: {text[0] if text else ''}") from error
     for name in values:
-        if reason := _refusal(name, given or {}, set(wanted) - JUDGED - set(values)):
+        if reason := _refusal(name, given or {}, set(wanted) - judged_names() - set(values)):
             raise VerificationError(f"{judge.name}: {reason}")
     for name, value in values.items():
         if not isinstance(value, VerifiedValue):
@@ -80,7 +80,7 @@ def _refusal(name: object, given: Mapping[str, VerifiedValue], missing: Collecti
     """Return why a judge may not give a property of that name, "" when it may."""
     if not isinstance(name, str):
         return f"{name!r} is not the name of a property"
-    if name in JUDGED:
+    if not is_predicted_only(name):
         return f"{name} is what the judges give; name yours otherwise"
     if name in given:
         return f"{name} is given by {given[name].potential} already"

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
 from surrogates.errors import CheckpointError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Level, Prediction, Surrogate
 
 SPACING = 3.2

@@ -11,8 +11,8 @@ from pymatgen.core import Lattice, Structure
 from torch import Tensor
 
 from surrogates.crystals.formulas import display_formula
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
 from surrogates.errors import ShapeError, StructureError, UnknownNameError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
 
 __all__ = [
     "ELEMENT_SYMBOLS",

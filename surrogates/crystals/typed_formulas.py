@@ -12,8 +12,8 @@ from itertools import islice
 
 from pymatgen.core import Composition, Element
 
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS, refuse_isotopes
 from surrogates.errors import FormulaError, UnsupportedElementError, nearest
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS, refuse_isotopes
 
 LONGEST = 300
 """Characters of the longest formula that is looked at."""

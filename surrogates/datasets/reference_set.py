@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
 from surrogates.datasets.elasticity import formula_fold
 from surrogates.errors import DataError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, Property
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference_set"

@@ -12,26 +12,25 @@ from torch import Tensor
 from surrogates.checkpoints.checkpoint import Checkpoint
 from surrogates.checkpoints.strict_records import strict_record
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, SCALES
-from surrogates.crystals.periodic_table import ATOMIC_MASSES
-from surrogates.derived import FROM_MODULI, from_moduli
+from surrogates.derived import exact, from_others
 from surrogates.errors import CheckpointError, UnsupportedElementError
 from surrogates.models.composition_network import CompositionNetwork
+from surrogates.physics.mass import density_of
 from surrogates.physics.properties import (
-    BULK_MODULUS,
     DENSITY,
-    SHEAR_MODULUS,
+    TRACE,
     VOLUME,
+    Basis,
+    OfProperties,
     Property,
+    Stored,
+    of_basis,
     refuse_others,
 )
-from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
 from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
 
 N_SAMPLES = 64
 """Joint draws of each prediction."""
-
-TRACE = 1e-3
-"""Atomic fraction below which an element is not held against a composition."""
 
 GAP_SOFTNESS = 0.02
 """Width, in the property's unit, over which a property that cannot be negative bends to zero."""
@@ -138,20 +137,23 @@ class CompositionEnsemble:
             limit = std.new_tensor(self.calibration.std_limit)[source, column]
             in_domain = self._is_known(compositions.fractions, source, column) & (std[:, column] <= limit)
             result[prop] = self._prediction(prop, mean[:, column], std[:, column], in_domain)
-        for prop in properties:
-            if prop in FROM_MODULI:
-                result[prop] = from_moduli(prop, result[BULK_MODULUS], result[SHEAR_MODULUS])
+        return {prop: self._derive(prop, result, compositions.fractions) for prop in properties}
+
+    def _derive(self, prop: Property, known: dict[Property, Prediction], fractions: Tensor) -> Prediction:
+        """Return a property by its formula, from what is known or can be derived from it."""
+        if prop not in known:
+            if isinstance(prop.formula, OfProperties):
+                inputs = [self._derive(other, known, fractions) for other in prop.formula.inputs]
+                known[prop] = from_others(prop, *inputs)
             elif prop == DENSITY:
-                result[prop] = _density(result[VOLUME], compositions.fractions)
-        return {prop: result[prop] for prop in properties}
+                known[prop] = _density(known[VOLUME], fractions)
+            else:
+                known[prop] = exact(prop, fractions, N_SAMPLES)
+        return known[prop]
 
     def _needed(self, properties: Sequence[Property]) -> list[Property]:
         """Return the learned properties behind the wanted ones."""
-        wanted = set(properties)
-        if wanted & set(FROM_MODULI):
-            wanted |= {BULK_MODULUS, SHEAR_MODULUS}
-        if DENSITY in wanted:
-            wanted.add(VOLUME)
+        wanted = set(properties).union(*(needed_for(p) for p in properties))
         return [p for p in self.learned if p in wanted]
 
     def _source_of_scale(self, column: int) -> list[int]:
@@ -222,7 +224,7 @@ class CompositionEnsemble:
         config = {
             **self.config,
             "members": len(networks),
-            "properties": [asdict(p) for p in self.learned],
+            "properties": [p.to_record() for p in self.learned],
             "sources": list(self.sources),
             "calibration": asdict(self.calibration),
         }
@@ -237,7 +239,8 @@ class CompositionEnsemble:
         """
         config, tensors = dict(checkpoint.config), checkpoint.tensors
         try:
-            properties = [strict_record(Property, p, "property") for p in config.pop("properties")]
+            stored = [strict_record(Stored, p, "property") for p in config.pop("properties")]
+            properties = [one.to_property() for one in stored]
             sources = config.pop("sources")
             calibration = strict_record(CompositionCalibration, config.pop("calibration"), "calibration")
             networks = []
@@ -256,22 +259,30 @@ class CompositionEnsemble:
 
 
 def _derived_from(learned: Sequence[Property]) -> tuple[Property, ...]:
-    """Return the properties that follow from the learned ones."""
-    moduli = tuple(FROM_MODULI) if {BULK_MODULUS, SHEAR_MODULUS} <= set(learned) else ()
-    return (*moduli, DENSITY) if VOLUME in learned else moduli
+    """Return the properties that follow from the learned ones, or from the composition alone."""
+    of_others = (*of_basis(Basis.OF_PROPERTIES), DENSITY)
+    return (*(p for p in of_others if needed_for(p) <= set(learned)), *of_basis(Basis.OF_COMPOSITION))
+
+
+def needed_for(prop: Property) -> frozenset[Property]:
+    """Return what has to be learned for a property: the density of a composition is that of its volume."""
+    if isinstance(prop.formula, OfProperties):
+        return frozenset[Property]().union(*(needed_for(other) for other in prop.formula.inputs))
+    if prop == DENSITY:
+        return frozenset({VOLUME})
+    return frozenset() if prop.is_exact else frozenset({prop})
 
 
 def _density(volume: Prediction, fractions: Tensor) -> Prediction:
     """Return the density from the volume per atom; differentiable in the fractions."""
-    mass = fractions @ fractions.new_tensor(ATOMIC_MASSES) * G_PER_CM3_PER_AMU_PER_A3
-    mean = mass / volume.mean
+    mean = density_of(fractions, volume.mean)
     return Prediction(
         property=DENSITY,
         mean=mean,
         std=mean * volume.std / volume.mean,
-        lower=mass / volume.upper,
-        upper=mass / volume.lower,
-        samples=mass / volume.samples,
+        lower=density_of(fractions, volume.upper),
+        upper=density_of(fractions, volume.lower),
+        samples=density_of(fractions, volume.samples),
         in_domain=volume.in_domain,
     )
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from surrogates.checkpoints.checkpoint import Checkpoint
 from surrogates.checkpoints.strict_records import strict_record
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
-from surrogates.errors import CheckpointError, ShapeError, UnsupportedElementError
+from surrogates.errors import CheckpointError, PropertyError, ShapeError, UnsupportedElementError
 from surrogates.features.kernel_features import composition_inputs, structure_inputs
-from surrogates.models.composition import N_SAMPLES, TRACE, joint_normals
-from surrogates.physics.properties import PROPERTY_NAME, Property, refuse_others
+from surrogates.models.composition import N_SAMPLES, joint_normals
+from surrogates.physics.properties import PROPERTY_NAME, TRACE, Property, Stored, refuse_others
 from surrogates.protocol import OWN_SCALE, Z90, CompositionBatch, Level, Prediction
 
 LEVELS = ("composition", "structure")
@@ -148,7 +148,7 @@ class KernelSurrogate:
     def to_checkpoint(self) -> Checkpoint:
         """Return the weights with all that `from_checkpoint` needs; save them with `half=False`."""
         config = {
-            "property": asdict(self.properties[0]),
+            "property": self.properties[0].to_record(),
             "settings": asdict(self.settings),
             "training": self.record,
         }
@@ -183,13 +183,16 @@ def own_property(raw: object) -> Property:
     Raises:
         CheckpointError: not a property, or one whose name or range cannot be used.
     """
-    prop = strict_record(Property, raw, "property")
+    prop = strict_record(Stored, raw, "property")
     words = (prop.symbol, prop.unit, prop.level_of_theory)
     if not re.fullmatch(PROPERTY_NAME, prop.name) or not all(w.isprintable() and len(w) < 100 for w in words):
         raise CheckpointError(f"property: {prop.name!r} is no name, or a text beside it is odd")
     if not prop.minimum < prop.maximum:
         raise CheckpointError(f"property: a range of {prop.minimum:g} to {prop.maximum:g}")
-    return prop
+    try:
+        return prop.to_property()
+    except PropertyError as error:
+        raise CheckpointError(f"property: {error}; train it under another name") from None
 
 
 def kernel(a: Tensor, b: Tensor, length: float, linear: float) -> Tensor:

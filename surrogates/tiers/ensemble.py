@@ -10,7 +10,7 @@ from torch import Tensor
 from surrogates.checkpoints.checkpoint import Checkpoint
 from surrogates.checkpoints.strict_records import strict_record
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.derived import DERIVED, derived_predictions, needed_for, within_range
+from surrogates.derived import derived_predictions, following, within_range
 from surrogates.errors import CheckpointError
 from surrogates.features.graph import CrystalGraph
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
@@ -122,7 +122,7 @@ class StructureSurrogate:
         self.elements = domain.elements
         self.record = dict(record or {})
         self.learned = tuple(p for group in self.groups for p in group.properties)
-        self.properties = self.learned + tuple(p for p in DERIVED if needed_for(p) <= set(self.learned))
+        self.properties = self.learned + following(self.learned)
         self._levels = joint_uniforms(N_SAMPLES, correlation)
 
     def predict(
@@ -146,7 +146,7 @@ class StructureSurrogate:
         self, crystals: CrystalBatch, wanted: Sequence[Property]
     ) -> dict[Property, Prediction]:
         """Return the predictions of crystals few enough to go through a network together."""
-        needed = set(wanted).union(*(needed_for(p) for p in wanted))
+        needed = set(wanted).union(*(p.learned_inputs for p in wanted))
         learned: dict[Property, Prediction] = {}
         if needed & set(self.learned):
             graph = CrystalGraph.from_crystals(crystals, self.reach)

@@ -1,5 +1,7 @@
 """What follows from K, G and the structure: joint errors, physical ranges, one formula for each property."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
@@ -8,9 +10,9 @@ from inverse.candidates.derived import geometric_value, with_derived
 from inverse.candidates.types import VerifiedValue
 from inverse.prediction.evaluation import Evaluator
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.derived import GEOMETRIC, from_moduli, geometric
-from surrogates.errors import UnknownNameError
-from surrogates.physics.elasticity import chen_hardness, teter_hardness
+from surrogates.derived import exact, from_others, geometric
+from surrogates.errors import PropertyError, UnknownNameError
+from surrogates.physics.isotropic import chen_hardness, teter_hardness
 from surrogates.physics.properties import (
     BAND_GAP,
     BULK_MODULUS,
@@ -20,6 +22,8 @@ from surrogates.physics.properties import (
     PUGH_RATIO,
     SHEAR_MODULUS,
     VOLUME,
+    Basis,
+    OfCell,
     Property,
 )
 from surrogates.protocol import Z90, Prediction
@@ -40,8 +44,8 @@ def test_errors_that_moduli_share_cancel_in_their_ratio() -> None:
     bulk, shear = (
         modulus(p, torch.tensor([m]), 0.1, z) for p, m in ((BULK_MODULUS, 200.0), (SHEAR_MODULUS, 100.0))
     )
-    apart = from_moduli(PUGH_RATIO, bulk, modulus(SHEAR_MODULUS, shear.mean, 0.1, z.flip(0)))
-    together = from_moduli(PUGH_RATIO, bulk, shear)
+    apart = from_others(PUGH_RATIO, bulk, modulus(SHEAR_MODULUS, shear.mean, 0.1, z.flip(0)))
+    together = from_others(PUGH_RATIO, bulk, shear)
     assert float(together.std) < 1e-5
     assert float(apart.std) > 0.08
 
@@ -51,7 +55,7 @@ def test_hardness_stays_in_its_range_and_keeps_a_slope(bulk: float, shear: float
     """Chen's formula says -1.4 GPa of lead."""
     z = torch.linspace(-1.6, 1.6, 41)
     mean = torch.tensor([shear], requires_grad=True)
-    found = from_moduli(
+    found = from_others(
         HARDNESS,
         modulus(BULK_MODULUS, torch.tensor([bulk]), 0.3, z),
         modulus(SHEAR_MODULUS, mean, 0.3, z.flip(0)),
@@ -60,7 +64,7 @@ def test_hardness_stays_in_its_range_and_keeps_a_slope(bulk: float, shear: float
         assert bool((values >= 0).all())
     assert bool((found.lower <= found.mean).all() and (found.mean <= found.upper).all())
     assert float(found.std.detach()) > 0
-    assert float(found.mean.detach()) == pytest.approx(max(0.0, float(chen_hardness(bulk, shear))), rel=1e-5)  # type: ignore[arg-type]
+    assert float(found.mean.detach()) == pytest.approx(max(0.0, float(chen_hardness(bulk, shear))), rel=1e-5)
     (slope,) = torch.autograd.grad(found.mean.sum(), mean)
     assert float(slope) > 0, "descent must find its way back"
 
@@ -78,21 +82,27 @@ def test_verified_hardness_of_a_soft_crystal_is_not_negative() -> None:
 
 def test_a_property_of_the_structure_without_a_formula_is_refused_by_name() -> None:
     """Elemental cost was answered with the volume per atom, as predicted and as verified."""
+    with pytest.raises(PropertyError, match=r"'cost': formula of the structure needs a formula \(OfCell\)"):
+        Property("cost", "c", "EUR/kg", 0.0, 1e6, "prices", True, basis=Basis.OF_CELL)
     with pytest.raises(UnknownNameError, match="formula of the structure 'cost'"):
         geometric_value(CELL, COST)
     with pytest.raises(UnknownNameError, match="formula of the structure 'band_gap'"):
         geometric(BAND_GAP, CrystalBatch.from_structures([CELL]), 4)
+    with pytest.raises(UnknownNameError, match="formula of the composition 'density'"):
+        exact(DENSITY, CrystalBatch.from_structures([CELL]).composition, 4)
 
 
 def test_a_property_of_the_structure_with_a_formula_is_its_own_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(PROPERTIES, COST.name, COST)
-    monkeypatch.setitem(GEOMETRIC, COST, lambda crystals: 7.0 * crystals.composition[:, 5])  # type: ignore[misc]
-    assert geometric_value(CELL, COST) == pytest.approx(3.5)
+    cost = replace(
+        COST, basis=Basis.OF_CELL, formula=OfCell(lambda crystals: 7.0 * crystals.composition[:, 5])
+    )
+    monkeypatch.setitem(PROPERTIES, cost.name, cost)
+    assert geometric_value(CELL, cost) == pytest.approx(3.5)
     assert with_derived({}, CELL)["cost"].mean == pytest.approx(3.5)
-    found = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, [COST, DENSITY, VOLUME]).predict([CELL])
-    assert float(found[COST].mean) == pytest.approx(3.5)
+    found = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, [cost, DENSITY, VOLUME]).predict([CELL])
+    assert float(found[cost].mean) == pytest.approx(3.5)
     assert float(found[VOLUME].mean) == pytest.approx(CELL.volume / 2)
     assert float(found[DENSITY].mean) == pytest.approx(CELL.density, rel=1e-4)
 

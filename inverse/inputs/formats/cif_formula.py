@@ -7,8 +7,8 @@ from pymatgen.core import Composition
 
 from inverse.inputs.formats.cif_syntax import CifBlock, number
 from inverse.inputs.remarks import Remark, RemarkKind, some
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
 from surrogates.errors import StructureError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 
 AMOUNTS_WITHIN = 0.002
 """Relative difference of amounts, sites against formula, that no rounding of a formula explains away."""

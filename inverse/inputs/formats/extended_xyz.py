@@ -15,8 +15,8 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.inputs.formats.symbols import HEAVY_HYDROGEN, Symbol, read_symbol
 from inverse.inputs.remarks import Remark, RemarkKind
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS
 from surrogates.errors import EngineError, StructureError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS, N_ELEMENTS
 
 MAX_COMMENT = 100_000
 """Characters of a comment line."""

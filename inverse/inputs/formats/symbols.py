@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS, element_index
 from surrogates.errors import StructureError, UnsupportedElementError
+from surrogates.physics.periodic_table import ELEMENT_SYMBOLS, element_index
 
 HEAVY_HYDROGEN = {"D": "deuterium", "T": "tritium"}
 

@@ -1,12 +1,12 @@
 """The look-up baseline: known formulas whose tabulated DFT values already meet the targets; costs nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymatgen.core import Composition
 
-from inverse.candidates.derived import DERIVED
+from inverse.candidates.derived import with_followed
 from inverse.candidates.objective import Objective
 from inverse.candidates.types import Candidate, Origin, Target
 from inverse.inputs.campaign_config import CampaignConfig
@@ -17,27 +17,28 @@ from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
+from surrogates.derived import exact
+from surrogates.physics.mass import density_of
 from surrogates.physics.properties import (
     BAND_GAP,
-    BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,
     FORMATION_ENERGY,
-    SHEAR_MODULUS,
+    MODULI,
     VOLUME,
+    OfProperties,
+    Property,
 )
-from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
+from surrogates.protocol import CompositionBatch
 
-_MODULI = (BULK_MODULUS.name, SHEAR_MODULUS.name)
-_FROM_MODULI = frozenset([*_MODULI, *(p.name for p in DERIVED)])
-TABULATED = _FROM_MODULI | {
-    BAND_GAP.name,
-    FORMATION_ENERGY.name,
-    ENERGY_ABOVE_HULL.name,
-    VOLUME.name,
-    DENSITY.name,
+_MODULI = tuple(prop.name for prop in MODULI)
+
+_FACTS: Mapping[Property, Callable[[Facts, str], float | None]] = {
+    BAND_GAP: Facts.band_gap_of,
+    FORMATION_ENERGY: Facts.formation_energy_of,
+    ENERGY_ABOVE_HULL: Facts.energy_above_hull_of,
 }
-"""Names of the properties that the carried facts know of some formulas."""
+"""What the tables say of a formula, by property."""
 
 MAX_HULLS = 3000
 """Most formulas that are looked into when no target on moduli narrows the tables down."""
@@ -72,7 +73,7 @@ def lookup(
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
-    hard = [t for t in Objective.of(config).deciding if t.property.name in TABULATED]
+    hard = [t for t in Objective.of(config).deciding if is_tabulated(t.property)]
     if not any(t in config.targets for t in hard):
         return []
     screen = Screen(config.constraints)
@@ -92,7 +93,19 @@ def lookup(
 
 def unchecked(config: CampaignConfig) -> tuple[str, ...]:
     """Return the deciding targets that no table knows anything of, by property name."""
-    return tuple(t.property.name for t in Objective.of(config).deciding if t.property.name not in TABULATED)
+    return tuple(t.property.name for t in Objective.of(config).deciding if not is_tabulated(t.property))
+
+
+def is_tabulated(prop: Property) -> bool:
+    """Return whether the carried facts know a property of some formulas, or what it follows from."""
+    return follows_from_moduli(prop) or prop.is_exact or prop in (*_FACTS, VOLUME, DENSITY)
+
+
+def follows_from_moduli(prop: Property) -> bool:
+    """Return whether a property is one of the tabulated moduli or follows from them."""
+    if isinstance(prop.formula, OfProperties):
+        return all(follows_from_moduli(other) for other in prop.formula.inputs)
+    return prop in MODULI
 
 
 def baseline_record(
@@ -118,14 +131,12 @@ def baseline_record(
 
 def moduli_values(bulk: float, shear: float) -> dict[str, float]:
     """Return K, G and everything that follows from them, by property name."""
-    values = {BULK_MODULUS.name: bulk, SHEAR_MODULUS.name: shear}
-    values.update({p.name: float(d.formula(bulk, shear)) for p, d in DERIVED.items()})
-    return values
+    return with_followed(dict(zip(_MODULI, (bulk, shear), strict=True)))
 
 
 def asks_for_moduli(targets: Sequence[Target]) -> bool:
     """Return whether a target is on K, G or what follows from them."""
-    return any(t.property.name in _FROM_MODULI for t in targets)
+    return any(follows_from_moduli(t.property) for t in targets)
 
 
 def _pool(
@@ -182,10 +193,10 @@ def tabulated_values(
         known: known structures, for volumes.
     """
     found = dict(values)
-    for target in sorted(targets, key=lambda t: t.property.name == "energy_above_hull"):
+    for target in sorted(targets, key=lambda t: t.property == ENERGY_ABOVE_HULL):
         name = target.property.name
         if name not in found:
-            value = _fact(formula, name, facts, known)
+            value = _fact(formula, target.property, facts, known)
             if value is None or not target.is_met(value):
                 return None
             found[name] = value
@@ -193,20 +204,18 @@ def tabulated_values(
     return {n: round(v, 4) for n, v in found.items() if n in asked or n in _MODULI}
 
 
-def _fact(formula: str, name: str, facts: Facts, known: KnownMaterials) -> float | None:
-    if name == "band_gap":
-        return facts.band_gap_of(formula)
-    if name == "formation_energy_per_atom":
-        return facts.formation_energy_of(formula)
-    if name == "energy_above_hull":
-        return facts.energy_above_hull_of(formula)
+def _fact(formula: str, prop: Property, facts: Facts, known: KnownMaterials) -> float | None:
+    if prop in _FACTS:
+        return _FACTS[prop](facts, formula)
+    batch = CompositionBatch.from_formulas([formula])
+    if prop.is_exact:
+        found = exact(prop, batch.fractions, 1)
+        return float(found.mean[0]) if bool(found.in_domain[0]) else None
     volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
-    if not volumes or name not in ("volume_per_atom", "density"):
+    if not volumes or prop not in (VOLUME, DENSITY):
         return None
-    if name == "volume_per_atom":
-        return min(volumes)
-    composition = Composition(formula)
-    return float(composition.weight / composition.num_atoms * G_PER_CM3_PER_AMU_PER_A3 / min(volumes))
+    volume = min(volumes)
+    return volume if prop == VOLUME else float(density_of(batch.fractions, volume)[0])
 
 
 def _simplicity(formula: str) -> tuple[int, float, str]:

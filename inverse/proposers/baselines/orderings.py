@@ -27,7 +27,7 @@ from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature, alike_elements
 from inverse.reference.skeletons import n_atoms_of
-from surrogates.physics.properties import DENSITY, ENERGY_ABOVE_HULL, FORMATION_ENERGY, VOLUME
+from surrogates.physics.properties import DENSITY, ENERGY_ABOVE_HULL, VOLUME, Judged, judged_from
 from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
 
 MAX_CELLS = 4
@@ -36,7 +36,7 @@ MAX_CELLS = 4
 MAX_PARTS = 3
 """Most elements that share the sites."""
 
-_ENERGIES = (FORMATION_ENERGY.name, ENERGY_ABOVE_HULL.name)
+_ENERGIES = tuple(prop.name for prop in judged_from(Judged.ENERGY))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from inverse.verification.calibration.readings import is_sensible
 from inverse.verification.judge import TensorVerdict
 from inverse.verification.mechanics.stiffness import VOIGT_OF_MANDEL
 from surrogates import derived
-from surrogates.physics import elasticity
+from surrogates.physics import elasticity, isotropic
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.protocol import Z90
 
@@ -43,17 +43,17 @@ class HardnessFormula:
 
 HARDNESS: Mapping[str, HardnessFormula] = {
     "chen": HardnessFormula(
-        elasticity.chen_hardness,
+        isotropic.chen_hardness,
         "H >= 5 GPa (below it the constant of -3 GPa decides) and 0.3 <= G/K <= 1.3",
         lambda k, g, h: h >= 5.0 and 0.3 <= g / k <= 1.3,
     ),
     "tian": HardnessFormula(
-        elasticity.tian_hardness,
+        isotropic.tian_hardness,
         "0.3 <= G/K <= 1.3, polycrystals",
         lambda k, g, h: 0.3 <= g / k <= 1.3,
     ),
     "teter": HardnessFormula(
-        elasticity.teter_hardness,
+        isotropic.teter_hardness,
         "brittle solids, G/K >= 0.57; too high for ductile metals",
         lambda k, g, h: g / k >= 0.57,
     ),
@@ -172,7 +172,7 @@ def _derived(
     density, volume = float(structure.density), float(structure.volume / len(structure))
 
     def debye(k: float, g: float) -> float:
-        return float(elasticity.debye_temperature(k, g, density, volume))  # type: ignore[arg-type]
+        return float(isotropic.debye_temperature(k, g, density, volume))  # type: ignore[arg-type]
 
     hardness = {}
     for name, known in HARDNESS.items():
@@ -181,9 +181,9 @@ def _derived(
         inside = inside and anisotropy is not None and anisotropy < ISOTROPIC_LIMIT
         hardness[name] = {**value, "unit": "GPa", "in_domain": inside, "domain": known.domain}
     return {
-        "young_modulus": {**propagated(elasticity.young_modulus, bulk, shear), "unit": "GPa"},
-        "poisson_ratio": {**propagated(elasticity.poisson_ratio, bulk, shear), "unit": ""},
-        "pugh_ratio": {**propagated(elasticity.pugh_ratio, bulk, shear), "unit": ""},
+        "young_modulus": {**propagated(isotropic.young_modulus, bulk, shear), "unit": "GPa"},
+        "poisson_ratio": {**propagated(isotropic.poisson_ratio, bulk, shear), "unit": ""},
+        "pugh_ratio": {**propagated(isotropic.pugh_ratio, bulk, shear), "unit": ""},
         "debye_temperature": {**propagated(debye, bulk, shear), "unit": "K"},
         "hardness": hardness,
     }

@@ -11,7 +11,7 @@ from inverse.commands.cli import main
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.report.progress_bar import progress
 from surrogates.errors import ConfigError, DataError
-from surrogates.physics.properties import ALSO_CALLED, PROPERTIES, nearest_property
+from surrogates.physics.properties import PROPERTIES, also_called, nearest_property
 from tests import crystals
 
 
@@ -76,7 +76,7 @@ def test_other_names_of_properties(name: str, meant: str, capsys: pytest.Capture
 
 
 def test_every_symbol_is_among_the_other_names() -> None:
-    assert set(ALSO_CALLED.values()) <= set(PROPERTIES)
+    assert set(also_called().values()) <= set(PROPERTIES)
     for prop in PROPERTIES.values():
         assert nearest_property(prop.symbol) == f"did you mean {prop.name!r}?"
 

@@ -19,7 +19,7 @@ from inverse.reference.known_energies import KnownEnergy
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import N_ELEMENTS, CrystalBatch, element_index
 from surrogates.errors import ConfigError, DataError, UnsupportedElementError
-from surrogates.physics.elasticity import young_modulus
+from surrogates.physics.isotropic import young_modulus
 from surrogates.physics.properties import (
     BAND_GAP,
     BULK_MODULUS,
