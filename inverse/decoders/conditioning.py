@@ -1,33 +1,65 @@
 """Wanted property values as network inputs; a value that is not wanted is masked."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-CONDITIONED: tuple[str, ...] = (
-    "bulk_modulus_vrh",
-    "shear_modulus_vrh",
-    "formation_energy_per_atom",
-    "energy_above_hull",
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    Property,
 )
+
+
+@dataclass(frozen=True)
+class Input:
+    """How a wanted value enters the networks: clipped, stretched, then standardised as in their training.
+
+    Attributes:
+        property: of which property.
+        low: values below count as this.
+        high: values above count as this.
+        stretch: of the clipped value.
+        shift: taken off what is stretched.
+        spread: what is left is divided by.
+    """
+
+    property: Property
+    low: float
+    high: float
+    stretch: Callable[[np.ndarray], np.ndarray]
+    shift: float
+    spread: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return the inputs of values in the property's unit; NaN stays NaN."""
+        return np.asarray((self.stretch(np.clip(values, self.low, self.high)) - self.shift) / self.spread)
+
+
+INPUTS: tuple[Input, ...] = (
+    Input(BULK_MODULUS, 1.0, 1000.0, np.log, 4.5, 0.8),
+    Input(SHEAR_MODULUS, 1.0, 1000.0, np.log, 3.8, 0.9),
+    Input(FORMATION_ENERGY, -5.0, 5.0, np.positive, -0.8, 1.0),
+    Input(ENERGY_ABOVE_HULL, 0.0, 1.0, np.sqrt, 0.2, 0.5),
+)
+"""What the packaged decoder was trained to be asked for, in the order of its inputs."""
+
+CONDITIONED: tuple[str, ...] = tuple(one.property.name for one in INPUTS)
 """Properties the decoder can be asked for."""
 
-N_CONDITIONS = 2 * len(CONDITIONED)
+N_CONDITIONS = 2 * len(INPUTS)
 """Width of a condition vector: the values, then 1 where a value is given."""
 
 
 def condition_vectors(values: np.ndarray) -> Tensor:
-    """Return (C, 8) network inputs of (C, 4) values in natural units; NaN means not wanted."""
+    """Return (C, 2 P) network inputs of (C, P) values in natural units; NaN means not wanted."""
     with np.errstate(invalid="ignore"):
-        columns = [
-            (np.log(np.clip(values[:, 0], 1.0, 1000.0)) - 4.5) / 0.8,
-            (np.log(np.clip(values[:, 1], 1.0, 1000.0)) - 3.8) / 0.9,
-            np.clip(values[:, 2], -5.0, 5.0) + 0.8,
-            2.0 * np.sqrt(np.clip(values[:, 3], 0.0, 1.0)) - 0.4,
-        ]
-    scaled = np.stack(columns, axis=1)
+        scaled = np.stack([one(values[:, k]) for k, one in enumerate(INPUTS)], axis=1)
     is_given = ~np.isnan(scaled)
     return torch.as_tensor(
         np.concatenate([np.where(is_given, scaled, 0.0), is_given], axis=1), dtype=torch.float32
@@ -35,7 +67,7 @@ def condition_vectors(values: np.ndarray) -> Tensor:
 
 
 def wanted_vector(targets: Mapping[str, float]) -> Tensor:
-    """Return the (1, 8) network input of wanted values; properties not in CONDITIONED are ignored.
+    """Return the (1, 2 P) network input of wanted values; properties not in CONDITIONED are ignored.
 
     >>> wanted_vector({"bulk_modulus_vrh": 350.0})[0, 4:].tolist()
     [1.0, 0.0, 0.0, 0.0]

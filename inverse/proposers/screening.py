@@ -11,7 +11,7 @@ from inverse.candidates.types import Breach, HitClass, Rule
 from inverse.inputs.constraints import Constraints
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
-from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
+from surrogates.physics.mass import density
 
 MIN_DISTANCE = 0.7
 """Smallest allowed distance, as a part of the sum of covalent radii (Cordero 2008)."""
@@ -240,8 +240,8 @@ def _bad_geometry(structure: Structure) -> Breach | None:
             Rule.VOLUME, f"{packing:.2f} of the covalent spheres' is not within {PACKING[0]} to {PACKING[1]}"
         )
     mass = sum(float(atomic_masses[site.specie.Z]) for site in structure)
-    if (density := mass / float(structure.volume) * G_PER_CM3_PER_AMU_PER_A3) > MAX_DENSITY:
-        return Breach(Rule.DENSITY, f"{density:.1f} g/cm³")
+    if (found := density(mass, float(structure.volume))) > MAX_DENSITY:
+        return Breach(Rule.DENSITY, f"{found:.1f} g/cm³")
     centre, other, _, distance = structure.get_neighbor_list(MAX_NEAREST * 2 * float(radii.max()))
     ratio = distance / (radii[centre] + radii[other])
     nearest = np.full(len(structure), np.inf)

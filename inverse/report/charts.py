@@ -21,8 +21,8 @@ def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | s
     if hard:
         second = hard[1] if len(hard) > 1 else next(t for t in deciding if t.property == ENERGY_ABOVE_HULL)
         made.append(_plane(run, hard[0], second))
-    for target in hard[:2]:
-        made.append(_parity(run, target.property.name))
+    judged = [target.property for target in hard if not target.property.is_exact]
+    made += [_parity(run, prop.name) for prop in judged[:2]]
     caption = "Hits found as verifications were spent"
     hits = {c.id for c in run.candidates if c.status is Status.HIT}
     found = [

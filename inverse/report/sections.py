@@ -15,6 +15,7 @@ from inverse.candidates.ranking import is_promising
 from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import summary, views, wishes, wording
 from surrogates.crystals.formulas import display_formula
+from surrogates.physics.properties import PROPERTIES
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,11 @@ def wish_text(run: Run) -> dict[str, Any] | None:
 
 
 def gaps_view(candidates: Sequence[Candidate], properties: Sequence[str]) -> list[dict[str, str]]:
-    """Return the optimism gap of every property that has one."""
+    """Return the optimism gap of every property that has one: what is exact has none."""
     shown = []
     for name in properties:
+        if name in PROPERTIES and PROPERTIES[name].is_exact:
+            continue
         gap = summary.optimism_gap(candidates, name)
         if gap.n == 0:
             continue

@@ -248,7 +248,7 @@ def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None
         verified="" if verified is None else plus_minus(verified.mean, verified.std, name),
         interval="" if verified is None else _interval(verified, name),
         raw="" if verified is None else number(verified.raw, name),
-        potential=verified.potential if verified else PREDICTED_ONLY if is_predicted_only(name) else "",
+        potential=_source(name, verified),
         predicted="" if predicted is None else plus_minus(predicted.mean, predicted.std, name),
         predicted_interval=""
         if predicted is None
@@ -257,6 +257,15 @@ def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None
         is_met=None if target is None or counts is None else target.is_met(counts),
         sort="" if counts is None or counts != counts else f"{counts:.6g}",
     )
+
+
+def _source(name: str, verified: VerifiedValue | None) -> str:
+    """Return who says so: the potential, or the table that an exact value rests on."""
+    if name in PROPERTIES and PROPERTIES[name].is_exact:
+        return PROPERTIES[name].level_of_theory
+    if verified is not None:
+        return verified.potential
+    return PREDICTED_ONLY if is_predicted_only(name) else ""
 
 
 def _interval(value: VerifiedValue, name: str) -> str:
@@ -297,7 +306,12 @@ def only_predicted(properties: Sequence[str], candidates: Sequence[Candidate]) -
 def column_heads(
     properties: Sequence[str], targets: Sequence[Target], candidates: Sequence[Candidate]
 ) -> list[tuple[str, str, str]]:
-    """Return (symbol, unit, full label) of each property column; predicted-only ones say so."""
+    """Return (symbol, unit, full label) of each property column; predicted-only ones say so.
+
+    What the composition decides names its table.
+    """
     odd = only_predicted(properties, candidates)
     notes = {name: f", {PREDICTED_ONLY}" if name in odd else "" for name in properties}
+    exact = (PROPERTIES[name] for name in properties if name in PROPERTIES and PROPERTIES[name].is_exact)
+    notes |= {prop.name: f", by {prop.level_of_theory}" for prop in exact}
     return [(symbol(name), unit(name, targets), label(name) + notes[name]) for name in properties]

@@ -15,6 +15,7 @@ from inverse.verification.judges import AUTO
 from inverse.verification.protocol import StreamingVerifier
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
+from surrogates.physics.properties import Basis, of_basis
 
 Classify = Callable[[Structure], Any]
 """Structure -> `inverse.reference.Classification`."""
@@ -52,7 +53,8 @@ def verification_record(
     item: ReadStructure, verdict: Verification, classify: Classify | None = None
 ) -> dict[str, Any]:
     """Return the contract's record of one verdict; numbers are finite or null."""
-    record = verification_to_record(replace(verdict, values=with_derived(verdict.values, verdict.structure)))
+    values = with_derived(verdict.values, verdict.structure, of_basis(Basis.OF_COMPOSITION))
+    record = verification_to_record(replace(verdict, values=values))
     structure = verdict.structure if verdict.structure is not None else item.structure
     known = _classified(structure, classify)
     return {

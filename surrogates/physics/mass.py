@@ -12,9 +12,14 @@ def mass_per_atom(fractions: Any) -> Any:
     return fractions @ fractions.new_tensor(ATOMIC_MASSES)
 
 
+def density(mass: Any, volume: Any) -> Any:
+    """Return the density, g/cm³, of a mass, amu, in a volume, Å³."""
+    return mass / volume * G_PER_CM3_PER_AMU_PER_A3
+
+
 def density_of(fractions: Any, volume_per_atom: Any) -> Any:
     """Return the (C,) density, g/cm³, of (C, Z) atomic fractions at (C,) volumes per atom, Å³."""
-    return mass_per_atom(fractions) / volume_per_atom * G_PER_CM3_PER_AMU_PER_A3
+    return density(mass_per_atom(fractions), volume_per_atom)
 
 
 def mass_weighted(values: Mapping[str, float]) -> Callable[[Any], Any]:

@@ -27,8 +27,8 @@ from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature, alike_elements
 from inverse.reference.skeletons import n_atoms_of
+from surrogates.physics.mass import density
 from surrogates.physics.properties import DENSITY, ENERGY_ABOVE_HULL, VOLUME, Judged, judged_from
-from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
 
 MAX_CELLS = 4
 """Largest supercell of the host, in primitive cells."""
@@ -156,8 +156,7 @@ def baseline_record(rows: Sequence[Ordering], not_checked: Sequence[str] = ()) -
 
 def _mixed_values(bulk: float, shear: float, volume: float, mass: float) -> dict[str, float]:
     """Return K, G, what follows from them, volume per atom and density of a mixture, by property name."""
-    density = mass / volume * G_PER_CM3_PER_AMU_PER_A3
-    return moduli_values(bulk, shear) | {VOLUME.name: volume, DENSITY.name: density}
+    return moduli_values(bulk, shear) | {VOLUME.name: volume, DENSITY.name: density(mass, volume)}
 
 
 def _families(config: CampaignConfig, facts: Facts, known: KnownMaterials) -> Iterator[dict[str, _Member]]:
