@@ -13,10 +13,13 @@ from inverse.proposers.baselines.ordered_cells import Ordering
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.signatures import Signature
 from surrogates.physics.properties import (
+    BAND_GAP,
     BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,
     FORMATION_ENERGY,
+    HARDNESS,
+    PROPERTIES,
     SHEAR_MODULUS,
     VOLUME,
 )
@@ -84,17 +87,20 @@ def test_energies_of_mixtures_are_means_and_what_is_unknown_is_said() -> None:
 
 def test_facts_are_those_of_the_tables() -> None:
     facts, known = Facts.packaged(), KnownMaterials.packaged()
-    assert lookup._fact("WC", "formation_energy_per_atom", facts, known) == facts.formation_energy_of("WC")
-    assert lookup._fact("WC", "energy_above_hull", facts, known) == facts.energy_above_hull_of("WC")
-    assert lookup._fact("BeO", "band_gap", facts, known) == facts.band_gap_of("BeO")
+    assert lookup._fact("WC", FORMATION_ENERGY, facts, known) == facts.formation_energy_of("WC")
+    assert lookup._fact("WC", ENERGY_ABOVE_HULL, facts, known) == facts.energy_above_hull_of("WC")
+    assert lookup._fact("BeO", BAND_GAP, facts, known) == facts.band_gap_of("BeO")
     assert facts.formation_energy_of("WC") is not None
-    volume = lookup._fact("WC", "volume_per_atom", facts, known)
+    volume = lookup._fact("WC", VOLUME, facts, known)
     assert volume == min(s.volume_per_atom for s in known.signatures_of("WC"))
-    density = lookup._fact("WC", "density", facts, known)
+    density = lookup._fact("WC", DENSITY, facts, known)
     assert volume is not None
     assert density == pytest.approx((183.84 + 12.011) / 2 * 1.66054 / volume, rel=1e-4)
-    assert lookup._fact("WC", "toughness", facts, known) is None
-    assert lookup._fact("Xe7W5", "density", facts, known) is None
+    assert lookup._fact("WC", HARDNESS, facts, known) is None
+    cost, risk = PROPERTIES["elemental_cost"], PROPERTIES["supply_risk"]
+    assert lookup._fact("WC", cost, facts, known) == pytest.approx(33.14, abs=0.01)
+    assert lookup._fact("TiH2", risk, facts, known) is None, "hydrogen has no reserve index"
+    assert lookup._fact("Xe7W5", DENSITY, facts, known) is None
 
 
 def test_values_of_a_row_are_complete_or_there_is_no_row() -> None:
@@ -193,8 +199,7 @@ def test_without_moduli_few_are_looked_into_and_the_simple_ones(monkeypatch: pyt
 def test_moduli_are_asked_for_by_what_follows_from_them_too() -> None:
     assert lookup.asks_for_moduli([Target(SHEAR_MODULUS, minimum=1.0)])
     assert not lookup.asks_for_moduli([Target(DENSITY, minimum=1.0)])
-    young = next(iter(lookup.DERIVED))
-    assert lookup.asks_for_moduli([Target(young, minimum=1.0)])
+    assert lookup.asks_for_moduli([Target(HARDNESS, minimum=1.0)])
 
 
 def test_parts_that_cannot_meet_a_target_leave_the_others_of_their_family() -> None:
