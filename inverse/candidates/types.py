@@ -113,7 +113,7 @@ class Breach:
 
 
 class HitClass(StrEnum):
-    """Is it already known? Defined in the README under 'How to read the result'."""
+    """Is it already known? Defined in docs/glossary.md."""
 
     KNOWN = "known"
     DERIVATIVE = "derivative"
@@ -391,7 +391,7 @@ class Candidate:
         unclassified: why it can be called neither known nor derivative nor new, "" when it can.
         vacancy_of: known phase whose ordered vacancies this is, "" when none.
         duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
-        parent_prototype: see the README.
+        parent_prototype: signature with alike elements as one; see docs/glossary.md.
         score: decides the rank; higher is better.
     """
 

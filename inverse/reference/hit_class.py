@@ -1,4 +1,4 @@
-"""Known, derivative or new: the class of a crystal as the README defines it."""
+"""Known, derivative or new: the class of a crystal as docs/glossary.md defines it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
