@@ -24,7 +24,10 @@ MARGIN = 1.0
 """The loss keeps pushing until the mean is about this many standard deviations inside a bound."""
 
 EXACT_WIDTH = 0.1
-"""Share of its usual size over which the loss of an exact property softens: it has no error bar."""
+"""Over which the loss of an exact property softens: share of its usual size, or of the value if positive."""
+
+LEAST = 1e-6
+"""What smaller values of positive properties count as, where their logarithm is taken."""
 
 
 class _Decided(Protocol):
@@ -204,33 +207,42 @@ def _inside(prediction: Prediction, target: Target) -> Tensor:
 
 
 def _hinge(prediction: Prediction, target: Target) -> Tensor:
-    """Return (C,) smooth hinge of the distance to the accepted window, in standard deviations."""
-    std = prediction.std.detach().clamp(min=1e-6)
+    """Return (C,) smooth hinge of the distance to the accepted window, in standard deviations.
+
+    What is exact has none: EXACT_WIDTH stands for it, of the logarithm where the property is positive. A price
+    a thousand times too high does not drown every other wish.
+    """
+    value, std = prediction.mean, prediction.std.detach().clamp(min=1e-6)
+    lower, upper = target.lower, target.upper
     if prediction.property.is_exact:
-        std = torch.full_like(std, EXACT_WIDTH * prediction.property.size)
-    margin = MARGIN
-    if math.isfinite(target.lower) and math.isfinite(target.upper):
-        half = (target.upper - target.lower) / 2
-        margin_of = torch.minimum(torch.full_like(std, MARGIN), half / std)
-    else:
-        margin_of = torch.full_like(std, margin)
-    cost = torch.zeros_like(prediction.mean)
-    if math.isfinite(target.lower):
-        cost = cost + torch.nn.functional.softplus((target.lower - prediction.mean) / std + margin_of)
-    if math.isfinite(target.upper):
-        cost = cost + torch.nn.functional.softplus((prediction.mean - target.upper) / std + margin_of)
+        prop = prediction.property
+        std = torch.full_like(std, EXACT_WIDTH * (1.0 if prop.is_positive else prop.size))
+        if prop.is_positive:
+            value, lower, upper = value.clamp(min=LEAST).log(), _log(lower), _log(upper)
+    margin = torch.full_like(std, MARGIN)
+    if math.isfinite(lower) and math.isfinite(upper):
+        margin = torch.minimum(margin, (upper - lower) / 2 / std)
+    cost = torch.zeros_like(value)
+    if math.isfinite(lower):
+        cost = cost + torch.nn.functional.softplus((lower - value) / std + margin)
+    if math.isfinite(upper):
+        cost = cost + torch.nn.functional.softplus((value - upper) / std + margin)
     return cost
+
+
+def _log(bound: float) -> float:
+    return math.log(max(bound, LEAST)) if math.isfinite(bound) else bound
 
 
 def _natural(value: float, target: Target) -> float:
     """Return a soft target's value in its property's natural unit, lower is better."""
     unit = target.property.size
-    z = math.log(max(value, 1e-6) / unit) if target.property.is_positive else value / unit
+    z = math.log(max(value, LEAST) / unit) if target.property.is_positive else value / unit
     return z if target.minimise else -z
 
 
 def _drift(mean: Tensor, target: Target) -> Tensor:
     """Return (C,) cost of a soft target: the mean in natural units (log for positive properties)."""
     unit = target.property.size
-    z = (mean.clamp(min=1e-6) / unit).log() if target.property.is_positive else mean / unit
+    z = (mean.clamp(min=LEAST) / unit).log() if target.property.is_positive else mean / unit
     return z if target.minimise else -z

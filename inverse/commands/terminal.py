@@ -39,7 +39,7 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]], stream: T
     """Write a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", no_wrap=head == "name")  # names are copied into configs
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     _console(stream).print(table)

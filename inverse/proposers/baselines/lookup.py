@@ -18,7 +18,7 @@ from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
 from surrogates.derived import exact
-from surrogates.physics.mass import density_of
+from surrogates.physics.mass import density
 from surrogates.physics.properties import (
     BAND_GAP,
     DENSITY,
@@ -207,15 +207,15 @@ def tabulated_values(
 def _fact(formula: str, prop: Property, facts: Facts, known: KnownMaterials) -> float | None:
     if prop in _FACTS:
         return _FACTS[prop](facts, formula)
-    batch = CompositionBatch.from_formulas([formula])
     if prop.is_exact:
-        found = exact(prop, batch.fractions, 1)
+        found = exact(prop, CompositionBatch.from_formulas([formula]).fractions, 1)
         return float(found.mean[0]) if bool(found.in_domain[0]) else None
     volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
     if not volumes or prop not in (VOLUME, DENSITY):
         return None
     volume = min(volumes)
-    return volume if prop == VOLUME else float(density_of(batch.fractions, volume)[0])
+    composition = Composition(formula)
+    return volume if prop == VOLUME else float(density(composition.weight / composition.num_atoms, volume))
 
 
 def _simplicity(formula: str) -> tuple[int, float, str]:
