@@ -209,8 +209,8 @@ def _inside(prediction: Prediction, target: Target) -> Tensor:
 def _hinge(prediction: Prediction, target: Target) -> Tensor:
     """Return (C,) smooth hinge of the distance to the accepted window, in standard deviations.
 
-    What is exact has none: EXACT_WIDTH stands for it, of the logarithm where the property is positive. A price
-    a thousand times too high does not drown every other wish.
+    What is exact has none: EXACT_WIDTH stands for it, of the logarithm where the property is positive. A
+    price a thousand times too high does not drown every other wish.
     """
     value, std = prediction.mean, prediction.std.detach().clamp(min=1e-6)
     lower, upper = target.lower, target.upper

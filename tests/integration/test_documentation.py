@@ -34,6 +34,7 @@ from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.campaign_config import CampaignConfig, config_schema, packaged_configs
 from inverse.inputs.training_config import STAGES
 from inverse.report import build_report
+from surrogates.physics.properties import PROPERTIES
 from tests import crystals, fakes
 
 ROOT = Path(__file__).parents[2]
@@ -308,8 +309,10 @@ def desk(at_hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("INVERSE_STORE", str(tmp_path / "store.db"))
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(folder)
-    known = set(sys.modules)
+    known, properties = set(sys.modules), dict(PROPERTIES)
     yield folder
+    for name in PROPERTIES.keys() - properties.keys():
+        del PROPERTIES[name]  # a page registers one
     for name in set(sys.modules) - known:
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
