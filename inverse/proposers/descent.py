@@ -7,7 +7,7 @@ from torch import Tensor
 
 from inverse.evaluation import Evaluator, Predictions
 from inverse.objective import Objective
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
 from surrogates.neighbors import periodic_edges
 from surrogates.properties import FORMATION_ENERGY
 from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals
@@ -28,6 +28,12 @@ is followed, which is the hull itself inside a facet and lies below it outside.
 
 MAX_LOG_STRAIN, MAX_SHIFT = 0.15, 0.08
 """Farthest that log lengths and fractional coordinates go from their start: the trust region."""
+
+LEAST_HINT = 1e-6
+"""Least weight of an allowed element beside the hints, so that none is out for good."""
+
+UNPREDICTED = 1e3
+"""Loss of what the surrogate has no number for: worse than whatever it has one for."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,11 @@ def softened(
         weight: in (0, 1).
         hint: (Z,) how promising each element is; None treats them alike.
     """
-    own = torch.nn.functional.one_hot(crystals.species, len(ELEMENT_SYMBOLS)).float()
-    share = allowed.float() if hint is None else allowed.float() * hint.clamp(min=1e-6)
-    share = share / share.sum().clamp(min=1e-9)
+    own = torch.nn.functional.one_hot(crystals.species, N_ELEMENTS).float()
+    share = allowed.float() if hint is None else allowed.float() * hint.clamp(min=LEAST_HINT)
+    share = torch.nn.functional.normalize(share, p=1, dim=0)
     mixed = weight * own + (1.0 - weight) * share
-    return crystals.replace(species_logits=torch.where(mixed > 0, mixed.clamp(min=1e-9).log(), -HARD_LOGIT))
+    return crystals.replace(species_logits=mixed.log().clamp(min=-HARD_LOGIT))
 
 
 def overlap(crystals: CrystalBatch) -> Tensor:
@@ -136,7 +142,7 @@ def _descend(
             hull = evaluator.hull_of_mixtures(batch.composition)
         loss = _loss(evaluator.predict_crystals(batch, hull), objective)
         loss = loss + settings.overlap * overlap(batch) + settings.prior * _distance(now, start)
-        loss = torch.nan_to_num(loss, nan=1e3, posinf=1e3)
+        loss = torch.nan_to_num(loss, nan=UNPREDICTED, posinf=UNPREDICTED)
         best, best_loss = _better(best, best_loss, now, loss.detach())
         if step < settings.steps:
             optimizer.zero_grad()
@@ -196,9 +202,4 @@ def _better(
 def _radii() -> Tensor:
     from ase.data import covalent_radii
 
-    return torch.tensor(
-        [
-            float(covalent_radii[z]) if z < len(covalent_radii) else 1.5
-            for z in range(1, len(ELEMENT_SYMBOLS) + 1)
-        ]
-    )
+    return torch.tensor(covalent_radii[1 : N_ELEMENTS + 1])

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, permutations, zip_longest
 
@@ -37,6 +37,15 @@ MOST_DIVISIONS = 3
 MOST_CELLS = 24
 """Divided cells of each doubling; the first ones of every seed's come first."""
 
+DESCENT = DescentSettings(steps=20, species_rate=0.15)
+"""How seeds and substitutions descend: the species are soft, so that elements may change once more."""
+
+N_COMPOSITIONS, N_DESCENDED, FEWEST, MOST_IN_BATCH = 120, 32, 256, 2000
+"""How far the search goes from its seeds where nothing else is asked for: see `SeedSettings`."""
+
+DESCENTS = 10
+"""Generators of step 0 from which on those of the descents begin, one for each batch."""
+
 
 @dataclass(frozen=True)
 class SeedSettings:
@@ -45,16 +54,16 @@ class SeedSettings:
     Attributes:
         n_compositions: promising compositions of each seed's stoichiometry put on its sites, to begin with.
         n_descended: seeds and best substitutions of a batch that are descended.
-        descent: how; the species are soft, so that elements may change once more.
+        descent: how.
         fewest: crystals left below which the next batch is made.
         most_cells: cells with other elements on their sites in a batch, in turn one of every parent's.
     """
 
-    n_compositions: int = 120
-    n_descended: int = 32
-    descent: DescentSettings = field(default_factory=lambda: DescentSettings(steps=20, species_rate=0.15))
-    fewest: int = 256
-    most_cells: int = 2000
+    n_compositions: int = N_COMPOSITIONS
+    n_descended: int = N_DESCENDED
+    descent: DescentSettings = DESCENT
+    fewest: int = FEWEST
+    most_cells: int = MOST_IN_BATCH
 
 
 class SeedSearch:
@@ -205,20 +214,21 @@ class SeedSearch:
             for parent in parents
             if 2 * len(parent.structure) <= most_atoms and len(parent.structure.symbol_set) < most_elements
         ]
-        ranked = [
-            (k, number, _Parent(parent.seed, cell, f"{parent.division}/{k}"))
-            for number, parent in enumerate(small)
-            for k, cell in enumerate(divided(parent.structure))
+        columns = [
+            [
+                _Parent(parent.seed, cell, f"{parent.division}/{k}")
+                for k, cell in enumerate(divided(parent.structure))
+            ]
+            for parent in small
         ]
-        return [parent for *_, parent in sorted(ranked, key=lambda row: row[:2])][:MOST_CELLS]
+        in_turn = [parent for row in zip_longest(*columns) for parent in row if parent is not None]
+        return in_turn[:MOST_CELLS]
 
     def _descended(self, begin: Sequence[Proposal], seed: int, number: int) -> list[Proposal]:
         """Return what gradient descent makes of the best crystals of a batch: others than it began with."""
         begin = begin[: self._settings.n_descended]
-        if not begin:
-            return []
         fixed = replace(self._space, corrected=self._space.base, offered=Offered())
-        rng, descent = generator(seed, 0, 10 + number), self._settings.descent
+        rng, descent = generator(seed, 0, DESCENTS + number), self._settings.descent
         found = descended(fixed, begin, len(begin), descent, rng, self.name, begin)
         return [
             replace(

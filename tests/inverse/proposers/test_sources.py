@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.config import CampaignConfig
 from inverse.progress import listening
 from inverse.proposers.compositions import RankedComposition
-from inverse.proposers.decoder_draws import best_of, drawn
+from inverse.proposers.decoder_draws import Draw, best_of, drawn
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.gradient import LIKELIHOOD_DROP, descended
 from inverse.proposers.hybrid import Hybrid
@@ -229,6 +229,6 @@ def test_a_decoder_that_fails_or_draws_what_no_screen_takes_gives_none_and_ends_
         raise EngineError("no such condition")
 
     broken = space(SimpleNamespace(sample=refuse))
-    assert drawn(broken, None, 4, 0, 0, 0, "decoder") == []
+    assert drawn(broken, None, 4, 0, 0, Draw.RANDOM, "decoder") == []
     closed = replace(space(), screening=lambda structure: Breach(Rule.VOLUME, "none is sound"))
     assert best_of(closed, [proposal("W", "C")], 3) == []
