@@ -7,11 +7,13 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from inverse.config import CampaignConfig
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
-from inverse.proposers.building import built, packaged_geometries, shapes_of
+from inverse.proposers import building
+from inverse.proposers.building import built, packaged_geometries, scaled, shapes_of
 from inverse.proposers.compositions import RankedComposition, ranked_compositions
 from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
+from inverse.proposers.geometries import Geometry
 from inverse.proposers.plans import assignments, planned
-from inverse.proposers.prototypes import Prototype, prototypes, stoichiometry
+from inverse.proposers.prototypes import Prototype, alike_class, prototypes, stoichiometry
 from inverse.types import Target
 from surrogates.crystal import N_ELEMENTS, element_index
 from surrogates.properties import ENERGY_ABOVE_HULL
@@ -147,3 +149,47 @@ def test_soft_species_drift_away_from_where_the_hull_is_deep() -> None:
     end = improved(evaluator, objective, start, DescentSettings(steps=30, species_rate=0.1), allowed)
     titanium = [c.to_crystals().composition[0, element_index("Ti")] for c in (start, end)]
     assert float(titanium[1]) < 0.5 * float(titanium[0])
+
+
+def test_shapes_seen_with_such_elements_come_first_and_of_the_others_the_most_frequent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind, other = (alike_class("C"), alike_class("Ti")), (alike_class("O"), alike_class("Na"))
+    seen = [{other: 1}, {}, {kind: 1}, {kind: 4, other: 9}]
+    shapes = tuple(
+        Geometry(ROCK_SALT, ("a", "b"), ("A", "B"), (0.5,) * 6, ((0.0,) * 3,) * 2, 9 - k, kinds)
+        for k, kinds in enumerate(seen)
+    )
+    monkeypatch.setattr(building, "packaged_geometries", lambda: {ROCK_SALT: shapes})
+
+    def order(elements: tuple[str, str], most: int) -> list[int]:
+        return [9 - g.count for g in shapes_of(Prototype(ROCK_SALT, (1, 1)), elements, most)]
+
+    assert order(("C", "Zr"), 9) == [3, 2, 0, 1], "zirconium is of titanium's kind"
+    assert order(("O", "Na"), 3) == [3, 0, 1]
+    assert order(("W", "W"), 1) == [0]
+    assert shapes_of(Prototype("1|1 1 A|1 1 B", (1, 1)), ("C", "Ti"), 9) == ()
+
+
+def test_crystals_take_the_volumes_given_and_keep_their_angles_and_proportions() -> None:
+    """One monoclinic, one cubic, one hexagonal: where no volume is given a crystal keeps its own."""
+    types = ["11|2 m A|2 m A|2 m B", ROCK_SALT, TUNGSTEN_CARBIDE]
+    shapes = [packaged_geometries()[text][0] for text in types]
+    start = built(shapes, [("W", "C")] * 3, [9.0, 10.0, 11.0])
+    end = scaled(start, torch.tensor([18.0, float("nan"), 5.5]))
+    before, after = start.to_structures(), end.to_structures()
+    assert [s.volume / len(s) for s in after] == pytest.approx([18.0, 10.0, 5.5], rel=1e-4)
+    for old, new in zip(before, after, strict=True):
+        assert new.lattice.angles == pytest.approx(old.lattice.angles, abs=1e-3)
+        growth = (new.volume / old.volume) ** (1 / 3)
+        assert new.lattice.abc == pytest.approx([growth * length for length in old.lattice.abc], rel=1e-4)
+        assert [s.species_string for s in new] == [s.species_string for s in old]
+
+
+def test_every_shape_gets_elements_of_its_own() -> None:
+    shapes = [packaged_geometries()[text][0] for text in (ROCK_SALT, "191|1 /6mmm A|2 -26m B")]
+    one, other = built(shapes, [("W", "C"), ("Ti", "B")], [9.0, 10.0]).to_structures()
+    assert one.composition.as_dict() == {"W": 1, "C": 1}
+    assert other.composition.as_dict() == {"Ti": 1, "B": 2}
+    with pytest.raises(ValueError, match="shorter"):
+        built(shapes, [("W", "C")], [9.0, 10.0])
