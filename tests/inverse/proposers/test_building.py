@@ -1,5 +1,8 @@
 """Structure types, learned shapes and the compositions that fill them."""
 
+import gzip
+from pathlib import Path
+
 import pytest
 import torch
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -7,7 +10,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from inverse.config import CampaignConfig
 from inverse.evaluation import Evaluator
 from inverse.objective import Objective
-from inverse.proposers import building
+from inverse.proposers import building, geometries
 from inverse.proposers.building import built, packaged_geometries, scaled, shapes_of
 from inverse.proposers.compositions import RankedComposition, ranked_compositions
 from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
@@ -16,6 +19,7 @@ from inverse.proposers.plans import assignments, planned
 from inverse.proposers.prototypes import Prototype, alike_class, prototypes, stoichiometry
 from inverse.types import Target
 from surrogates.crystal import N_ELEMENTS, element_index
+from surrogates.errors import DataError
 from surrogates.properties import ENERGY_ABOVE_HULL
 from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
@@ -38,6 +42,22 @@ def test_packaged_shapes_are_readable_and_many() -> None:
     assert len(shapes) > 500
     assert ROCK_SALT in shapes
     assert all(s.count >= 2 for group in shapes.values() for s in group), "no structure of a single formula"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, b"no gzip", gzip.compress(b"[]" * 99)[:20], gzip.compress(b"[{}]"), gzip.compress(b"[")],
+    ids=["missing", "not packed", "cut off", "without a type", "not JSON"],
+)
+def test_damaged_shapes_are_an_error_in_one_line(
+    written: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "proposers").mkdir()
+    if written is not None:
+        (tmp_path / "proposers" / "prototype_geometries.json.gz").write_bytes(written)
+    monkeypatch.setattr(geometries, "files", lambda package: tmp_path)
+    with pytest.raises(DataError, match=r"prototype_geometries\.json\.gz cannot be read: "):
+        geometries.packaged_geometries.__wrapped__()
 
 
 @pytest.mark.parametrize(
