@@ -55,9 +55,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/inverse/reference/test_known_energies.py",
     ),
     "inverse/proposers/baselines.py": _BASELINES,
-    "inverse/proposers/lookup.py": _BASELINES,
-    "inverse/proposers/orderings.py": _BASELINES,
-    "inverse/proposers/ordered_cells.py": _BASELINES,
+    "inverse/proposers/lookup.py": (f"{_PROPOSERS}/test_lookup.py", *_BASELINES),
+    "inverse/proposers/orderings.py": (f"{_PROPOSERS}/test_orderings.py", *_BASELINES),
+    "inverse/proposers/ordered_cells.py": (f"{_PROPOSERS}/test_ordered_cells.py", *_BASELINES),
     "inverse/proposers/distinct.py": (f"{_PROPOSERS}/test_distinct.py",),
     "inverse/proposers": (_PROPOSERS, _CONTRACT),
 }
