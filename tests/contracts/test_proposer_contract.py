@@ -251,9 +251,9 @@ def test_needles_are_sound_crystals_that_can_be_found(which: str) -> None:
     space = needle_space(best=best)
     assert not space.screening(needle(best))
     assert judged([needle(best)], which)[0] > 0.96
-    numbers = TrialSpace(space, types).numbers_of(best.type, (best.metal, best.light), 0.567)
+    numbers = TrialSpace(space, types).numbers_of(best.type, (best.metal, best.light))
     assert numbers is not None
-    (found,) = OuterSearch(space, types)._proposals([numbers], 5)
+    (found,) = OuterSearch(space, types)._proposals([{**numbers, "density": 0.567}], 5)
     assert found is not None
     assert judged([found.structure], which)[0] > FOUND
 
