@@ -132,6 +132,8 @@ class SeedSearch:
         parents = [_Parent(name, structure) for name, structure in self._seeds]
         made: set[tuple[str, str]] = set()
         for division in range(MOST_DIVISIONS + 1):
+            if division:
+                parents = self._divided(parents)
             for width in WIDTHS:
                 n_batches = 0
                 for substituted in self._substituted(parents, seed, width, made):
@@ -141,7 +143,6 @@ class SeedSearch:
                     if (division, width) == (0, WIDTHS[0]):
                         yield width, []
                     break
-            parents = self._divided(parents)
 
     def _valued(self, proposals: Sequence[Proposal]) -> list[Entry]:
         values = self._space.scored([p.structure for p in proposals], corrected=False)
@@ -374,10 +375,9 @@ def substitutions(parent: Structure, composition: RankedComposition) -> list[Str
     volume = composition.volume_per_atom
     found = []
     for order in permutations(sorted(wanted)):
-        if any(wanted[e] != counts[label] for e, label in zip(order, labels, strict=True)):
-            continue
-        if list(order) == labels:
-            continue  # the seed itself
+        is_fitting = [wanted[e] for e in order] == [counts[label] for label in labels]
+        if not is_fitting or list(order) == labels:
+            continue  # other amounts, or the seed itself
         structure = parent.copy()
         structure.replace_species(dict(zip(labels, order, strict=True)))
         if np.isfinite(volume):

@@ -14,7 +14,6 @@ from inverse.objective import Objective
 from inverse.proposers import lookup
 from inverse.proposers.building import skeleton
 from inverse.proposers.compositions import RankedComposition, fractions, predicted_volumes
-from inverse.proposers.distinct import Offered
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.plans import planned
 from inverse.proposers.prototypes import prototypes
@@ -26,21 +25,6 @@ from surrogates.crystal import element_index
 from surrogates.errors import DataError
 from surrogates.properties import BULK_MODULUS, DENSITY
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
-
-
-def test_what_was_offered_is_counted_once_and_not_what_was_screened_out() -> None:
-    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    other = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    first = Candidate("c000000", salt, "test", 0, status=Status.PREDICTED)
-    offered = Offered()
-    assert (offered.count("TiC"), offered.holds(salt)) == (0, False)
-    offered.remember([first])
-    offered.remember([first])
-    assert (offered.count("TiC"), offered.holds(salt.get_primitive_structure())) == (1, True)
-    offered.remember([replace(first, id="c000001", structure=other, status=Status.SCREENED_OUT)])
-    assert (offered.count("TiC"), offered.holds(other)) == (1, False)
-    offered.remember([replace(first, id="c000002", structure=other)])
-    assert (offered.count("TiC"), offered.holds(other)) == (2, True)
 
 
 def test_a_skeleton_has_the_elements_the_type_and_a_volume_even_if_none_is_expected() -> None:
