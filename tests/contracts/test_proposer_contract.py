@@ -326,22 +326,6 @@ def test_a_kill_while_trials_are_rewritten_loses_none(
     assert again == [p.structure for p in undisturbed.ask(4, 1, 5)]
 
 
-def test_shares_follow_success() -> None:
-    space = space_for("tpe")
-    hybrid = make("hybrid", space)
-    assert isinstance(hybrid, Hybrid)
-    before = hybrid.shares(100)
-    tpe = [candidate(k, p) for k, p in enumerate(make("tpe", space).ask(12, 0, 5))]
-    from inverse.types import Verification
-
-    hits = [replace(c, status=Status.HIT, verification=Verification("x", True)) for c in tpe]
-    hybrid.tell(hits)
-    after = hybrid.shares(100)
-    assert sum(before.values()) == pytest.approx(100, abs=2)
-    assert hits
-    assert after["tpe"] > before["tpe"]
-
-
 def seeds() -> list[tuple[str, Structure]]:
     carbide = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     rock_salt = Lattice([[0.0, 2.3, 2.3], [2.3, 0.0, 2.3], [2.3, 2.3, 0.0]])

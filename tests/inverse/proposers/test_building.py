@@ -13,7 +13,7 @@ from inverse.objective import Objective
 from inverse.proposers import building, geometries
 from inverse.proposers.building import built, packaged_geometries, scaled, shapes_of
 from inverse.proposers.compositions import RankedComposition, ranked_compositions
-from inverse.proposers.descent import DescentSettings, allowed_mask, improved, overlap, relaxed, softened
+from inverse.proposers.descent import DescentSettings, allowed_mask, improved, relaxed, softened
 from inverse.proposers.geometries import Geometry
 from inverse.proposers.plans import assignments, planned
 from inverse.proposers.prototypes import Prototype, alike_class, prototypes, stoichiometry
@@ -21,7 +21,6 @@ from inverse.types import Target
 from surrogates.crystal import N_ELEMENTS, element_index
 from surrogates.errors import DataError
 from surrogates.properties import ENERGY_ABOVE_HULL
-from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
 ROCK_SALT = "225|4 -3mm A|4 -3mm B"
@@ -130,16 +129,6 @@ def test_soft_species_stay_within_the_allowed_elements() -> None:
     hull = space.base.hull_of_formulas(["WN"])
     before, after = (space.base.predict_crystals(c.to_crystals(), hull) for c in (start, end))
     assert float(space.objective.loss(after)[0]) < 0.9 * float(space.objective.loss(before)[0])
-
-
-def test_overlap_counts_only_atoms_that_collide() -> None:
-    shape = packaged_geometries()[ROCK_SALT][0]
-    crystals = SymmetricCrystals.concatenate(
-        [built([shape], [("W", "C")], [v]) for v in (11.0, 2.0)]
-    ).to_crystals()
-    near, squeezed = overlap(crystals).tolist()
-    assert near == 0.0
-    assert squeezed > 0.1
 
 
 def test_compositions_are_ranked_by_the_hull_bound_that_a_hit_has() -> None:

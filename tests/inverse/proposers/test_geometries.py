@@ -1,5 +1,6 @@
 """The packaged shapes of structure types: what a row of the file means, and what is said of a damaged one."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,18 +23,22 @@ ROW: dict[str, Any] = {
 }
 
 
-def read(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Mapping[str, tuple[Geometry, ...]]:
+def read(patch: pytest.MonkeyPatch, folder: Path, packed: bytes) -> Mapping[str, tuple[Geometry, ...]]:
     """Read a file of shapes in place of the packaged one."""
     (folder / "proposers").mkdir()
-    (folder / "proposers" / "prototype_geometries.json").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(geometries, "files", lambda package: folder)
+    (folder / "proposers" / "prototype_geometries.json.gz").write_bytes(packed)
+    patch.setattr(geometries, "files", lambda package: folder)
     return packaged_geometries.__wrapped__()
+
+
+def packed(*rows: dict[str, Any]) -> bytes:
+    return gzip.compress(json.dumps(rows).encode())
 
 
 def test_a_row_tells_letters_labels_cell_coordinates_and_kinds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (shape,) = read(monkeypatch, tmp_path, json.dumps([ROW]))[BORIDE]
+    (shape,) = read(monkeypatch, tmp_path, packed(ROW))[BORIDE]
     assert (shape.text, shape.space_group, shape.count) == (BORIDE, 191, 3)
     assert (shape.letters, shape.labels) == (("a", "d"), ("A", "B"))
     assert shape.lattice == (0.1, 0.0, 0.2, 0.0, 0.0, 0.0)
@@ -46,14 +51,30 @@ def test_shapes_of_a_type_stand_together_the_most_frequent_first(
 ) -> None:
     salt = "225|4 -3mm A|4 -3mm B"
     rows = [ROW, {**ROW, "count": 9}, {**ROW, "type": salt, "count": 50}, {**ROW, "count": 5}]
-    found = read(monkeypatch, tmp_path, json.dumps(rows))
+    found = read(monkeypatch, tmp_path, packed(*rows))
     assert {text: [shape.count for shape in shapes] for text, shapes in found.items()} == {
         BORIDE: [9, 5, 3],
         salt: [50],
     }
 
 
-@pytest.mark.parametrize("text", ["[{", json.dumps([{"type": BORIDE}])], ids=["no JSON", "no sites"])
-def test_a_damaged_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
-    with pytest.raises(DataError, match=r"prototype_geometries\.json cannot be read"):
-        read(monkeypatch, tmp_path, text)
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"[]",
+        packed(ROW)[:-20],
+        packed(ROW)[:30] + b"odd" + packed(ROW)[33:],
+        gzip.compress(b"[{"),
+        packed({"type": BORIDE}),
+    ],
+    ids=["not packed", "cut off", "altered", "no JSON", "no sites"],
+)
+def test_a_damaged_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damaged: bytes) -> None:
+    with pytest.raises(DataError, match=r"prototype_geometries\.json\.gz cannot be read"):
+        read(monkeypatch, tmp_path, damaged)
+
+
+def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(geometries, "files", lambda package: tmp_path)
+    with pytest.raises(DataError, match=r"prototype_geometries\.json\.gz cannot be read"):
+        packaged_geometries.__wrapped__()

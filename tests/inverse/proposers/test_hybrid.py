@@ -5,13 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
-from inverse.proposers import compositions, seeds
 from inverse.proposers.bayesian import OuterSearch
 from inverse.proposers.descent import DescentSettings
 from inverse.proposers.divided_cells import divided
@@ -47,13 +45,6 @@ class Source:
 
 def named(proposals: Sequence[Proposal]) -> Counter[str]:
     return Counter(p.proposer for p in proposals)
-
-
-def test_whoever_can_fills_the_place_of_who_cannot_the_filler_included() -> None:
-    sources = [Source("filler", "C", 0), Source("rich", "N", 17), Source("poor", "O", 2)]
-    shares = {"filler": 0.8, "rich": 0.1, "poor": 0.1}
-    found = Hybrid(sources, shares, "filler").ask(16, 0, 5)
-    assert named(found) == {"rich": 14, "poor": 2}
 
 
 def test_a_failed_or_empty_source_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -318,46 +309,6 @@ def test_all_seeds_come_before_any_share(makes_children: bool) -> None:
     hybrid.tell(told(first))
     both = [*first, *hybrid.ask(4, 1, 5)[:2]]
     assert [p.history["seed"] for p in both] == [name for name, _ in crystals]
-
-
-def test_compositions_are_ranked_once_for_all_cells_of_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never those of more elements than the config allows, of which the ranking holds none."""
-    asked: list[tuple[tuple[int, ...], int]] = []
-
-    def ranked(*args: Any) -> list[Any]:
-        asked.append((args[2][-1], args[-1]))
-        return compositions.ranked_compositions(*args)
-
-    monkeypatch.setattr(seeds, "ranked_compositions", ranked)
-    constraints = {
-        "elements": {"only": ["Ti", "V", "W", "C", "N"]},
-        "n_atoms": {"max": 16},
-        "n_elements": [2, 3],
-    }
-    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
-    given = [("tic.cif", pair("Ti", "C")), ("vn.cif", pair("V", "N"))]
-    source = SeedSearch(space, given, SeedSettings(40, 0, fewest=10**6))
-    source.ask(1, 0, 5)
-    assert len(asked) == len(set(asked))
-    assert {pattern for pattern, _ in asked} == {(1, 1), (1, 1, 2)}
-
-
-def test_a_batch_is_bounded_and_takes_from_every_parent_in_turn() -> None:
-    """What does not fit into a batch comes in the next: nothing is lost, nothing is made twice."""
-    constraints = {"elements": {"only": ["Ti", "V", "C", "N"]}, "n_atoms": {"max": 4}}
-    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
-    given = [("tic.cif", pair("Ti", "C")), ("vn.cif", pair("V", "N"))]
-
-    def batches(most_cells: int) -> list[list[str]]:
-        source = SeedSearch(space, given, SeedSettings(40, 0, most_cells=most_cells))
-        return [[e.proposal.key for e in batch if not e.is_first] for batch in source._batches(5)]
-
-    small, large = batches(6), batches(10**6)
-    assert max(map(len, small)) <= 6 < max(map(len, large))
-    assert Counter(key[:3] for key in small[0]) == {"tic": 2, "vn.": 2}, "one of three is unsound"
-    keys = [key for batch in small for key in batch]
-    assert len(keys) == len(set(keys))
-    assert set(keys) == {key for batch in large for key in batch}
 
 
 def test_a_refill_of_small_batches_is_resumed_where_it_was() -> None:

@@ -108,6 +108,13 @@ def test_an_exchange_keeps_the_volume_where_none_is_expected_of_it() -> None:
     assert ratios == pytest.approx(wanted)
 
 
+def test_a_crystal_of_elements_that_are_not_allowed_keeps_its_volume_under_every_exchange() -> None:
+    own = replace(space("Ti C"), compositions=AnalyticCompositions())
+    found = swapped(own, crystal("Al", "N"))
+    assert [s.volume for s in found] == pytest.approx([2.714**3] * 4)
+    assert [s.volume for s in swapped(own, crystal("Ti"))] == pytest.approx([2.714**3]), "10 Å³ of both"
+
+
 def test_amounts_go_on_the_sites_that_hold_as_many_whatever_their_order() -> None:
     """One aluminium and two tungsten on a diboride; tungsten carbide itself is no substitution of it."""
     boride = Structure(
@@ -199,7 +206,7 @@ def test_parents_take_turns_and_what_one_has_not_another_still_has(monkeypatch: 
     In batches of four, which say who comes when.
     """
     monkeypatch.setattr(seeds, "MOST_DIVISIONS", 0)
-    monkeypatch.setattr(seeds, "ranked_compositions", promised({"W": 1, "C": 1}))
+    monkeypatch.setattr(seeds, "ranked_compositions", ranked := promised({"W": 1, "C": 1}))
     own = replace(space("Ti C W N", n_elements=(1, 2)), compositions=AnalyticCompositions())
     given = [("ti", crystal("Ti")), ("tic", crystal("Ti", "C")), ("vo", crystal("V", "O"))]
     found = batches(monkeypatch, own, given, most_cells=4)
@@ -212,6 +219,9 @@ def test_parents_take_turns_and_what_one_has_not_another_still_has(monkeypatch: 
         ["tic: C W", "vo: N O", "vo: Ti O", "vo: W O"],
         ["vo: C W", "vo: W C"],
     ]
+    asked = [(patterns, width) for patterns, _, width in ranked.asked]
+    one, two = [(1, 1), (1,)], [(1, 1), (1, 1)]
+    assert asked == [(one, 1), (two, 1), (one, 2), (two, 2)], "once for all parents of a pattern"
 
 
 def test_unsound_cells_are_left_out_and_a_batch_of_them_alone_is_none(
