@@ -45,7 +45,13 @@ _PROPOSERS = "tests/inverse/proposers"
 _BASELINES = (f"{_PROPOSERS}/test_baseline_numbers.py", f"{_PROPOSERS}/test_baselines.py")
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "inverse/campaign.py": (_STATE, _WAITING, _CAMPAIGN, f"{_INTEGRATION}/test_phonons_of_the_best.py"),
+    "inverse/campaign.py": (
+        "tests/inverse/test_campaign.py",
+        _STATE,
+        _WAITING,
+        _CAMPAIGN,
+        f"{_INTEGRATION}/test_phonons_of_the_best.py",
+    ),
     "inverse/selection.py": ("tests/inverse/test_selection.py", _WAITING, _CAMPAIGN),
     "inverse/acquisition.py": ("tests/inverse/test_acquisition.py", "tests/inverse/test_selection.py"),
     "inverse/ranking.py": ("tests/inverse/test_ranking.py", "tests/report/test_table.py", _STATE),
