@@ -196,7 +196,8 @@ def _changes(node: ast.AST) -> Iterator[str]:
         starred = any(isinstance(a, ast.Starred) for a in node.args[:2])
         if len(node.args) > 1 and not starred and ast.unparse(node.func) not in SYMMETRIC:
             swapped = [node.args[1], node.args[0], *node.args[2:]]
-            yield ast.unparse(ast.Call(node.func, swapped, node.keywords))
+            if ast.dump(node.args[0]) != ast.dump(node.args[1]):
+                yield ast.unparse(ast.Call(node.func, swapped, node.keywords))
     elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
         yield "return None"
     elif isinstance(node, ast.Continue | ast.Break):

@@ -196,6 +196,23 @@ def test_the_hull_is_worked_out_last_and_only_for_what_meets_all_else() -> None:
             assert asked == ["gap", "hull"]
 
 
+def test_volume_and_density_are_those_of_the_densest_carried_structure() -> None:
+    """47.867 u and 12.011 u on two atoms of 9.5 A^3 each; what no structure is carried of has neither."""
+    facts, known = tables(
+        ELEMENTS | {"TiC": -0.5, "VC": -0.5},
+        [("TiC", 2, 300, 200), ("VC", 2, 310, 200)],
+        [("TiC", rock_salt("Ti"), 9.5), ("TiC", caesium_chloride("Ti"), 11.0)],
+    )
+    density = (47.867 + 12.011) / 2 * 1.66054 / 9.5
+    for bound, expected in (({"min": 5.23}, [density]), ({"max": 5.24}, [density]), ({"min": 5.24}, [])):
+        found = lookup(config({"density": bound, "bulk_modulus_vrh": {"min": 250}}), facts, known)
+        assert [row.values["density"] for row in found] == pytest.approx(expected, abs=1e-3)
+    roomy = config({"volume_per_atom": {"max": 10}, "bulk_modulus_vrh": {"min": 250}})
+    assert [(row.formula, row.values["volume_per_atom"]) for row in lookup(roomy, facts, known)] == [
+        ("TiC", 9.5)
+    ]
+
+
 def test_what_was_found_before_is_not_looked_up_and_what_nobody_asked_is_not_told() -> None:
     nobody: Any = SimpleNamespace()
     moduli = moduli_values(200.0, 100.0)
