@@ -273,6 +273,23 @@ def test_the_larger_margin_comes_first_then_the_alphabet() -> None:
         assert [o.formula for o in found] == expected, bound
 
 
+def test_the_margin_is_relative_to_the_bound_and_that_of_the_nearest() -> None:
+    """K of 220 is 10 % over its bound; K of 400 and G of 30 are 50 % over the nearer one."""
+    facts, known = carbides(
+        ("TiC", 2, 220.0, 60.0), ("VC", 2, 220.0, 60.0), ("TiN", 2, 400.0, 30.0), ("VN", 2, 400.0, 30.0)
+    )
+    wanted = config(
+        {"bulk_modulus_vrh": {"min": 200}, "shear_modulus_vrh": {"min": 20}},
+        n_atoms={"max": 4},
+        n_elements={"max": 3},
+    )
+    found = [o.formula for o in orderings(wanted, facts, known)]
+    assert [formula for formula in found if formula in ("TiVC2", "TiVN2")] == ["TiVN2", "TiVC2"]
+    below = config({"bulk_modulus_vrh": {"max": 440}, "shear_modulus_vrh": {"max": 600}}, n_atoms={"max": 4})
+    found = [o.formula for o in orderings(below, facts, known)]
+    assert [formula for formula in found if formula in ("TiVC2", "TiVN2")] == ["TiVC2", "TiVN2"]
+
+
 def test_mixing_says_nothing_of_a_gap_and_all_of_the_rest() -> None:
     everything = STIFF | {
         "band_gap": {"max": 1},
