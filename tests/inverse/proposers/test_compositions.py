@@ -120,9 +120,9 @@ def test_a_wider_look_sees_more_elements_and_stoichiometries_within_bounds() -> 
     for width, n in ((1, 20), (2, 40), (9, 40)):
         found = ranked(space, patterns, 999, width)
         assert len({tuple(sorted(c.amounts.values())) for c in found}) == n
-    space = space_of(MANY, 3, 3)
-    for width, n in ((1, 24), (9, 32)):
-        assert len({e for c in ranked(space, [(1, 1, 1)], 9999, width) for e in c.amounts}) == n
+    space = space_of(MANY[:20], 4, 4)
+    for width, n in ((1, 12), (2, 16), (9, 16)):
+        assert len({e for c in ranked(space, [(1,) * 4], 9999, width) for e in c.amounts}) == n
 
 
 def test_given_elements_and_systems_are_kept_to() -> None:

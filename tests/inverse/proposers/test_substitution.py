@@ -171,7 +171,9 @@ def test_types_without_a_shape_are_the_decoders_and_have_a_share_of_every_batch(
         assert built(said) == [3, 3, 21, 21]
         assert {p.history["template"] for p in found} == {CARBIDE}
     idle = Completing()
-    assert heard(source(space_of(["W", "C"], idle), [TYPE]))[0]
+    only_shape = Prototype("65|2 mmm A|2 mmm B", (1, 1))
+    _, said = heard(source(space_of(["W", "C"], idle), [only_shape]))
+    assert built(said) == [2], "what is built in all its shapes has no other"
     assert idle.asked == []
 
 
