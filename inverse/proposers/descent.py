@@ -141,7 +141,7 @@ def _descend(
         if settings.species_rate > 0 and step % HULL_EVERY == 0:
             hull = evaluator.hull_of_mixtures(batch.composition)
         loss = _loss(evaluator.predict_crystals(batch, hull), objective)
-        loss = loss + settings.overlap * overlap(batch) + settings.prior * _distance(now, start)
+        loss = loss + settings.overlap * overlap(batch) + settings.prior * _distance(now, to=start)
         loss = torch.nan_to_num(loss, nan=UNPREDICTED, posinf=UNPREDICTED)
         best, best_loss = _better(best, best_loss, now, loss.detach())
         if step < settings.steps:
@@ -180,10 +180,10 @@ def _loss(predictions: Predictions, objective: Objective | None) -> Tensor:
     return objective.loss(predictions)
 
 
-def _distance(now: SymmetricCrystals, start: SymmetricCrystals) -> Tensor:
-    """Return (C,) squared distance from the start in units of the trust region."""
-    strain = ((now.free_lattice - start.free_lattice) / MAX_LOG_STRAIN).square().sum(dim=1)
-    moved = ((now.free_coords - start.free_coords) / MAX_SHIFT).square().sum(dim=1)
+def _distance(now: SymmetricCrystals, to: SymmetricCrystals) -> Tensor:
+    """Return (C,) squared distance in units of the trust region."""
+    strain = ((now.free_lattice - to.free_lattice) / MAX_LOG_STRAIN).square().sum(dim=1)
+    moved = ((now.free_coords - to.free_coords) / MAX_SHIFT).square().sum(dim=1)
     return strain + strain.new_zeros(strain.shape).index_add(0, now.site_index, moved)
 
 

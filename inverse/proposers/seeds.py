@@ -348,7 +348,7 @@ def swapped(space: SearchSpace, parent: Structure) -> list[Structure]:
         for new in space.allowed_elements
         if new not in own
     ]
-    if not set(own) <= set(space.allowed_elements):
+    if set(own) - set(space.allowed_elements):
         ratios = np.ones(len(changed))  # nothing is known of the seed's own volume
     else:
         volumes = predicted_volumes(space, [own, *[amounts for _, _, amounts in changed]])
