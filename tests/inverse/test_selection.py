@@ -334,11 +334,11 @@ class Unsure(AnalyticSurrogate):
     ],
 )
 def test_an_error_or_a_probability_that_is_no_number_is_no_prediction(field: str, why: str) -> None:
-    candidates, chosen = selection(surrogate=Unsure(field)).select(pair(), 0, Places(2))
-    assert chosen == ["c000000"]
-    assert (candidates[1].status, candidates[1].rule) == (Status.SCREENED_OUT, Rule.NO_PREDICTION)
-    assert candidates[1].reason == f"no finite prediction: {why}"
-    assert candidates[0].reason == ""
+    (titanium, tungsten), chosen = selection(surrogate=Unsure(field)).select(pair()[::-1], 0, Places(2))
+    assert chosen == ["c000001"]
+    assert (titanium.status, titanium.rule) == (Status.SCREENED_OUT, Rule.NO_PREDICTION)
+    assert titanium.reason == f"no finite prediction: {why}"
+    assert (tungsten.status, tungsten.reason) == (Status.PREDICTED, "")
 
 
 def test_outside_the_domain_only_what_is_held_says_so() -> None:
