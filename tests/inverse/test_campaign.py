@@ -248,6 +248,18 @@ def test_seconds_belong_to_what_took_them(tmp_path: Path, clock: Clock, n: int) 
     assert manifest_of(tmp_path / "run")["seconds"] == round(round(whole, 1) + 5.0, 1)
 
 
+def test_the_time_that_earlier_sessions_took_is_taken_off_the_limit(tmp_path: Path, clock: Clock) -> None:
+    """100 s in all, of which the first session took 12 for proposing and 3.5 for its verdict."""
+    told: list[Progress] = []
+    for n, seconds_left in ((1, [100.0, 84.5]), (2, [84.5, 69.0])):
+        proposer = Cells(*[search(1)] * n, clock=clock, seconds=12.0)
+        budget = {"verifications": n, "time": "100s"}
+        with opened(tmp_path / "run", proposer, Timed(clock, 3.5), told=told, budget=budget) as run:
+            run.run()
+        assert [told[0].seconds_left, told[-1].seconds_left] == seconds_left
+        told.clear()
+
+
 def test_what_is_told_while_a_step_runs(tmp_path: Path) -> None:
     told: list[Progress] = []
     verifier = Timed(Clock(), failing=[1])
