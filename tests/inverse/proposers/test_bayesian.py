@@ -219,6 +219,13 @@ def test_a_trial_is_valued_by_the_logarithm_of_its_worth() -> None:
     assert {t.step for t in search._trials} == {3}
 
 
+def test_fewer_values_than_crystals_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each would fall on the crystal before."""
+    monkeypatch.setattr(Valued, "scored", lambda self, structures: np.ones(len(structures) - 1))
+    with pytest.raises(ValueError, match="shorter"):
+        Scripted(world(), [at(pair, 0.45) for pair in PAIRS[:3]]).ask(1, 0, 5)
+
+
 def replace_reason(space: SearchSpace, reason: Callable[[Composition], Breach | None]) -> SearchSpace:
     assert isinstance(space, Valued)
     made = Valued(**{k: v for k, v in vars(space).items() if k != "worth"} | {"composition_reason": reason})

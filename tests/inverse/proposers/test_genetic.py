@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
 from inverse.proposers import bayesian, genetic
-from inverse.proposers.bayesian import ROUND, Trial
+from inverse.proposers.bayesian import ROUND, OuterSearch, Trial
 from inverse.proposers.genetic import POPULATION, GeneticSearch
 from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
@@ -186,6 +186,15 @@ def test_founders_found_the_first_round_of_a_campaign_and_no_later_one(
     later = GeneticSearch(space_of(2, 2), lambda: KNOWN)
     first_round(later, monkeypatch)
     assert "genetic" == search.name == later.name
+
+
+def test_without_founders_the_first_rounds_are_those_of_the_outer_search() -> None:
+    space = space_of(2, 3)
+    rounds = []
+    for search in (GeneticSearch(space, lambda: KNOWN), OuterSearch(space, lambda: KNOWN)):
+        search.ask(1, 2, 5)
+        rounds.append([trial.numbers for trial in search._trials[:ROUND]])
+    assert rounds[0] == rounds[1]
 
 
 def test_the_best_of_each_number_of_elements_breed_among_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
