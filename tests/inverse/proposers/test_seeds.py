@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.config import CampaignConfig
@@ -27,6 +28,7 @@ from inverse.proposers.seeds import (
     swapped,
 )
 from inverse.types import Breach, Candidate, Origin, Rule
+from surrogates.crystal import element_index
 from surrogates.properties import VOLUME
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
@@ -92,18 +94,19 @@ def test_each_element_is_exchanged_for_each_other_allowed_one() -> None:
 
 
 def test_an_exchange_keeps_the_volume_where_none_is_expected_of_it() -> None:
-    """Of what holds tungsten the surrogate expects a volume, of nitrogen it knows nothing."""
+    """10 Å³, 5 more for tungsten and 3 for titanium: 11.5 of TiC, 14 of TiW, 12.5 of WC."""
 
     class Some(AnalyticCompositions):
         elements = frozenset({"Ti", "C", "W"})
 
         def predict(self, compositions: Any, properties: Any) -> Any:
             found = super().predict(compositions, properties)
-            mean = found[VOLUME].mean + 5.0 * compositions.fractions[:, 73]
+            shares = compositions.fractions[:, [element_index("W"), element_index("Ti")]]
+            mean = found[VOLUME].mean + shares @ torch.tensor([5.0, 3.0])
             return {**found, VOLUME: replace(found[VOLUME], mean=mean)}
 
     found = swapped(replace(space("Ti C W N"), compositions=Some()), crystal("Ti", "C"))
-    wanted = {"Ti N": 1.0, "Ti W": 1.25, "N C": 1.0, "W C": 1.25}
+    wanted = {"Ti N": 1.0, "Ti W": 14 / 11.5, "N C": 1.0, "W C": 12.5 / 11.5}
     ratios = {" ".join(site.specie.symbol for site in s): s.volume / 2.714**3 for s in found}
     assert ratios == pytest.approx(wanted)
 
@@ -159,7 +162,11 @@ def test_children_tell_their_seed_their_cell_and_how_they_were_made(monkeypatch:
         return [Proposal(crystal(e, "O"), "seeds", 5, history) for e in ("W", "V")]
 
     monkeypatch.setattr(seeds, "descended", noted)
-    found = SeedSearch(space("Ti C N"), [("tic", crystal("Ti", "C"))], SeedSettings(fewest=ALL)).ask(9, 0, 5)
+    source = SeedSearch(space("Ti C N"), [("tic", crystal("Ti", "C"))], SeedSettings(fewest=ALL))
+    said: list[str] = []
+    with listening(said.append):
+        found = source.ask(9, 0, 5)
+    assert said == ["seeds: 1 of 1, 4 made from them"]
     histories = {p.key: (dict(p.history), p.origin) for p in found}
     assert {p.seed for p in found} == {5}
     assert histories.pop("tic: as given") == ({"kind": "seed", "seed": "tic"}, Origin.SEED)
@@ -255,8 +262,9 @@ def doubled(
     patch.setattr(
         seeds, "ranked_compositions", promised({"Ti": 1, "W": 1, "C": 2}, {"Ti": 1, "W": 1, "V": 2, "C": 4})
     )
-    own = replace(space("Ti C", n_atoms, n_elements), compositions=AnalyticCompositions())
+    own = replace(space("Ti C W", n_atoms, n_elements), compositions=AnalyticCompositions())
     found = batches(patch, own, given)
+    assert not any("P" in key for _, keys in found for key in keys), "a stand-in is left on a site"
     return asked, [(number, key) for number, keys in found for key in keys if "/" in key]
 
 
