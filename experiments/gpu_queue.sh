@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # On a GPU machine: CPU/CUDA parity first, then training steps, then the verification queue; 25 minutes in all.
 #
-#   python -m experiments.verification.queue pack .gpu --limit 4000    # here: the rows still to be verified
+#   python -m experiments.package_data.queue pack .gpu --limit 4000    # here: the rows still to be verified
 #   (wheels the GPU machine lacks, for its Python and platform, into .gpu/wheels; configs to train in .gpu/train)
 #   OUT=results bash experiments/gpu_queue.sh                          # there: with .gpu carried along
-#   python -m experiments.verification.queue merge results/verifications.db    # here again
+#   python -m experiments.package_data.queue merge results/verifications.db    # here again
 #
 # DEVICE=cpu bash experiments/gpu_queue.sh --dry-run goes through every step on the CPU with two crystals.
 set -euo pipefail
@@ -38,7 +38,7 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 note "parity: cpu against $DEVICE"
 # shellcheck disable=SC2086
-timeout "$PARITY_SECONDS" "$PYTHON" -m experiments.verification.parity "$CARRIED/rows.jsonl.gz" \
+timeout "$PARITY_SECONDS" "$PYTHON" -m experiments.studies.parity "$CARRIED/rows.jsonl.gz" \
     --potentials $POTENTIALS --device "$DEVICE" --limit "$PARITY_ROWS" | tee "$OUT/parity.jsonl"
 
 stop_training=$(least "$(left)" "$TRAIN_SECONDS")
@@ -49,13 +49,13 @@ for config in "$CARRIED"/train/*.yaml; do
     [ "$seconds" -gt 30 ] || { note "no time to train on $config"; continue; }
     note "training: $config, at most $seconds s"
     timeout --signal=TERM --kill-after=20 "$seconds" "$PYTHON" -c \
-        'import sys; from inverse.cli import main; sys.exit(main(sys.argv[1:]))' \
+        'import sys; from inverse.commands.cli import main; sys.exit(main(sys.argv[1:]))' \
         train "$config" --output "$OUT/$(basename "$config" .yaml)" || note "$config ended early"
 done
 
 note "verification queue: $POTENTIAL on $DEVICE, $WIDTH side by side"
 started=$SECONDS
-timeout --signal=TERM --kill-after=20 "$(left)" "$PYTHON" -m experiments.verification.queue rows "$CARRIED/rows.jsonl.gz" \
+timeout --signal=TERM --kill-after=20 "$(left)" "$PYTHON" -m experiments.package_data.queue rows "$CARRIED/rows.jsonl.gz" \
     --ask "$POTENTIAL" --device "$DEVICE" --width "$WIDTH" --limit "$LIMIT" --seconds "$(($(left) * 9 / 10))" \
     2>&1 | tee -a "$OUT/queue.log" | tail -n 3 || note "the queue ended early; what was known is in the store"
 note "$(grep -c ': done' "$OUT/queue.log" || true) crystals in $((SECONDS - started)) s"

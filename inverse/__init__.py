@@ -39,13 +39,13 @@ __all__ = [  # resolved by __getattr__
 
 
 def __getattr__(name: str) -> Any:
-    """Return a function of `inverse.api` on first use, or the version of the installed program."""
+    """Return a function of `inverse.commands.api` on first use, or the version of the installed program."""
     if name == "__version__":
-        from inverse.version import version
+        from inverse.campaign.version import version
 
         return version()
     if name in _FUNCTIONS:
-        from inverse import api
+        from inverse.commands import api
 
         return getattr(api, _FUNCTIONS[name])
     raise AttributeError(f"module 'inverse' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from inverse.cli import main
+from inverse.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

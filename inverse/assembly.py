@@ -9,13 +9,36 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.completion import CompletedSurrogate, JoinedCompositions
-from inverse.config import CampaignConfig
-from inverse.correction import CorrectedSurrogate
+from inverse.campaign.dynamical_stability import AskPhonons
+from inverse.campaign.parts import Parts
+from inverse.campaign.provenance import versions, weights
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import HitClass
 from inverse.decoders import Condition, load_decoder
-from inverse.dynamical_stability import AskPhonons
-from inverse.evaluation import Evaluator
-from inverse.familiarity import (
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
+from inverse.prediction.completion import CompletedSurrogate, JoinedCompositions
+from inverse.prediction.correction import CorrectedSurrogate
+from inverse.prediction.evaluation import Evaluator
+from inverse.prediction.placement import PlacedSurrogate
+from inverse.proposers.baselines.baselines import baselines
+from inverse.proposers.baselines.lookup import Lookup
+from inverse.proposers.baselines.orderings import Orderings
+from inverse.proposers.bayesian import OuterSearch
+from inverse.proposers.decoder_draws import DecoderDraws
+from inverse.proposers.genetic import GeneticSearch
+from inverse.proposers.gradient import GradientSearch
+from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.protocol import Proposer
+from inverse.proposers.random_search import RandomSearch
+from inverse.proposers.screening import Screen
+from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.seeds import GivenSeeds, SeedSearch, starts
+from inverse.proposers.substitution import Substitution
+from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
+from inverse.reference.chemical_potentials import packaged_potentials
+from inverse.reference.deduplication import distinct
+from inverse.reference.familiarity import (
     SECONDS_PER_VERIFICATION,
     kinship,
     known_formulas,
@@ -24,39 +47,16 @@ from inverse.familiarity import (
     trust,
     types_of,
 )
-from inverse.inputs import Seed, fingerprint, read_seeds
-from inverse.objective import Objective
-from inverse.parts import Parts
-from inverse.placement import PlacedSurrogate
-from inverse.proposers.baselines import baselines
-from inverse.proposers.bayesian import OuterSearch
-from inverse.proposers.decoder_draws import DecoderDraws
-from inverse.proposers.genetic import GeneticSearch
-from inverse.proposers.gradient import GradientSearch
-from inverse.proposers.hybrid import Hybrid
-from inverse.proposers.lookup import Lookup
-from inverse.proposers.orderings import Orderings
-from inverse.proposers.protocol import Proposer
-from inverse.proposers.prototypes import Prototype
-from inverse.proposers.random_search import RandomSearch
-from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.seeds import GivenSeeds, SeedSearch, starts
-from inverse.proposers.substitution import Substitution
-from inverse.provenance import versions, weights
-from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
-from inverse.reference.chemical_potentials import packaged_potentials
-from inverse.reference.deduplication import distinct
 from inverse.reference.known_energies import KnownEnergies
-from inverse.screening import Screen
-from inverse.types import HitClass
+from inverse.reference.structure_types import Prototype
 from inverse.verification.classification import classifier_by_energy
 from inverse.verification.judges import load_verifier, panel_named
-from inverse.verification.phonons import PhononVerdict
+from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.workers import VerifierPool, default_workers
-from surrogates.checkpoint import load_surrogate
-from surrogates.devices import device_named
+from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError, nearest
-from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.platform.devices import device_named
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
 
 LOGGER = logging.getLogger("inverse.assembly")

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.crystal import CrystalBatch
-from surrogates.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.crystals.periodic_table import ATOMIC_MASSES
 from surrogates.errors import UnknownNameError
-from surrogates.periodic_table import ATOMIC_MASSES
-from surrogates.properties import (
+from surrogates.physics.elasticity import chen_hardness, poisson_ratio, pugh_ratio, young_modulus
+from surrogates.physics.properties import (
     BULK_MODULUS,
     DENSITY,
     HARDNESS,
@@ -22,15 +22,15 @@ from surrogates.properties import (
     YOUNG_MODULUS,
     Property,
 )
+from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
 from surrogates.protocol import Z90, Prediction
-from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 LEAST_MODULUS = 1e-3
 """GPa; draws of K and G below it count as this much."""
 
 GEOMETRY_ERROR = 0.03
 """Relative std of density and volume for lack of relaxation alone: `python -m
-experiments.surrogates.as_proposed`. What is asked for is the relaxed cell's.
+experiments.studies.as_proposed`. What is asked for is the relaxed cell's.
 """
 
 

@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from surrogates.crystal import N_ELEMENTS, CrystalBatch
+from surrogates.crystals.batch import N_ELEMENTS, CrystalBatch
 from surrogates.errors import ShapeError
-from surrogates.properties import Property
+from surrogates.physics.properties import Property
 
 Z90 = 1.6448536269514722
 """Half-width of a 90 % interval of a normal distribution, in standard deviations."""
@@ -125,8 +125,8 @@ class CompositionBatch:
             FormulaError: a formula that cannot be read, or in two ways; see `composition_of`.
             UnsupportedElementError: an element beyond Lr, or an isotope.
         """
-        from surrogates.periodic_table import element_index
-        from surrogates.typed_formulas import composition_of
+        from surrogates.crystals.periodic_table import element_index
+        from surrogates.crystals.typed_formulas import composition_of
 
         fractions = torch.zeros(len(formulas), N_ELEMENTS)
         for row, formula in enumerate(formulas):

@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.campaign import Campaign
-from inverse.completion import CompletedSurrogate
-from inverse.config import CampaignConfig
-from inverse.correction import CorrectedSurrogate
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.parts import Parts
+from inverse.candidates.objective import Objective
+from inverse.candidates.ranking import Kinship
+from inverse.candidates.types import Breach, Candidate, HitClass, Rule, Standing, Verification, VerifiedValue
 from inverse.decoders.protocol import Condition
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
-from inverse.parts import Parts
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.completion import CompletedSurrogate
+from inverse.prediction.correction import CorrectedSurrogate
+from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.screening import Screen
 from inverse.proposers.search_space import SearchSpace
-from inverse.ranking import Kinship
-from inverse.screening import Screen
-from inverse.types import Breach, Candidate, HitClass, Rule, Standing, Verification, VerifiedValue
-from surrogates.checkpoint import load_surrogate
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch, element_index
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
+from surrogates.checkpoints.checkpoint import load_surrogate
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch, element_index
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
 from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
 
 BEST_METAL, BEST_LIGHT, BEST_VOLUME = "W", "C", 10.0

@@ -16,18 +16,18 @@ import torch
 from pymatgen.core import Element, Structure
 from torch import Tensor
 
-from inverse.config import CampaignConfig
+from inverse.candidates.objective import Objective
 from inverse.decoders.protocol import Condition
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
-from inverse.proposers.building import built, shapes_of
-from inverse.proposers.geometries import packaged_geometries
-from inverse.proposers.prototypes import Prototype, label_counts
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.building.cells import built, shapes_of
+from inverse.proposers.screening import Screen
 from inverse.proposers.search_space import SearchSpace
-from inverse.screening import Screen
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch, element_index
-from surrogates.neighbors import periodic_edges
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, VOLUME, Property
+from inverse.reference.geometries import packaged_geometries
+from inverse.reference.structure_types import Prototype, label_counts
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch, element_index
+from surrogates.crystals.neighbors import periodic_edges
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, VOLUME, Property
 from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
 
 

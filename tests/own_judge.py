@@ -2,7 +2,7 @@
 
 import math
 
-from inverse.types import VerifiedValue
+from inverse.candidates.types import VerifiedValue
 
 
 class Packing:

@@ -14,14 +14,14 @@ import torch
 from pymatgen.core import Structure
 
 from experiments.reference_set.elements import FEW, LANTHANIDES, STIFF_LIGHTS, STIFF_METALS, allowed_elements
-from inverse.proposers.building import Geometry, built, packaged_geometries
-from inverse.proposers.compositions import fractions
-from inverse.proposers.prototypes import Prototype, alike_class
+from inverse.proposers.building.cells import Geometry, built, packaged_geometries
+from inverse.proposers.building.compositions import fractions
 from inverse.reference.signatures import Cell, parse_signature, signature_text
 from inverse.reference.skeletons import LABELS, anonymous
-from surrogates.properties import VOLUME
+from inverse.reference.structure_types import Prototype, alike_class
+from surrogates.crystals.wyckoff import wyckoff_positions
+from surrogates.physics.properties import VOLUME
 from surrogates.protocol import CompositionBatch, CompositionSurrogate
-from surrogates.wyckoff import wyckoff_positions
 
 MOST_ATOMS, LARGE, LEAST_OPERATIONS, MOST_FREE = 8, 6, 8, 4
 """Atoms of the primitive cell; those from which twice the operations are asked for; free coordinates."""

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from functools import lru_cache
 
-from inverse.element_groups import element_groups
+from inverse.inputs.element_groups import element_groups
 from inverse.reference import ReferenceHull
-from inverse.verification.energy_correction import supported_elements
+from inverse.verification.calibration.energy_correction import supported_elements
 
 POTENTIAL = "7net-0"
 """The one potential that labels; it is never a judge."""

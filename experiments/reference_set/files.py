@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from surrogates.whole_files import write_atomically
+from surrogates.platform.whole_files import write_atomically
 
 WORK = Path(__file__).resolve().parents[2] / ".work" / "reference_set"
 """Scratch folder of pools and labels; git-ignored."""

@@ -23,18 +23,18 @@ from experiments.reference_set.coordination import coordination_change
 from experiments.reference_set.elements import POTENTIAL
 from experiments.reference_set.files import WORK, labelled, pools, read_lines
 from experiments.reference_set.gates import MOST_ABOVE_HULL
-from inverse.records import plain, structure_from_record, structure_to_record
+from inverse.inputs.records import plain, structure_from_record, structure_to_record
+from inverse.potentials.limits import Limit
+from inverse.potentials.loading import limit_threads, load_potential, potential_version
+from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.reference import ReferenceHull
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
-from inverse.verification.energy_correction import formation_energy
+from inverse.verification.calibration.energy_correction import formation_energy
 from inverse.verification.judge import Judge, RelaxationVerdict, TensorVerdict
-from inverse.verification.limits import Limit
-from inverse.verification.potentials import limit_threads, load_potential, potential_version
 from inverse.verification.store import VerificationStore, canonical_structure
-from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import EngineError, MachineError
-from surrogates.units import GPA_PER_EV_PER_A3
+from surrogates.physics.units import GPA_PER_EV_PER_A3
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from experiments.reference_set import bias, table
 from experiments.reference_set.card import card
 from experiments.reference_set.files import WORK, keep, labelled, pools, read_lines
 from experiments.reference_set.gates import Passed, passed
-from inverse.records import structure_from_record, structure_to_record
+from inverse.inputs.records import structure_from_record, structure_to_record
 from inverse.verification.store import canonical_structure
 from surrogates.datasets.reference_set import FOLDER
 from surrogates.errors import DataError

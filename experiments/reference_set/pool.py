@@ -39,11 +39,11 @@ PER_TYPE, PER_CONDITION = 120, 96
 
 def gathered(seed: int) -> list[Decorated]:
     """Return sound, distinct crystals of all three origins that stand in no DFT row of elastic moduli."""
-    from inverse.constraints import Constraints, Elements
     from inverse.decoders import Condition, load_decoder
-    from inverse.familiarity import known_prototypes
-    from inverse.screening import Screen
-    from surrogates.checkpoint import load_surrogate
+    from inverse.inputs.constraints import Constraints, Elements
+    from inverse.proposers.screening import Screen
+    from inverse.reference.familiarity import known_prototypes
+    from surrogates.checkpoints.checkpoint import load_surrogate
 
     elements = frozenset(allowed_elements())
     small: dict[str, Any] = {"n_atoms": (2, 6), "n_elements": (2, 3), "allowed_elements": elements}
@@ -79,9 +79,9 @@ def dft_signatures(formulas: Iterable[str]) -> set[tuple[str, str]]:
 def predicted(found: Sequence[Decorated]) -> list[dict[str, Any]]:
     """Return candidates as rows with predictions, those far above the hull left out."""
     from inverse.assembly import hull_below, load_structure_surrogate
-    from inverse.evaluation import Evaluator
+    from inverse.prediction.evaluation import Evaluator
     from inverse.reference import ReferenceHull
-    from surrogates.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
+    from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
 
     wanted = (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL)
     evaluator = Evaluator(load_structure_surrogate("cpu"), hull_below(ReferenceHull.packaged()), wanted)
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--after", choices=["surrogate", "labels"], default="surrogate")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    from inverse.verification.potentials import limit_threads
+    from inverse.potentials.loading import limit_threads
 
     limit_threads()
     earlier = [row for path in pools() for row in read_lines(path)]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from pymatgen.core import Element
 
-from surrogates.whole_files import replacing
+from surrogates.platform.whole_files import replacing
 
 NUMBERS = (
     "bulk_modulus",

@@ -23,31 +23,31 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "both tiers of the structure surrogate against simpler models on formulas that none of them saw",
     ),
     "verify": (
-        "inverse.benchmarks.verify:run_verify",
+        "inverse.benchmarks.verification.every:run_verify",
         "every benchmark of the verification below, in one record",
     ),
     "verify-elasticity": (
-        "inverse.benchmarks.verify_elasticity:run_elasticity",
+        "inverse.benchmarks.verification.elasticity:run_elasticity",
         "the relaxed-ion tensor against ions relaxed in every strained cell, 100 crystals of all symmetries",
     ),
     "verify-speed": (
-        "inverse.benchmarks.verify_speed:run_speed",
+        "inverse.benchmarks.verification.speed:run_speed",
         "seconds of a tensor and of a whole verification against matcalc's, same core, same potential",
     ),
     "verify-scale": (
-        "inverse.benchmarks.verify_scale:run_verify_scale",
+        "inverse.benchmarks.verification.scale:run_verify_scale",
         "the calibrated judges against DFT on formulas left out, from the verification store",
     ),
     "verify-hull": (
-        "inverse.benchmarks.verify_hull:run_verify_hull",
+        "inverse.benchmarks.verification.hull:run_verify_hull",
         "formation energy and stability by the energy judge from perturbed WBM cells; queries; known phases",
     ),
     "verify-novelty": (
-        "inverse.benchmarks.verify_novelty:run_verify_novelty",
+        "inverse.benchmarks.verification.novelty:run_verify_novelty",
         "hit classes before and after relaxation, signatures against StructureMatcher, de-duplication",
     ),
     "verify-reliability": (
-        "inverse.benchmarks.verify_reliability:run_verify_reliability",
+        "inverse.benchmarks.verification.reliability:run_verify_reliability",
         "300 broken crystals and misbehaving potentials through the worker pool",
     ),
 }

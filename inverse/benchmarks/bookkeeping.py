@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
-from inverse.correction import CorrectedSurrogate
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
-from inverse.parts import Parts
-from inverse.progress_bar import progress
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.parts import Parts
+from inverse.candidates.objective import Objective
+from inverse.candidates.ranking import Kinship
+from inverse.candidates.types import Breach, Candidate, HitClass, Rule, Standing, Verification, VerifiedValue
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.correction import CorrectedSurrogate
+from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.protocol import Proposal, generator
-from inverse.ranking import Kinship
-from inverse.types import Breach, Candidate, HitClass, Rule, Standing, Verification, VerifiedValue
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, Property
+from inverse.report.progress_bar import progress
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, Property
 from surrogates.protocol import Z90, Level, Prediction
 
 SIZES = (100, 10_000, 100_000)

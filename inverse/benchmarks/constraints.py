@@ -11,11 +11,11 @@ from ase.data import covalent_radii
 from pymatgen.core import Element, Structure
 
 from inverse.benchmarks.rule_referee import broken_rules
-from inverse.config import CampaignConfig
-from inverse.element_groups import element_groups
-from inverse.progress_bar import progress
-from inverse.screening import Known, Screen
-from surrogates.crystal import ELEMENT_SYMBOLS
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.inputs.element_groups import element_groups
+from inverse.proposers.screening import Known, Screen
+from inverse.report.progress_bar import progress
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
 from surrogates.errors import ConfigError
 
 COMMON = tuple(Element.from_Z(z).symbol for z in (*range(1, 58), *range(72, 84)))

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from surrogates.datasets.elasticity import TARGETS, ids_digest, scored_rows
 from surrogates.datasets.shared import crystal_rows
-from surrogates.properties import Property
+from surrogates.physics.properties import Property
 
 SOURCES = ("mp_matcalc_binary", "mp_matbench_match", "aflow_ael")
 SEED = 20261123

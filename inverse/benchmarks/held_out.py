@@ -1,4 +1,4 @@
-"""Predictions of rows that a model never saw, as `python -m experiments.surrogates.compare` wrote them."""
+"""Predictions of rows that a model never saw, as `python -m experiments.studies.compare` wrote them."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import torch
 
 from inverse.benchmarks.dft_rows import ScoredRows
 from surrogates.errors import DataError
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
 from surrogates.protocol import Z90, Prediction
 
 FOLDER = Path(__file__).with_name("predictions")

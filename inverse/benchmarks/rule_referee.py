@@ -65,7 +65,7 @@ def broken_rules(
 @cache
 def _groups() -> dict[str, list[str]]:
     """Return the file's groups."""
-    text = files("inverse").joinpath("element_groups.yaml").read_text(encoding="utf-8")
+    text = files("inverse.inputs").joinpath("element_groups.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 

@@ -14,13 +14,13 @@ from inverse.benchmarks.constraints import COMMON, candidates
 from inverse.benchmarks.dft_rows import crystal_rows, structure_of
 from inverse.benchmarks.intervals import bootstrapped
 from inverse.benchmarks.speed_scaling import scaling
-from inverse.benchmarks.verify_speed import Seconds, timed
-from inverse.progress_bar import progress
-from inverse.verification.potentials import load_potential, one_thread, quiet
-from surrogates.checkpoint import load_surrogate
-from surrogates.crystal import CrystalBatch
+from inverse.benchmarks.verification.speed import Seconds, timed
+from inverse.potentials.loading import load_potential, one_thread, quiet
+from inverse.report.progress_bar import progress
+from surrogates.checkpoints.checkpoint import load_surrogate
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
 
 ASKED = {"with_uncertainty": 5.0, "one_member": 20.0, "one_member_and_gradient": 8.0}
 """Structures a second over CHGNet's that each way must reach."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from inverse.benchmarks.verify_speed import timed
-from inverse.progress_bar import progress
-from surrogates.crystal import CrystalBatch
-from surrogates.properties import Property
+from inverse.benchmarks.verification.speed import timed
+from inverse.report.progress_bar import progress
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.physics.properties import Property
 from surrogates.protocol import Surrogate
 
 SIZES = (100, 1_000, 10_000, 100_000)

@@ -12,13 +12,18 @@ from pymatgen.core import Structure
 from inverse.benchmarks.dft_rows import ScoredRows, rows_of_surrogates
 from inverse.benchmarks.held_out import FOLDER, HeldOut, read_held_out
 from inverse.benchmarks.intervals import Resampled
-from inverse.benchmarks.raw_potentials import against_potentials
-from inverse.objective import Objective
-from inverse.types import Target
-from surrogates.checkpoint import checkpoint_digest, load_manifest, load_surrogate, packaged_folder
-from surrogates.crystal import CrystalBatch
+from inverse.benchmarks.verification.raw_potentials import against_potentials
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Target
+from surrogates.checkpoints.checkpoint import (
+    checkpoint_digest,
+    load_manifest,
+    load_surrogate,
+    packaged_folder,
+)
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError, EngineError
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
 
 MODELS = ("accurate", "fast", "boosting", "crystal_graph", "composition", "constant")
 TIERS: Mapping[str, str] = {"fast": "structure", "accurate": "accurate"}
@@ -95,7 +100,7 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
         "missing": [name for name in found if name not in there],
     }
     if result["missing"]:
-        result["how"] = "python -m experiments.surrogates.compare " + " ".join(result["missing"])
+        result["how"] = "python -m experiments.studies.compare " + " ".join(result["missing"])
     tiers: dict[str, HeldOut] = {name: there[name] for name in ("accurate", "fast") if name in there}
     result["potentials"] = against_potentials(tiers, THRESHOLD, seed)
     if "accurate" in there:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.crystal import CrystalBatch
-from surrogates.symmetry import SymmetricCrystals, find_space_groups
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.crystals.symmetry import SymmetricCrystals, find_space_groups
 
 MIN_DISTANCE_RATIO = 0.7
 """Atoms stand at least this share of the sum of their covalent radii apart."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from inverse.decoders.composition_model import END, MAX_AMOUNT, MAX_ELEMENTS, CompositionNetwork, Formulas
-from surrogates.crystal import N_ELEMENTS
+from surrogates.crystals.batch import N_ELEMENTS
 
 N_TRIES = 8
 """Formulas drawn for each one kept when constraints cut the model's choices."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from inverse.decoders.conditioning import N_CONDITIONS
-from surrogates.crystal import N_ELEMENTS
+from surrogates.crystals.batch import N_ELEMENTS
 
 MAX_ELEMENTS = 8
 """Distinct elements at most."""

@@ -10,7 +10,7 @@ from inverse.decoders.composition_draw import ElementRules
 from inverse.decoders.composition_model import MAX_ELEMENTS
 from inverse.decoders.protocol import Condition
 from inverse.decoders.structure_model import MAX_UNITS
-from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
 from surrogates.errors import DecodingError
 
 MAX_ATOMS = 24

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from surrogates.symmetry import wyckoff_positions
+from surrogates.crystals.symmetry import wyckoff_positions
 
 _LIMIT = 256
 

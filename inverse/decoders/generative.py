@@ -26,9 +26,9 @@ from inverse.decoders.tokens import (
     value_in_bin,
     with_free_values,
 )
-from surrogates.crystal import N_ELEMENTS
+from surrogates.crystals.batch import N_ELEMENTS
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import DecodingError
-from surrogates.symmetry import SymmetricCrystals
 
 _N_COMPOSITION = 2 * MAX_ELEMENTS + 2
 _N_SKELETON = 2 + 2 * MAX_SITES
@@ -327,7 +327,7 @@ def skeletons_of(crystals: SymmetricCrystals) -> Skeletons:
 
 def crystals_of(skeletons: Skeletons) -> SymmetricCrystals:
     """Return the crystals of skeletons, all free numbers 0."""
-    from surrogates.symmetry import HARD_LOGIT
+    from surrogates.crystals.symmetry import HARD_LOGIT
 
     index = skeletons.is_site.nonzero()
     element = skeletons.element[skeletons.is_site]

@@ -7,10 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from surrogates.crystal import ELEMENT_SYMBOLS
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import ConfigError, UnknownNameError, UnsupportedElementError
-from surrogates.properties import property_named
-from surrogates.symmetry import SymmetricCrystals
+from surrogates.physics.properties import property_named
 
 ALL_ELEMENTS: frozenset[str] = frozenset(ELEMENT_SYMBOLS)
 """Every element a crystal can hold."""

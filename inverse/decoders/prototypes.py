@@ -12,9 +12,9 @@ from torch import Tensor
 
 from inverse.decoders.acceptance import Pool, distance_ratios, is_sound
 from inverse.decoders.protocol import Condition
-from surrogates.crystal import N_ELEMENTS, element_index
+from surrogates.crystals.batch import N_ELEMENTS, element_index
+from surrogates.crystals.symmetry import HARD_LOGIT, SymmetricCrystals
 from surrogates.errors import CheckpointError, DecodingError
-from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals
 
 _N_LABELS = 8
 _ROUNDS = 12
@@ -187,7 +187,7 @@ class PrototypeDecoder:
 
 
 def _prototype(record: dict) -> Prototype:
-    from surrogates.symmetry import wyckoff_positions
+    from surrogates.crystals.symmetry import wyckoff_positions
 
     positions = wyckoff_positions(record["space_group"])
     amounts = [0] * (max(record["species"]) + 1)

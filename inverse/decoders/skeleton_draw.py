@@ -16,9 +16,9 @@ from inverse.decoders.structure_model import (
     Skeletons,
     StructureNetwork,
 )
-from surrogates.crystal import N_ELEMENTS
+from surrogates.crystals.batch import N_ELEMENTS
+from surrogates.crystals.symmetry import wyckoff_tables
 from surrogates.errors import DecodingError
-from surrogates.symmetry import wyckoff_tables
 
 MAX_SITES = MAX_ATOMS
 """Sites of a crystal at most."""

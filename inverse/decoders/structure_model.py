@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from inverse.decoders.conditioning import N_CONDITIONS
 from inverse.decoders.tokens import HEAD_OF_TYPE, N_BINS, N_HEADS, FreeTokens, limits
-from surrogates.crystal import N_ELEMENTS
-from surrogates.symmetry import wyckoff_tables
+from surrogates.crystals.batch import N_ELEMENTS
+from surrogates.crystals.symmetry import wyckoff_tables
 
 MAX_UNITS = 24
 """Formula units of a primitive cell at most; larger numbers are read as this."""

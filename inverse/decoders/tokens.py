@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from surrogates.symmetry import SymmetricCrystals
+from surrogates.crystals.symmetry import SymmetricCrystals
 
 N_BINS = 120
 """Bins of every continuous token."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inverse.decoders.composition_model import CompositionNetwork
 from inverse.decoders.structure_model import StructureNetwork
-from surrogates.crystal import element_index
+from surrogates.crystals.batch import element_index
 from surrogates.errors import CheckpointError
 
 FORMAT = 1

@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Element
 
-from inverse.proposers.building import built, shapes_of
-from inverse.proposers.compositions import predicted_volumes, promise_of
-from inverse.proposers.geometries import Geometry
+from inverse.candidates.types import Candidate
+from inverse.proposers.building.cells import built, shapes_of
+from inverse.proposers.building.compositions import predicted_volumes, promise_of
 from inverse.proposers.protocol import Proposal, happens
-from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, bounded, middle_of, place_of, volume_at
-from inverse.types import Candidate
+from inverse.reference.geometries import Geometry
+from inverse.reference.structure_types import Prototype
 from surrogates.errors import RunFolderError
-from surrogates.process_settings import ProcessSetting
-from surrogates.whole_files import replacing
+from surrogates.platform.process_settings import ProcessSetting
+from surrogates.platform.whole_files import replacing
 
 LOGGER = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from inverse.candidates.types import Candidate
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate
 from surrogates.errors import EngineError, MissingExtraError
 
 LOGGER = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from pymatgen.core import Structure
 
+from inverse.candidates.types import Candidate, Status
 from inverse.proposers.protocol import Proposal
 from inverse.reference.deduplication import Crystals
-from inverse.types import Candidate, Status
 
 
 def distinct(proposals: Iterable[Proposal]) -> list[Proposal]:

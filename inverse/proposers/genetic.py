@@ -13,11 +13,11 @@ from pymatgen.core import Structure
 
 from inverse.proposers.bayesian import GIVEN_UP, ROUND, OuterSearch
 from inverse.proposers.protocol import generator, happens
-from inverse.proposers.prototypes import Prototype
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Chosen, Numbers, bounded, density_at
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
+from inverse.reference.structure_types import Prototype
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from inverse.candidates.types import Candidate
+from inverse.proposers.building.descent import DescentSettings, allowed_mask, improved, softened
 from inverse.proposers.decoder_draws import Draw, drawn
-from inverse.proposers.descent import DescentSettings, allowed_mask, improved, softened
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import EngineError
-from surrogates.symmetry import SymmetricCrystals
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from inverse.progress import tell
+from inverse.candidates.types import Candidate, Status
 from inverse.proposers.distinct import distinct
+from inverse.proposers.news import tell
 from inverse.proposers.protocol import Leading, Proposal, Proposer, Storing
-from inverse.types import Candidate, Status
 from surrogates.errors import EngineError
 
 LOGGER = logging.getLogger(__name__)

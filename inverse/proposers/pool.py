@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inverse.candidates.types import Candidate
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.deduplication import Crystals
-from inverse.types import Candidate
 
 LOGGER = logging.getLogger(__name__)
 

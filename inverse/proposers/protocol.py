@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.types import Candidate, Origin
+from inverse.candidates.types import Candidate, Origin
 
 
 def _empty() -> Mapping[str, Any]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from inverse.candidates.types import Candidate
 from inverse.proposers.decoder_draws import Draw, drawn
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate
 
 
 class RandomSearch:

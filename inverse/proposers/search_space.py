@@ -10,15 +10,15 @@ import torch
 from pymatgen.core import Composition, Structure
 from torch import Tensor
 
-from inverse.constraints import Constraints
-from inverse.evaluation import Evaluator, Predictions
-from inverse.objective import Objective
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Breach
+from inverse.inputs.constraints import Constraints
+from inverse.prediction.evaluation import Evaluator, Predictions
+from inverse.prediction.worth import worth
 from inverse.proposers.distinct import Offered
-from inverse.types import Breach
-from inverse.worth import worth
-from surrogates.properties import PROPERTIES
+from surrogates.crystals.symmetry import SymmetricCrystals
+from surrogates.physics.properties import PROPERTIES
 from surrogates.protocol import CompositionSurrogate
-from surrogates.symmetry import SymmetricCrystals
 
 
 class Decodes(Protocol):

@@ -10,18 +10,18 @@ from itertools import islice, permutations, zip_longest
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.constraints import MOST_ELEMENTS
-from inverse.progress import tell
-from inverse.proposers.compositions import RankedComposition, predicted_volumes, ranked_compositions
-from inverse.proposers.descent import DescentSettings
+from inverse.candidates.types import Candidate, Origin
+from inverse.inputs.constraints import MOST_ELEMENTS
+from inverse.proposers.baselines.divided_cells import divided
+from inverse.proposers.building.compositions import RankedComposition, predicted_volumes, ranked_compositions
+from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.distinct import Offered
-from inverse.proposers.divided_cells import divided
 from inverse.proposers.gradient import descended
+from inverse.proposers.news import tell
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
-from inverse.proposers.prototypes import Stoichiometry, stoichiometry
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate, Origin
+from inverse.reference.structure_types import Stoichiometry, stoichiometry
 
 LOGGER = logging.getLogger(__name__)
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import torch
 from pymatgen.core import Structure
 
-from inverse.progress import tell
-from inverse.proposers.building import built, has_shape, scaled, shapes_of, skeleton
-from inverse.proposers.compositions import ranked_compositions
-from inverse.proposers.divided_types import KNOWN_ELEMENTS
-from inverse.proposers.geometries import Geometry
-from inverse.proposers.plans import Plan, planned
+from inverse.candidates.types import Candidate
+from inverse.proposers.building.cells import built, has_shape, scaled, shapes_of, skeleton
+from inverse.proposers.building.compositions import ranked_compositions
+from inverse.proposers.building.plans import Plan, planned
+from inverse.proposers.news import tell
 from inverse.proposers.pool import FEWEST, Entry, Pool
 from inverse.proposers.protocol import Proposal, generator
-from inverse.proposers.prototypes import Prototype, Stoichiometry
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate
+from inverse.reference.divided_types import KNOWN_ELEMENTS
+from inverse.reference.geometries import Geometry
+from inverse.reference.structure_types import Prototype, Stoichiometry
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import MissingExtraError
-from surrogates.symmetry import SymmetricCrystals
 
 WIDTHS = (1, 2, 4, 8, 16)
 """How many times as many compositions, and structure types for each, are looked at when plans run out."""

@@ -14,11 +14,11 @@ from math import gcd
 
 from pymatgen.core import Composition, Element
 
-from inverse.constraints import MOST_ELEMENTS
-from inverse.proposers.building import has_shape
-from inverse.proposers.plans import MOST_ASSIGNMENTS, assignments
-from inverse.proposers.prototypes import Prototype
+from inverse.inputs.constraints import MOST_ELEMENTS
+from inverse.proposers.building.cells import has_shape
+from inverse.proposers.building.plans import MOST_ASSIGNMENTS, assignments
 from inverse.proposers.search_space import SearchSpace
+from inverse.reference.structure_types import Prototype
 
 FEWEST_PLACES = 4
 """Numbers that choose elements, at least; more where the config allows more elements."""

@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from inverse.reference.phases import NO_ENERGY, PhaseTable
-from surrogates.crystal import ELEMENT_SYMBOLS, element_index
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, element_index
 from surrogates.errors import DataError
 
 TRACE = 0.01

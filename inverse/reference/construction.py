@@ -8,8 +8,8 @@ from pymatgen.core import Structure
 
 from inverse.reference.signatures import CARRIED_SYMPREC, Cell, Signature, parse_signature, signature_text
 from inverse.reference.skeletons import Skeleton, anonymous, skeletons_of
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import EngineError
-from surrogates.symmetry import SymmetricCrystals
 
 Complete = Callable[[SymmetricCrystals, int], SymmetricCrystals]
 """(skeletons, seed) -> the same with free lattice and coordinates filled; a decoder's `complete`."""

@@ -19,8 +19,8 @@ from pymatgen.core import Element, Lattice, Structure
 
 from inverse.reference.coincidence import Pattern, coincide, pattern, patterns, reduced_basis
 from inverse.reference.signatures import Cell, signature_text
+from surrogates.crystals.formulas import display_formula
 from surrogates.errors import StructureError
-from surrogates.formulas import display_formula
 
 SYMPREC = 0.1
 """Å, in cells of `VOLUME` an atom; tolerance of the signatures compared: proposals are not relaxed yet."""

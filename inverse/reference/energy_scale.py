@@ -2,7 +2,7 @@
 
 The older corrections (also carried by the WBM set) have none for Br, I, Se, Te and Sb, another one for S, and
 other terms for transition metals in oxides and fluorides. The offsets were fitted to 25,536 formulas that
-stand on both scales (`experiments/reference/build_phases.py`), robustly: MAE 0.050 -> 0.013 eV/atom.
+stand on both scales (`experiments/package_data/build_phases.py`), robustly: MAE 0.050 -> 0.013 eV/atom.
 """
 
 import json

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from pymatgen.core import Lattice, Structure
 
+from inverse.candidates.types import HitClass
 from inverse.reference.hull import ReferenceHull
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import SYMPRECS, Cell, alike_maps, parent_prototype, signature_text
 from inverse.reference.vacancies import vacancy_of
-from inverse.types import HitClass
 from surrogates.errors import UnsupportedElementError
 
 VOLUME_TOLERANCE = 0.25

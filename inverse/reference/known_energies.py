@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from pymatgen.core import Structure
 
+from inverse.candidates.types import KnownPhase
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, of_other_hand, signature_text
-from inverse.types import KnownPhase
-from surrogates.checkpoint import load_surrogate, weights_digest
-from surrogates.crystal import CrystalBatch
+from surrogates.checkpoints.checkpoint import load_surrogate, weights_digest
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError, EngineError
-from surrogates.properties import FORMATION_ENERGY
+from surrogates.physics.properties import FORMATION_ENERGY
 from surrogates.protocol import Z90, Prediction, Surrogate
 
 NEAR_IN_VOLUME = 0.05
@@ -39,7 +39,7 @@ LEAST_STD, SHARE_OF_DIFFERENCE = 0.012, 1.0
 
 Of 304 pairs of Materials Project rows of one formula and signature within 5 % in volume, one from the other:
 off by 0.008 eV/atom in the median and 0.038 at the 90th percentile, by about as much as the surrogate says
-that they differ; these error bars hold 91 % (`python -m experiments.reference.known_energies`).
+that they differ; these error bars hold 91 % (`python -m experiments.package_data.known_energies`).
 """
 
 
@@ -212,7 +212,7 @@ def read_cells(path: Path, weights: str) -> dict[str, list[TabulatedCell]]:
     """Return the tabulated cells of a parquet file of signatures, by reduced formula.
 
     Args:
-        path: of the file that `experiments.reference.build_signatures` writes.
+        path: of the file that `experiments.package_data.build_signatures` writes.
         weights: SHA-256 of the weights whose energies are wanted.
 
     Raises:
@@ -231,7 +231,7 @@ def read_cells(path: Path, weights: str) -> dict[str, list[TabulatedCell]]:
     if made_with != weights:
         raise DataError(
             f"the energies in {path.name} are of other weights ({made_with[:8]}) than the packaged surrogate "
-            f"({weights[:8]}); build them again: python -m experiments.reference.build_signatures"
+            f"({weights[:8]}); build them again: python -m experiments.package_data.build_signatures"
         )
     cells: dict[str, list[TabulatedCell]] = {}
     for formula, text, *lists in zip(*columns, strict=True):

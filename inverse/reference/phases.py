@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition
 
+from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import DataError, EngineError, UnsupportedElementError
-from surrogates.typed_formulas import composition_of
 
 PACKAGE_DATA = Path(__file__).resolve().parent
 """Folder of the parquet files; DATA.md there names origin and licence of each."""

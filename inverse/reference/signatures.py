@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Composition, Element, Structure
 
+from surrogates.crystals.formulas import display_formula
 from surrogates.errors import StructureError
-from surrogates.formulas import display_formula
-from surrogates.process_settings import ProcessSetting
+from surrogates.platform.process_settings import ProcessSetting
 
 SYMPRECS: tuple[float, ...] = (0.01, 0.1, 0.2, 0.3)
 """Tolerances, Å, at which a mapped crystal is compared with the carried signatures."""

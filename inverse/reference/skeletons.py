@@ -10,7 +10,7 @@ import numpy as np
 
 from inverse.reference.signatures import Cell, Orbit, format_signature, parse_signature
 from inverse.reference.signatures import signature_text as signature_text_of
-from surrogates.symmetry import SymmetricCrystals, WyckoffPosition, wyckoff_positions
+from surrogates.crystals.symmetry import SymmetricCrystals, WyckoffPosition, wyckoff_positions
 
 MAX_ASSIGNMENTS = 64
 """Most Wyckoff assignments returned for one signature; many are equivalent by a shift of origin."""

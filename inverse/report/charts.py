@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from inverse.deciding import effective_targets
+from inverse.campaign.candidate_table import best_structure
+from inverse.campaign.run import Run
+from inverse.candidates.decisive_targets import effective_targets
+from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import figures, wishes, wording
-from inverse.report.run import Run
-from inverse.report.table import best_structure
-from inverse.types import Candidate, Status, Target
-from surrogates.formulas import display_formula
-from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.crystals.formulas import display_formula
+from surrogates.physics.properties import ENERGY_ABOVE_HULL
 
 
 def figures_of(run: Run, properties: Sequence[str]) -> list[dict[str, Markup | str]]:

@@ -6,18 +6,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from inverse.dynamical_stability import is_asked, phonon_stage
-from inverse.judged import is_predicted_only
-from inverse.objective import Objective
-from inverse.ranking import is_promising
+from inverse.campaign.candidate_table import best_structure, is_ranked, space_group
+from inverse.campaign.dynamical_stability import is_asked, phonon_stage
+from inverse.campaign.run import Run
+from inverse.candidates.judged import is_predicted_only
+from inverse.candidates.objective import Objective
+from inverse.candidates.ranking import is_promising
+from inverse.candidates.types import Candidate, Origin, Status, Target
 from inverse.report import summary, wording
-from inverse.report.run import Run
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.seeds import seed_lines
-from inverse.report.table import best_structure, is_ranked, space_group
 from inverse.report.views import only_predicted, plus_minus
-from inverse.types import Candidate, Origin, Status, Target
-from surrogates.formulas import display_formula
+from surrogates.crystals.formulas import display_formula
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
 

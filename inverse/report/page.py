@@ -8,13 +8,13 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from inverse.campaign.candidate_table import best_structure, shown_properties
+from inverse.campaign.run import Run, read_run
+from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import charts, sections, summary, views, wishes, wording
-from inverse.report.run import Run, read_run
 from inverse.report.seeds import seed_lines
-from inverse.report.table import best_structure, shown_properties
-from inverse.types import Candidate, Status, Target
 from surrogates.errors import EngineError, RunFolderError
-from surrogates.whole_files import write_atomically
+from surrogates.platform.whole_files import write_atomically
 
 MAX_ROWS = 600
 """Candidates shown one by one; candidates.csv holds all of them."""

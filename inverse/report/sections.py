@@ -7,14 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from inverse.deciding import effective_targets
-from inverse.objective import Objective
-from inverse.ranking import is_promising
+from inverse.campaign.candidate_table import best_structure
+from inverse.campaign.run import Run
+from inverse.candidates.decisive_targets import effective_targets
+from inverse.candidates.objective import Objective
+from inverse.candidates.ranking import is_promising
+from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import summary, views, wishes, wording
-from inverse.report.run import Run
-from inverse.report.table import best_structure
-from inverse.types import Candidate, Status, Target
-from surrogates.formulas import display_formula
+from surrogates.crystals.formulas import display_formula
 
 
 @dataclass(frozen=True)

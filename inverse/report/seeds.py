@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from inverse import ranking
-from inverse.objective import Objective
+from inverse.campaign.candidate_table import best_structure, ranked, reason
+from inverse.campaign.run import Run
+from inverse.candidates import ranking
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Candidate, Origin, Status, Target
 from inverse.report import wording
-from inverse.report.run import Run
-from inverse.report.table import best_structure, ranked, reason
 from inverse.report.wishes import verified_value
-from inverse.types import Candidate, Origin, Status, Target
-from surrogates.formulas import display_formula
+from surrogates.crystals.formulas import display_formula
 
 
 def seed_lines(run: Run) -> list[str]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from inverse import ranking
-from inverse.objective import Objective
+from inverse.candidates import ranking
+from inverse.candidates.objective import Objective
+from inverse.candidates.statistics import wilson_interval
+from inverse.candidates.types import Candidate, HitClass, Origin, Rule, Status
 from inverse.report.wishes import STARTED, verified_value
-from inverse.statistics import wilson_interval
-from inverse.types import Candidate, HitClass, Origin, Rule, Status
-from surrogates.properties import PROPERTIES
+from surrogates.physics.properties import PROPERTIES
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,22 @@ from html import escape
 
 from markupsafe import Markup
 
-from inverse.deciding import effective_targets
-from inverse.judged import PREDICTED_ONLY, is_predicted_only
-from inverse.ladder import candidate_ladder
-from inverse.report.table import best_structure, cif_name, is_ranked, potentials, reason, space_group
+from inverse.campaign.candidate_table import (
+    best_structure,
+    cif_name,
+    is_ranked,
+    potentials,
+    reason,
+    space_group,
+)
+from inverse.candidates.decisive_targets import effective_targets
+from inverse.candidates.judged import PREDICTED_ONLY, is_predicted_only
+from inverse.candidates.ladder import candidate_ladder
+from inverse.candidates.types import Candidate, KnownPhase, Origin, Stage, Status, Target, VerifiedValue
 from inverse.report.wording import label, number, percent, plain_text, symbol, unit
-from inverse.types import Candidate, KnownPhase, Origin, Stage, Status, Target, VerifiedValue
+from surrogates.crystals.formulas import display_formula
+from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import EngineError
-from surrogates.formulas import display_formula
-from surrogates.typed_formulas import composition_of
 
 Decompose = Mapping[str, float]
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from inverse.deciding import STABLE_WITHIN, effective_targets
-from inverse.types import Candidate, Status, Target
+from inverse.candidates.decisive_targets import STABLE_WITHIN, effective_targets
+from inverse.candidates.types import Candidate, Status, Target
 
 STARTED = (Status.FAILED, Status.VERIFIED, Status.HIT)
 """Statuses of candidates whose verification was started: the denominator of every rate."""

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inverse.config import CampaignConfig
-from inverse.deciding import effective_targets
-from inverse.types import Target
-from surrogates.properties import PROPERTIES
+from inverse.candidates.decisive_targets import effective_targets
+from inverse.candidates.types import Target
+from inverse.inputs.campaign_config import CampaignConfig
+from surrogates.physics.properties import PROPERTIES
 
 LABELS = {
     "bulk_modulus_vrh": "bulk modulus K",
@@ -99,7 +99,7 @@ def percent(value: float | None, digits: int = 0, signed: bool = False) -> str:
 def target_text(target: Target) -> str:
     """Return a target as a clause.
 
-    >>> from surrogates.properties import BULK_MODULUS
+    >>> from surrogates.physics.properties import BULK_MODULUS
     >>> target_text(Target(BULK_MODULUS, minimum=300))
     'bulk modulus K ≥ 300 GPa'
     """

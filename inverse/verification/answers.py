@@ -6,15 +6,15 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.derived import with_derived
-from inverse.ladder import completed
-from inverse.reading import ReadStructure
-from inverse.records import finite_or_none, plain, stage_to_record, verification_to_record
-from inverse.types import Verification
+from inverse.candidates.derived import with_derived
+from inverse.candidates.ladder import completed
+from inverse.candidates.types import Verification
+from inverse.inputs.records import finite_or_none, plain, stage_to_record, verification_to_record
+from inverse.inputs.structure_files import ReadStructure
 from inverse.verification.judges import AUTO
 from inverse.verification.protocol import StreamingVerifier
+from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
-from surrogates.formulas import display_formula
 
 Classify = Callable[[Structure], Any]
 """Structure -> `inverse.reference.Classification`."""
@@ -26,7 +26,7 @@ def verification_records(
     """Yield one record per structure read, in order, each as soon as it and all before it are known.
 
     Args:
-        read: from `inverse.reading.read_structures`.
+        read: from `inverse.inputs.structure_files.read_structures`.
         verifier: from `load_verifier`; the caller closes it.
         classify: known, derivative or new; None asks as a campaign with the same judges does.
     """

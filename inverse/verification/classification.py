@@ -5,12 +5,12 @@ from functools import lru_cache, partial
 
 from pymatgen.core import Structure
 
+from inverse.potentials.limits import Limit
+from inverse.potentials.loading import one_thread
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
-from inverse.verification.energy_correction import corrected_potentials, formation_energy
+from inverse.verification.calibration.energy_correction import corrected_potentials, formation_energy
 from inverse.verification.judge import Judge
 from inverse.verification.judges import REFEREE, panel_named
-from inverse.verification.limits import Limit
-from inverse.verification.potentials import one_thread
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError
 

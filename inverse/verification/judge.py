@@ -12,14 +12,15 @@ from typing import Any, TypeVar
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.failures import failure_of
-from inverse.records import failure_from_record, plain, structure_from_record, structure_to_record
-from inverse.types import Failure
-from inverse.verification.inquiry import Inquiry, answered
-from inverse.verification.limits import Deadline
-from inverse.verification.potentials import KINKED, load_potential
-from inverse.verification.relaxation import RelaxationSettings, relaxing
-from inverse.verification.stiffness import (
+from inverse.candidates.failures import failure_of
+from inverse.candidates.types import Failure
+from inverse.inputs.records import failure_from_record, plain, structure_from_record, structure_to_record
+from inverse.potentials.inquiry import Inquiry, answered
+from inverse.potentials.limits import Deadline
+from inverse.potentials.loading import KINKED, load_potential
+from inverse.potentials.relaxation import RelaxationSettings, relaxing
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.verification.mechanics.stiffness import (
     StiffnessSettings,
     bulk_only,
     impossibility,
@@ -27,7 +28,6 @@ from inverse.verification.stiffness import (
     stiffness_inquiry,
 )
 from inverse.verification.store import DAMAGE, VerificationStore, canonical_structure, verification_key
-from inverse.verification.symmetric_cell import SymmetricCell
 from surrogates.errors import (
     ConfigError,
     DataError,

@@ -10,23 +10,11 @@ from typing import Any
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
-from inverse.failures import CrystalFailureError, failure_of
-from inverse.second_opinion import SECOND_DIFFERS, differences
-from inverse.types import EnergyFlag, Failure, Stage, Verification, VerifiedValue
-from inverse.verification.calibration import (
-    OTHER_VERSION,
-    calibrated,
-    calibration_of,
-    other_versions,
-    with_wider_error,
-)
-from inverse.verification.departures import departures
-from inverse.verification.elastic_summary import elastic_summary
-from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
-from inverse.verification.limits import Deadline, Limit
-from inverse.verification.machine import Patience
-from inverse.verification.own_judges import load_property_judge, own_values
-from inverse.verification.potentials import (
+from inverse.candidates.failures import CrystalFailureError, failure_of
+from inverse.candidates.second_opinion import SECOND_DIFFERS, differences
+from inverse.candidates.types import EnergyFlag, Failure, Stage, Verification, VerifiedValue
+from inverse.potentials.limits import Deadline, Limit
+from inverse.potentials.loading import (
     KINKED,
     available_potentials,
     check_potential,
@@ -34,16 +22,28 @@ from inverse.verification.potentials import (
     one_thread,
     potential_version,
 )
-from inverse.verification.protocol import FormationEnergy, HullEnergy
-from inverse.verification.readings import ABSURD, Readings, read_shear, readings, sensible
-from inverse.verification.stiffness import UNSTABLE_FLAGS
-from inverse.verification.store import VerificationStore
-from inverse.verification.weak_ground import (
+from inverse.potentials.machine import Patience
+from inverse.verification.calibration.moduli import (
+    OTHER_VERSION,
+    calibrated,
+    calibration_of,
+    other_versions,
+    with_wider_error,
+)
+from inverse.verification.calibration.readings import ABSURD, Readings, read_shear, readings, sensible
+from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict, TensorVerdict
+from inverse.verification.mechanics.departures import departures
+from inverse.verification.mechanics.elastic_summary import elastic_summary
+from inverse.verification.mechanics.stiffness import UNSTABLE_FLAGS
+from inverse.verification.mechanics.weak_ground import (
     WeakGround,
     grounds_of_bonding,
     is_superhard_light,
     widening,
 )
+from inverse.verification.own_judges import load_property_judge, own_values
+from inverse.verification.protocol import FormationEnergy, HullEnergy
+from inverse.verification.store import VerificationStore
 from surrogates.errors import (
     DataError,
     EngineError,
@@ -52,7 +52,7 @@ from surrogates.errors import (
     UnknownNameError,
     VerificationError,
 )
-from surrogates.properties import (
+from surrogates.physics.properties import (
     BULK_MODULUS,
     ENERGY_ABOVE_HULL,
     FORMATION_ENERGY,
@@ -229,7 +229,7 @@ class LadderVerifier:
     def load_reference(self) -> tuple[FormationEnergy, HullEnergy]:
         """Return what turns energies into formation energies and hull distances; read once."""
         if self._formation_energy is None:
-            from inverse.verification.energy_correction import formation_energy
+            from inverse.verification.calibration.energy_correction import formation_energy
 
             self._formation_energy = formation_energy
         if self._hull_energy is None:
@@ -646,7 +646,7 @@ def load_verifier(
 
 def _energy_error(potential: str) -> float:
     """Return the standard error of a formation energy, eV/atom; 0.1 where nobody measured it."""
-    from inverse.verification import energy_correction
+    from inverse.verification.calibration import energy_correction
 
     known = potential in energy_correction.corrected_potentials()
     return energy_correction.formation_energy_error(potential) if known else 0.1

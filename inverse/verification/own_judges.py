@@ -7,13 +7,13 @@ from functools import lru_cache
 
 from pymatgen.core import Structure
 
-from inverse.judged import JUDGED
-from inverse.types import VerifiedValue
-from inverse.verification.factories import factory_named
-from inverse.verification.machine import is_of_machine
+from inverse.candidates.judged import JUDGED
+from inverse.candidates.types import VerifiedValue
+from inverse.potentials.factories import factory_named
+from inverse.potentials.machine import is_of_machine
 from inverse.verification.protocol import PropertyJudge
 from surrogates.errors import ConfigError, EngineError, MachineError, VerificationError
-from surrogates.properties import PROPERTIES
+from surrogates.physics.properties import PROPERTIES
 
 
 @lru_cache(maxsize=16)

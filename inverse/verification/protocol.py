@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from pymatgen.core import Structure
 
-from inverse.types import Verification, VerifiedValue
+from inverse.candidates.types import Verification, VerifiedValue
 
 FormationEnergy = Callable[[Structure, float, str], float]
 """(structure, potential's total energy of the cell in eV, potential) -> formation energy, eV/atom, MP scale.

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
-from inverse.failures import failure_of
-from inverse.records import structure_from_record, verification_to_record
-from inverse.types import Failure, Verification
+from inverse.candidates.failures import failure_of
+from inverse.candidates.types import Failure, Verification
+from inverse.inputs.records import structure_from_record, verification_to_record
+from inverse.potentials.loading import limit_threads, load_potential
 from inverse.verification.judges import LadderVerifier, load_verifier
-from inverse.verification.phonons import phonons
+from inverse.verification.mechanics.phonons import phonons
 from inverse.verification.plan import REFUSALS, Answer, Task, WorkerPlan
-from inverse.verification.potentials import limit_threads, load_potential
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, MachineError
 

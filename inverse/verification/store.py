@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.records import plain, structure_to_record
-from inverse.verification.potentials import potential_version
-from inverse.verification.symmetric_cell import SymmetricCell
+from inverse.inputs.records import plain, structure_to_record
+from inverse.potentials.loading import potential_version
+from inverse.potentials.symmetric_cell import SymmetricCell
 from surrogates.errors import DataError, EngineError
 
 LOGGER = logging.getLogger(__name__)

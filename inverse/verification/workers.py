@@ -17,11 +17,11 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from inverse.records import structure_to_record, verification_from_record
-from inverse.types import Failure, Verification
-from inverse.verification.limits import GUARD
-from inverse.verification.machine import Patience
-from inverse.verification.phonons import PhononVerdict
+from inverse.candidates.types import Failure, Verification
+from inverse.inputs.records import structure_to_record, verification_from_record
+from inverse.potentials.limits import GUARD
+from inverse.potentials.machine import Patience
+from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.plan import REFUSALS, Answer, Task, WorkerPlan
 from surrogates.errors import EngineError, VerificationError
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.crystal import SCALE_OF_SOURCE, scale_index
+from surrogates.crystals.batch import SCALE_OF_SOURCE, scale_index
 from surrogates.datasets.shared import crystal_rows
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS, Property
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
 
 TARGETS: tuple[Property, ...] = (BULK_MODULUS, SHEAR_MODULUS)
 """Columns of the targets, as log10 of GPa."""

@@ -10,7 +10,7 @@ from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.reference_set import SOURCE as REFERENCE
 from surrogates.datasets.reference_set import fitted_rows
 from surrogates.datasets.shared import crystal_rows
-from surrogates.units import GPA_PER_EV_PER_A3
+from surrogates.physics.units import GPA_PER_EV_PER_A3
 
 ANIONS: frozenset[str] = frozenset(("H", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "Sb", "Te", "I"))
 """WBM energies carry no anion corrections: rows with one of these are left out."""

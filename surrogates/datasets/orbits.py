@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.crystal import N_ELEMENTS, CrystalBatch, element_index
-from surrogates.models.graph import cutoff_radius
-from surrogates.neighbors import periodic_edges
-from surrogates.whole_files import replacing
+from surrogates.crystals.batch import N_ELEMENTS, CrystalBatch, element_index
+from surrogates.crystals.neighbors import periodic_edges
+from surrogates.features.graph import cutoff_radius
+from surrogates.platform.whole_files import replacing
 
 GRAPH_REACH = 2.1
 """Reach of the cached edges; a little more than any network's, so that strain may bring edges in."""

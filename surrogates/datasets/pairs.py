@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from surrogates.crystal import N_ELEMENTS
+from surrogates.crystals.batch import N_ELEMENTS
 from surrogates.datasets.orbits import CHUNK, GraphStore, ragged_rows
-from surrogates.models.graph import CrystalGraph, pair_features
+from surrogates.features.graph import CrystalGraph, pair_features
 
 
 @dataclass(frozen=True)

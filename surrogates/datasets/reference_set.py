@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from surrogates.crystals.periodic_table import ELEMENT_SYMBOLS
 from surrogates.datasets.elasticity import formula_fold
 from surrogates.errors import DataError
-from surrogates.periodic_table import ELEMENT_SYMBOLS
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, Property
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, Property
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference_set"
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS
 from surrogates.errors import DataError, StructureError
 
 SOURCES: tuple[str, ...] = ("mp", "oqmd", "mp_legacy", "aflow", "jarvis", "alex_eos")

@@ -9,16 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.checkpoint import Checkpoint
-from surrogates.crystal import ELEMENT_SYMBOLS, SCALES
+from surrogates.checkpoints.checkpoint import Checkpoint
+from surrogates.checkpoints.strict_records import strict_record
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, SCALES
+from surrogates.crystals.periodic_table import ATOMIC_MASSES
 from surrogates.derived import FROM_MODULI, from_moduli
 from surrogates.errors import CheckpointError, UnsupportedElementError
 from surrogates.models.composition_network import CompositionNetwork
-from surrogates.periodic_table import ATOMIC_MASSES
-from surrogates.properties import BULK_MODULUS, DENSITY, SHEAR_MODULUS, VOLUME, Property, refuse_others
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    DENSITY,
+    SHEAR_MODULUS,
+    VOLUME,
+    Property,
+    refuse_others,
+)
+from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
 from surrogates.protocol import Z90, CompositionBatch, Level, Prediction
-from surrogates.strict_records import strict_record
-from surrogates.units import G_PER_CM3_PER_AMU_PER_A3
 
 N_SAMPLES = 64
 """Joint draws of each prediction."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from surrogates.checkpoint import Checkpoint
+from surrogates.checkpoints.checkpoint import Checkpoint
 from surrogates.errors import CheckpointError
 from surrogates.models.composition import CompositionEnsemble
-from surrogates.properties import Property, refuse_others
+from surrogates.physics.properties import Property, refuse_others
 from surrogates.protocol import CompositionBatch, Level, Prediction, common_elements
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from surrogates.crystal import N_ELEMENTS
-from surrogates.models.composition_features import N_EXTRA, ElementNodes, statistics
+from surrogates.crystals.batch import N_ELEMENTS
+from surrogates.features.composition_features import N_EXTRA, ElementNodes, statistics
 
 FRACTION_WIDTH = 1.2
 """Width of the Gaussians of an element's fraction, in units of their distance."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from surrogates.crystal import SCALES
+from surrogates.crystals.batch import SCALES
 from surrogates.datasets.orbits import GraphStore, ragged_rows
-from surrogates.models.elements import element_properties
+from surrogates.features.elements import element_properties
 
 N_NEIGHBOURS = 12
 N_DISTANCES = 40

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from surrogates.crystal import SCALES
-from surrogates.models.basis import DEGREES, N_RADIAL, N_SHELLS
-from surrogates.models.elements import element_properties, element_property
-from surrogates.models.graph import CrystalGraph
+from surrogates.crystals.batch import SCALES
+from surrogates.features.basis import DEGREES, N_RADIAL, N_SHELLS
+from surrogates.features.elements import element_properties, element_property
+from surrogates.features.graph import CrystalGraph
 from surrogates.settings import BelowOne, Count, Positive, Whole
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.checkpoint import Checkpoint
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.checkpoints.checkpoint import Checkpoint
+from surrogates.checkpoints.strict_records import strict_record
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import CheckpointError, ShapeError, UnsupportedElementError
+from surrogates.features.kernel_features import composition_inputs, structure_inputs
 from surrogates.models.composition import N_SAMPLES, TRACE, joint_normals
-from surrogates.models.kernel_features import composition_inputs, structure_inputs
-from surrogates.properties import PROPERTY_NAME, Property, refuse_others
+from surrogates.physics.properties import PROPERTY_NAME, Property, refuse_others
 from surrogates.protocol import OWN_SCALE, Z90, CompositionBatch, Level, Prediction
-from surrogates.strict_records import strict_record
 
 LEVELS = ("composition", "structure")
 

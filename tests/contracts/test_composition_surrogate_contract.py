@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from surrogates.checkpoint import load_checkpoint, load_surrogate, packaged_folder, save_checkpoint
-from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, SCALES
+from surrogates.checkpoints.checkpoint import (
+    load_checkpoint,
+    load_surrogate,
+    packaged_folder,
+    save_checkpoint,
+)
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, SCALES
 from surrogates.datasets.tables import formula_table
 from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
 from surrogates.models.composition import CompositionEnsemble
-from surrogates.models.composition_fit import train_composition
 from surrogates.models.composition_groups import CompositionGroups
-from surrogates.models.composition_training import CompositionTraining
-from surrogates.models.kernel_fit import fit_table
-from surrogates.properties import (
+from surrogates.physics.properties import (
     BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,
@@ -27,6 +29,9 @@ from surrogates.properties import (
     Property,
 )
 from surrogates.protocol import CompositionBatch, CompositionSurrogate, Level
+from surrogates.training.composition import train_composition
+from surrogates.training.composition_networks import CompositionTraining
+from surrogates.training.kernel import fit_table
 
 HEAVINESS = Property("heaviness", "Z", "amu", 0.0, 300.0, "made up", True)
 FORMULAS = [

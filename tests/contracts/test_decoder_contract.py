@@ -6,9 +6,9 @@ import torch
 
 from inverse.decoders import DECODER_NAMES, Condition, Decoder, load_decoder
 from inverse.decoders.acceptance import MIN_DISTANCE_RATIO, distance_ratios
-from surrogates.crystal import ELEMENT_SYMBOLS
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
+from surrogates.crystals.symmetry import SymmetricCrystals, find_space_groups
 from surrogates.errors import DecodingError, UnknownNameError
-from surrogates.symmetry import SymmetricCrystals, find_space_groups
 
 
 @pytest.fixture(scope="module", params=DECODER_NAMES)

@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
+from inverse.candidates.types import Candidate, Origin, Status
 from inverse.decoders import load_decoder
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.bayesian import OuterSearch
+from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.decoder_draws import DecoderDraws
-from inverse.proposers.descent import DescentSettings
 from inverse.proposers.genetic import GeneticSearch
 from inverse.proposers.gradient import GradientSearch
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.protocol import Proposal, Proposer, generator
-from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, SeedSettings, starts
 from inverse.proposers.substitution import Substitution, SubstitutionSettings
 from inverse.proposers.trial_space import TrialSpace, numbers_for
 from inverse.reference.deduplication import distinct
-from inverse.types import Candidate, Origin, Status
+from inverse.reference.structure_types import Prototype, prototypes
 from surrogates.errors import EngineError
 from tests.fakes import CONFIG, search_space
 from tests.needle import (
@@ -265,7 +265,7 @@ def test_planted_optimum_is_found(name: str) -> None:
     A trial is a crystal that the structure surrogate is asked about, each step of a descent included. Seed 5,
     of 1,800 trials: substitution 182, hybrid 205, genetic 343, seeds 354, tpe 448, gradient 1,032. Of seeds
     5 to 7 all find it with tpe (429 to 451), genetic (343 to 659) and the gradient (516 to 1,032). Other
-    seeds and needles: `python -m experiments.campaign.needle`. Descents and seeds start in the
+    seeds and needles: `python -m experiments.studies.needle`. Descents and seeds start in the
     needle's type from wrong pairs at wrong volumes, since neither changes the type.
     """
     found = searched(name)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from surrogates.checkpoint import load_surrogate, packaged_folder
-from surrogates.crystal import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.checkpoints.checkpoint import load_surrogate, packaged_folder
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import UnknownNameError, UnsupportedElementError
-from surrogates.properties import BAND_GAP, Property
+from surrogates.physics.properties import BAND_GAP, Property
 from surrogates.protocol import Level, Prediction
 from tests.surrogates.tiny import crystals, tiny_stack, tiny_surrogate
 

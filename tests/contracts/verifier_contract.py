@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.types import Verification
+from inverse.candidates.types import Verification
 from inverse.verification.protocol import Verifier
 from tests import crystals
 

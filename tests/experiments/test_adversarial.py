@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.surrogates.adversarial import MOST_ATOMS, climbed, report, starts, verdicts, verify
-from inverse.records import structure_from_record, structure_to_record
+from experiments.studies.adversarial import MOST_ATOMS, climbed, report, starts, verdicts, verify
+from inverse.inputs.records import structure_from_record, structure_to_record
 from surrogates.datasets.shared import has_structures
 from tests import crystals
 
@@ -43,9 +43,9 @@ def test_only_what_rose_counts_and_what_was_not_asked_is_no_success() -> None:
 
 @pytest.mark.skipif(not has_structures(), reason="the shared structures are absent")
 def test_an_ascent_raises_k_and_ends_on_whole_elements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.surrogates.adversarial.STEPS", 24)
-    monkeypatch.setattr("experiments.surrogates.adversarial.SOFT_STEPS", 20)
-    monkeypatch.setattr("experiments.surrogates.adversarial.SPECIES_RATE", 0.5)
+    monkeypatch.setattr("experiments.studies.adversarial.STEPS", 24)
+    monkeypatch.setattr("experiments.studies.adversarial.SOFT_STEPS", 20)
+    monkeypatch.setattr("experiments.studies.adversarial.SPECIES_RATE", 0.5)
     made, logits = starts(4, seed=(1,))
     assert torch.all((logits > -1e8).sum(dim=1) > 1)
     found = climbed(made, logits)
@@ -70,9 +70,9 @@ def test_verdicts_are_kept_line_by_line_and_asked_for_once(
             else {"verdict": 90.0, "verdict_std": 9.0, "reason": ""}
         )
 
-    monkeypatch.setattr("experiments.surrogates.adversarial.verified", judged)
-    monkeypatch.setattr("experiments.surrogates.adversarial.Judge", lambda *a, **k: None)
-    monkeypatch.setattr("experiments.surrogates.adversarial.VerificationStore", lambda: None)
+    monkeypatch.setattr("experiments.studies.adversarial.verified", judged)
+    monkeypatch.setattr("experiments.studies.adversarial.Judge", lambda *a, **k: None)
+    monkeypatch.setattr("experiments.studies.adversarial.VerificationStore", lambda: None)
     rows = [
         {**row(claim, None), "structure": structure_to_record(s)}
         for claim, s in (

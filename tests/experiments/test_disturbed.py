@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from experiments.surrogates.disturbed import _record, disturb
+from experiments.studies.disturbed import _record, disturb
 
 
 def test_every_atom_moves_and_the_volume_changes_a_little():

@@ -1,4 +1,4 @@
-"""Which carried cells get a tabulated energy: rules of `experiments.reference.known_energies`."""
+"""Which carried cells get a tabulated energy: rules of `experiments.package_data.known_energies`."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from experiments.reference.build_signatures import prototypes
-from experiments.reference.known_energies import (
+from experiments.package_data.build_signatures import prototypes
+from experiments.package_data.known_energies import (
     Row,
     apart,
     believed,
@@ -19,7 +19,7 @@ from experiments.reference.known_energies import (
     named,
     row_of,
 )
-from experiments.reference.textbook import ground_states
+from experiments.package_data.textbook import ground_states
 from inverse.reference.known_energies import TabulatedCell
 from inverse.reference.phases import SOURCES
 

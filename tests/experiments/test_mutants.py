@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import mutants
+from experiments.studies import mutants
 
 SOURCE = '''"""Doc with 1 < 2."""
 

@@ -17,8 +17,8 @@ from experiments.reference_set.files import labelled, pools, read_lines, write_l
 from experiments.reference_set.gates import LARGEST_SHARE, passed
 from experiments.reference_set.pack import joined, pack
 from experiments.reference_set.selection import Caps, selected
-from inverse.familiarity import known_prototypes
-from inverse.records import structure_to_record
+from inverse.inputs.records import structure_to_record
+from inverse.reference.familiarity import known_prototypes
 from inverse.verification.judge import Judge
 from surrogates.datasets.reference_set import FOLDER, reference_rows
 from surrogates.errors import DataError

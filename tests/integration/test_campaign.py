@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluation
-from inverse.parts import Parts
-from inverse.progress import tell
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.parts import Parts
+from inverse.campaign.run_folder import RunFolder, read_candidates
+from inverse.candidates.types import Breach, Candidate, Origin, Rule, Standing, Status, Verification
+from inverse.commands.terminal import time_left
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluation
+from inverse.proposers.news import tell
 from inverse.proposers.protocol import Proposal
-from inverse.storage import RunFolder, read_candidates
-from inverse.terminal import time_left
-from inverse.types import Breach, Candidate, Origin, Rule, Standing, Status, Verification
 from surrogates.errors import RunFolderError, VerificationError
-from surrogates.properties import BULK_MODULUS
+from surrogates.physics.properties import BULK_MODULUS
 from tests.fakes import CONFIG, AnalyticVerifier, campaign, parts
 
 
@@ -174,7 +174,7 @@ def test_deadline_leaves_a_report_and_resume_ends_the_same(tmp_path: Path) -> No
 
 CHILD = """
 import sys, pathlib
-from surrogates.properties import BULK_MODULUS
+from surrogates.physics.properties import BULK_MODULUS
 from tests.fakes import CONFIG, AnalyticVerifier, campaign, parts
 with campaign(pathlib.Path(sys.argv[1]), seconds=0.03, budget={"verifications": 24}) as run:
     run.run()
@@ -202,8 +202,8 @@ class Heeding(AnalyticVerifier):
 HEEDING = """
 import sys, pathlib
 from dataclasses import replace
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
+from inverse.campaign.campaign import Campaign
+from inverse.inputs.campaign_config import CampaignConfig
 from tests.fakes import CONFIG, parts
 from tests.integration.test_campaign import Heeding
 config, folder = CampaignConfig.from_mapping(CONFIG), pathlib.Path(sys.argv[1])
@@ -350,7 +350,7 @@ def test_a_barren_step_ends_no_run_that_has_something_left_to_propose(tmp_path: 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inverse.campaign.BARREN_PROPOSALS", 300)
+    monkeypatch.setattr("inverse.campaign.campaign.BARREN_PROPOSALS", 300)
 
 
 @pytest.mark.usefixtures("impatient")

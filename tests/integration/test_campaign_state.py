@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from pymatgen.core import Structure
 
-from inverse.campaign import Campaign, stored_config
-from inverse.config import CampaignConfig
-from inverse.parts import Parts, Progress
+from inverse.campaign.campaign import Campaign, stored_config
+from inverse.campaign.parts import Parts, Progress
+from inverse.campaign.run_folder import RunFolder, read_candidates
+from inverse.candidates.ranking import Kinship
+from inverse.candidates.types import Candidate, HitClass, Origin, Standing, Status, Verification
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.protocol import Proposal
-from inverse.ranking import Kinship
-from inverse.storage import RunFolder, read_candidates
-from inverse.types import Candidate, HitClass, Origin, Standing, Status, Verification
 from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, campaign, kinship, parts
 

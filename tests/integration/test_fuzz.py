@@ -12,11 +12,11 @@ import pytest
 import yaml
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig, packaged_configs
-from inverse.config_reading import parse_yaml
-from inverse.constraints import Constraints
-from inverse.reading import read_structures
-from inverse.screening import Screen
+from inverse.inputs.campaign_config import CampaignConfig, packaged_configs
+from inverse.inputs.constraints import Constraints
+from inverse.inputs.structure_files import read_structures
+from inverse.inputs.yaml_reading import parse_yaml
+from inverse.proposers.screening import Screen
 from surrogates.errors import ConfigError, EngineError
 
 N_CONFIGS, N_FILES = 1000, 1000
@@ -90,7 +90,7 @@ def one_line(error: EngineError) -> bool:
 @pytest.mark.parametrize("block", range(N_CONFIGS // BLOCK))
 def test_configs(block: int) -> None:
     rng = random.Random(block)
-    folder = files("inverse").joinpath("configs")
+    folder = files("inverse.inputs").joinpath("configs")
     texts = [folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8") for name in packaged_configs()]
     n_good, refusals = 0, list[ConfigError]()
     for _ in range(BLOCK):

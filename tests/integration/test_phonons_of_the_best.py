@@ -11,14 +11,14 @@ import pytest
 from pymatgen.core import Structure
 from rich.console import Console
 
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
-from inverse.dynamical_stability import PhononsAhead
-from inverse.parts import Progress
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.dynamical_stability import PhononsAhead
+from inverse.campaign.parts import Progress
+from inverse.campaign.run import read_run
+from inverse.commands.terminal import time_left
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.report.console import summary_of
-from inverse.report.run import read_run
-from inverse.terminal import time_left
-from inverse.verification.phonons import PhononVerdict
+from inverse.verification.mechanics.phonons import PhononVerdict
 from tests.fakes import CONFIG, parts
 
 

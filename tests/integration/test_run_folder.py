@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from inverse import api, storage
-from inverse.campaign import Campaign
-from inverse.cli import main
-from inverse.config import CampaignConfig
+from inverse.campaign import run_folder as storage
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.run_folder import WRITTEN, RunFolder, read_candidates
+from inverse.candidates.types import Verification
+from inverse.commands import api
+from inverse.commands.cli import main
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.report import build_report
-from inverse.storage import WRITTEN, RunFolder, read_candidates
-from inverse.types import Verification
 from surrogates.errors import RunFolderError
-from surrogates.whole_files import is_left_over, replacing, write_atomically
+from surrogates.platform.whole_files import is_left_over, replacing, write_atomically
 from tests import fakes
 from tests.fakes import CONFIG, campaign
 

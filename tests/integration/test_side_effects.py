@@ -9,12 +9,12 @@ import optuna
 import pytest
 import torch
 
-from inverse import api
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
+from inverse.campaign.campaign import Campaign
+from inverse.commands import api
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.potentials.loading import one_thread
 from inverse.proposers.bayesian import _stored_study
-from inverse.verification.potentials import one_thread
-from surrogates.process_settings import ProcessSetting
+from surrogates.platform.process_settings import ProcessSetting
 from tests import fakes
 from tests.fakes import CONFIG, campaign
 
@@ -62,7 +62,7 @@ def test_campaigns_side_by_side_and_in_turns_keep_to_their_own_logs(tmp_path: Pa
         started = {"a": a.n_started, "b": b.n_started}
     logs = {name: (tmp_path / name / "log.txt").read_text() for name in names}
     for name in names:
-        assert logs[name].count("INFO inverse.campaign: c") == started[name]
+        assert logs[name].count("INFO inverse.campaign.campaign: c") == started[name]
         assert "of nobody's run" not in logs[name]
 
 
@@ -72,7 +72,7 @@ def test_campaigns_in_threads_keep_to_their_own_logs_and_listeners(tmp_path: Pat
     level, threads = PACKAGE.level, torch.get_num_threads()
 
     def work(name: str, seed: int) -> None:
-        from inverse.progress import tell
+        from inverse.proposers.news import tell
 
         config = CampaignConfig.from_mapping({**CONFIG, "seed": seed, "budget": {"verifications": 6}})
         made = fakes.parts(config)
@@ -101,7 +101,7 @@ def test_campaigns_in_threads_keep_to_their_own_logs_and_listeners(tmp_path: Pat
         assert f"{other} is asked" not in told[name]
         log = (tmp_path / name / "log.txt").read_text()
         assert log.count("is asked") == 1
-        assert log.count("INFO inverse.campaign: c") == 6
+        assert log.count("INFO inverse.campaign.campaign: c") == 6
     assert PACKAGE.level == level
     assert torch.get_num_threads() == threads
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
-from inverse.storage import RunFolder, read_candidates
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.run_folder import RunFolder, read_candidates
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.verification.judges import load_verifier
 from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, parts

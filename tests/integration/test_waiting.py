@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.campaign import Campaign
-from inverse.config import CampaignConfig
-from inverse.objective import Objective
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.run import read_run
+from inverse.campaign.run_folder import RunFolder, read_candidates
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Candidate, Origin, Rule, Standing, Verification
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.protocol import Proposal
-from inverse.report.run import read_run
 from inverse.report.summary import funnel
-from inverse.storage import RunFolder, read_candidates
-from inverse.types import Candidate, Origin, Rule, Standing, Verification
 from tests.fakes import CONFIG, parts
 
 GOOD, FAIR, HOPELESS = 10.0, 11.8, 30.0
@@ -214,7 +214,7 @@ def test_what_a_step_was_told_stays_what_it_was(tmp_path: Path) -> None:
 
 
 def test_they_are_few_however_many_were_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inverse.waiting.MOST", 24)
+    monkeypatch.setattr("inverse.campaign.waiting.MOST", 24)
     with opened(tmp_path / "run", Batches(*[[GOOD] * 90] * 2)) as run:
         run.step()
         assert len(run.folder.waiting()) == 24

@@ -9,14 +9,14 @@ from pymatgen.core import Lattice, Structure
 
 from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
-from inverse.config import CampaignConfig, Method
-from inverse.evaluation import MODULUS_ERROR
+from inverse.candidates.types import Candidate, Origin
+from inverse.inputs.campaign_config import CampaignConfig, Method
+from inverse.prediction.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
-from inverse.types import Candidate, Origin
-from surrogates.checkpoint import load_surrogate
-from surrogates.crystal import CrystalBatch
+from surrogates.checkpoints.checkpoint import load_surrogate
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError
-from surrogates.properties import BULK_MODULUS
+from surrogates.physics.properties import BULK_MODULUS
 from tests.crystals import fcc
 
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from surrogates.crystal import N_ELEMENTS, CrystalBatch
+from surrogates.crystals.batch import N_ELEMENTS, CrystalBatch
+from surrogates.crystals.neighbors import periodic_edges
 from surrogates.datasets.orbits import reduced_graphs
 from surrogates.datasets.pairs import pair_store
-from surrogates.neighbors import periodic_edges
-from surrogates.properties import BULK_MODULUS, DENSITY, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME
+from surrogates.physics.properties import BULK_MODULUS, DENSITY, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME
 from tests.surrogates.tiny import crystals, tiny_surrogate
 
 PROPERTIES = (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY)
@@ -70,7 +70,7 @@ def test_one_site_per_orbit_gives_the_result_of_the_whole_crystal():
     reduced = network.float()(store.batch(torch.arange(3), torch.zeros(3, dtype=torch.long)))
     network.double()
     batch = CrystalBatch.from_structures(structures, dtype=torch.float64)
-    from surrogates.models.graph import CrystalGraph
+    from surrogates.features.graph import CrystalGraph
 
     whole = network(CrystalGraph.from_crystals(batch, 2.0))
     torch.testing.assert_close(reduced.double(), whole, rtol=1e-4, atol=1e-5)
@@ -83,7 +83,7 @@ def test_smooth_when_neighbours_cross_the_cutoff():
     coords[:, 1, 0] += 0.1 * steps
     moved = [Structure(s.lattice, s.species, c) for c in coords]
     path = CrystalBatch.from_structures(moved, dtype=torch.float64)
-    from surrogates.models.graph import cutoff_radius
+    from surrogates.features.graph import cutoff_radius
 
     edges = periodic_edges(path, cutoff_radius(path.volume / 3, SURROGATE.reach))
     counts = torch.bincount(path.crystal_index[edges.source])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from surrogates.crystal import CrystalBatch
-from surrogates.models.graph import CrystalGraph
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.features.graph import CrystalGraph
 from tests.surrogates.tiny import crystals
 
 PATH = Path(__file__).with_suffix(".json")

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from surrogates import batching
-from surrogates.batching import n_edges, shares
-from surrogates.crystal import CrystalBatch
-from surrogates.models.graph import cutoff_radius
-from surrogates.neighbors import periodic_edges
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.crystals.neighbors import periodic_edges
+from surrogates.features.graph import cutoff_radius
+from surrogates.tiers import batching
+from surrogates.tiers.batching import n_edges, shares
 from tests.surrogates.golden_graph import PATH, folded
 from tests.surrogates.tiny import crystals, tiny_surrogate
 

@@ -1,6 +1,7 @@
 import torch
 
-from surrogates.calibration import (
+from surrogates.protocol import far_from_hull
+from surrogates.tiers.calibration import (
     Calibration,
     coverage,
     fit_calibration,
@@ -8,7 +9,6 @@ from surrogates.calibration import (
     joint_uniforms,
     rank_correlation,
 )
-from surrogates.protocol import far_from_hull
 
 
 def residuals(n=4000, seed=0):

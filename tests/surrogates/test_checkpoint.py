@@ -4,18 +4,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from surrogates import checkpoint as checkpoints
-from surrogates.checkpoint import (
+from surrogates.checkpoints import checkpoint as checkpoints
+from surrogates.checkpoints.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_surrogate,
     packaged_folder,
     save_checkpoint,
 )
-from surrogates.crystal import CrystalBatch
-from surrogates.ensemble import StructureSurrogate
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
-from surrogates.properties import BULK_MODULUS
+from surrogates.physics.properties import BULK_MODULUS
+from surrogates.tiers.ensemble import StructureSurrogate
 from tests.surrogates.tiny import crystals, tiny_surrogate
 
 

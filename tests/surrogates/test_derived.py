@@ -4,14 +4,14 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.derived import geometric_value, with_derived
-from inverse.evaluation import Evaluator
-from inverse.types import VerifiedValue
-from surrogates.crystal import CrystalBatch
+from inverse.candidates.derived import geometric_value, with_derived
+from inverse.candidates.types import VerifiedValue
+from inverse.prediction.evaluation import Evaluator
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.derived import GEOMETRIC, from_moduli, geometric
-from surrogates.elasticity import chen_hardness, teter_hardness
 from surrogates.errors import UnknownNameError
-from surrogates.properties import (
+from surrogates.physics.elasticity import chen_hardness, teter_hardness
+from surrogates.physics.properties import (
     BAND_GAP,
     BULK_MODULUS,
     DENSITY,

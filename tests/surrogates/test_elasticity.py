@@ -2,8 +2,8 @@ import pytest
 import torch
 from pymatgen.analysis.elasticity import ElasticTensor
 
-from surrogates import elasticity
 from surrogates.errors import ShapeError, UnstableCrystalError
+from surrogates.physics import elasticity
 
 
 def random_stiffness(n, seed=0):

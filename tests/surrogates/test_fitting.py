@@ -8,8 +8,8 @@ from surrogates.datasets.elasticity import Labels
 from surrogates.datasets.orbits import cached_graphs, reduced_graphs
 from surrogates.datasets.pairs import Deformation, Perturbation, pair_store
 from surrogates.errors import CheckpointError
-from surrogates.fitting import FitConfig, fit, fitted_and_watched, predict_rows, ridge
 from surrogates.models.invariant import InvariantConfig
+from surrogates.training.fitting import FitConfig, fit, fitted_and_watched, predict_rows, ridge
 
 SHAPE = InvariantConfig(n_outputs=1, channels=8, n_blocks=1, messages=8, n_angular=2, hidden=8)
 CONFIG = FitConfig(epochs=4, batch_size=8, target_weights=(1.0,), perturbed=0.3, seed=3)
@@ -127,7 +127,7 @@ def test_what_is_held_out_never_decides_when_to_stop(patience):
 
 
 def test_a_fit_that_stops_early_has_the_weights_of_its_best_epoch(data, tmp_path, monkeypatch):
-    from surrogates.fitting import _Run
+    from surrogates.training.fitting import _Run
 
     scripted, seen = [5.0, 3.0, 4.0, 3.5, 3.2, 1.0], []
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from inverse.cli import main
-from inverse.config import CampaignConfig
-from surrogates.checkpoint import load_surrogate, save_checkpoint
-from surrogates.crystal import CrystalBatch
+from inverse.commands.cli import main
+from inverse.inputs.campaign_config import CampaignConfig
+from surrogates.checkpoints.checkpoint import load_surrogate, save_checkpoint
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import CheckpointError, ConfigError
-from surrogates.models.kernel_fit import fit_table
-from surrogates.properties import Property
+from surrogates.physics.properties import Property
 from surrogates.protocol import CompositionBatch
+from surrogates.training.kernel import fit_table
 from tests.surrogates.tiny import crystals, tiny_surrogate
 
 JUNK: tuple[Any, ...] = (None, [], {}, "abc", True, -1, 1e300, ["x"], {"x": 1}, [[]], "../../elsewhere")

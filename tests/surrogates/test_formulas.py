@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Composition
 
+from surrogates.crystals.formulas import display_formula, plain_formula
+from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import EngineError, FormulaError, UnsupportedElementError
-from surrogates.formulas import display_formula, plain_formula
 from surrogates.protocol import CompositionBatch
-from surrogates.typed_formulas import composition_of
 
 WRITTEN = """
 WB MoB TaW2B4 MoW3B4 FeW3B4 TiMoB4 Mo2BC WC TiN PbTe SiC BN B4C GaAs BaAg2Se2 InBi2Se4 SrTiO3 MgAl2O4

@@ -6,7 +6,7 @@ from surrogates.datasets.energies import elastic_energy, shaking_energy
 from surrogates.datasets.reference_set import fitted_rows, held_rows, reference_rows
 from surrogates.datasets.shared import crystal_rows, data_folder, has_structures
 from surrogates.errors import DataError
-from surrogates.units import GPA_PER_EV_PER_A3
+from surrogates.physics.units import GPA_PER_EV_PER_A3
 
 
 def row(**changes):

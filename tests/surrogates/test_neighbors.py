@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from surrogates import neighbors
-from surrogates.crystal import CrystalBatch
+from surrogates.crystals import neighbors
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.crystals.neighbors import periodic_edges, triangular
 from surrogates.errors import ShapeError
-from surrogates.neighbors import periodic_edges, triangular
 from tests.surrogates.tiny import crystals
 
 

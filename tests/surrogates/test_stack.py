@@ -5,14 +5,14 @@ from math import gcd
 import pytest
 import torch
 
-from surrogates.checkpoint import load_surrogate, save_checkpoint, weights_digest
-from surrogates.crystal import CrystalBatch
+from surrogates.checkpoints.checkpoint import load_surrogate, save_checkpoint, weights_digest
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.datasets.elasticity import elasticity_labels, elasticity_rows
 from surrogates.datasets.shared import has_structures
 from surrogates.errors import CheckpointError, ConfigError
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
-from surrogates.stack import stacked
-from surrogates.stack_training import StackConfig, base_group, fit_weights
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.tiers.stack import stacked
+from surrogates.training.stack import StackConfig, base_group, fit_weights
 from tests.surrogates.tiny import crystals, tiny_stack, tiny_surrogate
 
 

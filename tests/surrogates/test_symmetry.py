@@ -6,9 +6,9 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from surrogates.crystal import N_ELEMENTS
+from surrogates.crystals.batch import N_ELEMENTS
+from surrogates.crystals.symmetry import HARD_LOGIT, SymmetricCrystals, find_space_groups, wyckoff_positions
 from surrogates.errors import ShapeError, StructureError
-from surrogates.symmetry import HARD_LOGIT, SymmetricCrystals, find_space_groups, wyckoff_positions
 
 
 @cache

@@ -10,10 +10,10 @@ import pytest
 from pyarrow import parquet
 from pymatgen.core import Composition
 
-from surrogates.crystal import ELEMENT_SYMBOLS
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
 from surrogates.datasets.tables import SOURCES, formula_table, parse_formula, read_formula_tables
 from surrogates.errors import DataError, StructureError
-from surrogates.models.composition_training import CompositionTraining, Split
+from surrogates.training.composition_networks import CompositionTraining, Split
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from surrogates.crystal import CrystalBatch
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError, ShapeError
-from surrogates.models.boosting import BoostingConfig, grow
-from surrogates.models.descriptors import crystal_descriptors
-from surrogates.models.graph import CrystalGraph
+from surrogates.features.descriptors import crystal_descriptors
+from surrogates.features.graph import CrystalGraph
 from surrogates.models.trees import Trees, bin_edges, binned
+from surrogates.training.boosting import BoostingConfig, grow
 from tests.surrogates.tiny import N_DESCRIPTORS, crystals, tiny_trees
 
 

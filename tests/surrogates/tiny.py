@@ -3,13 +3,13 @@
 import torch
 from pymatgen.core import Lattice, Structure
 
-from surrogates.calibration import Calibration
-from surrogates.domain import Domain
-from surrogates.ensemble import MemberGroup, StructureSurrogate
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.models.trees import N_BINS, Trees
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
-from surrogates.stack import AccurateSurrogate, StackGroup
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.tiers.calibration import Calibration
+from surrogates.tiers.domain import Domain
+from surrogates.tiers.ensemble import MemberGroup, StructureSurrogate
+from surrogates.tiers.stack import AccurateSurrogate, StackGroup
 
 N_DESCRIPTORS = 268
 

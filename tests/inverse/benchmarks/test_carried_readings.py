@@ -2,10 +2,15 @@ import math
 
 import pytest
 
-from inverse.benchmarks import carried_readings
-from inverse.benchmarks.carried_readings import carried_row, joined_rows, judged_rows, write_readings
-from inverse.benchmarks.stored_verdicts import FAILED, StoredRow
-from inverse.verification.readings import Readings
+from inverse.benchmarks.verification import carried_readings
+from inverse.benchmarks.verification.carried_readings import (
+    carried_row,
+    joined_rows,
+    judged_rows,
+    write_readings,
+)
+from inverse.benchmarks.verification.stored_verdicts import FAILED, StoredRow
+from inverse.verification.calibration.readings import Readings
 
 
 def told(found):
@@ -72,8 +77,8 @@ def test_calibrations_of_judges_without_rows_are_kept_at_the_same_settings():
     """Fitting K and G anew must not lose the referee's; other settings are another instrument."""
     from dataclasses import replace
 
-    from experiments.verification.fit_calibrations import with_others
-    from inverse.verification.calibration import load_calibrations
+    from experiments.package_data.fit_calibrations import with_others
+    from inverse.verification.calibration.moduli import load_calibrations
 
     old = list(load_calibrations().values())
     fitted = [replace(old[0], n=7)]

@@ -7,10 +7,10 @@ import torch
 
 from inverse.benchmarks import speed
 from inverse.benchmarks.speed_scaling import repeated, scaling
-from inverse.benchmarks.verify_speed import Seconds
-from surrogates.crystal import CrystalBatch
+from inverse.benchmarks.verification.speed import Seconds
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError
-from surrogates.properties import BULK_MODULUS
+from surrogates.physics.properties import BULK_MODULUS
 from tests.surrogates.tiny import crystals, tiny_surrogate
 
 

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from inverse.benchmarks import raw_potentials, surrogates
+from inverse.benchmarks import surrogates
 from inverse.benchmarks.dft_rows import ScoredRows
 from inverse.benchmarks.held_out import HeldOut, read_held_out
 from inverse.benchmarks.intervals import Resampled
-from inverse.benchmarks.stored_verdicts import StoredRow
 from inverse.benchmarks.surrogates import beyond, probability_errors, property_errors, run_surrogates
-from inverse.verification.readings import Readings
-from surrogates import held_out
+from inverse.benchmarks.verification import raw_potentials
+from inverse.benchmarks.verification.stored_verdicts import StoredRow
+from inverse.verification.calibration.readings import Readings
 from surrogates.errors import DataError
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.training import held_out
 
 N, SPREAD = 3000, 0.03
 

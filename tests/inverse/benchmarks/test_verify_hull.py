@@ -1,8 +1,8 @@
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.benchmarks.verify_hull import figures
-from inverse.verification.departures import has_same_signature
+from inverse.benchmarks.verification.hull import figures
+from inverse.verification.mechanics.departures import has_same_signature
 
 
 def cubic(shift=0.0):

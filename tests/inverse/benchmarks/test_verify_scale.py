@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inverse.benchmarks import verify_scale
-from inverse.benchmarks.stored_verdicts import PHASE, UNSTABLE, StoredRow
-from inverse.verification.readings import MAGNETIC_COLLAPSE, Readings
+from inverse.benchmarks.verification import scale as verify_scale
+from inverse.benchmarks.verification.stored_verdicts import PHASE, UNSTABLE, StoredRow
+from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE, Readings
 
 
 def planted(n=300, noise=0.04):
@@ -35,7 +35,7 @@ def bench(monkeypatch):
         monkeypatch.setattr(verify_scale, "judged_rows", lambda store, wanted: iter(rows))
         monkeypatch.setattr(verify_scale, "VerificationStore", lambda: None)
         monkeypatch.setattr(verify_scale, "doubtful_labels", lambda: frozenset({"3"}))
-        monkeypatch.setattr("inverse.verification.calibration_fit.N_BOOTSTRAP", 20)
+        monkeypatch.setattr("inverse.verification.calibration.moduli_fit.N_BOOTSTRAP", 20)
         return verify_scale.run_verify_scale(seed=1)
 
     return run

@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from inverse.decoders.feasibility import feasible_groups, feasible_sites, is_feasible, next_start
-from surrogates.symmetry import wyckoff_positions
+from surrogates.crystals.symmetry import wyckoff_positions
 
 
 def reachable_by_search(group: int, start: int, amounts: tuple[int, ...]) -> bool:

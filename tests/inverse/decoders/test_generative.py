@@ -10,9 +10,9 @@ from inverse.decoders import Condition, load_decoder
 from inverse.decoders.generative import GenerativeDecoder, canonical
 from inverse.decoders.tokens import free_tokens, with_free_values
 from inverse.decoders.weights_io import load_networks, save_networks
-from surrogates.crystal import ELEMENT_SYMBOLS
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import CheckpointError
-from surrogates.symmetry import SymmetricCrystals
 
 STIFF = frozenset({"W", "Mo", "Re", "Os", "Ta", "Ru", "Ir", "Rh", "Tc", "Nb", "V", "Cr", "B", "C", "N"})
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from inverse.config import CampaignConfig
-from inverse.proposers import lookup, orderings
-from inverse.proposers.lookup import Lookup, LookupRow
-from inverse.proposers.ordered_cells import Ordering
+from inverse.candidates.types import Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines import lookup, orderings
+from inverse.proposers.baselines.lookup import Lookup, LookupRow
+from inverse.proposers.baselines.ordered_cells import Ordering
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.signatures import Signature
-from inverse.types import Target
-from surrogates.properties import (
+from surrogates.physics.properties import (
     BULK_MODULUS,
     DENSITY,
     ENERGY_ABOVE_HULL,

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from inverse.config import CampaignConfig, load_config
-from inverse.proposers.baselines import baselines
-from inverse.proposers.lookup import Lookup, lookup
-from inverse.proposers.lookup import unchecked as lookup_unchecked
-from inverse.proposers.ordered_cells import ordered_structures
-from inverse.proposers.orderings import Orderings, orderings
-from inverse.proposers.orderings import unchecked as orderings_unchecked
+from inverse.candidates.types import Candidate, Origin, Target
+from inverse.inputs.campaign_config import CampaignConfig, load_config
+from inverse.proposers.baselines.baselines import baselines
+from inverse.proposers.baselines.lookup import Lookup, lookup
+from inverse.proposers.baselines.lookup import unchecked as lookup_unchecked
+from inverse.proposers.baselines.ordered_cells import ordered_structures
+from inverse.proposers.baselines.orderings import Orderings, orderings
+from inverse.proposers.baselines.orderings import unchecked as orderings_unchecked
 from inverse.proposers.protocol import Proposer
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.skeletons import n_atoms_of
-from inverse.types import Candidate, Origin, Target
-from surrogates.properties import BULK_MODULUS, Property
+from surrogates.physics.properties import BULK_MODULUS, Property
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_lookup_without_moduli_stays_finite():
 
 def test_well_known_insulators_are_looked_into_before_the_limit(monkeypatch):
     """Formulas were looked into by the alphabet: silver's used up the limit, and MgO was never reached."""
-    monkeypatch.setattr("inverse.proposers.lookup.MAX_HULLS", 40)
+    monkeypatch.setattr("inverse.proposers.baselines.lookup.MAX_HULLS", 40)
     some = ["Ag", "Al", "As", "B", "Ca", "Cl", "F", "Mg", "N", "Na", "O", "Si"]
     wanted = config(
         {"band_gap": {"min": 2}, "energy_above_hull": {"max": 0.05}},

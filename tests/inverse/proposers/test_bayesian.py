@@ -14,7 +14,8 @@ import optuna
 import pytest
 from pymatgen.core import Composition, Structure
 
-from inverse.config import CampaignConfig
+from inverse.candidates.types import Breach, Candidate, Rule
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers import bayesian
 from inverse.proposers.bayesian import (
     BEST_KEPT,
@@ -28,12 +29,11 @@ from inverse.proposers.bayesian import (
     PartSampler,
     Trial,
 )
-from inverse.proposers.geometries import packaged_geometries
 from inverse.proposers.protocol import Proposal
-from inverse.proposers.prototypes import Prototype, label_counts
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Numbers, TrialSpace
-from inverse.types import Breach, Candidate, Rule
+from inverse.reference.geometries import packaged_geometries
+from inverse.reference.structure_types import Prototype, label_counts
 from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, search_space
 

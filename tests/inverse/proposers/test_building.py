@@ -7,20 +7,21 @@ import pytest
 import torch
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
-from inverse.proposers import building, geometries
-from inverse.proposers.building import built, packaged_geometries, scaled, shapes_of
-from inverse.proposers.compositions import RankedComposition, ranked_compositions
-from inverse.proposers.descent import DescentSettings, allowed_mask, improved, relaxed, softened
-from inverse.proposers.geometries import Geometry
-from inverse.proposers.plans import assignments, planned
-from inverse.proposers.prototypes import Prototype, alike_class, prototypes, stoichiometry
-from inverse.types import Target
-from surrogates.crystal import N_ELEMENTS, element_index
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.building import cells as building
+from inverse.proposers.building.cells import built, packaged_geometries, scaled, shapes_of
+from inverse.proposers.building.compositions import RankedComposition, ranked_compositions
+from inverse.proposers.building.descent import DescentSettings, allowed_mask, improved, relaxed, softened
+from inverse.proposers.building.plans import assignments, planned
+from inverse.reference import geometries
+from inverse.reference.geometries import Geometry
+from inverse.reference.structure_types import Prototype, alike_class, prototypes, stoichiometry
+from surrogates.crystals.batch import N_ELEMENTS, element_index
 from surrogates.errors import DataError
-from surrogates.properties import ENERGY_ABOVE_HULL
+from surrogates.physics.properties import ENERGY_ABOVE_HULL
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
 ROCK_SALT = "225|4 -3mm A|4 -3mm B"
@@ -51,9 +52,8 @@ def test_packaged_shapes_are_readable_and_many() -> None:
 def test_damaged_shapes_are_an_error_in_one_line(
     written: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "proposers").mkdir()
     if written is not None:
-        (tmp_path / "proposers" / "prototype_geometries.json.gz").write_bytes(written)
+        (tmp_path / "prototype_geometries.json.gz").write_bytes(written)
     monkeypatch.setattr(geometries, "files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"prototype_geometries\.json\.gz cannot be read: "):
         geometries.packaged_geometries.__wrapped__()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.proposers import compositions
-from inverse.proposers.compositions import (
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.building import compositions
+from inverse.proposers.building.compositions import (
     N_PROMISING,
     N_PROMISING_BESIDE,
     RankedComposition,
@@ -21,8 +21,8 @@ from inverse.proposers.compositions import (
     ranked_compositions,
 )
 from inverse.proposers.search_space import SearchSpace
-from surrogates.crystal import ELEMENT_SYMBOLS
-from surrogates.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
+from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS, VOLUME, Property
 from surrogates.protocol import CompositionBatch, Prediction
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 

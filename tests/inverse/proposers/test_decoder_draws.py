@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from inverse.config import CampaignConfig
+from inverse.candidates.types import Candidate
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.decoder_draws import DecoderDraws, Draw, drawn
-from inverse.proposers.descent import DescentSettings
 from inverse.proposers.gradient import HINTS, GradientSearch
 from inverse.proposers.protocol import Proposal, Proposer
 from inverse.proposers.random_search import RandomSearch
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import EngineError, MissingExtraError
-from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, search_space
 
 PAIRS = (("Ti", "N"), ("W", "C"), ("W", "N"), ("Ti", "C"), ("W", "O"), ("Al", "C"), ("Al", "N"), ("Ti", "O"))

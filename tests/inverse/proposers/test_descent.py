@@ -9,10 +9,11 @@ import torch
 from pymatgen.core import Lattice, Structure
 from torch import Tensor
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
-from inverse.proposers.descent import (
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.building.descent import (
     HULL_EVERY,
     LEAST_HINT,
     DescentSettings,
@@ -23,11 +24,10 @@ from inverse.proposers.descent import (
     relaxed,
     softened,
 )
-from inverse.types import Target
-from surrogates.crystal import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch, element_index
-from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, Property
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch, element_index
+from surrogates.crystals.symmetry import SymmetricCrystals
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, Property
 from surrogates.protocol import Level, Prediction
-from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, AnalyticSurrogate, prediction, search_space
 
 

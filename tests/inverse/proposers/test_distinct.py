@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from inverse.candidates.types import Candidate, Status
 from inverse.proposers.distinct import Offered, distinct
 from inverse.proposers.protocol import Proposal
 from inverse.reference.deduplication import Crystals
-from inverse.types import Candidate, Status
 
 LAYERS = {"A": (0.0, 0.0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.proposers import divided_types as module
-from inverse.proposers.divided_cells import STAND_INS, divided
-from inverse.proposers.divided_types import MOST_SHAPES, divided_geometries, divided_types
-from inverse.proposers.geometries import Geometry
+from inverse.proposers.baselines.divided_cells import STAND_INS, divided
+from inverse.reference import divided_types as module
+from inverse.reference.divided_types import MOST_SHAPES, divided_geometries, divided_types
+from inverse.reference.geometries import Geometry
 
 SITE = "|1 mmm "
 HEAD = "47" + SITE

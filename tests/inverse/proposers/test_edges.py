@@ -9,21 +9,21 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
-from inverse.objective import Objective
-from inverse.proposers import lookup
-from inverse.proposers.building import skeleton
-from inverse.proposers.compositions import RankedComposition, fractions, predicted_volumes
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Candidate, Status, Target, Verification
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines import lookup
+from inverse.proposers.building.cells import skeleton
+from inverse.proposers.building.compositions import RankedComposition, fractions, predicted_volumes
+from inverse.proposers.building.plans import planned
 from inverse.proposers.hybrid import Hybrid
-from inverse.proposers.plans import planned
-from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import wanted_values
 from inverse.proposers.seeds import substitutions
 from inverse.proposers.trial_space import TrialSpace
-from inverse.types import Candidate, Status, Target, Verification
-from surrogates.crystal import element_index
+from inverse.reference.structure_types import prototypes
+from surrogates.crystals.batch import element_index
 from surrogates.errors import DataError
-from surrogates.properties import BULK_MODULUS, DENSITY
+from surrogates.physics.properties import BULK_MODULUS, DENSITY
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
 
 

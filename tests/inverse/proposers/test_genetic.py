@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers import bayesian, genetic
 from inverse.proposers.bayesian import ROUND, OuterSearch, Trial
 from inverse.proposers.genetic import POPULATION, GeneticSearch
-from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Numbers
+from inverse.reference.structure_types import prototypes
 from tests.fakes import CONFIG, search_space
 
 KNOWN = prototypes(

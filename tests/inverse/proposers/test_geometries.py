@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from inverse.proposers import geometries
-from inverse.proposers.geometries import Geometry, packaged_geometries
+from inverse.reference import geometries
+from inverse.reference.geometries import Geometry, packaged_geometries
 from surrogates.errors import DataError
 
 BORIDE = "191|1 /6mmm A|2 -26m B"
@@ -25,8 +25,7 @@ ROW: dict[str, Any] = {
 
 def read(patch: pytest.MonkeyPatch, folder: Path, packed: bytes) -> Mapping[str, tuple[Geometry, ...]]:
     """Read a file of shapes in place of the packaged one."""
-    (folder / "proposers").mkdir()
-    (folder / "proposers" / "prototype_geometries.json.gz").write_bytes(packed)
+    (folder / "prototype_geometries.json.gz").write_bytes(packed)
     patch.setattr(geometries, "files", lambda package: folder)
     return packaged_geometries.__wrapped__()
 

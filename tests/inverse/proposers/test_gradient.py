@@ -10,15 +10,15 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
-from inverse.proposers.descent import DescentSettings
+from inverse.candidates.types import Breach, Candidate, Rule
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.gradient import GradientSearch, descended, symmetric
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Breach, Candidate, Rule
-from surrogates.crystal import CrystalBatch, element_index
+from surrogates.crystals.batch import CrystalBatch, element_index
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import EngineError
-from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, search_space
 
 STILL = DescentSettings(steps=0)

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
+from inverse.candidates.types import Candidate, Status
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines.divided_cells import divided
 from inverse.proposers.bayesian import OuterSearch
-from inverse.proposers.descent import DescentSettings
-from inverse.proposers.divided_cells import divided
+from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.protocol import Proposal, Proposer
-from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.seeds import GivenSeeds, SeedSearch, SeedSettings
 from inverse.proposers.substitution import Substitution, SubstitutionSettings
-from inverse.types import Candidate, Status
+from inverse.reference.structure_types import Prototype, prototypes
 from surrogates.errors import DataError
 from tests.fakes import CONFIG, AnalyticSurrogate, AnalyticVerifier, search_space
 

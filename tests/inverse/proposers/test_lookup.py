@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from inverse.config import CampaignConfig
-from inverse.proposers.lookup import (
+from inverse.candidates.types import Candidate, Origin, Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines.lookup import (
     FROM_MODULI,
     Lookup,
     LookupRow,
@@ -16,10 +17,9 @@ from inverse.proposers.lookup import (
     tabulated_values,
     unchecked,
 )
-from inverse.types import Candidate, Origin, Target
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import DataError
-from surrogates.properties import BAND_GAP, BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS, VOLUME
-from surrogates.symmetry import SymmetricCrystals
+from surrogates.physics.properties import BAND_GAP, BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS, VOLUME
 from tests.stand_in_tables import tables
 
 ELEMENTS = dict.fromkeys(["C", "N", "Nb", "Ta", "Ti", "V", "W"], 0.0)
@@ -116,7 +116,7 @@ def test_without_a_target_on_moduli_the_formulas_of_the_hull_are_looked_into() -
 
 def test_only_what_may_qualify_counts_against_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown gap or energy, a value that misses, a foreign element, a cell too large: none of these."""
-    monkeypatch.setattr("inverse.proposers.lookup.MAX_HULLS", 2)
+    monkeypatch.setattr("inverse.proposers.baselines.lookup.MAX_HULLS", 2)
     facts, known = tables(
         ELEMENTS
         | {"NbC": -0.5, "Nb4C5": -0.5, "NbN": None, "TiC": -0.5, "TaC": -0.5, "VC": -0.4, "WC": -0.4},
@@ -126,7 +126,7 @@ def test_only_what_may_qualify_counts_against_the_limit(monkeypatch: pytest.Monk
         {"band_gap": {"min": 1.0}}, elements={"only": ["C", "N", "Nb", "Ta", "V", "W"]}, n_atoms={"max": 8}
     )
     assert [row.formula for row in lookup(wanted, facts, known)] == ["VC", "WC"]
-    monkeypatch.setattr("inverse.proposers.lookup.MAX_HULLS", 1)
+    monkeypatch.setattr("inverse.proposers.baselines.lookup.MAX_HULLS", 1)
     assert [row.formula for row in lookup(wanted, facts, known)] == ["VC"], "simple and early ones first"
 
 

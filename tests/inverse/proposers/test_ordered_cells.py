@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inverse.proposers.ordered_cells import MAX_ORDERED, Ordering, ordered_structures, supercells
+from inverse.proposers.baselines.ordered_cells import MAX_ORDERED, Ordering, ordered_structures, supercells
 from inverse.reference import KnownMaterials
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import n_atoms_of
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import DataError
-from surrogates.symmetry import SymmetricCrystals
 from tests.stand_in_tables import tables
 
 NEEDS_A_DECODER = "194|4 .3m C|4 .3m V"

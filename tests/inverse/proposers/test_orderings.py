@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from inverse.config import CampaignConfig
-from inverse.proposers.ordered_cells import Ordering
-from inverse.proposers.orderings import Orderings, baseline_record, orderings, unchecked
+from inverse.candidates.types import Candidate
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines.ordered_cells import Ordering
+from inverse.proposers.baselines.orderings import Orderings, baseline_record, orderings, unchecked
 from inverse.reference import Facts, KnownMaterials
-from inverse.types import Candidate
 from tests.stand_in_tables import tables
 
 ELEMENTS = dict.fromkeys(["Al", "C", "N", "Nb", "Ta", "Ti", "V"], 0.0)

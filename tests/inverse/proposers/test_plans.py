@@ -4,11 +4,11 @@ from math import sqrt
 
 import pytest
 
-from inverse.proposers.building import has_shape
-from inverse.proposers.compositions import RankedComposition
-from inverse.proposers.divided_types import KNOWN_ELEMENTS, divided_types
-from inverse.proposers.plans import MOST_ASSIGNMENTS, Plan, assignments, planned
-from inverse.proposers.prototypes import Prototype, alike_class
+from inverse.proposers.building.cells import has_shape
+from inverse.proposers.building.compositions import RankedComposition
+from inverse.proposers.building.plans import MOST_ASSIGNMENTS, Plan, assignments, planned
+from inverse.reference.divided_types import KNOWN_ELEMENTS, divided_types
+from inverse.reference.structure_types import Prototype, alike_class
 
 SALT, CARBIDE = "225|4 -3mm A|4 -3mm B", "187|1 -26m A|1 -26m B"
 METALS = ("Al", "Cr", "Hf", "Mo", "Nb", "Ta")

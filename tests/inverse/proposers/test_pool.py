@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
+from inverse.candidates.types import Candidate, Status
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers import pool as module
 from inverse.proposers.distinct import Offered
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
-from inverse.types import Candidate, Status
 from tests.fakes import CONFIG, search_space
 
 METALS = ("W", "Ti", "Al", "Zr", "Hf", "Nb", "Ta", "Mo", "V", "Cr")

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.objective import Objective
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.search_space import SearchSpace, wanted_values
-from inverse.types import Target
-from surrogates.crystal import CrystalBatch
-from surrogates.properties import BULK_MODULUS, DENSITY, FORMATION_ENERGY, SHEAR_MODULUS, Property
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.physics.properties import BULK_MODULUS, DENSITY, FORMATION_ENERGY, SHEAR_MODULUS, Property
 from tests.fakes import CONFIG, AnalyticSurrogate, prediction, search_space
 
 OWN = Property("own_number", "x", "", 0.0, 9.0, "a table")

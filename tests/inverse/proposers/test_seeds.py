@@ -9,12 +9,13 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
-from inverse.evaluation import Evaluator
-from inverse.progress import listening
+from inverse.candidates.types import Breach, Candidate, Origin, Rule
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.prediction.evaluation import Evaluator
 from inverse.proposers import seeds
-from inverse.proposers.compositions import RankedComposition
+from inverse.proposers.building.compositions import RankedComposition
 from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.news import listening
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import (
@@ -27,9 +28,8 @@ from inverse.proposers.seeds import (
     substitutions,
     swapped,
 )
-from inverse.types import Breach, Candidate, Origin, Rule
-from surrogates.crystal import element_index
-from surrogates.properties import VOLUME
+from surrogates.crystals.batch import element_index
+from surrogates.physics.properties import VOLUME
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
 Batches = list[tuple[int, list[str]]]

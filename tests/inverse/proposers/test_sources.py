@@ -10,21 +10,21 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.config import CampaignConfig
-from inverse.progress import listening
-from inverse.proposers.compositions import RankedComposition
+from inverse.candidates.types import Breach, Candidate, Rule, Status
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.building.compositions import RankedComposition
+from inverse.proposers.building.descent import DescentSettings
+from inverse.proposers.building.plans import Plan
 from inverse.proposers.decoder_draws import Draw, best_of, drawn
-from inverse.proposers.descent import DescentSettings
 from inverse.proposers.gradient import LIKELIHOOD_DROP, descended
 from inverse.proposers.hybrid import Hybrid
-from inverse.proposers.plans import Plan
+from inverse.proposers.news import listening
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal
-from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.seeds import SeedSearch, SeedSettings
 from inverse.proposers.substitution import Substitution, SubstitutionSettings, _by_frequency, _mixed
-from inverse.types import Breach, Candidate, Rule, Status
+from inverse.reference.structure_types import prototypes
 from surrogates.errors import EngineError
 from tests.fakes import CONFIG, search_space
 

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from inverse.config import CampaignConfig
-from inverse.progress import listening
-from inverse.proposers.building import shapes_of
-from inverse.proposers.divided_types import divided_types
+from inverse.candidates.types import Breach, Candidate, Rule, Status
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.building.cells import shapes_of
+from inverse.proposers.news import listening
 from inverse.proposers.protocol import Proposal
-from inverse.proposers.prototypes import Prototype, prototypes
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.substitution import (
     MOST_SHAPES,
@@ -20,9 +19,10 @@ from inverse.proposers.substitution import (
     SubstitutionSettings,
     _by_frequency,
 )
-from inverse.types import Breach, Candidate, Rule, Status
+from inverse.reference.divided_types import divided_types
+from inverse.reference.structure_types import Prototype, prototypes
+from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import MissingExtraError
-from surrogates.symmetry import SymmetricCrystals
 from tests.fakes import CONFIG, search_space
 
 CARBIDE, BARE, NOWHERE = "187|1 -26m A|1 -26m B", "47|1 mmm A|1 mmm B", "221|1 m-3m A|1 m-3m B"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from inverse.config import CampaignConfig
-from inverse.proposers.lookup import Lookup
-from inverse.types import Origin
+from inverse.candidates.types import Origin
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines.lookup import Lookup
 from tests.fakes import CONFIG
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from inverse.config import CampaignConfig
-from inverse.proposers.prototypes import prototypes
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.trial_space import (
     TrialSpace,
     bounded,
@@ -16,6 +15,7 @@ from inverse.proposers.trial_space import (
     place_of,
     volume_at,
 )
+from inverse.reference.structure_types import prototypes
 from tests.fakes import CONFIG, search_space
 
 SALT, WURTZITE = "225|4 -3mm A|4 -3mm B", "186|2 .3m A|2 .3m B"

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inverse.config import CampaignConfig
+from inverse.candidates.types import Candidate, Status
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers import trial_space
 from inverse.proposers.bayesian import BEST_KEPT, DENSITY_BINS, RECENT_KEPT, Memory, OuterSearch, Trial
 from inverse.proposers.distinct import distinct
 from inverse.proposers.genetic import GeneticSearch
 from inverse.proposers.protocol import Proposal
-from inverse.proposers.prototypes import prototypes
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import TrialSpace, middle_of, place_of
-from inverse.types import Candidate, Status
+from inverse.reference.structure_types import prototypes
 from tests.fakes import CONFIG, search_space
 from tests.needle import needle_space, types
 

@@ -9,7 +9,7 @@ from pymatgen.core import Composition, Element
 
 from inverse.reference import ReferenceHull
 from inverse.reference.chemical_potentials import ChemicalPotentials, _amounts
-from surrogates.crystal import N_ELEMENTS, element_index
+from surrogates.crystals.batch import N_ELEMENTS, element_index
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from inverse.benchmarks import verify_novelty
 from inverse.benchmarks.named_crystals import named_crystals
-from inverse.benchmarks.verify_novelty import many_candidates
+from inverse.benchmarks.verification import novelty as verify_novelty
+from inverse.benchmarks.verification.novelty import many_candidates
 from inverse.reference.deduplication import Distinct, distinct
 
 

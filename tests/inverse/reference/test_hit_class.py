@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from inverse.candidates.types import HitClass
 from inverse.reference import HitClassifier, KnownMaterials
 from inverse.reference.signatures import Cell
 from inverse.reference.vacancies import vacancy_of
-from inverse.types import HitClass
 from surrogates.errors import StructureError
 
 A, C = 2.92, 2.85

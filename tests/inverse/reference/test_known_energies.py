@@ -11,12 +11,13 @@ import pytest
 import torch
 from pymatgen.core import Composition, Element, Lattice, Structure
 
-from inverse import prediction as prediction_module
 from inverse.benchmarks import surrogates as bench_surrogates
-from inverse.evaluation import Evaluator
-from inverse.familiarity import kinship
-from inverse.prediction import predict
+from inverse.candidates.types import EnergyFlag, KnownPhase
+from inverse.prediction import answers as prediction_module
+from inverse.prediction.answers import predict
+from inverse.prediction.evaluation import Evaluator
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
+from inverse.reference.familiarity import kinship
 from inverse.reference.known_energies import (
     LEAST_STD,
     TIER,
@@ -27,11 +28,10 @@ from inverse.reference.known_energies import (
 )
 from inverse.reference.phases import PACKAGE_DATA
 from inverse.reference.signatures import Cell, signature_text
-from inverse.types import EnergyFlag, KnownPhase
-from surrogates.checkpoint import load_surrogate, weights_digest
-from surrogates.crystal import CrystalBatch
+from surrogates.checkpoints.checkpoint import load_surrogate, weights_digest
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError
-from surrogates.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, Property
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, Property
 from surrogates.protocol import Prediction
 from tests.fakes import AnalyticSurrogate, prediction
 

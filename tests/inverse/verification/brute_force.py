@@ -4,7 +4,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from pymatgen.core import Structure
 
-from inverse.benchmarks.strained_cells import strained_cells
+from inverse.benchmarks.verification.strained_cells import strained_cells
 
 
 def brute_force_stiffness(

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pyarrow as pa
 from pymatgen.core import Lattice, Structure
 
-from inverse.api import verify
-from inverse.familiarity import kinship
+from inverse.commands.api import verify
 from inverse.reference import KnownMaterials
+from inverse.reference.familiarity import kinship
 from inverse.verification import classification
 from tests import crystals
 

@@ -4,15 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inverse.verification import calibration
-from inverse.verification.calibration import (
+from inverse.potentials.loading import potential_version
+from inverse.verification.calibration import moduli as calibration
+from inverse.verification.calibration.moduli import (
     Calibration,
     calibrated,
     load_calibrations,
     other_versions,
     write_calibrations,
 )
-from inverse.verification.calibration_fit import (
+from inverse.verification.calibration.moduli_fit import (
     Pair,
     Plan,
     fit_calibration,
@@ -22,11 +23,10 @@ from inverse.verification.calibration_fit import (
     shuffled,
     with_intervals,
 )
+from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE, Readings
 from inverse.verification.judge import JudgeSettings
-from inverse.verification.potentials import potential_version
-from inverse.verification.readings import MAGNETIC_COLLAPSE, Readings
 from surrogates.errors import DataError, VerificationError
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 
 BULK = Plan(BULK_MODULUS, "x", ("bulk",), is_doubted=True)
 SHEAR = Plan(SHEAR_MODULUS, "y+x", ("shear", "bulk"), ("boride",))

@@ -7,10 +7,15 @@ import pytest
 from pymatgen.analysis.elasticity import ElasticTensor
 from pymatgen.core import Lattice, Structure, SymmOp
 
-from inverse.elastic_constants import CONSTANTS, SCALARS, elastic_numbers, tensor_of
-from inverse.types import Verification, VerifiedValue
-from inverse.verification.elastic_summary import averages, bulk_averages, elastic_summary, in_ieee_frame
+from inverse.candidates.elastic_constants import CONSTANTS, SCALARS, elastic_numbers, tensor_of
+from inverse.candidates.types import Verification, VerifiedValue
 from inverse.verification.judge import Judge, TensorVerdict
+from inverse.verification.mechanics.elastic_summary import (
+    averages,
+    bulk_averages,
+    elastic_summary,
+    in_ieee_frame,
+)
 from tests import crystals
 
 
@@ -32,7 +37,7 @@ def value(mean, std):
     return VerifiedValue(mean, std, mean - 1.645 * std, mean + 1.645 * std, mean, "diep", "GPa")
 
 
-SCHEMAS = files("inverse") / "schemas"
+SCHEMAS = files("inverse.inputs") / "schemas"
 DIAMOND = cubic(1076.0, 125.0, 577.0)
 
 

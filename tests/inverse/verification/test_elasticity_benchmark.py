@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from inverse.benchmarks import verify_elasticity, verify_speed
-from inverse.benchmarks.verify_elasticity import crystal_system, run_elasticity
-from inverse.verification.stiffness import is_near_unstable
+from inverse.benchmarks.verification import elasticity as verify_elasticity
+from inverse.benchmarks.verification import speed as verify_speed
+from inverse.benchmarks.verification.elasticity import crystal_system, run_elasticity
+from inverse.verification.mechanics.stiffness import is_near_unstable
 from tests import crystals
 from tests.inverse.verification.test_queue import MORSE, row
 

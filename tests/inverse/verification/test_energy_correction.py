@@ -3,8 +3,8 @@ import json
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.verification import energy_correction
-from inverse.verification.energy_correction import (
+from inverse.verification.calibration import energy_correction
+from inverse.verification.calibration.energy_correction import (
     ANION_CORRECTIONS,
     OXYGEN_CORRECTIONS,
     anion_corrections,

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from inverse.verification.batches import SinglePoint
-from inverse.verification.inquiry import answered_together
-from inverse.verification.potentials import Potential, available_potentials, load_potential
-from inverse.verification.relaxation import RelaxationSettings, relax, relaxing
-from inverse.verification.stiffness import stiffness, stiffness_inquiry
-from inverse.verification.symmetric_cell import SymmetricCell
+from inverse.potentials.batches import SinglePoint
+from inverse.potentials.inquiry import answered_together
+from inverse.potentials.loading import Potential, available_potentials, load_potential
+from inverse.potentials.relaxation import RelaxationSettings, relax, relaxing
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.verification.mechanics.stiffness import stiffness, stiffness_inquiry
 from surrogates.errors import ConfigError, VerificationError
 from tests import crystals
 
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_halved_and_one_bad_cell_spoils_no_other():
 
 def test_cells_are_shared_out_by_their_neighbours(monkeypatch):
     sizes: list[int] = []
-    monkeypatch.setattr("inverse.verification.potentials.EDGES_ON_CPU", 200.0)
+    monkeypatch.setattr("inverse.potentials.loading.EDGES_ON_CPU", 200.0)
     cells = [SymmetricCell.from_structure(crystals.fcc("Al")) for _ in range(7)]
     counting(100, sizes).evaluate_many(cells)
     assert sum(sizes) == 7

@@ -5,11 +5,12 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.types import EnergyFlag, Failure
-from inverse.verification import judges, potentials
+from inverse.candidates.types import EnergyFlag, Failure
+from inverse.potentials import loading as potentials
+from inverse.potentials.loading import available_potentials, load_potential
+from inverse.verification import judges
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
-from inverse.verification.potentials import available_potentials, load_potential
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from surrogates.errors import (
     ConfigError,

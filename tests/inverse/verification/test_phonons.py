@@ -6,7 +6,7 @@ from ase.calculators.calculator import all_changes
 from ase.calculators.lj import LennardJones
 from pymatgen.core import Lattice, Structure
 
-from inverse.verification.phonons import PhononSettings, phonons, supercell_of
+from inverse.verification.mechanics.phonons import PhononSettings, phonons, supercell_of
 from inverse.verification.store import VerificationStore
 
 SETTINGS = PhononSettings(supercell_length=7.0, mesh=15.0)

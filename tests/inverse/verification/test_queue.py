@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.verification.parity import parity
-from experiments.verification.queue import (
+from experiments.package_data.queue import (
     Job,
     drain,
     drain_together,
@@ -17,8 +16,9 @@ from experiments.verification.queue import (
     read_rows,
     share,
 )
+from experiments.studies.parity import parity
+from inverse.potentials.machine import FAILURES_IN_A_ROW
 from inverse.verification.judge import Judge
-from inverse.verification.machine import FAILURES_IN_A_ROW
 from inverse.verification.store import VerificationStore
 from surrogates.errors import MachineError
 from tests import crystals, stand_in_potential

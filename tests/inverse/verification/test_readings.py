@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inverse.verification.judge import TensorVerdict
-from inverse.verification.readings import (
+from inverse.verification.calibration.readings import (
     BULK_AMPLITUDE,
     MAGNETIC_COLLAPSE,
     anion_class,
     read_shear,
     readings,
 )
+from inverse.verification.judge import TensorVerdict
 from tests import crystals
 
 

@@ -7,11 +7,11 @@ from ase.optimize import BFGS
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from inverse.verification import limits
-from inverse.verification.limits import Limit, exceeded
-from inverse.verification.potentials import load_potential
-from inverse.verification.relaxation import RelaxationSettings, relax, shortest_distance
-from inverse.verification.symmetric_cell import SymmetricCell
+from inverse.potentials import limits
+from inverse.potentials.limits import Limit, exceeded
+from inverse.potentials.loading import load_potential
+from inverse.potentials.relaxation import RelaxationSettings, relax, shortest_distance
+from inverse.potentials.symmetric_cell import SymmetricCell
 from surrogates.errors import StructureError, VerificationError
 from tests import crystals
 

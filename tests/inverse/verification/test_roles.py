@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from inverse import second_opinion
-from inverse.records import verification_from_record, verification_to_record
-from inverse.second_opinion import SECOND_DIFFERS, doubt_factor
-from inverse.types import VerifiedValue
+from inverse.candidates import second_opinion
+from inverse.candidates.second_opinion import SECOND_DIFFERS, doubt_factor
+from inverse.candidates.types import VerifiedValue
+from inverse.inputs.records import verification_from_record, verification_to_record
 from inverse.verification import judges
 from inverse.verification.judge import Judge, RelaxationVerdict
 from inverse.verification.judges import LadderVerifier, load_verifier

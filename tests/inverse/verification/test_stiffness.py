@@ -7,12 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inverse.failures import CrystalFailureError
-from inverse.types import Failure
-from inverse.verification.batches import SinglePoint
-from inverse.verification.potentials import Potential, load_potential
-from inverse.verification.relaxation import RelaxationSettings, relax
-from inverse.verification.stiffness import (
+from inverse.candidates.failures import CrystalFailureError
+from inverse.candidates.types import Failure
+from inverse.potentials.batches import SinglePoint
+from inverse.potentials.loading import Potential, load_potential
+from inverse.potentials.relaxation import RelaxationSettings, relax
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.verification.mechanics.stiffness import (
     VOIGT_OF_MANDEL,
     StiffnessSettings,
     bulk_only,
@@ -20,9 +21,8 @@ from inverse.verification.stiffness import (
     impossibility,
     stiffness,
 )
-from inverse.verification.symmetric_cell import SymmetricCell
-from surrogates import elasticity
 from surrogates.errors import VerificationError
+from surrogates.physics import elasticity
 from tests import crystals
 from tests.inverse.verification.brute_force import brute_force_stiffness
 

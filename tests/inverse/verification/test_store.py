@@ -9,15 +9,15 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from inverse.types import Failure
-from inverse.verification.factories import source_version
+from inverse.candidates.types import Failure
+from inverse.potentials.factories import source_version
+from inverse.potentials.loading import potential_version
+from inverse.potentials.machine import is_of_machine
+from inverse.potentials.relaxation import RelaxationSettings
 from inverse.verification.judge import Judge, JudgeSettings
 from inverse.verification.judges import load_verifier
-from inverse.verification.machine import is_of_machine
-from inverse.verification.phonons import phonons
-from inverse.verification.potentials import potential_version
-from inverse.verification.relaxation import RelaxationSettings
-from inverse.verification.stiffness import StiffnessSettings
+from inverse.verification.mechanics.phonons import phonons
+from inverse.verification.mechanics.stiffness import StiffnessSettings
 from inverse.verification.store import (
     VerificationStore,
     canonical_structure,

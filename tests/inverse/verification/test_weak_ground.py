@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from inverse.refereeing import referee_record
-from inverse.types import Candidate, Failure, Target
+from inverse.campaign.refereeing import referee_record
+from inverse.candidates.types import Candidate, Failure, Target
+from inverse.potentials.loading import available_potentials
 from inverse.verification import judges
 from inverse.verification.judge import Judge, TensorVerdict
 from inverse.verification.judges import LadderVerifier, panel_named
-from inverse.verification.potentials import available_potentials
-from inverse.verification.weak_ground import (
+from inverse.verification.mechanics.weak_ground import (
     WeakGround,
     grounds_of_bonding,
     is_superhard_light,
     widening,
 )
-from surrogates.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 from tests import crystals
 
 EMT = "ase.calculators.emt:EMT"

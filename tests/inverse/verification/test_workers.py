@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from inverse.types import Failure
+from inverse.candidates.types import Failure
+from inverse.potentials.machine import Patience
 from inverse.verification import workers
 from inverse.verification.judges import load_verifier
-from inverse.verification.machine import Patience
 from inverse.verification.workers import default_workers
 from surrogates.errors import ConfigError, MachineError, VerificationError
 from tests import crystals

@@ -1,0 +1,84 @@
+"""Fit raw -> DFT on what the store holds: `python -m experiments.package_data.fit_calibrations [--write]`.
+
+Nothing is computed here: rows that are neither carried nor in the store (INVERSE_STORE) are left out. Judges
+of which too few rows are there keep the calibration that they have.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from inverse.benchmarks.dft_rows import calibration_rows
+from inverse.benchmarks.verification.carried_readings import joined_rows
+from inverse.benchmarks.verification.scale import (
+    BULK_PLAN,
+    SHEAR_PLAN,
+    fitted_calibrations,
+    out_of_fold_metrics,
+)
+from inverse.benchmarks.verification.stored_verdicts import StoredRow
+from inverse.verification.calibration.moduli import Calibration, load_calibrations, write_calibrations
+from inverse.verification.calibration.moduli_fit import Pair, Plan, out_of_fold
+from inverse.verification.calibration.referee_quality import DFT, JUDGES, write_rows
+from inverse.verification.judge import JudgeSettings
+from inverse.verification.store import VerificationStore
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
+
+REFEREE_PLANS = (Plan(BULK_MODULUS, "diep", ("bulk",)), Plan(SHEAR_MODULUS, "7net-l3i5", ("shear",)))
+"""How the referee is calibrated: each potential by its own modulus alone."""
+
+
+def main() -> None:
+    """Fit, print, and with --write replace the package data."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    rows = list(joined_rows(VerificationStore(), calibration_rows()))
+    fits = []
+    for plan, pairs, fit in fitted_calibrations(rows):
+        fits.append(replace(fit, metrics=out_of_fold_metrics(plan, pairs)))
+        print(json.dumps(asdict(fits[-1]), indent=1), flush=True)
+    if options.write:
+        write_calibrations(with_others(fits, list(load_calibrations().values())))
+        write_rows(refereed(rows))
+
+
+def refereed(rows: Sequence[StoredRow]) -> dict[str, np.ndarray]:
+    """Return what referee and judges say, calibrated on formulas left out, and what DFT says, GPa.
+
+    (n,) by column of `referee_quality`, of the rows that the referee was asked about; NaN where K or G is
+    missing. Rows on whose phase the judges disagree are no hits and are left out.
+    """
+    asked = [row for row in rows if row.referee is not None and row.judges is not None]
+    columns: dict[str, np.ndarray] = {}
+    for prefix, plans in (("", REFEREE_PLANS), (JUDGES, (BULK_PLAN, SHEAR_PLAN))):
+        for plan in plans:
+            read = [row.referee if plan in REFEREE_PLANS else row.judges for row in asked]
+            name = plan.property.name
+            pairs = [
+                Pair(r.row["formula"], q, r.row[name])
+                for r, q in zip(asked, read, strict=True)
+                if q is not None
+            ]
+            columns[prefix + name], _ = out_of_fold(plan, JudgeSettings().method, pairs)
+            columns[DFT + name] = np.array([pair.truth for pair in pairs])
+        names = [prefix + plan.property.name for plan in plans]
+        unfinished = ~np.all([np.isfinite(columns[name]) for name in names], axis=0)
+        for name in names:
+            columns[name][unfinished] = np.nan
+    return columns
+
+
+def with_others(fits: Sequence[Calibration], old: Sequence[Calibration]) -> list[Calibration]:
+    """Return the fits, and the old calibrations at the same settings of judges that were not fitted now."""
+    fitted = {(fit.property, fit.judges) for fit in fits}
+    settings = {fit.settings for fit in fits}
+    kept = [c for c in old if (c.property, c.judges) not in fitted and c.settings in settings]
+    return [*fits, *kept]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benchmarks of the judges: tensors, scale, hull, novelty, speed, reliability."""

@@ -1,0 +1,1 @@
+"""The one mutable object, a campaign, and its run folder."""

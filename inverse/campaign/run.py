@@ -1,0 +1,62 @@
+"""One run as the report reads it: config, candidates in rank order, manifest; from the folder alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inverse.campaign.candidate_table import ranked
+from inverse.campaign.referee_file import read_referee, with_referee
+from inverse.campaign.run_folder import RunFolder
+from inverse.candidates.types import Candidate, Status, Verification
+from inverse.inputs.campaign_config import CampaignConfig, load_config
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run left behind.
+
+    Attributes:
+        folder: of the run.
+        config: as it was run.
+        candidates: in the order of the table, verified first.
+        manifest: see schemas/manifest.schema.json; may lack anything.
+        verified: ids of the candidates with a verdict, in the order in which the verdicts fell.
+    """
+
+    folder: Path
+    config: CampaignConfig
+    candidates: tuple[Candidate, ...]
+    manifest: Mapping[str, Any]
+    verified: tuple[str, ...] = ()
+
+
+def read_run(folder: str | Path) -> Run:
+    """Return the run of a folder; needs no lock, changes nothing, loads no model.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        ConfigError: its config.yaml cannot be read.
+    """
+    folder = Path(folder)
+    with RunFolder.read(folder) as stored:
+        verdicts = stored.verifications()
+        candidates = [with_verdict(c, verdicts.get(c.id)) for c in stored.candidates()]
+        manifest = stored.manifest()
+    refereed = read_referee(folder)
+    shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
+    return Run(folder, load_config(folder / "config.yaml"), shown, manifest, tuple(verdicts))
+
+
+def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:
+    """Return the candidate with a verdict that a killed step left behind, neither ranked nor called a hit.
+
+    A step's verdicts are written one by one, its candidates when it ends; a resumed run takes them up.
+    """
+    if verdict is None or candidate.verification is not None:
+        return candidate
+    waiting = "verdict of an unfinished step; resume the run to rank it"
+    if not verdict.converged or verdict.is_stable is False:
+        reason = verdict.reason or "mechanically unstable"
+        return replace(candidate, verification=verdict, status=Status.FAILED, reason=reason)
+    return replace(candidate, verification=verdict, status=Status.VERIFIED, reason=waiting)

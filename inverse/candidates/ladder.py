@@ -1,0 +1,66 @@
+"""The validation ladder: each stage a candidate passed, failed or did not come to, up to phonons."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from inverse.candidates.types import Candidate, Stage, Status
+
+STAGES = ("generated", "screened", "predicted", "relaxed", "hull", "tensor", "second_opinion", "phonons")
+"""Stages of every complete ladder; the judges add others between them ("phase", "bulk modulus")."""
+
+_BEFORE_JUDGES = STAGES[:3]
+
+
+def completed(stages: Sequence[Stage], why_not: str = "not run") -> tuple[Stage, ...]:
+    """Return the stages in order, with those that were not run added as such.
+
+    Args:
+        stages: as recorded.
+        why_not: reason given for the stages before the judges, where there are none.
+    """
+    held = {stage.name for stage in stages}
+    first = [s for s in stages if s.name in _BEFORE_JUDGES]
+    first += [Stage(name, None, why_not) for name in _BEFORE_JUDGES if name not in held]
+    rest = [s for s in stages if s.name not in _BEFORE_JUDGES]
+    rest += [Stage(name, None, "not run") for name in STAGES[3:] if name not in held]
+    return (*sorted(first, key=lambda s: STAGES.index(s.name)), *rest)
+
+
+def candidate_ladder(candidate: Candidate) -> tuple[Stage, ...]:
+    """Return a candidate's complete ladder; also of run folders that are older than it."""
+    seconds = dict(candidate.history.get("seconds") or {})
+    own = {"inverse": own_version()}
+    is_out = candidate.status is Status.SCREENED_OUT
+    probability = candidate.probability_target_met
+    shown = "" if probability is None else f"probability that the targets are met {probability:.2f}"
+    predicted = True if candidate.predictions else None
+    screened = None if candidate.status is Status.PROPOSED else not is_out
+    first = (
+        Stage("generated", True, candidate.proposer, _of(seconds, "generated"), own),
+        Stage("screened", screened, candidate.reason if is_out else "", _of(seconds, "screened"), own),
+        Stage("predicted", predicted, shown or "not run", _of(seconds, "predicted"), own),
+    )
+    verification = candidate.verification
+    judged = () if verification is None else verification.ladder
+    return completed((*first, *(s for s in judged if s.name not in _BEFORE_JUDGES)))
+
+
+def with_seconds(candidate: Candidate, stage: str, seconds: float) -> Candidate:
+    """Return the candidate with the wall time of a stage before the judges: its share of a batch's."""
+    known = {**candidate.history.get("seconds", {}), stage: round(seconds, 4)}
+    return replace(candidate, history={**candidate.history, "seconds": known})
+
+
+@cache
+def own_version() -> str:
+    """Return the version of this package."""
+    try:
+        return version("inverse-crystals")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _of(seconds: dict[str, float], name: str) -> float:
+    return float(seconds.get(name, 0.0))

@@ -1,0 +1,424 @@
+"""Records of the design loop: Target, Candidate, Verification. Frozen; the campaign is what changes."""
+
+import builtins
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from pymatgen.core import Structure
+
+from surrogates.errors import ConfigError
+from surrogates.physics.properties import Property
+
+PREDICTED_ENOUGH = 0.8
+"""A predicted-only target counts as met from this probability on, unless the config says otherwise."""
+
+
+def _empty() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+class Status(StrEnum):
+    """How far a candidate has come."""
+
+    PROPOSED = "proposed"
+    SCREENED_OUT = "screened_out"
+    PREDICTED = "predicted"
+    FAILED = "failed"
+    VERIFIED = "verified"
+    HIT = "hit"
+
+
+class Rule(StrEnum):
+    """What put a candidate out before its verification, or after its relaxation; its reason has the words."""
+
+    STRUCTURE = "structure"
+    """No atoms, partial occupancy, coordinates that are no numbers."""
+    VOLUME = "volume"
+    LATTICE = "lattice"
+    DENSITY = "density"
+    DISTANCE = "distance"
+    """Two atoms too close."""
+    ISOLATED = "isolated"
+    """An atom without a neighbour."""
+    EXCLUDED = "elements.exclude"
+    NOBLE_GAS = "noble gas"
+    """No key of the config names it."""
+    ONLY = "elements.only"
+    INCLUDE_ALL = "elements.include_all"
+    INCLUDE_ANY = "elements.include_any"
+    CHEMICAL_SYSTEMS = "chemical_systems"
+    N_ELEMENTS = "n_elements"
+    N_ATOMS = "n_atoms"
+    NOVELTY = "novelty"
+    DERIVATIVES = "derivatives"
+    UNREADABLE = "unreadable"
+    """A rule could not be applied."""
+    NO_PREDICTION = "no finite prediction"
+    """A property has no finite prediction, so nothing can be said for a verification."""
+    LIKE_VERIFIED = "like one verified"
+    """Chemical system and parent prototype of something that this run verified, or chose, already."""
+
+    @property
+    def is_of_config(self) -> bool:
+        """Whether the config set it; the others are physics."""
+        return self in _OF_CONFIG
+
+
+class Origin(StrEnum):
+    """Where a proposal comes from, as far as the choice of verifications asks."""
+
+    SEARCH = "search"
+    SEED = "seed"
+    """A crystal of the user's, as it is: verified first, and what the others are compared with."""
+    CHILD = "child of a seed"
+    """Made from a seed: other elements on its sites, or a descent."""
+    TEXTBOOK = "textbook"
+    """A known phase whose carried values meet the targets."""
+
+
+_OF_CONFIG = frozenset(
+    (
+        Rule.EXCLUDED,
+        Rule.NOBLE_GAS,
+        Rule.ONLY,
+        Rule.INCLUDE_ALL,
+        Rule.INCLUDE_ANY,
+        Rule.CHEMICAL_SYSTEMS,
+        Rule.N_ELEMENTS,
+        Rule.N_ATOMS,
+        Rule.NOVELTY,
+        Rule.DERIVATIVES,
+    )
+)
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that a crystal breaks, and how.
+
+    >>> str(Breach(Rule.N_ATOMS, "12 is not within 1 to 8"))
+    'n_atoms: 12 is not within 1 to 8'
+    """
+
+    rule: Rule
+    detail: str
+
+    def __str__(self) -> str:
+        """Return the rule's name and the detail."""
+        return f"{self.rule}: {self.detail}"
+
+
+class HitClass(StrEnum):
+    """Is it already known? Defined in the README under 'How to read the result'."""
+
+    KNOWN = "known"
+    DERIVATIVE = "derivative"
+    NEW = "new"
+
+
+class Failure(StrEnum):
+    """Why a verification did not come to its end; `Verification.reason` says it in words."""
+
+    NO_CRYSTAL = "no_crystal"
+    """Partial occupancy, no atoms, numbers that are not finite, a flat cell."""
+    UNKNOWN_ELEMENT = "unknown_element"
+    """A potential or the reference does not know an element."""
+    NOT_CONVERGED = "not_converged"
+    """A relaxation stalled or took too many steps; nothing else was wrong."""
+    COLLIDING_ATOMS = "colliding_atoms"
+    VOLUME_CHANGED = "volume_changed"
+    """The cell exploded or collapsed during relaxation."""
+    ABOVE_HULL = "above_hull"
+    """So far above the hull that nobody asked for the stiffness."""
+    ANOTHER_PHASE = "another_phase"
+    """The judges' relaxed cells are different phases."""
+    IMPOSSIBLE_TENSOR = "impossible_tensor"
+    """No judge gives a stiffness that a crystal can have."""
+    TIME_LIMIT = "time_limit"
+    POTENTIAL = "potential_failed"
+    """A potential raised, or returned what is not finite."""
+    MACHINE = "machine"
+    """Memory, device or disk; says nothing of the crystal."""
+    WORKER = "worker_ended"
+    """The process that verified it ended."""
+    OTHER = "other"
+
+
+class EnergyFlag(StrEnum):
+    """What a verification or a prediction says of its energies beside their values; the flag's first word."""
+
+    NO_ENERGY = "no_energy"
+    """The potential's energies stand on no scale of formation energies."""
+    NO_HULL = "no_hull"
+    """An element without a reference phase."""
+    PACKAGED_HULL = "packaged_hull"
+    """Live entries were asked for and could not be had."""
+    BELOW_HULL = "below_hull"
+    """More than 0.1 eV/atom below the hull: no phase is that far below a hull that it is part of."""
+    KNOWN_PHASE = "known_phase"
+    """The energy is the tabulated one of a known phase."""
+    STRAINED_PHASE = "strained_phase"
+    """A known phase by formula and signature, too far from its tabulated volume for its energy to be used."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted of one property; natural units.
+
+    Exactly one form: bounds (`minimum` and/or `maximum`), `near` with `tolerance`, `minimise` or `maximise`.
+
+    Attributes:
+        property: of which property.
+        minimum: hard lower bound.
+        maximum: hard upper bound.
+        near: wanted value; met within `tolerance`.
+        tolerance: half-width around `near`.
+        minimise: no bound; less is better.
+        maximise: no bound; more is better.
+        weight: relative weight in the rank.
+    """
+
+    property: Property
+    minimum: float | None = None
+    maximum: float | None = None
+    near: float | None = None
+    tolerance: float | None = None
+    minimise: bool = False
+    maximise: bool = False
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless exactly one form is given."""
+        forms = [self.minimum is not None or self.maximum is not None, self.near is not None]
+        forms += [self.minimise, self.maximise]
+        if sum(forms) != 1:
+            raise ConfigError(
+                f"target {self.property.name}: give exactly one of min/max, near, minimise, maximise"
+            )
+        if (self.near is None) != (self.tolerance is None):
+            raise ConfigError(f"target {self.property.name}: near and tolerance go together")
+
+    @builtins.property  # the field `property` hides the name
+    def is_hard(self) -> bool:
+        """True when the target bounds the property (it decides hits); False when it only ranks."""
+        return not (self.minimise or self.maximise)
+
+    @builtins.property  # the field `property` hides the name
+    def lower(self) -> float:
+        """Lower end of what is accepted; -inf when open."""
+        if self.near is not None and self.tolerance is not None:
+            return self.near - self.tolerance
+        return float("-inf") if self.minimum is None else self.minimum
+
+    @builtins.property  # the field `property` hides the name
+    def upper(self) -> float:
+        """Upper end of what is accepted; inf when open."""
+        if self.near is not None and self.tolerance is not None:
+            return self.near + self.tolerance
+        return float("inf") if self.maximum is None else self.maximum
+
+    def is_met(self, value: float) -> bool:
+        """Return whether a value meets a hard target; always True for one that only ranks."""
+        return self.lower <= value <= self.upper
+
+
+@dataclass(frozen=True)
+class PredictedValue:
+    """A surrogate's value of one property of one crystal, natural units; bounds are the 90 % interval."""
+
+    mean: float
+    std: float
+    lower: float
+    upper: float
+    in_domain: bool = True
+
+
+@dataclass(frozen=True)
+class KnownPhase:
+    """A tabulated phase that a crystal is: formula, signature and volume (within 5 %) agree.
+
+    Attributes:
+        database_id: of its entry in the Materials Project, "mp-1894"; "" where the table names none.
+    """
+
+    database_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no entry's name: it becomes an address in reports of anybody's run.
+
+        Raises:
+            ValueError: neither "" nor mp- and a number.
+        """
+        if not re.fullmatch(r"(mp-\d{1,10})?", self.database_id):
+            raise ValueError(f"no entry of the Materials Project: {self.database_id[:40]!r}")
+
+    def __str__(self) -> str:
+        """Return the entry, or "tabulated" where the table names none."""
+        return self.database_id or "tabulated"
+
+    @builtins.property
+    def url(self) -> str:
+        """Page of the entry; "" without one."""
+        return f"https://materialsproject.org/materials/{self.database_id}" if self.database_id else ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of an option without relaxing it: parent prototype and whether its class is new."""
+
+    parent_prototype: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class VerifiedValue:
+    """A potential's value of one property of one crystal.
+
+    Attributes:
+        mean: on the DFT (MP PBE) scale.
+        std: of the calibrated value, settings' own error included.
+        lower: lower end of the 90 % interval.
+        upper: upper end of the 90 % interval.
+        raw: the potential's own value.
+        potential: which one said so.
+        unit: natural unit.
+    """
+
+    mean: float
+    std: float
+    lower: float
+    upper: float
+    raw: float
+    potential: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One rung of the validation ladder.
+
+    Attributes:
+        name: generated, screened, predicted, relaxed, hull, tensor, second_opinion, phonons ...
+        passed: None when the stage was not run.
+        reason: why not, or what was noted.
+        seconds: wall time.
+        versions: package or potential -> version, of what decided it.
+    """
+
+    name: str
+    passed: bool | None
+    reason: str = ""
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=_empty)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the judges say about one structure.
+
+    Attributes:
+        potential: what was asked for ("auto" or a potential's name).
+        converged: every judge that was needed finished and agrees on the phase.
+        reason: why not converged, "" otherwise.
+        values: by property name.
+        flags: named warnings ("amplitude_dependent", "unstable_mode", ...).
+        second_opinion: another potential's values of what was shortlisted; they decide no hit.
+        is_stable: Born stability (positive definite tensor, no unstable coupled mode); None when unknown.
+        structure: relaxed by the energy judge; None when relaxation failed.
+        ladder: stages with their results.
+        seconds: wall time in all.
+        elasticity: the shear judge's tensor and what follows from it, see `elastic_summary`; empty without.
+        failure: why not converged, by name: what decisions rest on; None when converged.
+    """
+
+    potential: str
+    converged: bool
+    reason: str = ""
+    values: Mapping[str, VerifiedValue] = field(default_factory=_empty)
+    flags: tuple[str, ...] = ()
+    is_stable: bool | None = None
+    structure: Structure | None = None
+    ladder: tuple[Stage, ...] = ()
+    seconds: float = 0.0
+    second_opinion: Mapping[str, VerifiedValue] = field(default_factory=_empty)
+    elasticity: Mapping[str, Any] = field(default_factory=_empty)
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        """Name a failure that nobody named `OTHER`, so that a failed verification always has one.
+
+        Raises:
+            ConfigError: converged, and with a failure.
+        """
+        if self.converged and self.failure is not None:
+            raise ConfigError(f"a verification that converged and failed: {self.failure}")
+        if not self.converged and self.failure is None:
+            object.__setattr__(self, "failure", Failure.OTHER)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One crystal with its whole history; a result without its history is not a result.
+
+    Attributes:
+        id: unique in the run, ordered by proposal ("c000017").
+        structure: as proposed (primitive cell).
+        proposer: who proposed it.
+        seed: of the generator that made it.
+        history: how: latent, template, condition, gradient steps ... (JSON-able).
+        log_likelihood: the decoder's, per atom; None when no decoder can say.
+        origin: a seed of the user's, its child, a textbook answer, or a find.
+        key: what identifies it among the entries of its source; "" when the source has no list.
+        trust: how far predictions of such a structure are believed, in (0, 1]; None before they are weighed,
+            where the source has no opinion.
+        expected_prototype: parent prototype before relaxation, of those weighed for a verification.
+        remarks: what the reader of its file had to say of a seed.
+        status: how far it came.
+        reason: why it was screened out, failed or is no hit, in words.
+        rule: what put it out, by name: what decisions and counts rest on; None where no rule did.
+        predictions: by property name, made before any verdict.
+        probability_target_met: at selection.
+        verification: the verdict, None before.
+        probability_after: prediction and verdict combined.
+        hit_class: known, derivative or new.
+        derivative_of: end member, "" when none.
+        nearest_known: nearest known material, with its formula.
+        known_phase: tabulated phase that it is, relaxed or (before a verdict) as proposed; None when none.
+        unclassified: why it can be called neither known nor derivative nor new, "" when it can.
+        vacancy_of: known phase whose ordered vacancies this is, "" when none.
+        duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
+        parent_prototype: see the README.
+        score: decides the rank; higher is better.
+    """
+
+    id: str
+    structure: Structure
+    proposer: str
+    seed: int
+    history: Mapping[str, Any] = field(default_factory=_empty)
+    log_likelihood: float | None = None
+    origin: Origin = Origin.SEARCH
+    key: str = ""
+    trust: float | None = None
+    expected_prototype: str = ""
+    remarks: tuple[str, ...] = ()
+    status: Status = Status.PROPOSED
+    reason: str = ""
+    rule: Rule | None = None
+    predictions: Mapping[str, PredictedValue] = field(default_factory=_empty)
+    probability_target_met: float | None = None
+    verification: Verification | None = None
+    probability_after: float | None = None
+    hit_class: HitClass | None = None
+    derivative_of: str = ""
+    nearest_known: str = ""
+    known_phase: KnownPhase | None = None
+    unclassified: str = ""
+    vacancy_of: str = ""
+    duplicate_of: str = ""
+    parent_prototype: str = ""
+    score: float | None = None

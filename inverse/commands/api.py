@@ -1,0 +1,422 @@
+"""The commands as functions: the same names, the same results, for notebooks and scripts."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inverse.inputs.yaml_reading import parse_seconds
+from surrogates.errors import ConfigError, VerificationError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from inverse.campaign.parts import Progress
+    from inverse.campaign.run import Run
+    from inverse.inputs.campaign_config import CampaignConfig
+
+LOGGER = logging.getLogger(__name__)
+
+RUNS = Path("runs")
+"""Where runs go that name no folder."""
+
+
+def run(
+    config: "str | Path | Mapping[str, Any] | CampaignConfig",
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    budget: int | None = None,
+    time_limit: str | float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    started_at: float | None = None,
+    on_progress: "Callable[[Progress], None] | None" = None,
+) -> "Run":
+    """Return a finished (or stopped) campaign, read back from its folder.
+
+    Args:
+        config: a file, the name of a packaged config, a mapping of the same keys, or a config.
+        output: the run folder; None makes runs/<name>, with a number when that is taken.
+        resume: go on with the run in `output`; starts it when there is none yet.
+        budget: verifications, instead of the config's.
+        time_limit: such as "8h", for this call; the config's own limit counts what a resumed run took before.
+        seed: instead of the config's.
+        device: instead of the config's.
+        started_at: unix time from which the time limit counts; None counts from now.
+        on_progress: told about every stage.
+
+    Raises:
+        ConfigError: a config that cannot be carried out.
+        RunFolderError: a folder that cannot be made, written or resumed.
+    """
+    began = time.monotonic()
+    own_limit = None if time_limit is None else _seconds(time_limit)
+    settings = _config_of(config).with_overrides(
+        verifications=budget, seconds=own_limit, seed=seed, device=device
+    )
+    folder = run_folder(settings.name, output, resume)
+    _refuse_early(settings, folder, resume)
+    limit, deadline = settings.budget.seconds, None
+    if limit is not None and (own_limit is not None or started_at is not None):
+        gone = 0.0 if started_at is None else max(0.0, time.time() - started_at)
+        deadline = (began if started_at is None else time.monotonic() - gone) + limit
+    _announce_code(settings, on_progress)
+    from inverse.campaign.run import read_run
+    from inverse.potentials.loading import one_thread
+
+    with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
+        _carry_out(settings, folder, resume, deadline, on_progress)
+    return read_run(folder)
+
+
+def _carry_out(
+    settings: "CampaignConfig",
+    folder: Path,
+    resume: bool,
+    deadline: float | None,
+    on_progress: "Callable[[Progress], None] | None",
+) -> None:
+    """Run a campaign and write its report."""
+    from inverse.assembly import assemble
+    from inverse.campaign.campaign import Campaign
+    from inverse.campaign.run_folder import RunFolder
+    from inverse.campaign.stopping import writing_up
+    from inverse.report import build_report
+
+    parts = assemble(settings)
+    try:
+        parts.verifier.check()  # what the judges refuse is said before a folder is made
+        if resume and RunFolder(folder).has_run():
+            campaign = Campaign.resume(folder, parts, settings, on_progress)
+        else:
+            campaign = Campaign.create(settings, folder, parts, on_progress, resume)
+    except BaseException:
+        parts.verifier.close()
+        raise
+    with writing_up():
+        try:
+            with campaign:
+                campaign.run(deadline)
+        except VerificationError:  # the campaign has written what there is
+            build_report(folder)
+            raise
+        build_report(folder)
+
+
+def _announce_code(
+    settings: "CampaignConfig", on_progress: "Callable[[Progress], None] | None" = None
+) -> None:
+    """Say whose code a config is about to run; a log line where nobody watches."""
+    if not settings.verify.code:
+        return
+    from inverse.campaign.parts import NOTICE, Progress
+
+    message = f"this config runs code: {', '.join(settings.verify.code)}"
+    if on_progress is None:
+        LOGGER.warning("%s", message)
+    else:
+        on_progress(Progress(NOTICE, 0, settings.budget.verifications, 0, 0.0, None, message))
+
+
+def run_folder(name: str, output: str | Path | None, resume: bool) -> Path:
+    """Return the folder of a run: as asked for, else runs/<name>, numbered when taken and not resumed."""
+    if output is not None:
+        return Path(output)
+    from inverse.campaign.run_folder import RunFolder
+
+    folders = [RUNS / name, *(RUNS / f"{name}-{k}" for k in range(2, 10_000))]
+    free = next(k for k, path in enumerate(folders) if not path.exists() or RunFolder.is_half_made(path))
+    return folders[max(0, free - 1)] if resume else folders[free]
+
+
+def _refuse_early(settings: "CampaignConfig", folder: Path, resume: bool) -> None:
+    """Raise what is wrong with a run's folder before any model is loaded.
+
+    Raises:
+        RunFolderError: a folder that cannot be made, written or resumed.
+    """
+    from inverse.campaign.manifest import config_hash
+    from inverse.campaign.run_folder import RunFolder
+
+    RunFolder.check(folder, config_hash(settings), settings.to_yaml(carried=True), resume)
+
+
+def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig") -> "CampaignConfig":
+    from inverse.inputs.campaign_config import CampaignConfig, load_config
+
+    if isinstance(config, CampaignConfig):
+        return config
+    if isinstance(config, Mapping):
+        return CampaignConfig.from_mapping(config)
+    return load_config(config)
+
+
+def _seconds(value: str | float) -> float:
+    try:
+        return parse_seconds(float(value) if str(value).replace(".", "", 1).isdigit() else value)
+    except ValueError as error:
+        raise ConfigError(f"time limit: {error}") from None
+
+
+def predict(
+    structures: "Iterable[str | Path | Structure] | str | Path | Structure" = (),
+    formulas: Sequence[str] = (),
+    model: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """Return surrogate values, one record per structure (files, folders, Structures) and formula.
+
+    `model` names a folder of weights that `train` wrote; None asks the shipped surrogates.
+    """
+    from inverse.prediction.answers import iterate_predictions, surrogates_of
+
+    names = [formulas] if isinstance(formulas, str) else formulas
+    return list(iterate_predictions(_as_list(structures), names, *surrogates_of(model)))
+
+
+def sample(
+    n: int = 100,
+    *,
+    targets: Mapping[str, float] | None = None,
+    elements: Sequence[str] = (),
+    seed: int = 0,
+    output: str | Path | None = None,
+    n_atoms: tuple[int, int] = (1, 24),
+) -> "list[Structure]":
+    """Return n crystals drawn from the decoder; with `output`, also CIFs and samples.csv there.
+
+    Raises:
+        ConfigError: a target or an element that does not exist, or fewer than one sample.
+        DecodingError: no crystal meets the condition.
+    """
+    from inverse.decoders.sampling import draw, write_samples
+
+    drawn = list(draw(n, targets or {}, elements, seed, n_atoms))
+    if output is not None:
+        write_samples(drawn, Path(output))
+    return [one.structure for one in drawn]
+
+
+def verify(
+    structures: "Iterable[str | Path | Structure] | str | Path | Structure",
+    potential: str = "auto",
+    *,
+    reuse: bool = True,
+    workers: int = 0,
+    also: Sequence[str] = (),
+    second_opinion: bool = False,
+    referee: bool = False,
+) -> list[dict[str, Any]]:
+    """Return what the judges say, one record per structure; arguments as `iterate_verifications`.
+
+    Computes in this process unless `workers` says otherwise: a calculator that never returns never ends then.
+    """
+    found = iterate_verifications(
+        _as_list(structures),
+        potential,
+        reuse=reuse,
+        workers=workers,
+        also=also,
+        second_opinion=second_opinion,
+        referee=referee,
+    )
+    return list(found)
+
+
+def iterate_verifications(
+    structures: "Iterable[str | Path | Structure]",
+    potential: str = "auto",
+    *,
+    reuse: bool = True,
+    workers: int | None = None,
+    also: Sequence[str] = (),
+    second_opinion: bool = False,
+    referee: bool = False,
+    on_start: Callable[[int], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield verification records in input order as they finish; closing the iterator stops the work.
+
+    Args:
+        structures: files, folders and pymatgen structures.
+        potential: auto, a built-in potential, or module:factory.
+        reuse: False asks the judges afresh, whatever the store holds.
+        workers: processes beside this one, which end what never returns; None takes one per core, at most one
+            per structure.
+        also: judges of your own properties, as module:factory.
+        second_opinion: ask another potential beside the judges; its values stand beside theirs.
+        referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
+        on_start: told how many structures there are, once they are read and no argument is amiss.
+
+    Raises:
+        DataError: none of the paths exists; one among others has an error record in its place.
+        ConfigError: a referee beside a named potential; a second opinion where nobody gives one.
+        UnknownNameError: no such potential or judge.
+        MissingExtraError: a potential whose package is not installed.
+    """
+    from inverse.prediction.answers import read_inputs
+    from inverse.verification import load_verifier, verification_records
+    from inverse.verification.answers import packaged_classifier
+    from inverse.verification.judges import panel_named
+    from inverse.verification.workers import default_workers
+
+    read = list(read_inputs(structures))
+    if workers is None:
+        workers = min(default_workers(), sum(item.structure is not None for item in read))
+    if referee and potential != "auto":
+        raise ConfigError(f"the referee judges by potentials of its own, not by {potential}")
+    if second_opinion and not panel_named(potential, referee).second:
+        who = "the referee" if referee else f"the potential {potential}"
+        raise ConfigError(f"{who} has no second opinion beside it; only auto, with the extra sevenn, has one")
+    verifier = load_verifier(
+        potential,
+        reuse=reuse,
+        workers=workers,
+        also=also,
+        referee=referee,
+        shortlist={} if second_opinion else None,
+    )
+    try:
+        if workers:
+            verifier.start()  # potentials load while this process reads what is known
+            if ":" in potential or also:
+                verifier.check()
+        if on_start is not None:
+            on_start(len(read))
+        yield from verification_records(read, verifier, packaged_classifier(verifier.potential, reuse))
+    finally:
+        verifier.close()
+
+
+def referee(folder: str | Path) -> str:
+    """Return with how many of a run's hits and rejects the referee agrees; writes what it says to the folder.
+
+    What that is worth on DFT rows, and the hit rate corrected for it, follow where the targets allow.
+    Rank and status stay as they are; the rebuilt report shows the referee as the last stage of the ladder.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        MissingExtraError: the referee's potentials are not installed.
+    """
+    from inverse.campaign.refereeing import asked_of_referee, referee_run, summary
+    from inverse.campaign.run import read_run
+    from inverse.candidates.types import Status
+    from inverse.report import build_report
+    from inverse.verification.calibration.referee_quality import quality
+
+    records = list(referee_run(Path(folder)))
+    build_report(Path(folder))
+    run = read_run(folder)
+    n_verified = sum(candidate.verification is not None for candidate in run.candidates)
+    n_hits = sum(candidate.status is Status.HIT for candidate in run.candidates)
+    return summary(records, quality(asked_of_referee(run.config.targets)), n_hits, n_verified)
+
+
+def report(folder: str | Path) -> Path:
+    """Return the path of the run's report.html, rebuilt from its folder.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+    """
+    from inverse.report import build_report
+
+    return Path(build_report(Path(folder)))
+
+
+def compare(first: str | Path, second: str | Path) -> list[tuple[str, str, str]]:
+    """Return two runs side by side: rows of (what, first run, second run).
+
+    Raises:
+        RunFolderError: a folder that holds no run.
+    """
+    from inverse.report.comparison import compare as side_by_side
+
+    return list(side_by_side(first, second))
+
+
+def bench(name: str, n: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return the record of a benchmark; its "passed" says whether the bar was met.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+    """
+    from inverse.benchmarks import run_benchmark
+
+    return dict(run_benchmark(name, n, seed))
+
+
+def export(folder: str | Path, format: str = "cif", shortlist: str | Path | None = None) -> list[Path]:
+    """Return the files written for the next step: vasp, qe or cif inputs.
+
+    Raises:
+        RunFolderError: no run there.
+        ConfigError: an unknown format, or a shortlist that names no candidate.
+    """
+    from inverse.report.export import export as write
+
+    return list(write(Path(folder), format, shortlist=None if shortlist is None else Path(shortlist)))
+
+
+def train(config: str | Path | Mapping[str, Any], output: str | Path | None = None) -> dict[str, Any]:
+    """Return the report of a training run: held-out errors beside the baseline, and where the weights are."""
+    from inverse.prediction.training import train as fit
+
+    return fit(config, output)
+
+
+def properties() -> list[dict[str, Any]]:
+    """Return name, symbol, unit, physical range, scale and judge of every property."""
+    from inverse.candidates.judged import is_predicted_only
+    from surrogates.physics.properties import PROPERTIES
+
+    return [
+        {
+            "name": p.name,
+            "symbol": p.symbol,
+            "unit": p.unit,
+            "minimum": p.minimum,
+            "maximum": p.maximum,
+            "level_of_theory": p.level_of_theory,
+            "predicted_only": is_predicted_only(p.name),
+            "judge": _judge_of(p.name),
+        }
+        for p in PROPERTIES.values()
+    ]
+
+
+_SHEAR = frozenset(
+    {"shear_modulus_vrh", "young_modulus_vrh", "poisson_ratio", "pugh_ratio", "vickers_hardness_chen"}
+)
+
+
+def _judge_of(name: str) -> str:
+    """Return which potential judges a property by default; "" when none does."""
+    from importlib.util import find_spec
+
+    from inverse.candidates.judged import is_predicted_only
+
+    if is_predicted_only(name):
+        return ""
+    has_extra = find_spec("sevenn") is not None
+    if name == "shear_modulus_vrh":
+        return "diep"
+    bulk = "7net-l3i5" if has_extra else "diep"
+    if name in _SHEAR:
+        return f"{bulk}, diep" if bulk != "diep" else "diep"
+    if name == "bulk_modulus_vrh":
+        return bulk
+    return "7net-l3i5" if has_extra else "chgnet"
+
+
+def doctor() -> dict[str, Any]:
+    """Return versions, weights, device and which judges are installed."""
+    from inverse.commands.doctor import diagnose
+
+    return dict(diagnose())
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Return one path or Structure as a list of one."""
+    from pymatgen.core import Structure
+
+    return [value] if isinstance(value, str | Path | Structure) else list(value)

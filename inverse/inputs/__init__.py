@@ -1,0 +1,1 @@
+"""What people write: configs, constraints, structure files, tables, records."""

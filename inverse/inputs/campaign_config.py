@@ -1,0 +1,277 @@
+"""The campaign config: what is wanted, what is allowed, what may be spent. Validated, frozen."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from inverse.candidates.types import Target
+from inverse.inputs.constraints import Constraints, infeasibility
+from inverse.inputs.element_groups import element_groups
+from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
+from inverse.inputs.target_spec import TargetSpec, contradiction
+from inverse.inputs.yaml_reading import config_error, one_line, parse_yaml, read_text
+from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.physics.properties import PROPERTIES, Property, nearest_property
+
+if TYPE_CHECKING:
+    from inverse.inputs.carried_files import Trained
+
+POTENTIALS: tuple[str, ...] = ("auto", "chgnet", "diep", "7net-0", "7net-l3i5")
+"""Names for `verify.potential`; any ASE calculator is named as module:factory."""
+
+DEFAULT_VERIFICATIONS = 60
+
+Method = Literal[
+    "hybrid", "gradient", "decoder", "random", "tpe", "genetic", "substitution", "lookup", "orderings"
+]
+
+
+class Search(Part):
+    """How candidates are proposed."""
+
+    method: Method = "hybrid"
+
+
+class Verify(Part):
+    """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
+
+    `also` names judges of your own properties (module:factory), asked after the others. `phonons: false`
+    leaves out the phonons of the ten best, computed at the end while time is left. `predicted_enough` is the
+    probability from which on a target that no judge computes counts as met.
+    """
+
+    potential: Text = "auto"
+    reuse: Flag = True
+    also: tuple[Text, ...] = ()
+    phonons: Flag = True
+    predicted_enough: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.8
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Every module:factory that is called to verify: a config that names one is a program."""
+        return tuple(name for name in (self.potential, *self.also) if name not in POTENTIALS)
+
+    @field_validator("potential")
+    @classmethod
+    def _known_potential(cls, value: str) -> str:
+        if value not in POTENTIALS and not _is_factory(value):
+            hint = f"{nearest(value, POTENTIALS)} (or module:factory)"
+            raise ValueError(f"{one_line(repr(value), 60)} is not a potential; {hint}")
+        return value
+
+    @field_validator("also")
+    @classmethod
+    def _named_judges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _is_factory(name):
+                raise ValueError(f"{one_line(repr(name), 60)} is not a judge; give module:factory")
+        return value
+
+
+def _is_factory(value: str) -> bool:
+    """Return whether a name has the form package.module:factory."""
+    module, colon, factory = value.partition(":")
+    return bool(colon) and factory.isidentifier() and all(p.isidentifier() for p in module.split("."))
+
+
+class Budget(Part):
+    """When to stop: whichever limit comes first. Without either, a default number of verifications."""
+
+    verifications: Annotated[Whole, Field(gt=0, le=10_000_000)] | None = None
+    seconds: Seconds | None = Field(default=None, alias="time")
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> "Budget":
+        if self.verifications is None and self.seconds is None:
+            object.__setattr__(self, "verifications", DEFAULT_VERIFICATIONS)
+        return self
+
+
+class CampaignConfig(Part):
+    """A whole campaign; everything but `targets` has a default."""
+
+    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")] = "campaign"
+    target_specs: dict[str, TargetSpec] = Field(alias="targets", min_length=1)
+    constraints: Constraints = Constraints()
+    search: Search = Search()
+    surrogates: tuple[Path, ...] = ()
+    seed_structures: tuple[Path, ...] = ()
+    verify: Verify = Verify()
+    budget: Budget = Budget(verifications=DEFAULT_VERIFICATIONS)
+    seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = 0
+    device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+
+    @model_validator(mode="after")
+    def _possible_targets(self) -> "CampaignConfig":
+        properties = self.properties
+        for name, spec in self.target_specs.items():
+            if name not in properties:
+                shown = one_line(repr(name), 60)
+                raise ConfigError(f"targets: unknown property {shown}; {nearest_property(name, properties)}")
+            try:
+                spec.to_target(properties[name])
+            except ValueError as error:
+                raise ConfigError(f"targets.{name}: {error}") from None
+        if reason := contradiction(self.targets):
+            raise ConfigError(f"targets: {reason}")
+        if unwanted := [t for t in self.trained if t.property.name not in self.target_specs]:
+            name = unwanted[0].property.name
+            raise ConfigError(f"surrogates: {unwanted[0].folder}: predicts {name!r}, which no target names")
+        return self
+
+    @model_validator(mode="after")
+    def _possible_constraints(self) -> "CampaignConfig":
+        if reason := infeasibility(self.constraints):
+            raise ConfigError(reason)
+        return self
+
+    @model_validator(mode="after")
+    def _readable_seeds(self) -> "CampaignConfig":
+        if self.seed_structures:
+            from inverse.inputs.carried_files import read_seeds
+
+            read_seeds(self.seed_structures)
+        return self
+
+    @cached_property
+    def trained(self) -> "tuple[Trained, ...]":
+        """What the surrogates of the user's own tables predict, in the order of the file."""
+        if not self.surrogates:
+            return ()
+        from inverse.inputs.carried_files import read_trained
+
+        return read_trained(self.surrogates)
+
+    @property
+    def properties(self) -> dict[str, Property]:
+        """Every property that a target may name: the program's and those of the user's own tables."""
+        return PROPERTIES | {t.property.name: t.property for t in self.trained}
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets as records, in the order of the file."""
+        return tuple(spec.to_target(self.properties[name]) for name, spec in self.target_specs.items())
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], where: str = "config") -> "CampaignConfig":
+        """Return the config that a plain mapping (parsed YAML) describes.
+
+        Raises:
+            ConfigError: one line naming the place, the key, the value and the nearest valid choice.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            raise config_error(error, cls, where) from None
+        except EngineError as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+    def with_overrides(
+        self,
+        *,
+        verifications: int | None = None,
+        seconds: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+    ) -> "CampaignConfig":
+        """Return the config with what the command line overrides; None keeps the config's value.
+
+        Raises:
+            ConfigError: a value that the config would refuse.
+        """
+        data = self.to_mapping()
+        if verifications is not None:
+            data["budget"]["verifications"] = verifications
+        if seconds is not None:
+            data["budget"]["time"] = seconds
+        data |= {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
+        return type(self).from_mapping(data, "command line")
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the config as plain lists, mappings and numbers; `from_mapping` reads it back."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        for name, spec in self.target_specs.items():
+            data["targets"][name] = spec.model_dump(mode="json", exclude_defaults=True)
+        if not self.surrogates:  # runs of before there were any keep their hash
+            del data["surrogates"]
+        return data
+
+    @property
+    def inputs(self) -> dict[str, tuple[Path, ...]]:
+        """Files and folders that the config names, by key; keys without any are left out."""
+        named = {"seed_structures": self.seed_structures, "surrogates": self.surrogates}
+        return {key: paths for key, paths in named.items() if paths}
+
+    def to_yaml(self, carried: bool = False) -> str:
+        """Return the config as YAML with every default written out; `load_config` reads it back.
+
+        `carried` names seeds and surrogates by where a run folder keeps its copies.
+        """
+        mapping = self.to_mapping()
+        if carried and self.inputs:
+            from inverse.inputs.carried_files import carried_paths
+
+            mapping |= {
+                key: [path.as_posix() for path in carried_paths(key, own)] for key, own in self.inputs.items()
+            }
+        return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def packaged_configs() -> tuple[str, ...]:
+    """Return the names of the configs that come with the program."""
+    folder = files("inverse.inputs").joinpath("configs")
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def load_config(source: str | Path) -> CampaignConfig:
+    """Return the config of a file, or the packaged one of that name.
+
+    Relative `seed_structures` and `surrogates` start at the config file's folder.
+
+    Raises:
+        ConfigError: one line naming the file, the key, the value and the nearest valid choice.
+    """
+    name = str(source)
+    if isinstance(source, str) and name in packaged_configs():
+        text = files("inverse.inputs").joinpath("configs", f"{name}.yaml").read_text(encoding="utf-8")
+        return CampaignConfig.from_mapping(parse_yaml(text, name), name)
+    path = Path(source)
+    looks_like_name = isinstance(source, str) and path.name == name and not path.suffix
+    if looks_like_name and not _exists(path):
+        hint = nearest(name, packaged_configs())
+        shown = one_line(repr(name), 80)
+        raise ConfigError(f"config {shown}: no such file and no such packaged config; {hint}")
+    data = parse_yaml(read_text(path), str(path))
+    for key in ("seed_structures", "surrogates"):
+        if isinstance(data.get(key), list):
+            data[key] = [_resolved(entry, path) for entry in data[key]]
+    return CampaignConfig.from_mapping(data, str(path))
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a path exists; one that no file system can hold does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _resolved(entry: object, config_path: Path) -> object:
+    """Return a path of a config file as an absolute one."""
+    return str((config_path.parent / entry).absolute()) if isinstance(entry, str) else entry
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config file, for editors."""
+    schema = CampaignConfig.model_json_schema(by_alias=True)
+    # names are free where the user's own surrogates add some
+    schema["if"] = {"required": ["surrogates"], "properties": {"surrogates": {"minItems": 1}}}
+    schema["else"] = {"properties": {"targets": {"propertyNames": {"enum": sorted(PROPERTIES)}}}}
+    groups = schema["$defs"]["Elements"]["properties"]["exclude_groups"]
+    groups["items"] = {"enum": sorted(element_groups())}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,1 @@
+"""Interatomic potentials: loading, batching, relaxing. No weights of ours, no judgement."""

@@ -1,0 +1,1 @@
+"""Surrogates as a campaign asks them, corrected by its verdicts."""

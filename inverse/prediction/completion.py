@@ -1,0 +1,133 @@
+"""The structure-level surrogate, plus what only the composition level or the user's own tables know."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from surrogates.crystals.batch import CrystalBatch
+from surrogates.derived import DERIVED
+from surrogates.physics.properties import FORMATION_ENERGY, Property
+from surrogates.protocol import (
+    Z90,
+    CompositionBatch,
+    CompositionSurrogate,
+    Level,
+    Prediction,
+    Surrogate,
+    common_elements,
+    widening_of,
+)
+
+STRUCTURE_ERROR = 0.08
+"""eV/atom added (in squares) to a composition's formation energy: this structure need not be its best."""
+
+
+class CompletedSurrogate:
+    """Asks the user's own surrogates first, then the structure level, then the composition level.
+
+    The structure level's samples lead; the others' are drawn anew, so that all properties have as many.
+    Differentiable where all are.
+    """
+
+    level = Level.STRUCTURE
+
+    def __init__(
+        self,
+        structure: Surrogate,
+        composition: CompositionSurrogate | None = None,
+        own: Sequence[Surrogate] = (),
+        wanted: Sequence[Property] = (),
+    ) -> None:
+        """Decide who answers what.
+
+        Args:
+            structure: the shipped surrogate.
+            composition: answers the formation energy and what is wanted, as far as `structure` lacks them.
+            own: of the user's tables; they answer crystals and come before the shipped ones.
+            wanted: properties of the targets.
+        """
+        self._structure, self._composition = structure, composition
+        self._own = {p: surrogate for surrogate in own for p in surrogate.properties}
+        has = () if composition is None else composition.properties
+        follows = {*structure.properties, *self._own, *DERIVED}
+        missing = dict.fromkeys([FORMATION_ENERGY, *wanted])
+        self._extra = tuple(p for p in missing if p in has and p not in follows)
+        names = [structure.name, *([composition.name] if self._extra and composition is not None else [])]
+        self.name = "+".join([*names, *[surrogate.name for surrogate in own]])
+        self.elements = common_elements(
+            [structure, *own, *([composition] if self._extra and composition is not None else [])]
+        )
+        shipped = tuple(p for p in structure.properties if p not in self._own)
+        self.properties: tuple[Property, ...] = (*shipped, *self._extra, *self._own)
+        self.widening = {p: w for p, w in widening_of(structure).items() if p in shipped}
+
+    def predict(
+        self, crystals: CrystalBatch, properties: Sequence[Property]
+    ) -> Mapping[Property, Prediction]:
+        """Return predictions of all levels; errors as theirs."""
+        extra = [p for p in properties if p in self._extra]
+        shipped = [p for p in properties if p not in self._extra and p not in self._own]
+        known = dict(self._structure.predict(crystals, shipped)) if shipped else {}
+        own = {p: self._own[p].predict(crystals, [p])[p] for p in properties if p in self._own}
+        members = max((p.samples.shape[0] for p in (known or own).values()), default=1)
+        if extra and self._composition is not None:
+            batch = CompositionBatch.from_crystals(crystals)
+            for prop, found in self._composition.predict(batch, extra).items():
+                known[prop] = (
+                    _widened(found, members) if prop == FORMATION_ENERGY else _redrawn(found, members)
+                )
+        known |= {p: _redrawn(found, members) for p, found in own.items()}
+        return {p: known[p] for p in properties}
+
+
+class JoinedCompositions:
+    """The user's own composition-level surrogates before the shipped one; elements that all know."""
+
+    level = Level.COMPOSITION
+
+    def __init__(self, shipped: CompositionSurrogate, own: Sequence[CompositionSurrogate]) -> None:
+        self._shipped = shipped
+        self._own = {p: surrogate for surrogate in own for p in surrogate.properties}
+        self.name = "+".join([shipped.name, *[surrogate.name for surrogate in own]])
+        self.elements = common_elements([shipped, *own])
+        rest = tuple(p for p in shipped.properties if p not in self._own)
+        self.properties: tuple[Property, ...] = (*self._own, *rest)
+
+    def predict(
+        self, compositions: CompositionBatch, properties: Sequence[Property]
+    ) -> Mapping[Property, Prediction]:
+        """Return predictions of all; errors as theirs."""
+        shipped = [p for p in properties if p not in self._own]
+        known = dict(self._shipped.predict(compositions, shipped)) if shipped else {}
+        for prop in (p for p in properties if p in self._own):
+            known[prop] = self._own[prop].predict(compositions, [prop])[prop]
+        return {p: known[p] for p in properties}
+
+
+def _widened(found: Prediction, members: int) -> Prediction:
+    """Return the prediction with the structure's share of the error and independent samples."""
+    std = (found.std.square() + STRUCTURE_ERROR**2).sqrt()
+    samples = found.mean + std * _spread(members, found.mean)[:, None]
+    lower, upper = found.mean - Z90 * std, found.mean + Z90 * std
+    return Prediction(found.property, found.mean, std, lower, upper, samples, found.in_domain)
+
+
+def _redrawn(found: Prediction, members: int) -> Prediction:
+    """Return the prediction with as many samples, at even quantiles of its own, in an order of its own."""
+    quantiles = (torch.arange(members) + 0.5) / members
+    generator = torch.Generator().manual_seed(zlib.crc32(found.property.name.encode()))
+    order = torch.randperm(members, generator=generator)
+    samples = torch.quantile(found.samples, quantiles[order].to(found.samples), dim=0)
+    return replace(found, samples=samples)
+
+
+def _spread(members: int, like: Tensor) -> Tensor:
+    """Return (M,) standard normal quantiles in an order that owes nothing to other properties' members."""
+    if members == 1:
+        return torch.zeros(1).to(like)
+    quantiles = torch.linspace(0.5 / members, 1 - 0.5 / members, members)
+    order = torch.randperm(members, generator=torch.Generator().manual_seed(members))
+    return torch.special.ndtri(quantiles)[order].to(like)

@@ -1,0 +1,124 @@
+"""`inverse train`: the shipped surrogates anew, or a surrogate of a table that the user brings."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from inverse.inputs.records import significant
+from inverse.inputs.training_config import CompositionStage, TableStage, TrainingStage, read_stage
+from inverse.inputs.user_table import read_table
+from inverse.reference.training_table import carried_formulas
+from surrogates.checkpoints.checkpoint import MANIFEST, load_trainer, save_checkpoint
+from surrogates.errors import RunFolderError
+
+REPORT, WORK = "report.json", "work"
+"""What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
+
+BESIDE_ERRORS = ("missing", "learning_curves")
+"""What a trainer says beside its errors."""
+
+Progress = Callable[[int, int], None]
+
+
+def train(config: str | Path | Mapping[str, Any], output: str | Path | None = None) -> dict[str, Any]:
+    """Return the report of a run: held-out errors beside the constant baseline, and where the weights are.
+
+    The config names a `kind`: `composition` (formula tables), `structure` (crystal structures) or `table`
+    (a user's CSV of formulas, or a folder of structures with a CSV). Relative paths in a file are relative to
+    that file. `surrogates.checkpoints.checkpoint.load_surrogate(report["weights"])` gives the surrogate back.
+
+    Raises:
+        ConfigError: a config that cannot be carried out; names the key and the nearest valid one.
+        DataError: a table or folder that is missing or damaged.
+        RunFolderError: an output folder that holds weights already, or cannot be written.
+    """
+    started = time.monotonic()
+    stage, where = read_stage(config)
+    folder = Path(output or stage.output or Path("runs") / (stage.name or f"train-{stage.kind}"))
+    _refuse_existing(folder)
+    with _progress_bar(f"training {stage.name or stage.kind}") as progress:
+        surrogate, report = fit(stage, progress, folder / WORK)
+    report = {"kind": stage.kind, "config": where, **report, "weights": str(folder)}
+    report["seconds"] = round(time.monotonic() - started, 1)
+    try:
+        save_checkpoint(surrogate.to_checkpoint(), folder, half=stage.kind != "table")
+        (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    return report
+
+
+def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the surrogate of a stage, its held-out errors, and what stands beside them.
+
+    That is what data it had to do without (`missing`), and an epoch's loss and watched errors by member
+    (`learning_curves`).
+
+    What is finished lies in `work` (unless the settings name another folder), and the same command goes on
+    from there. The fit of a user's table takes seconds and keeps nothing.
+
+    Raises:
+        ConfigError: a setting that the fit does not know.
+        DataError: data that are missing, damaged or too few.
+    """
+    if isinstance(stage, TableStage):
+        return _fit_table(stage, progress)
+    settings = {"work": str(work), **stage.settings()}
+    trainer = load_trainer(stage.kind)
+    if isinstance(stage, CompositionStage):
+        surrogate, errors = trainer(settings, stage.data, progress, carried_formulas)
+    else:
+        surrogate, errors = trainer(settings, stage.data, progress)
+    held_out = {name: value for name, value in errors.items() if name not in BESIDE_ERRORS}
+    return surrogate, {"held_out": held_out} | {k: errors[k] for k in BESIDE_ERRORS if k in errors}
+
+
+def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, Any]]:
+    """Return the surrogate and the report: errors by cross-validation over formulas, rows left out."""
+    table = read_table(stage)
+    surrogate, errors = load_trainer(stage.kind)(
+        table.property,
+        table.batch,
+        table.values,
+        table.formulas,
+        table.is_log,
+        stage.folds,
+        stage.seed,
+        progress,
+    )
+    report = {
+        "property": table.property.name,
+        "unit": table.property.unit,
+        "level": surrogate.level,
+        "log": table.is_log,
+        "held_out": {k: v if k == "n" else significant(v) for k, v in vars(errors).items()},
+        "skipped": [f"line {line}: {reason}" for line, reason in table.skipped],
+    }
+    surrogate.record.update(report)
+    return surrogate, report
+
+
+def _refuse_existing(folder: Path) -> None:
+    if (folder / MANIFEST).exists():
+        raise RunFolderError(f"{folder}: holds weights already; name another folder with --output")
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder}: is a file, not a folder for weights")
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, in all) that moves a bar with the time left, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def move(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield move

@@ -1,0 +1,297 @@
+"""The look-up baseline: known formulas whose tabulated DFT values already meet the targets; costs nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from pymatgen.core import Composition
+
+from inverse.candidates.derived import DERIVED
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Candidate, Origin, Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.protocol import Proposal, next_place
+from inverse.proposers.screening import Screen
+from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
+from inverse.reference.facts import Facts
+from inverse.reference.known import KnownMaterials
+from inverse.reference.signatures import Signature
+from inverse.reference.skeletons import n_atoms_of
+from surrogates.physics.properties import (
+    BAND_GAP,
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    VOLUME,
+)
+from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
+
+_MODULI = (BULK_MODULUS.name, SHEAR_MODULUS.name)
+FROM_MODULI = frozenset([*_MODULI, *(p.name for p in DERIVED)])
+"""Names of K, G and what follows from them."""
+
+TABULATED = FROM_MODULI | {
+    BAND_GAP.name,
+    FORMATION_ENERGY.name,
+    ENERGY_ABOVE_HULL.name,
+    VOLUME.name,
+    DENSITY.name,
+}
+"""Names of the properties that the carried facts know of some formulas."""
+
+MAX_HULLS = 3000
+"""Most formulas that are looked into when no target on moduli narrows the tables down."""
+
+DECIMALS = 4
+"""Of the values of a row."""
+
+SMALLEST_CEILING = 1.0
+"""Upper bounds up to here say nothing of a margin: a share of 0.1 eV/atom is no matter of more or less."""
+
+MOST_NAMED = 20
+"""Rows that a record names."""
+
+
+@dataclass(frozen=True)
+class LookupRow:
+    """A known formula that meets the targets by tabulated DFT values.
+
+    Attributes:
+        formula: reduced formula.
+        values: by property name, natural units; what decided.
+        n_atoms: atoms of the computed cell; 0 where the table does not say.
+        source: of the moduli, or of the energy.
+    """
+
+    formula: str
+    values: Mapping[str, float]
+    n_atoms: int
+    source: str
+
+
+def lookup(
+    config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
+) -> list[LookupRow]:
+    """Return known formulas whose DFT facts meet what decides a hit and the constraints, best margin first.
+
+    A formula without a fact that a deciding target asks for is left out; targets that no table has, which
+    `unchecked` names, are not asked, and where there is no other but the default bound on the hull the list
+    is empty. `novelty` does not apply. One row a formula: its stiffest entry that qualifies. Without a target
+    on moduli only the first `MAX_HULLS` formulas that may qualify are looked into, of few elements first.
+    """
+    facts = facts or Facts.packaged()
+    known = known or KnownMaterials.packaged()
+    hard = [t for t in Objective.of(config).deciding if t.property.name in TABULATED]
+    if not any(t in config.targets for t in hard):
+        return []
+    screen = Screen(config.constraints)
+    rows: dict[str, LookupRow] = {}
+    pool = _pool(hard, facts, screen)
+    fitting = (row for row in pool if row.formula not in rows and _fits(row, config, screen, known))
+    for row in islice(fitting, None if asks_for_moduli(hard) else MAX_HULLS):
+        values = tabulated_values(row.formula, row.values, hard, facts, known)
+        if values is not None:
+            rows[row.formula] = replace(row, values=values)
+    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *_simplicity(r.formula)))
+
+
+def unchecked(config: CampaignConfig) -> tuple[str, ...]:
+    """Return the deciding targets that no table knows anything of, by property name."""
+    return tuple(t.property.name for t in Objective.of(config).deciding if t.property.name not in TABULATED)
+
+
+def baseline_record(
+    rows: Sequence[LookupRow], n_considered: int, not_checked: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the look-up as the manifest and the report want it.
+
+    Args:
+        rows: of `lookup`.
+        n_considered: entries of the tables.
+        not_checked: properties of the targets that these rows were not asked for.
+    """
+    best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in rows[:MOST_NAMED]]
+    return {
+        "n_hits": len(rows),
+        "n_considered": n_considered,
+        "n_started": 0,
+        "basis": "dft",
+        "best": best,
+        "unchecked": list(not_checked),
+    }
+
+
+def moduli_values(bulk: float, shear: float) -> dict[str, float]:
+    """Return K, G and everything that follows from them, by property name."""
+    values = {BULK_MODULUS.name: bulk, SHEAR_MODULUS.name: shear}
+    values.update({p.name: float(d.formula(bulk, shear)) for p, d in DERIVED.items()})
+    return values
+
+
+def asks_for_moduli(targets: Sequence[Target]) -> bool:
+    """Return whether a target is on K, G or what follows from them."""
+    return any(t.property.name in FROM_MODULI for t in targets)
+
+
+def _pool(targets: Sequence[Target], facts: Facts, screen: Screen) -> Iterator[LookupRow]:
+    """Yield entries with the facts that cost nothing, those that already miss a target left out."""
+    if asks_for_moduli(targets):
+        entries = facts.entries(range(len(facts.bulk_modulus_vrh)))
+        for entry in sorted(entries, key=lambda e: (-e.bulk_modulus_vrh, e.formula)):
+            values = moduli_values(entry.bulk_modulus_vrh, entry.shear_modulus_vrh)
+            if _met(values, targets):
+                yield LookupRow(entry.formula, values, entry.n_atoms, entry.source)
+        return
+    asks_for_gap = any(t.property == BAND_GAP for t in targets)
+    # the simple ones first: no more than `MAX_HULLS` will be looked into, and they are what people know
+    for system in sorted(facts.hull.phases.rows, key=lambda s: (s.count("-"), s)):
+        if screen.composition_breach(Composition(system.replace("-", ""))):
+            continue
+        for phase in facts.hull.phases.phases_of(system):
+            gap = facts.band_gaps.get(phase.formula)
+            if phase.formation_energy_per_atom is None or (asks_for_gap and gap is None):
+                continue
+            values = {FORMATION_ENERGY.name: phase.formation_energy_per_atom}
+            values |= {} if gap is None else {BAND_GAP.name: gap}
+            if _met(values, targets):
+                yield LookupRow(phase.formula, values, 0, phase.source)
+
+
+def _met(values: Mapping[str, float], targets: Sequence[Target]) -> bool:
+    return all(t.is_met(values[t.property.name]) for t in targets if t.property.name in values)
+
+
+def _fits(row: LookupRow, config: CampaignConfig, screen: Screen, known: KnownMaterials) -> bool:
+    least, most = config.constraints.n_atoms
+    is_asked_for = screen.composition_breach(Composition(row.formula)) is None
+    return is_asked_for and any(least <= n <= most for n in _sizes(row, known))
+
+
+def _sizes(row: LookupRow, known: KnownMaterials) -> list[int]:
+    """Return the atoms of the computed cell, else of every carried one, else of one formula unit."""
+    if row.n_atoms:
+        return [row.n_atoms]
+    carried = [n_atoms_of(s.text) for s in known.signatures_of(row.formula)]
+    return carried or [round(Composition(row.formula).num_atoms)]
+
+
+def tabulated_values(
+    formula: str, values: Mapping[str, float], targets: Sequence[Target], facts: Facts, known: KnownMaterials
+) -> dict[str, float] | None:
+    """Return the values with every fact the targets ask for; None when one is unknown or misses.
+
+    Args:
+        formula: reduced.
+        values: facts found before; they are taken as they are.
+        targets: what decides a hit, as far as tables know of it.
+        facts: the tables.
+        known: known structures, for volumes.
+    """
+    found = dict(values)
+    for target in sorted(targets, key=lambda t: t.property.name == "energy_above_hull"):
+        name = target.property.name
+        if name not in found:
+            value = _fact(formula, name, facts, known)
+            if value is None or not target.is_met(value):
+                return None
+            found[name] = value
+    asked = {t.property.name for t in targets}
+    return {n: round(v, DECIMALS) for n, v in found.items() if n in asked or n in _MODULI}
+
+
+def _fact(formula: str, name: str, facts: Facts, known: KnownMaterials) -> float | None:
+    if name == "band_gap":
+        return facts.band_gap_of(formula)
+    if name == "formation_energy_per_atom":
+        return facts.formation_energy_of(formula)
+    if name == "energy_above_hull":
+        return facts.energy_above_hull_of(formula)
+    volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
+    if not volumes or name not in ("volume_per_atom", "density"):
+        return None
+    if name == "volume_per_atom":
+        return min(volumes)
+    composition = Composition(formula)
+    return float(composition.weight / composition.num_atoms * G_PER_CM3_PER_AMU_PER_A3 / min(volumes))
+
+
+def _simplicity(formula: str) -> tuple[int, float, str]:
+    """Return a key that puts few elements and few atoms first."""
+    composition = Composition(formula)
+    return len(composition), composition.num_atoms, formula
+
+
+def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
+    """Return how far inside the nearest one-sided bound the values lie, relative to it."""
+    margins = [1.0]
+    for target in targets:
+        value = values[target.property.name]
+        if target.minimum is not None and target.minimum > 0:
+            margins.append(value / target.minimum - 1.0)
+        if target.maximum is not None and target.maximum > SMALLEST_CEILING:
+            margins.append(1.0 - value / target.maximum)
+    return min(margins)
+
+
+@dataclass
+class Lookup:
+    """Proposes known formulas that meet the targets, where a structure can be built.
+
+    Attributes:
+        config: of the campaign.
+        complete: a decoder's `complete`; without it only cells fixed by symmetry can be built.
+        known: where the signatures come from.
+        facts: where the values come from.
+        best_known_first: formulas with most carried structures first, as the textbook has them; else best
+            margin first, as the baseline has them.
+    """
+
+    config: CampaignConfig
+    complete: Complete | None = None
+    known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
+    facts: Facts = field(default_factory=Facts.packaged)
+    best_known_first: bool = False
+    name: str = "lookup"
+    _choices: list[tuple[LookupRow, Signature]] | None = None
+    _next: int = 0
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return the next `n` known structures that can be built; [] when the table is used up."""
+        if self._choices is None:
+            self._choices = [
+                (row, s)
+                for row in self._rows()
+                for s in self.known.signatures_of(row.formula)
+                if self._usable(row, s)
+            ]
+        proposals: list[Proposal] = []
+        for place in range(self._next, len(self._choices)):
+            if len(proposals) == n:
+                break
+            row, found = self._choices[place]
+            structure = structure_of(found, self.complete, seed)
+            if structure is not None:
+                history = {"formula": row.formula, "signature": found.text, "values": dict(row.values)}
+                key, book = str(place), Origin.TEXTBOOK
+                proposals.append(Proposal(structure, self.name, seed, history, key=key, origin=book))
+        return proposals
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Go on after the last place that was tried; the table itself does not change."""
+        self._next = max(self._next, next_place(self.name, candidates))
+
+    def _rows(self) -> list[LookupRow]:
+        rows = lookup(self.config, self.facts, self.known)
+        if not self.best_known_first:
+            return rows
+        return sorted(rows, key=lambda row: -len(self.known.signatures_of(row.formula)))
+
+    def _usable(self, row: LookupRow, found: Signature) -> bool:
+        least, most = self.config.constraints.n_atoms
+        n_atoms = n_atoms_of(found.text)
+        is_the_entry = row.n_atoms in (0, n_atoms)
+        can_build = self.complete is not None or fixed_by_symmetry(found.text)
+        return least <= n_atoms <= most and is_the_entry and can_build

@@ -1,0 +1,333 @@
+"""The orderings baseline: alike elements on the orbits of known phases, ranked by mixing the end members.
+
+Two or three known formulas that differ by one alike element (WC, MoC, TaC) share a host structure; every way
+of dividing its sites, in cells of up to four host cells, is a candidate with linearly mixed moduli and
+volume. Energies are mixed too, from the end members' lowest polymorphs: that above the hull is a lower bound.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
+from math import gcd, inf
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Composition
+
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Candidate, Target
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines.lookup import (
+    DECIMALS,
+    FROM_MODULI,
+    MOST_NAMED,
+    asks_for_moduli,
+    moduli_values,
+)
+from inverse.proposers.baselines.ordered_cells import Ordering, ordered_structures
+from inverse.proposers.protocol import Proposal, next_place
+from inverse.proposers.screening import Screen
+from inverse.reference.construction import Complete
+from inverse.reference.facts import Facts, Moduli
+from inverse.reference.known import KnownMaterials
+from inverse.reference.signatures import Signature, alike_elements
+from inverse.reference.skeletons import n_atoms_of
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    VOLUME,
+)
+from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
+
+MAX_CELLS = 4
+"""Largest supercell of the host, in primitive cells."""
+
+MAX_PARTS = 3
+"""Most elements that share the sites."""
+
+SMALLEST_BOUND = 1e-3
+"""Natural units; a smaller bound counts as this much where a margin is relative to it."""
+
+_ENERGIES = (FORMATION_ENERGY.name, ENERGY_ABOVE_HULL.name)
+_MIXED = FROM_MODULI | {VOLUME.name, DENSITY.name}
+
+
+@dataclass(frozen=True)
+class _Member:
+    element: str
+    moduli: Moduli
+    signature: Signature
+    n_sites: int
+
+    @cached_property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """K and G (GPa), volume per atom (Å³) and mass per atom (atomic units): what is mixed linearly."""
+        composition = Composition(self.moduli.formula)
+        mass = float(composition.weight / composition.num_atoms)
+        moduli = self.moduli.bulk_modulus_vrh, self.moduli.shear_modulus_vrh
+        return *moduli, self.signature.volume_per_atom, mass
+
+
+def unchecked(config: CampaignConfig) -> tuple[str, ...]:
+    """Return the deciding targets that mixing end members says nothing of, by property name."""
+    known = _MIXED.union(_ENERGIES)
+    return tuple(t.property.name for t in Objective.of(config).deciding if t.property.name not in known)
+
+
+def orderings(
+    config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
+) -> list[Ordering]:
+    """Return the orderings whose mixed values meet the targets on them, best margin first.
+
+    Only elements that the config allows. Judged are targets on K, G, what follows from them, volume, density
+    and energies: all but those that `unchecked` names. Without any target on moduli the list is empty.
+    """
+    facts = facts or Facts.packaged()
+    known = known or KnownMaterials.packaged()
+    objective = Objective.of(config)
+    targets = [t for t in objective.deciding if t.property.name in _MIXED]
+    if not asks_for_moduli(targets):
+        return []
+    energies = [t for t in objective.deciding if t.property.name in _ENERGIES]
+    screen = Screen(config.constraints)
+    mixer = _EnergyMixer(facts)
+    found: dict[str, Ordering] = {}
+    for members in _families(config, facts, known):
+        for ordering in _mixtures(members, config, targets, known):
+            if screen.composition_breach(Composition(ordering.formula)):
+                continue
+            judged = _with_energies(ordering, energies, mixer)
+            if judged is None:
+                continue
+            best = found.get(judged.formula)
+            order = (judged.n_atoms, -_margin(judged, targets))
+            if best is None or order < (best.n_atoms, -_margin(best, targets)):
+                found[judged.formula] = judged
+    return sorted(found.values(), key=lambda o: (-_margin(o, targets), o.formula))
+
+
+@dataclass
+class _EnergyMixer:
+    """Formation energies of end members and their distances to the hull, each worked out once."""
+
+    facts: Facts
+    _distances: dict[str, float] = field(default_factory=dict)
+
+    def mixed(self, shares: Mapping[str, float], name: str) -> float | None:
+        """Return the mean of the end members, eV/atom; None where one has no formation energy.
+
+        A distance to the hull that is unknown or negative counts 0.
+        """
+        if name == ENERGY_ABOVE_HULL.name:
+            return sum(share * self._distance(formula) for formula, share in shares.items())
+        each = [(share, self.facts.formation_energy_of(formula)) for formula, share in shares.items()]
+        known = [share * energy for share, energy in each if energy is not None]
+        return sum(known) if len(known) == len(each) else None
+
+    def _distance(self, formula: str) -> float:
+        if formula not in self._distances:
+            self._distances[formula] = max(0.0, self.facts.energy_above_hull_of(formula) or 0.0)
+        return self._distances[formula]
+
+
+def _with_energies(ordering: Ordering, targets: Sequence[Target], mixer: _EnergyMixer) -> Ordering | None:
+    """Return the ordering with the mixed energies that are asked for; None when one is unknown or misses."""
+    found = {}
+    for target in targets:
+        energy = mixer.mixed(ordering.end_members, target.property.name)
+        # what lies below the hull of its end members may lie on that of all phases
+        low = -np.inf if target.property == ENERGY_ABOVE_HULL else target.lower
+        if energy is None or not low <= energy <= target.upper:
+            return None
+        found[target.property.name] = round(energy, DECIMALS)
+    return replace(ordering, values={**ordering.values, **found})
+
+
+def baseline_record(rows: Sequence[Ordering], not_checked: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the orderings as the manifest and the report want them.
+
+    Args:
+        rows: of `orderings`.
+        not_checked: properties of the targets that these rows were not asked for.
+    """
+    best = [
+        {
+            "formula": r.formula,
+            "values": {name: float(f"{value:.4g}") for name, value in r.values.items()},
+            "note": " + ".join(r.end_members) + (", known formula" if r.is_known else ""),
+        }
+        for r in rows[:MOST_NAMED]
+    ]
+    return {
+        "n_hits": len(rows),
+        "n_started": 0,
+        "basis": "predicted",
+        "best": best,
+        "unchecked": list(not_checked),
+    }
+
+
+def _mixed_values(bulk: float, shear: float, volume: float, mass: float) -> dict[str, float]:
+    """Return K, G, what follows from them, volume per atom and density of a mixture, by property name."""
+    density = mass / volume * G_PER_CM3_PER_AMU_PER_A3
+    return moduli_values(bulk, shear) | {VOLUME.name: volume, DENSITY.name: density}
+
+
+def _families(config: CampaignConfig, facts: Facts, known: KnownMaterials) -> Iterator[dict[str, _Member]]:
+    """Yield sets of known phases that differ by one alike element: element -> phase."""
+    allowed = config.constraints.allowed_elements()
+    most = config.constraints.n_atoms[1]
+    groups: dict[tuple[object, ...], dict[str, _Member]] = defaultdict(dict)
+    for entry in facts.entries(range(len(facts.bulk_modulus_vrh))):
+        amounts = Composition(entry.formula).get_el_amt_dict()
+        if not allowed.issuperset(amounts) or sum(amounts.values()) > most:
+            continue
+        signature = _smallest(known.signatures_of_reduced(entry.formula), entry.n_atoms)
+        if signature is None or n_atoms_of(signature.text) > most:
+            continue
+        for element, count in amounts.items():
+            rest = tuple(sorted((e, n) for e, n in amounts.items() if e != element))
+            key = (alike_elements(element), count, rest)
+            n_sites = round(n_atoms_of(signature.text) * count / sum(amounts.values()))
+            member = _Member(element, entry, signature, n_sites)
+            current = groups[key].get(element)
+            if current is None or entry.bulk_modulus_vrh > current.moduli.bulk_modulus_vrh:
+                groups[key][element] = member
+    yield from groups.values()
+
+
+def _smallest(signatures: Sequence[Signature], n_atoms: int) -> Signature | None:
+    """Return the signature with the cell size of the computed entry, else the densest."""
+    return min(
+        signatures, key=lambda s: (n_atoms_of(s.text) != n_atoms, s.volume_per_atom, s.text), default=None
+    )
+
+
+def _mixtures(
+    members: Mapping[str, _Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
+) -> Iterator[Ordering]:
+    for size in range(2, MAX_PARTS + 1):
+        for elements in combinations(sorted(members), size):
+            parts = [members[e] for e in elements]
+            stiffest = {
+                BULK_MODULUS: max(p.moduli.bulk_modulus_vrh for p in parts),
+                SHEAR_MODULUS: max(p.moduli.shear_modulus_vrh for p in parts),
+            }
+            if all(stiffest.get(t.property, inf) >= t.lower for t in targets):
+                yield from _divided(parts, config, targets, known)
+
+
+def _divided(
+    parts: Sequence[_Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
+) -> Iterator[Ordering]:
+    """Yield every division of the sites among the parts that fits the cell sizes and meets the targets."""
+    seen: set[tuple[int, ...]] = set()
+    of_each = np.array([p.numbers for p in parts])
+    for n_cells in range(1, MAX_CELLS + 1):
+        for host in parts:
+            n_atoms = n_atoms_of(host.signature.text) * n_cells
+            least, most = config.constraints.n_atoms
+            if not least <= n_atoms <= most:
+                continue
+            for counts in _compositions(host.n_sites * n_cells, len(parts)):
+                shares = np.array(counts) / sum(counts)
+                key = tuple(count // gcd(*counts) for count in counts)
+                if key in seen or host is not parts[int(shares.argmax())]:
+                    continue
+                values = _mixed_values(*(shares @ of_each).tolist())
+                if all(t.is_met(values[t.property.name]) for t in targets):
+                    seen.add(key)
+                    yield _ordering(parts, counts, host, n_cells, values, known)
+
+
+def _compositions(total: int, n_parts: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to write `total` as an ordered sum of `n_parts` positive numbers."""
+    if n_parts == 1:
+        yield (total,)
+        return
+    for first in range(1, total - n_parts + 2):
+        for rest in _compositions(total - first, n_parts - 1):
+            yield (first, *rest)
+
+
+def _ordering(
+    parts: Sequence[_Member],
+    counts: Sequence[int],
+    host: _Member,
+    n_cells: int,
+    values: Mapping[str, float],
+    known: KnownMaterials,
+) -> Ordering:
+    end_members = {p.moduli.formula: c / sum(counts) for p, c in zip(parts, counts, strict=True)}
+    n_atoms = n_atoms_of(host.signature.text) * n_cells
+    amounts: dict[str, float] = defaultdict(float)
+    for member, share in end_members.items():
+        for element, fraction in Composition(member).fractional_composition.get_el_amt_dict().items():
+            amounts[element] += fraction * share * n_atoms
+    formula = Composition({e: round(amount) for e, amount in amounts.items()}).reduced_formula
+    return Ordering(
+        formula=formula,
+        end_members=end_members,
+        host=host.moduli.formula,
+        element=host.element,
+        n_cells=n_cells,
+        n_atoms=n_atoms,
+        values=values,
+        is_known=known.is_known_formula(formula),
+    )
+
+
+def _margin(ordering: Ordering, targets: Sequence[Target]) -> float:
+    margins = []
+    for target in targets:
+        value = ordering.values[target.property.name]
+        if target.minimum is not None:
+            margins.append(value / max(target.minimum, SMALLEST_BOUND) - 1.0)
+        if target.maximum is not None:
+            margins.append(1.0 - value / max(target.maximum, SMALLEST_BOUND))
+        if target.tolerance is not None:
+            margins.append(min(value - target.lower, target.upper - value) / target.tolerance)
+    return min(margins)
+
+
+@dataclass
+class Orderings:
+    """Proposes orderings of known phases, best mixed moduli first.
+
+    Attributes:
+        config: of the campaign.
+        complete: a decoder's `complete`; without it only hosts fixed by symmetry can be built.
+        known: where the signatures come from.
+        facts: where the end members' moduli come from.
+    """
+
+    config: CampaignConfig
+    complete: Complete | None = None
+    known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
+    facts: Facts = field(default_factory=Facts.packaged)
+    name: str = "orderings"
+    _ranked: list[Ordering] | None = None
+    _next: int = 0
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        """Return one ordered crystal of each of the next `n` orderings that can be built."""
+        if self._ranked is None:
+            self._ranked = orderings(self.config, self.facts, self.known)
+        proposals: list[Proposal] = []
+        for place in range(self._next, len(self._ranked)):
+            if len(proposals) == n:
+                break
+            ordering = self._ranked[place]
+            for structure in ordered_structures(ordering, self.known, self.complete, seed, limit=1):
+                history = {"end_members": dict(ordering.end_members), "mixed": dict(ordering.values)}
+                proposals.append(Proposal(structure, self.name, seed, history, key=str(place)))
+        return proposals
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        """Go on after the last place that was tried; the ranking is by mixing alone."""
+        self._next = max(self._next, next_place(self.name, candidates))

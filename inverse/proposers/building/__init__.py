@@ -1,0 +1,1 @@
+"""From compositions and structure types to crystals."""

@@ -1,0 +1,1 @@
+"""Elastic tensors and phonons of relaxed crystals."""

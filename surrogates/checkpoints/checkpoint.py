@@ -1,0 +1,215 @@
+"""Checkpoints: weights (safetensors) beside a JSON manifest of kind, config and format version."""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogates.errors import CheckpointError, EngineError, UnknownNameError
+from surrogates.platform.whole_files import write_atomically
+
+FORMAT_VERSION = 1
+"""Version written; older ones are upgraded on reading."""
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+
+LOADERS: dict[str, str] = {
+    "structure": "surrogates.tiers.ensemble:StructureSurrogate",
+    "composition": "surrogates.models.composition:CompositionEnsemble",
+    "composition_groups": "surrogates.models.composition_groups:CompositionGroups",
+    "stack": "surrogates.tiers.stack:AccurateSurrogate",
+    "table": "surrogates.models.kernel:KernelSurrogate",
+}
+"""Kind of checkpoint -> 'module:class' with a `from_checkpoint(checkpoint)` constructor."""
+
+TRAINERS: dict[str, str] = {
+    "structure": "surrogates.training.structure:train_from_settings",
+    "composition": "surrogates.training.composition:train_from_settings",
+    "stack": "surrogates.training.stack:train_from_settings",
+    "table": "surrogates.training.kernel:fit_table",
+}
+"""Kind of checkpoint -> 'module:function' that fits it; what `inverse train` calls."""
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Old version -> function that turns its manifest into one of the next version."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder of weights holds.
+
+    Attributes:
+        kind: key of LOADERS.
+        config: JSON-able: architecture, properties, calibration, training record.
+        tensors: name -> weights; stored as float16 where the manifest says so, float32 in memory.
+        version: of the format it was written in.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    version: int = FORMAT_VERSION
+
+
+def packaged_folder(name: str) -> Path:
+    """Return the folder of the packaged weights called `name` (it need not exist)."""
+    return Path(__file__).parents[1] / "weights" / name
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, half: bool = True) -> Path:
+    """Write manifest and weights, each atomically; `half` stores floating weights as float16."""
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.detach().half() if half and t.is_floating_point() else t.detach()).contiguous().cpu()
+        for name, t in checkpoint.tensors.items()
+    }
+    manifest = {"format_version": FORMAT_VERSION, "kind": checkpoint.kind, "config": dict(checkpoint.config)}
+    write_atomically(folder / WEIGHTS, save(tensors))  # `save_file` would leave it to the owner alone
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return folder
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Return the checkpoint in a folder, upgraded to the present format; floating weights as float32.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the format is newer than this program.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    manifest = load_manifest(folder)
+    with _named_errors(folder):
+        tensors = load_file(str(folder / WEIGHTS))
+    floats = {k: t.to(torch.float32) if t.is_floating_point() else t for k, t in tensors.items()}
+    return Checkpoint(manifest["kind"], manifest["config"], floats, manifest["format_version"])
+
+
+def load_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return kind, config and format version of the checkpoint in a folder, upgraded to the present format.
+
+    Raises:
+        CheckpointError: the manifest is missing or damaged, or newer than this program.
+    """
+    folder = Path(folder)
+    with _named_errors(folder):
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return _upgraded(manifest, folder)
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:  # of safetensors, it does not name the file
+        absent = next(name for name in (MANIFEST, WEIGHTS) if not (folder / name).exists())
+        raise CheckpointError(f"checkpoint {folder}: {absent} is missing") from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        named = reason if isinstance(error, EngineError) else f"{type(error).__name__}: {reason}"
+        raise CheckpointError(f"checkpoint {folder} is damaged: {named}") from None
+
+
+def load_surrogate(name_or_path: str | Path = "structure") -> Any:
+    """Return the surrogate of packaged weights ('structure', 'composition') or of a folder of weights.
+
+    The same object is returned for the same unchanged folder; it is read-only.
+
+    Raises:
+        UnknownNameError: neither a packaged name nor a folder.
+        CheckpointError: the weights are missing, damaged or of a newer format.
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        folder = packaged_folder(str(name_or_path))
+    if not (folder / MANIFEST).is_file():
+        packaged = Path(__file__).parents[1] / "weights"
+        names = [path.name for path in packaged.iterdir() if (path / MANIFEST).is_file()]
+        raise UnknownNameError.among("surrogate", str(name_or_path), names)
+    return _load(str(folder.resolve()), (folder / MANIFEST).stat().st_mtime_ns)
+
+
+def load_trainer(kind: str) -> Callable[..., Any]:
+    """Return the function that fits checkpoints of a kind.
+
+    Raises:
+        UnknownNameError: no such kind.
+    """
+    if kind not in TRAINERS:
+        raise UnknownNameError.among("kind of training", kind, TRAINERS)
+    module, _, name = TRAINERS[kind].partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+@lru_cache(maxsize=8)
+def _load(folder: str, stamp: int) -> Any:
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.kind not in LOADERS:
+        raise CheckpointError(f"checkpoint {folder}: unknown kind {checkpoint.kind!r}")
+    module, _, name = LOADERS[checkpoint.kind].partition(":")
+    reader = getattr(importlib.import_module(module), name)
+    with _named_errors(Path(folder)):
+        found = reader.from_checkpoint(checkpoint)
+        if Path(folder).parent == packaged_folder(""):
+            return found
+        from surrogates.checkpoints.trial import tried
+
+        return tried(found)
+
+
+def _upgraded(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if type(version) is not int or not {"kind", "config"} <= manifest.keys():
+        raise CheckpointError(f"checkpoint {folder}: {MANIFEST} has no format_version, kind and config")
+    if not isinstance(manifest["kind"], str) or not isinstance(manifest["config"], dict):
+        raise CheckpointError(f"checkpoint {folder}: {MANIFEST}: kind is no text, or config no mapping")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {folder} has format {version}; this program reads up to {FORMAT_VERSION}"
+        )
+    while version < FORMAT_VERSION:
+        if version not in UPGRADES:
+            raise CheckpointError(f"checkpoint {folder} has format {version}, which cannot be upgraded")
+        manifest = UPGRADES[version](manifest)
+        version = manifest["format_version"]
+    return manifest
+
+
+def checkpoint_digest(name: str) -> str:
+    """Return a digest of all that packaged or saved weights say: tensors, settings, calibrations.
+
+    A stack's manifest holds the digest of its fast tier's tensors, so that one counts as well.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    folder = _folder_of(name)
+    with _named_errors(folder):
+        manifest = (folder / MANIFEST).read_bytes()
+    return hashlib.sha256(manifest + weights_digest(name).encode()).hexdigest()[:16]
+
+
+def weights_digest(name: str) -> str:
+    """Return the SHA-256 of packaged or saved weights; CheckpointError where there are none."""
+    folder = _folder_of(name)
+    try:
+        return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except OSError:
+        raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing") from None
+
+
+def _folder_of(name: str) -> Path:
+    return Path(name) if Path(name).is_dir() else packaged_folder(name)

@@ -1,0 +1,1 @@
+"""Batches of crystals, symmetry, Wyckoff tables, neighbours, the periodic table."""

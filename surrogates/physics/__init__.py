@@ -1,0 +1,1 @@
+"""Units, properties, elasticity."""

@@ -1,0 +1,1 @@
+"""The machine below: devices, whole files, settings of the process."""

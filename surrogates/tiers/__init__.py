@@ -1,0 +1,1 @@
+"""Members joined to surrogates: mean and spread, stack, calibration, domain."""

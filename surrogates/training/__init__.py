@@ -1,0 +1,1 @@
+"""One fit loop, the recipes, and their measures."""

@@ -1,0 +1,121 @@
+"""What training is asked for: the keys of the YAML files, checked before any work."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+
+from surrogates.errors import ConfigError
+from surrogates.models.invariant import InvariantConfig
+from surrogates.settings import Count, NotNegative, Positive, Whole, checked, settings_of
+from surrogates.training.fitting import FitConfig
+
+Progress = Callable[[str, dict[str, float]], None]
+
+N_FOLDS = 5
+"""Of formulas, each left out by one member of the shipped recipes."""
+
+N_ENERGY_FOLDS = 10
+"""Of formulas, as many of which are left out by one energy member each."""
+
+
+@dataclass(frozen=True)
+class EnergyConfig:
+    """How the formation-energy members are trained.
+
+    Attributes:
+        n_members: each leaves another tenth of the formulas out.
+        max_atoms: larger cells are not trained on.
+        reference: learn from the energies of the project's own reference set as well.
+        copies: of each crystal, deformed: (lowest, highest linear strain, largest displacement in Å).
+        network: keys of InvariantConfig.
+        fit: keys of FitConfig.
+    """
+
+    n_members: Annotated[int, Ge(1), Le(N_ENERGY_FOLDS)] = 2
+    max_atoms: Count = 24
+    reference: bool = False
+    copies: tuple[tuple[float, float, float], ...] = ((-0.05, 0.06, 0.15), (-0.15, 0.15, 0.1))
+    network: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What `train` does; the YAML of experiments/surrogates has these keys.
+
+    Attributes:
+        name: of the surrogate.
+        work: folder of graphs and fit states (resumed from).
+        output: folder of the weights.
+        n_folds: members; each leaves one fold of formulas out.
+        n_disturbed: disturbed copies of every crystal.
+        strain: of a copy.
+        displacement: Å, of a copy.
+        good_eos_weight: of good equation-of-state rows in the loss.
+        rough_eos_weight: of rough ones.
+        stiff_weight: of stiff rows in the loss.
+        unsure: weigh rows by how surely structure and moduli were joined.
+        reference_weight: of the rows of the reference set, on the scale of its potential;
+            0 leaves them out.
+        network: keys of InvariantConfig.
+        fit: keys of FitConfig.
+        energy: keys of EnergyConfig; see `surrogates.training.energy`.
+        pretraining: keys of FitConfig of a fit to the project's own reference set, whose weights each member
+            starts from; the formulas that a member leaves out are left out there as well.
+    """
+
+    name: str = "structure"
+    work: str = ".work/surrogates"
+    output: str = "surrogates/weights/structure"
+    n_folds: Annotated[int, Ge(2)] = N_FOLDS
+    n_disturbed: Whole = 1
+    strain: NotNegative = 0.015
+    displacement: NotNegative = 0.06
+    good_eos_weight: NotNegative = 0.5
+    rough_eos_weight: NotNegative = 0.05
+    stiff_weight: Positive = 1.0
+    unsure: bool = False
+    reference_weight: NotNegative = 0.0
+    network: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    energy: Mapping[str, Any] = field(default_factory=dict)
+    pretraining: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "TrainingConfig":
+        """Return the config in a file.
+
+        Raises:
+            ConfigError: unreadable, or an unknown key.
+        """
+        import yaml
+
+        try:
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            raw.pop("kind", None)
+        except (OSError, AttributeError, yaml.YAMLError) as error:
+            raise ConfigError(f"training config {path}: {error}") from None
+        return cls.from_mapping(raw, f"training config {path}")
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, Any], where: str = "structure training") -> "TrainingConfig":
+        """Return the config of some settings, those of its parts checked as well.
+
+        Raises:
+            ConfigError: an unknown name or a value of the wrong type; names the place in `where`.
+        """
+        config = settings_of(cls, raw, where)
+        energy = checked(EnergyConfig, config.energy, f"{where}: energy")
+        for part, kind in (("network", InvariantConfig), ("fit", FitConfig)):
+            if part in energy:
+                energy[part] = checked(kind, energy[part], f"{where}: energy.{part}")
+        return replace(
+            config,
+            network=checked(InvariantConfig, config.network, f"{where}: network"),
+            fit=checked(FitConfig, config.fit, f"{where}: fit"),
+            pretraining=checked(FitConfig, config.pretraining, f"{where}: pretraining"),
+            energy=energy,
+        )
