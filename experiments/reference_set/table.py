@@ -64,7 +64,11 @@ def write(table: pa.Table, path: Path, about: Mapping[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as fresh:
         parquet.write_table(
-            table.replace_schema_metadata(dict(about)), fresh, compression="zstd", compression_level=19
+            table.replace_schema_metadata(dict(about)),
+            fresh,
+            compression="zstd",
+            compression_level=22,
+            use_dictionary=False,
         )
 
 
