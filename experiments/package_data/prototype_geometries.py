@@ -1,12 +1,13 @@
 """Learn the usual cell shape and coordinates of every structure type from the shared structures.
 
 For each (structure type, Wyckoff letters) the free numbers of the structures of at most twelve atoms are
-grouped; the mean of each group that at least two formulas share goes to prototype_geometries.json.
+grouped; the mean of each group that at least two formulas share goes to prototype_geometries.json.gz.
 No structure of a single formula enters. Lengths are in units of the cube root of the volume per atom.
 
     python -m experiments.package_data.prototype_geometries
 """
 
+import gzip
 import json
 import sys
 from collections import Counter, defaultdict
@@ -28,7 +29,7 @@ MOST_ATOMS, MOST_ELEMENTS = 12, 4
 WIDTH = 0.06
 """Largest difference of any free number within a group (relative length, angle parameter, fraction)."""
 MOST_GROUPS = 4
-TARGET = Path(__file__).parents[2] / "inverse" / "reference" / "prototype_geometries.json"
+TARGET = Path(__file__).parents[2] / "inverse" / "reference" / "prototype_geometries.json.gz"
 
 
 def rows():
@@ -115,7 +116,8 @@ def main() -> None:
                     "kinds": dict(sorted(group["kinds"].items(), key=lambda item: -item[1])[:12]),
                 }
             )
-    TARGET.write_text("[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in result) + "\n]\n")
+    text = "[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in result) + "\n]\n"
+    TARGET.write_bytes(gzip.compress(text.encode(), mtime=0))
     sys.stderr.write(
         f"{total} structures, {failed} unread, {len(result)} geometries, {TARGET.stat().st_size} bytes\n"
     )

@@ -54,8 +54,8 @@ from surrogates.errors import EngineError, RunFolderError, VerificationError
 
 LOGGER = logging.getLogger("inverse.campaign")
 
-STEP = 16
-"""Verifications of one step; a large campaign spends a twentieth of its budget a step, at most 64."""
+STEP, LARGEST_STEP, N_STEPS = 16, 64, 20
+"""Verifications of one step, at least and at most; between them a step is that part of the budget."""
 
 DECIMALS = {"GPa": 3, "eV/atom": 5, "eV": 5}
 """Of verified values as they are told back, by unit; the values of other units keep six digits."""
@@ -375,10 +375,9 @@ class Campaign:
     @recorded
     def _replay(self) -> None:
         for number, done, notes in self.folder.steps():
-            if not done:
-                continue
-            candidates, _ = self.folder.step_candidates(number)
-            self._take_in(candidates, notes)
+            if done:
+                candidates, _ = self.folder.step_candidates(number)
+                self._take_in(candidates, notes)
         self._regroup()
 
     def _take_in(self, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
@@ -417,7 +416,8 @@ class Campaign:
         budget = self.config.budget.verifications
         if budget is None:
             return STEP
-        return max(1, min(max(STEP, min(64, budget // 20)), budget - self.n_started))
+        share = max(STEP, min(LARGEST_STEP, budget // N_STEPS))
+        return max(1, min(share, budget - self.n_started))
 
     def _with_room(self, n: int, proposals: Sequence[Proposal]) -> int:
         """Return n, or more where more seeds were proposed: all of them are verified first."""
@@ -456,13 +456,12 @@ class Campaign:
         return "gave up" + told_of_barren(barren)
 
     def _barren(self) -> list[dict[str, Any]]:
-        """Return the notes of the last steps of which nothing could be verified.
+        """Return the notes of the last steps of which nothing could be verified, the last first.
 
         Those before the run gave up last do not count: a resume of a run that gave up goes on.
         """
         since = int(self.folder.meta(GAVE_UP, 0))
-        barren = takewhile(lambda n: not n["started"] and n["step"] >= since, reversed(self._steps))
-        return list(barren)[::-1]
+        return list(takewhile(lambda n: not n["started"] and n["step"] >= since, reversed(self._steps)))
 
     # -- written for others ----------------------------------------------------------------------------------
 
@@ -521,7 +520,7 @@ def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
     out: Counter[str] = Counter()
     for notes in steps:
         out.update(notes["screened_out_by"])
-    said = [f"{count} out by {rule}" for rule, count in out.most_common()]
+    said = [f"{n} out by {rule}" for rule, n in sorted(out.items(), key=lambda item: (-item[1], item[0]))]
     n_alike = sum(notes.get("passed_over", 0) for notes in steps)
     n_rest = n_proposed - out.total() - n_alike
     said += [f"{n_alike} {Rule.LIKE_VERIFIED}"] if n_alike else []

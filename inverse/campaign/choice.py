@@ -34,7 +34,7 @@ class Option:
     id: str
     worth: float
     chemical_system: str
-    probability: float = 1.0
+    probability: float
     origin: Origin = Origin.SEARCH
 
 

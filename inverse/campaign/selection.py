@@ -27,6 +27,9 @@ from surrogates.physics.properties import Property
 
 LOGGER = logging.getLogger("inverse.campaign")
 
+SINGLE_PRECISION = 1e-6
+"""By how much a probability in single precision may miss the number that it was held at."""
+
 
 class Selection:
     """Chooses what is verified; what it remembers follows from the finished steps alone.
@@ -201,7 +204,7 @@ def _unpredicted(candidate: Candidate, asked: Sequence[Property]) -> Breach:
 
 
 def _why_capped(met: float, is_outside: bool) -> str:
-    if not is_outside or met < OUT_OF_DOMAIN_AT_MOST - 1e-6:  # the cap itself is less in single precision
+    if not is_outside or met < OUT_OF_DOMAIN_AT_MOST - SINGLE_PRECISION:
         return ""
     return f"out of domain: P(targets met) is held at {OUT_OF_DOMAIN_AT_MOST:g}"
 

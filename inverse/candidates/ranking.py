@@ -28,6 +28,9 @@ from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
 from surrogates.physics.properties import PROPERTIES, Judged
 
+LEAST_STD = 1e-6
+"""Of a value that states no error of its own, in its unit: it is certain, and nothing is divided by zero."""
+
 
 @dataclass(frozen=True)
 class Kinship:
@@ -70,8 +73,9 @@ def judged(
     if relaxed is not None:
         breach = None if reason else screening(relaxed)
         candidate = _with_kinship(candidate, relaxed, classify)
-    candidate = replace(candidate, probability_after=probability_after(candidate, objective))
-    candidate = replace(candidate, score=score(candidate, objective))
+    probability = probability_after(candidate, objective)
+    worth = score(candidate, verification, probability, objective)
+    candidate = replace(candidate, probability_after=probability, score=worth)
     if breach is not None:
         return _out_after(candidate, breach)
     if reason:
@@ -197,15 +201,22 @@ def probability_after(candidate: Candidate, objective: Objective) -> float:
     return probability
 
 
-def score(candidate: Candidate, objective: Objective) -> float:
-    """Return what decides the rank, higher is better: `probability_after` times the soft targets' worth.
+def score(
+    candidate: Candidate, verification: Verification, probability: float, objective: Objective
+) -> float:
+    """Return what decides the rank, higher is better: the probability times the soft targets' worth.
 
     A second opinion beyond the stated errors, or of "unstable" or "another phase", lowers it.
+
+    Args:
+        candidate: with its verdict.
+        verification: that verdict.
+        probability: `probability_after` of the candidate.
+        objective: of the campaign.
     """
     means = {p.name: _combined(candidate, p.name)[0] for p in objective.properties}
-    verdict = candidate.verification
-    factor = 1.0 if verdict is None else doubt_factor(verdict.values, verdict.second_opinion, verdict.flags)
-    return factor * objective.score(candidate.probability_after or 0.0, means)
+    doubt = doubt_factor(verification.values, verification.second_opinion, verification.flags)
+    return doubt * objective.score(probability, means)
 
 
 def with_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -257,13 +268,12 @@ class HitGroups:
     def changes(self) -> dict[str, str]:
         """Return, by id, what `duplicate_of` has become ("" for the best) where it is stored otherwise."""
         changed: dict[str, str] = {}
-        for group in self._touched:
-            members = self._members[group]
+        while self._touched:
+            members = self._members[self._touched.pop()]
             best = min(members, key=lambda identity: (members[identity], identity))
             found = {identity: "" if identity == best else best for identity in members}
             changed.update((k, first) for k, first in found.items() if self._first[k] != first)
         self._first.update(changed)
-        self._touched.clear()
         return changed
 
 
@@ -348,16 +358,15 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
             is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict
             if not is_sure or value is verified or verified is None:
-                pairs.append((value.mean, max(value.std, 1e-6)))
+                pairs.append((value.mean, max(value.std, LEAST_STD)))
     if not pairs or (verified is None and not _nobody_judges(candidate, name)):
         return math.nan, math.nan
-    weights = [1.0 / std**2 for _, std in pairs]
-    mean = sum(w * m for w, (m, _) in zip(weights, pairs, strict=True)) / sum(weights)
-    return mean, math.sqrt(1.0 / sum(weights))
+    weight = sum(std**-2 for _, std in pairs)
+    return sum(mean * std**-2 for mean, std in pairs) / weight, weight**-0.5
 
 
 def _inside(mean: float, std: float, lower: float, upper: float) -> float:
     if not (math.isfinite(mean) and math.isfinite(std)):
         return 0.0
-    std = max(std, 1e-9)
+    std = max(std, LEAST_STD)
     return float(ndtr((upper - mean) / std) - ndtr((lower - mean) / std))

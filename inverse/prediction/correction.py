@@ -59,6 +59,15 @@ LEAST_ERROR = {True: 0.02, False: 0.01}
 PSEUDO_VERDICTS, WORST_Z = 8.0, 6.0
 """Verdicts that the surrogate's own std counts for; the largest deviation (in std) one verdict may claim."""
 
+LEAST_RATIO = 1e-3
+"""A verdict on a positive property counts as at least this share of the prediction: zero says "far below"."""
+
+LEAST_SCALE = 1e-9
+"""Error bars and scales of residuals that nothing is divided by."""
+
+MAD_TO_STD = 1.4826
+"""Std of a normal distribution over its median absolute deviation."""
+
 HALF_BELIEVED = 2.0
 """Verdicts at which half of the typical residual counts as the scale of a property without a prior."""
 
@@ -95,7 +104,7 @@ class _Evidence:
 
     def add(self, fractions: Tensor, residual: float, error: float, spread: float) -> None:
         """Take one verdict in; the oldest make room."""
-        self.seen += min(WORST_Z, abs(residual) / max(math.hypot(error, spread), 1e-9)) ** 2
+        self.seen += min(WORST_Z, abs(residual) / max(math.hypot(error, spread), LEAST_SCALE)) ** 2
         self.n += 1
         for values, value in ((self.residuals, residual), (self.errors, error), (self.spreads, spread)):
             values.append(value)
@@ -136,8 +145,6 @@ class CorrectedSurrogate:
         for some, fractions, base in self._predicted(told):
             for row, candidate in enumerate(some):
                 self._take_in(candidate, fractions[row], base, row)
-        if told:
-            self._fits = {}
 
     def _predicted(
         self, told: Sequence[Candidate]
@@ -163,7 +170,7 @@ class CorrectedSurrogate:
     def _take_in(
         self, candidate: Candidate, fractions: Tensor, base: Mapping[Property, Prediction], row: int
     ) -> None:
-        values = candidate.verification.values if candidate.verification is not None else {}
+        values = {} if candidate.verification is None else candidate.verification.values
         for prop in self.properties:
             value = values.get(prop.name)
             mean, std = float(base[prop].mean[row]), float(base[prop].std[row])
@@ -173,12 +180,13 @@ class CorrectedSurrogate:
             if prop.is_positive:
                 if mean <= 0.0:
                     continue
-                low = max(value.mean, 1e-3 * mean)  # a verdict of zero says "far below"
+                low = max(value.mean, LEAST_RATIO * mean)
                 residual, error, spread = math.log(low / mean), value.std / low, std / mean
             if prop.judged in PRIORS:
                 error = max(error, LEAST_ERROR[prop.is_positive])
             evidence = self._evidence.setdefault(prop, _Evidence())
             evidence.add(fractions, residual, error, spread)
+            self._fits.pop(prop, None)
 
     def _corrected(self, prop: Property, base: Prediction, fractions: Tensor) -> Prediction:
         if prop not in self._evidence:
@@ -199,9 +207,9 @@ def prior_of(prop: Property, residuals: Sequence[float], spreads: Sequence[float
     if prop.judged in PRIORS:
         return PRIORS[prop.judged]
     n = len(residuals)
-    typical = 1.4826 * float(torch.tensor(residuals, dtype=torch.float64).abs().median())
+    typical = MAD_TO_STD * float(torch.tensor(residuals, dtype=torch.float64).abs().median())
     own = float(torch.tensor(spreads, dtype=torch.float64).median())
-    scale = max(own, typical * n / (n + HALF_BELIEVED), 1e-9)
+    scale = max(own, typical * n / (n + HALF_BELIEVED), LEAST_SCALE)
     unit = UNKNOWN_PRIOR
     return Prior(unit.offset * scale, unit.local * scale, unit.noise * scale, unit.farthest * scale)
 

@@ -43,6 +43,15 @@ there, eV/atom. A convention: with all compounds of one anion left out of the tr
 too narrow, and of crystals outside the domain there are hardly any labels (7 of 3,248).
 """
 
+CHUNK = 128
+"""Crystals that are asked about at once."""
+
+TRACE = 1e-6
+"""Atomic fraction up to which an element stands in no formula."""
+
+LEAST_STD, LEAST_RELATIVE_STD = 1e-9, 1e-6
+"""Error bars that nothing is divided by: of an energy, eV/atom, and of a modulus, relative."""
+
 FARTHEST = 0.25
 """eV/atom predicted above the hull beyond which K and G are out of domain: of adversarial ascents that end
 there the claims are off by 17 % in the median and 45 % at the 90th percentile, of the others by 7 and 24 %.
@@ -74,7 +83,7 @@ class Evaluator:
         surrogate: Surrogate,
         hull_energy: HullEnergy,
         wanted: Sequence[Property],
-        chunk: int = 128,
+        chunk: int = CHUNK,
         beside: "Evaluator | None" = None,
         potentials: HullPotentials | None = None,
         known: KnownEnergies | None = None,
@@ -104,7 +113,6 @@ class Evaluator:
             self._known = beside._known
         self._hull_cache: dict[str, float] = {} if beside is None else beside._hull_cache
         self._count: list[int] = [0] if beside is None else beside._count
-        self._members = 1
         self._widening = widening_of(surrogate)
         has = set(surrogate.properties)
         if FORMATION_ENERGY in has:
@@ -166,18 +174,19 @@ class Evaluator:
 
     def evaluate(self, structures: Sequence[Structure]) -> Evaluation:
         """Return the predictions of `predict`, and which tabulated phase each structure is."""
-        parts: list[Evaluation] = []
+        parts: list[Evaluation | None] = []
         with torch.no_grad():
             for start in range(0, len(structures), self._chunk):
-                batch = structures[start : start + self._chunk]
-                parts += self._evaluated(batch)
+                parts += self._evaluated(structures[start : start + self._chunk])
         if not parts:
             return Evaluation({}, ())
-        joined = {p: join([part.predictions[p] for part in parts]) for p in self.properties}
-        return Evaluation(joined, tuple(phase for part in parts for phase in part.phases))
+        unknown = self._unknown(next((part for part in parts if part is not None), None))
+        told = [unknown if part is None else part for part in parts]
+        joined = {p: join([part.predictions[p] for part in told]) for p in self.properties}
+        return Evaluation(joined, tuple(phase for part in told for phase in part.phases))
 
-    def _evaluated(self, structures: Sequence[Structure]) -> list[Evaluation]:
-        """Return evaluations part by part; a crystal the surrogate refuses gets NaN, out of domain."""
+    def _evaluated(self, structures: Sequence[Structure]) -> list[Evaluation | None]:
+        """Return evaluations part by part, None for a crystal that the surrogate refuses."""
         hull = self.hull_of_formulas([s.composition.reduced_formula for s in structures])
         try:
             known = [None for _ in structures] if self._known is None else self._known.of(structures)
@@ -185,14 +194,17 @@ class Evaluator:
             return [Evaluation(found, tuple(None if one is None else one.phase for one in known))]
         except EngineError:
             if len(structures) == 1:
-                return [Evaluation(self._unknown(), (None,))]
+                return [None]
         half = len(structures) // 2
         return [*self._evaluated(structures[:half]), *self._evaluated(structures[half:])]
 
-    def _unknown(self) -> Predictions:
+    def _unknown(self, other: Evaluation | None) -> Evaluation:
+        """Return NaN, out of domain, for one crystal, with as many draws as another evaluation has."""
+        members = 1 if other is None else len(next(iter(other.predictions.values())).samples)
         nan, none = torch.full((1,), float("nan")), torch.zeros(1, dtype=torch.bool)
-        samples = nan.expand(self._members, 1)
-        return {p: Prediction(p, nan, nan, nan, nan, samples, none) for p in self.properties}
+        samples = nan.expand(members, 1)
+        predictions = {p: Prediction(p, nan, nan, nan, nan, samples, none) for p in self.properties}
+        return Evaluation(predictions, (None,))
 
     def predict_crystals(
         self, crystals: CrystalBatch, hull: Tensor, energies: Sequence[KnownEnergy | None] | None = None
@@ -209,30 +221,26 @@ class Evaluator:
         self._count[0] += crystals.n_crystals
         # a surrogate knows density and volume of the cell as proposed; what counts is the relaxed one. What
         # follows from the moduli follows here, from those with the error of the geometry in them
-        asked = [p for p in self._surrogate.properties if p in self._needed() and not self._follows(p)]
+        asked = [p for p in self._surrogate.properties if not self._follows(p)]
         found = self._surrogate.predict(crystals, asked)
         known = {prop: _as_sure_as_its_domain(prediction) for prop, prediction in found.items()}
         if energies is not None and FORMATION_ENERGY in known:
             known[FORMATION_ENERGY] = with_known(known[FORMATION_ENERGY], energies)
-        if FORMATION_ENERGY in known and ENERGY_ABOVE_HULL in self.properties:
+        if FORMATION_ENERGY in known:
             known[ENERGY_ABOVE_HULL] = _above_hull(
                 known[FORMATION_ENERGY], (crystals.composition * hull.to(crystals.occupancy)).sum(dim=1)
             )
             above = known[ENERGY_ABOVE_HULL].mean.detach()
             for prop in known.keys() & self._widening.keys():
                 known[prop] = _as_proposed(known[prop], far_from_hull(self._widening[prop], above), above)
-        members = next(iter(known.values())).samples.shape[0]
+        members = len(next(iter(known.values())).samples)
         others = [p for p in self.properties if p not in known]
         known |= derived_predictions(crystals, known, others, members)
-        self._members = members
         return {p: known[p] for p in self.properties}
 
     def _follows(self, prop: Property) -> bool:
         has = {*self._surrogate.properties, ENERGY_ABOVE_HULL}
         return prop.formula is not None and prop.learned_inputs <= has
-
-    def _needed(self) -> set[Property]:
-        return {*self.properties, FORMATION_ENERGY}.union(*(p.learned_inputs for p in self.properties))
 
 
 def join(parts: Sequence[Prediction]) -> Prediction:
@@ -276,7 +284,7 @@ def in_domain(predictions: Predictions) -> Tensor:
 
 
 def _formula_of(fractions: np.ndarray) -> str:
-    amounts = {ELEMENT_SYMBOLS[z]: float(fractions[z]) for z in np.flatnonzero(fractions > 1e-6)}
+    amounts = {ELEMENT_SYMBOLS[z]: float(fractions[z]) for z in np.flatnonzero(fractions > TRACE)}
     return str(Composition(amounts).reduced_formula)
 
 
@@ -287,7 +295,7 @@ def _as_sure_as_its_domain(prediction: Prediction) -> Prediction:
         return prediction
     factor = torch.full_like(prediction.std, OUT_OF_DOMAIN)
     if prediction.property == FORMATION_ENERGY:
-        factor = torch.maximum(factor, LEAST_ENERGY_STD / prediction.std.detach().clamp(min=1e-9))
+        factor = (LEAST_ENERGY_STD / prediction.std.detach().clamp(min=LEAST_STD)).clamp(min=OUT_OF_DOMAIN)
     return widened(prediction, torch.where(outside, factor, torch.ones_like(factor)))
 
 
@@ -299,10 +307,11 @@ def _above_hull(energy: Prediction, hull: Tensor) -> Prediction:
     """
     distance = energy.mean - hull.to(energy.mean)
     excess = (LOWEST_ABOVE_HULL - distance).detach().clamp(min=0.0)
-    factor = (energy.std.square() + excess.square()).sqrt() / energy.std.clamp(min=1e-9)
-    wide = widened(energy, torch.where(excess > 0, factor, torch.ones_like(factor)))
+    is_too_low = excess > 0
+    factor = (energy.std.square() + excess.square()).sqrt() / energy.std.clamp(min=LEAST_STD)
+    wide = widened(energy, torch.where(is_too_low, factor, torch.ones_like(factor)))
     found = replace(moved(wide, excess - hull.to(energy.mean)), property=ENERGY_ABOVE_HULL)
-    return replace(found, in_domain=found.in_domain & ~(excess > 0))
+    return replace(found, in_domain=found.in_domain & ~is_too_low)
 
 
 def _as_proposed(prediction: Prediction, far: Tensor, above: Tensor) -> Prediction:
@@ -310,6 +319,6 @@ def _as_proposed(prediction: Prediction, far: Tensor, above: Tensor) -> Predicti
 
     It is out of domain `above` (C,) FARTHEST; where no hull is known (NaN), that alone is no reason.
     """
-    relative = (prediction.std / prediction.mean).clamp(min=1e-6)
+    relative = (prediction.std / prediction.mean).clamp(min=LEAST_RELATIVE_STD)
     factor = (far.square() + (MODULUS_ERROR / relative).square()).sqrt()
     return replace(widened(prediction, factor), in_domain=prediction.in_domain & ~(above > FARTHEST))

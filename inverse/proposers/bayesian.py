@@ -28,9 +28,9 @@ from pymatgen.core import Element
 from inverse.candidates.types import Candidate
 from inverse.proposers.building.cells import built, shapes_of
 from inverse.proposers.building.compositions import predicted_volumes, promise_of
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import Proposal, happens
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, middle_of, place_of
+from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, bounded, middle_of, place_of, volume_at
 from inverse.reference.geometries import Geometry
 from inverse.reference.structure_types import Prototype
 from surrogates.errors import RunFolderError
@@ -67,6 +67,9 @@ TWO_PARTS = 0.3
 DENSITY_BINS = 10
 """Parts of the range of densities; a crystal is tried once in each."""
 
+PLACE_BYTES = 8
+"""Of the number of a crystal in a part of the densities: millions may be kept."""
+
 LEADERS = 8
 """One in so many of the crystals asked for, the best, is tried at more volumes before it is offered."""
 
@@ -84,12 +87,21 @@ expected of the rest."""
 GOOD_SHARE, MOST_GOOD = 0.2, 25
 """Share of the trials told that TPE takes for good ones, and how many at most."""
 
+SEEDS = 2**31
+"""Seeds that its draws may have."""
+
 EI_CANDIDATES = 4
 """Draws of which TPE takes the likeliest to be good: with Optuna's 24, and its few good trials, all fall on
 the best crystal (log of 2026-11-30)."""
 
+LEAST_WORTH = 1e-300
+"""Less is valued like this: 0 has no logarithm."""
+
+CUBED_RADII, SMALLEST_ATOM, UNKNOWN_RADIUS = 4.6, 5.0, 1.5
+"""Rough volume of an atom in cubes of its radius; the least, Å³; and the radius, Å, where it is unknown."""
+
 WORST = -800.0
-"""Value of a trial that makes no sound structure: the logarithm of less than any number."""
+"""Value of a trial that makes no sound structure: less than the logarithm of any worth."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +191,7 @@ class OuterSearch:
         if n < 1:
             return []
         found: list[Tried] = []
-        for turn in range(max(1, -(-TRIALS_PER_PROPOSAL * n // ROUND))):
+        for turn in range(ceil(TRIALS_PER_PROPOSAL * n / ROUND)):
             drawn = self._drawn(seed, step, turn)
             if not drawn:
                 break
@@ -195,10 +207,8 @@ class OuterSearch:
 
     def _rest(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return crystals not offered before where draws find none: untried ones first, none when dry."""
-        for _ in range(BARREN // ROUND):
-            drawn = self._new(self._remaining, ROUND)
-            if not drawn:
-                break
+        rounds = iter(lambda: self._new(self._remaining, ROUND), [])
+        for drawn in islice(rounds, BARREN // ROUND):
             if offered := self._best(self._tried_now(drawn, step, seed), n):
                 return offered
         return self._left_over(n, seed)
@@ -208,7 +218,7 @@ class OuterSearch:
         best: dict[str, Trial] = {}
         for trial in self._trials:
             held = best.get(trial.crystal)
-            if trial.value > max(WORST, held.value if held else WORST) and trial.crystal not in self._tried:
+            if trial.value > (held.value if held else WORST) and trial.crystal not in self._tried:
                 best[trial.crystal] = trial
         ranked = [t.numbers for t in sorted(best.values(), key=lambda t: -t.value)]
         parts = (self._proposals(ranked[k : k + ROUND], seed) for k in range(0, len(ranked), ROUND))
@@ -238,7 +248,7 @@ class OuterSearch:
             best.setdefault(one.proposal.key, one)
         leaders = list(best.values())[:n]
         changed = [
-            {**one.numbers, "density": float(np.clip(one.numbers["density"] + change, 0.0, 1.0))}
+            {**one.numbers, "density": bounded(one.numbers["density"] + change)}
             for one in leaders
             for change in VOLUME_SHIFTS
         ]
@@ -293,7 +303,7 @@ class OuterSearch:
         values = self._space.scored([p.structure for k in sound if (p := proposals[k]) is not None])
         worth = dict(zip(sound, values.tolist(), strict=True))
         for k, numbers in enumerate(drawn):
-            value = float(np.log(max(worth[k], 1e-300))) if k in worth else WORST
+            value = float(np.log(max(worth[k], LEAST_WORTH))) if k in worth else WORST
             self._remember(numbers, value, step)
         return [Tried(value, drawn[k], p) for k, value in worth.items() if (p := proposals[k]) is not None]
 
@@ -335,7 +345,7 @@ class OuterSearch:
         which = middle_of(sizes.index(size), len(sizes))
         while True:
             yield {
-                **dict(zip(names, rng.uniform(size=len(names)).tolist(), strict=True)),
+                **{name: rng.uniform() for name in names},
                 "n_elements": which,
             }
 
@@ -358,15 +368,15 @@ class OuterSearch:
         memory, space = self._memory(size), self._trial_space
         parts = space.parts_of(size)
         whole = tuple(dict.fromkeys(name for part in parts for name in part))
-        sampler = PartSampler(memory.told(), whole, len(space.amounts_of(size)), int(rng.integers(2**31)))
+        sampler = PartSampler(memory.told(), whole, len(space.amounts_of(size)), int(rng.integers(SEEDS)))
         parents = memory.parents()[:PARENTS]
         while True:
-            if rng.random() < WHOLE_SHARE:
+            if happens(rng, WHOLE_SHARE):
                 yield {**parents[0].numbers, **sampler.draw(whole)}
                 continue
             # the better of two
             parent = parents[int(rng.integers(len(parents), size=2).min())]
-            n_parts = 2 if rng.random() < TWO_PARTS else 1
+            n_parts = 2 if happens(rng, TWO_PARTS) else 1
             fresh: dict[str, float] = {}
             for k in rng.choice(len(parts), n_parts, replace=False):
                 fresh |= sampler.draw(parts[k])
@@ -379,12 +389,13 @@ class OuterSearch:
         for k, numbers in enumerate(drawn):
             if self._trial_space.is_allowed(self._trial_space.formula_of(numbers)):
                 chosen = self._trial_space.chosen(numbers)
-                made.append((k, chosen, shapes_of(chosen.prototype, chosen.elements, 1)[0]))
+                (shape,) = shapes_of(chosen.prototype, chosen.elements, 1)
+                made.append((k, chosen, shape))
         if not made:
             return found
         expected = self._volumes([chosen for _, chosen, _ in made])
-        densities = [0.85 + 0.3 * drawn[k]["density"] for k, *_ in made]
-        volumes = (expected * np.array(densities)).tolist()
+        sizes = [volume_at(drawn[k]["density"]) for k, *_ in made]
+        volumes = (expected * np.array(sizes)).tolist()
         crystals = built([shape for *_, shape in made], [c.elements for _, c, _ in made], volumes)
         for (k, chosen, _), structure in zip(made, crystals.to_structures(), strict=True):
             history = {
@@ -449,15 +460,16 @@ class PartSampler:
 
 
 def _place(crystal: str, numbers: Numbers) -> int:
-    """Return a number of a crystal in its part of the densities: 64 bits, for millions may be kept."""
+    """Return a number of a crystal in its part of the densities."""
     text = f"{crystal} {place_of(numbers['density'], DENSITY_BINS)}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    return int.from_bytes(blake2b(text.encode(), digest_size=PLACE_BYTES).digest())
 
 
 def _rough_volume(amounts: Mapping[str, int]) -> float:
     """Return a volume per atom, Å³, from atomic radii."""
-    radii = {e: float(Element(e).atomic_radius or 1.5) for e in amounts}
-    return sum(n * max(5.0, 4.6 * radii[e] ** 3) for e, n in amounts.items()) / sum(amounts.values())
+    radii = {e: float(Element(e).atomic_radius or UNKNOWN_RADIUS) for e in amounts}
+    atoms = {e: max(SMALLEST_ATOM, CUBED_RADII * radius**3) for e, radius in radii.items()}
+    return sum(n * atoms[e] for e, n in amounts.items()) / sum(amounts.values())
 
 
 def _sampler(seed: int) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,17 @@ LOGGER = logging.getLogger(__name__)
 OVERSAMPLING = 4
 """Draws for every proposal."""
 
+LARGEST_SEED = 2**31 - 1
+"""Below which a decoder's seeds lie."""
+
+
+class Draw(IntEnum):
+    """What a step draws crystals for, each from a generator of its own, so that no two draw the same."""
+
+    RANDOM = 0
+    CONDITIONED = 1
+    DESCENDED = 2
+
 
 class DecoderDraws:
     """Decoder samples asked for the wanted values; those that the surrogate thinks least of are dropped."""
@@ -28,7 +40,9 @@ class DecoderDraws:
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return the n best of `oversampling` x n draws that pass the screen."""
         condition = self._space.wanted_condition()
-        proposals = drawn(self._space, condition, n * self._oversampling, seed, step, 1, self.name)
+        proposals = drawn(
+            self._space, condition, n * self._oversampling, seed, step, Draw.CONDITIONED, self.name
+        )
         return best_of(self._space, proposals, n)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
@@ -37,7 +51,7 @@ class DecoderDraws:
 
 
 def drawn(
-    space: SearchSpace, condition: Any, n: int, seed: int, step: int, index: int, name: str
+    space: SearchSpace, condition: Any, n: int, seed: int, step: int, draw: Draw, name: str
 ) -> list[Proposal]:
     """Return at most n decoder samples as proposals; [] when no crystal meets the condition.
 
@@ -47,7 +61,7 @@ def drawn(
         n: samples.
         seed: of the run.
         step: of the campaign.
-        index: which draw of this step.
+        draw: which of this step.
         name: of the proposer.
 
     Raises:
@@ -57,7 +71,7 @@ def drawn(
         raise MissingExtraError(
             f"search method {name!r} needs a decoder and none is installed; use substitution"
         )
-    own_seed = int(generator(seed, step, index).integers(2**31 - 1))
+    own_seed = int(generator(seed, step, draw).integers(LARGEST_SEED))
     try:
         crystals = space.decoder.sample(n, condition, own_seed)
         likelihood = space.decoder.log_likelihood(crystals).detach().tolist()

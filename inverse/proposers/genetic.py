@@ -12,9 +12,9 @@ import numpy as np
 from pymatgen.core import Structure
 
 from inverse.proposers.bayesian import GIVEN_UP, ROUND, OuterSearch
-from inverse.proposers.protocol import generator
+from inverse.proposers.protocol import generator, happens
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.trial_space import Chosen, Numbers
+from inverse.proposers.trial_space import Chosen, Numbers, bounded, density_at
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import anonymous
 from inverse.reference.structure_types import Prototype
@@ -35,6 +35,10 @@ MUTATION, MUTATION_WIDTH = 0.25, 0.08
 
 FRESH_SHARE = 1 / 3
 """Share of the changes that are a fresh draw; of the amounts, which have no order, all are."""
+
+
+FOUNDING = (0, 99)
+"""Step and index of the generator of the founders' children; no other draws of a campaign have them."""
 
 
 class GeneticSearch(OuterSearch):
@@ -72,7 +76,7 @@ class GeneticSearch(OuterSearch):
         founders = self._new(given, ROUND)
         if not founders:
             return list(blind)
-        names, rng = self._trial_space.names, generator(seed, 0, 99)
+        names, rng = self._trial_space.names, generator(seed, *FOUNDING)
         draws = (_child([founders[k % len(founders)]], rng, names) for k in range(GIVEN_UP * len(blind)))
         # a child like a founder is none
         children = self._new(chain(founders, draws), len(founders) + len(blind))[len(founders) :]
@@ -82,25 +86,24 @@ class GeneticSearch(OuterSearch):
     def _numbers_of(self, structure: Structure) -> dict[str, float] | None:
         """Return the numbers of a trial that makes this crystal; None when its type is not a known one."""
         text = signature_text(Cell.from_structure(structure), FOUNDER_SYMPREC)
-        label, elements = anonymous(text) if text is not None else ("", ())
-        numbers = self._trial_space.numbers_of(label, elements, 0.5) if elements else None
+        numbers = self._trial_space.numbers_of(*anonymous(text)) if text is not None else None
         if numbers is None:
             LOGGER.info("founder %s: its structure type is not among the known ones", structure.formula)
             return None
         chosen: Chosen = self._trial_space.chosen(numbers)
-        volume = structure.volume / len(structure) / float(self._volumes([chosen])[0])
-        return {**numbers, "density": float(np.clip((volume - 0.85) / 0.3, 0.0, 1.0))}
+        (expected,) = self._volumes([chosen])
+        return {**numbers, "density": density_at(structure.volume / len(structure) / expected)}
 
 
 def _child(population: Sequence[Numbers], rng: np.random.Generator, names: Sequence[str]) -> dict[str, float]:
     mother, father = _winner(population, rng), _winner(population, rng)
     child = dict(mother)
     for name in names:
-        value = float((mother if rng.random() < 0.5 else father)[name])
-        if rng.random() < MUTATION:
-            is_fresh = name == "stoichiometry" or rng.random() < FRESH_SHARE
-            value = rng.uniform() if is_fresh else value + MUTATION_WIDTH * rng.normal()
-        child[name] = float(np.clip(value, 0.0, 1.0))
+        value = float((mother if happens(rng, 0.5) else father)[name])
+        if happens(rng, MUTATION):
+            is_fresh = name == "stoichiometry" or happens(rng, FRESH_SHARE)
+            value = rng.uniform() if is_fresh else rng.normal(value, MUTATION_WIDTH)
+        child[name] = bounded(value)
     return child
 
 

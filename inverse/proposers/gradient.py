@@ -8,7 +8,7 @@ import torch
 
 from inverse.candidates.types import Candidate
 from inverse.proposers.building.descent import DescentSettings, allowed_mask, improved, softened
-from inverse.proposers.decoder_draws import drawn
+from inverse.proposers.decoder_draws import Draw, drawn
 from inverse.proposers.protocol import Proposal, generator
 from inverse.proposers.search_space import SearchSpace
 from surrogates.crystals.symmetry import SymmetricCrystals
@@ -25,6 +25,18 @@ STARTS_PER_PROPOSAL = 2
 LIKELIHOOD_DROP = 3.0
 """Nats per atom a result may fall below its start before it is held against it."""
 
+MOST_STARTS = 256
+"""Descents of one ask."""
+
+DESCENT = DescentSettings(steps=24, species_rate=0.15)
+"""How starts descend: far enough for an element to change."""
+
+HINT_SHAPE = 0.5
+"""Of the gamma distribution of the emphasis on elements: below one, a few stand out in each step."""
+
+HINTS = 3
+"""Which generator of a step draws the emphasis; no draw of crystals takes it."""
+
 
 class GradientSearch:
     """Descends from the decoder's draws; the draw is the prior that holds a start near known ground.
@@ -38,7 +50,7 @@ class GradientSearch:
         self,
         space: SearchSpace,
         settings: DescentSettings | None = None,
-        most_starts: int = 256,
+        most_starts: int = MOST_STARTS,
         starts: Callable[[int], Sequence[Proposal]] = lambda seed: (),
     ) -> None:
         """Choose where descents begin.
@@ -50,7 +62,7 @@ class GradientSearch:
             starts: run seed -> crystals that every ask descends beside the draws; the user's seeds.
         """
         self._space, self._starts = space, starts
-        self._settings = settings or DescentSettings(steps=24, species_rate=0.15)
+        self._settings = settings or DESCENT
         self._most_starts = most_starts
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
@@ -61,13 +73,14 @@ class GradientSearch:
         starts = [*given, *[p for p in starts if not self._space.screening(p.structure)]]
         if not starts:
             return []
-        rng = generator(seed, step, 3)
+        rng = generator(seed, step, HINTS)
         return descended(self._space, starts, n, self._settings, rng, self.name, given)
 
     def _drawn(self, n: int, step: int, seed: int) -> list[Proposal]:
         if n <= 0:
             return []
-        return drawn(self._space, self._space.wanted_condition(), n, seed, step, 2, self.name)
+        condition = self._space.wanted_condition()
+        return drawn(self._space, condition, n, seed, step, Draw.DESCENDED, self.name)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Remember what was offered; the corrected surrogate that is descended has learned already."""
@@ -92,7 +105,7 @@ def descended(
         starts: proposals to start from.
         n: results wanted.
         settings: of the descent.
-        rng: chooses which elements a start may drift to.
+        rng: puts emphasis on elements, so that starts drift to different ones in different steps.
         name: of the proposer.
         listed: starts that are proposals of their own. What keeps their elements is the same crystal in a
             strained cell, whatever it is thought to be worth, and left out.
@@ -101,7 +114,8 @@ def descended(
     if not kept:
         return []
     allowed = allowed_mask(frozenset(space.allowed_elements))
-    soft = softened(crystals, allowed, SOFT_WEIGHT, _hint(space, rng))
+    hint = torch.tensor(rng.gamma(HINT_SHAPE, size=len(allowed)), dtype=torch.float32)
+    soft = softened(crystals, allowed, SOFT_WEIGHT, hint)
     soft = improved(space.corrected, space.objective, soft, settings, allowed)
     with torch.no_grad():
         mixtures = soft.to_crystals()
@@ -161,13 +175,6 @@ def symmetric(proposals: Sequence[Proposal]) -> tuple[SymmetricCrystals, list[Pr
             continue
         kept.append(proposal)
     return SymmetricCrystals.concatenate(parts), kept
-
-
-def _hint(space: SearchSpace, rng: np.random.Generator) -> torch.Tensor:
-    """Return (Z,) random emphasis on elements, so that starts drift to different ones in different steps."""
-    allowed = allowed_mask(frozenset(space.allowed_elements))
-    weights = torch.tensor(rng.gamma(0.5, size=len(allowed)), dtype=torch.float32)
-    return weights * allowed
 
 
 def _likelihood(space: SearchSpace, crystals: SymmetricCrystals) -> list[float] | None:

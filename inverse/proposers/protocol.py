@@ -111,3 +111,8 @@ def generator(seed: int, step: int, index: int = 0) -> np.random.Generator:
     True
     """
     return np.random.default_rng([seed, step, index])
+
+
+def happens(rng: np.random.Generator, chance: float) -> bool:
+    """Draw whether something of this chance happens."""
+    return bool(rng.random() < chance)

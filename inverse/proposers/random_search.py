@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from inverse.candidates.types import Candidate
-from inverse.proposers.decoder_draws import drawn
+from inverse.proposers.decoder_draws import Draw, drawn
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
 
@@ -19,7 +19,8 @@ class RandomSearch:
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return n unconditioned draws, those left out that the campaign was offered before."""
         condition = self._space.wanted_condition(targets={})
-        return self._space.offered.fresh(drawn(self._space, condition, n, seed, step, 0, self.name), n)
+        found = drawn(self._space, condition, n, seed, step, Draw.RANDOM, self.name)
+        return self._space.offered.fresh(found, n)
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Learn nothing but what was offered."""

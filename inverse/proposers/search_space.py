@@ -111,7 +111,9 @@ class SearchSpace:
 
 
 def wanted_values(objective: Objective) -> Mapping[str, float]:
-    """Return a value to ask the decoder for, by property: 10 % inside a bound, the middle of a window.
+    """Return a value to ask the decoder for, by property.
+
+    A tenth above a lower bound, half below an upper one, the middle of a window.
 
     Properties of the user's own tables are left out: no decoder was trained on them.
     """

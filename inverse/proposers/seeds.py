@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, permutations, zip_longest
 
@@ -37,6 +37,15 @@ MOST_DIVISIONS = 3
 MOST_CELLS = 24
 """Divided cells of each doubling; the first ones of every seed's come first."""
 
+DESCENT = DescentSettings(steps=20, species_rate=0.15)
+"""How seeds and substitutions descend: the species are soft, so that elements may change once more."""
+
+N_COMPOSITIONS, N_DESCENDED, FEWEST, MOST_IN_BATCH = 120, 32, 256, 2000
+"""How far the search goes from its seeds where nothing else is asked for: see `SeedSettings`."""
+
+DESCENTS = 10
+"""Generators of step 0 from which on those of the descents begin, one for each batch."""
+
 
 @dataclass(frozen=True)
 class SeedSettings:
@@ -45,16 +54,16 @@ class SeedSettings:
     Attributes:
         n_compositions: promising compositions of each seed's stoichiometry put on its sites, to begin with.
         n_descended: seeds and best substitutions of a batch that are descended.
-        descent: how; the species are soft, so that elements may change once more.
+        descent: how.
         fewest: crystals left below which the next batch is made.
         most_cells: cells with other elements on their sites in a batch, in turn one of every parent's.
     """
 
-    n_compositions: int = 120
-    n_descended: int = 32
-    descent: DescentSettings = field(default_factory=lambda: DescentSettings(steps=20, species_rate=0.15))
-    fewest: int = 256
-    most_cells: int = 2000
+    n_compositions: int = N_COMPOSITIONS
+    n_descended: int = N_DESCENDED
+    descent: DescentSettings = DESCENT
+    fewest: int = FEWEST
+    most_cells: int = MOST_IN_BATCH
 
 
 class SeedSearch:
@@ -123,6 +132,8 @@ class SeedSearch:
         parents = [_Parent(name, structure) for name, structure in self._seeds]
         made: set[tuple[str, str]] = set()
         for division in range(MOST_DIVISIONS + 1):
+            if division:
+                parents = self._divided(parents)
             for width in WIDTHS:
                 n_batches = 0
                 for substituted in self._substituted(parents, seed, width, made):
@@ -132,7 +143,6 @@ class SeedSearch:
                     if (division, width) == (0, WIDTHS[0]):
                         yield width, []
                     break
-            parents = self._divided(parents)
 
     def _valued(self, proposals: Sequence[Proposal]) -> list[Entry]:
         values = self._space.scored([p.structure for p in proposals], corrected=False)
@@ -205,20 +215,21 @@ class SeedSearch:
             for parent in parents
             if 2 * len(parent.structure) <= most_atoms and len(parent.structure.symbol_set) < most_elements
         ]
-        ranked = [
-            (k, number, _Parent(parent.seed, cell, f"{parent.division}/{k}"))
-            for number, parent in enumerate(small)
-            for k, cell in enumerate(divided(parent.structure))
+        columns = [
+            [
+                _Parent(parent.seed, cell, f"{parent.division}/{k}")
+                for k, cell in enumerate(divided(parent.structure))
+            ]
+            for parent in small
         ]
-        return [parent for *_, parent in sorted(ranked, key=lambda row: row[:2])][:MOST_CELLS]
+        in_turn = [parent for row in zip_longest(*columns) for parent in row if parent is not None]
+        return in_turn[:MOST_CELLS]
 
     def _descended(self, begin: Sequence[Proposal], seed: int, number: int) -> list[Proposal]:
         """Return what gradient descent makes of the best crystals of a batch: others than it began with."""
         begin = begin[: self._settings.n_descended]
-        if not begin:
-            return []
         fixed = replace(self._space, corrected=self._space.base, offered=Offered())
-        rng, descent = generator(seed, 0, 10 + number), self._settings.descent
+        rng, descent = generator(seed, 0, DESCENTS + number), self._settings.descent
         found = descended(fixed, begin, len(begin), descent, rng, self.name, begin)
         return [
             replace(
@@ -337,7 +348,7 @@ def swapped(space: SearchSpace, parent: Structure) -> list[Structure]:
         for new in space.allowed_elements
         if new not in own
     ]
-    if not set(own) <= set(space.allowed_elements):
+    if set(own) - set(space.allowed_elements):
         ratios = np.ones(len(changed))  # nothing is known of the seed's own volume
     else:
         volumes = predicted_volumes(space, [own, *[amounts for _, _, amounts in changed]])
@@ -364,10 +375,9 @@ def substitutions(parent: Structure, composition: RankedComposition) -> list[Str
     volume = composition.volume_per_atom
     found = []
     for order in permutations(sorted(wanted)):
-        if any(wanted[e] != counts[label] for e, label in zip(order, labels, strict=True)):
-            continue
-        if list(order) == labels:
-            continue  # the seed itself
+        is_fitting = [wanted[e] for e in order] == [counts[label] for label in labels]
+        if not is_fitting or list(order) == labels:
+            continue  # other amounts, or the seed itself
         structure = parent.copy()
         structure.replace_species(dict(zip(labels, order, strict=True)))
         if np.isfinite(volume):

@@ -8,7 +8,7 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.candidates.types import Candidate
-from inverse.proposers.building.cells import built, scaled, shapes_of, skeleton
+from inverse.proposers.building.cells import built, has_shape, scaled, shapes_of, skeleton
 from inverse.proposers.building.compositions import ranked_compositions
 from inverse.proposers.building.plans import Plan, planned
 from inverse.proposers.news import tell
@@ -27,6 +27,18 @@ WIDTHS = (1, 2, 4, 8, 16)
 MOST_SHAPES = 8
 """Shapes of a plan that are built in the end, when there is nothing else."""
 
+N_COMPOSITIONS, PER_COMPOSITION = 1200, 6
+"""Compositions that get structures, and structure types tried for each, to begin with."""
+
+N_STRUCTURES, N_DECODED = 1600, 160
+"""Plans built and scored at once, and those among them without a learned shape."""
+
+SHAPES = 2
+"""Learned shapes tried for each plan, to begin with."""
+
+COMPLETION = (0, 7)
+"""Step and index of the generator whose seed the decoder gets."""
+
 
 @dataclass(frozen=True)
 class SubstitutionSettings:
@@ -41,11 +53,11 @@ class SubstitutionSettings:
         fewest: structures left below which the next batch is made.
     """
 
-    n_compositions: int = 1200
-    per_composition: int = 6
-    n_structures: int = 1600
-    shapes: int = 2
-    n_decoded: int = 160
+    n_compositions: int = N_COMPOSITIONS
+    per_composition: int = PER_COMPOSITION
+    n_structures: int = N_STRUCTURES
+    shapes: int = SHAPES
+    n_decoded: int = N_DECODED
     fewest: int = FEWEST
 
 
@@ -177,7 +189,7 @@ class Substitution:
             skeleton(plans[k].prototype, plans[k].elements, plans[k].composition.volume_per_atom)
             for k in missing
         ]
-        own_seed = int(generator(seed, 0, 7).integers(2**31 - 1))
+        own_seed = int(generator(seed, *COMPLETION).integers(2**31 - 1))
         crystals = scaled(decoder.complete(SymmetricCrystals.concatenate(parts), own_seed), volumes)
         return [*structures, *crystals.to_structures()], [*owners, *missing]
 
@@ -192,7 +204,7 @@ def _by_frequency(prototypes: Sequence[Prototype]) -> list[Stoichiometry]:
     shaped: set[Stoichiometry] = set()
     for prototype in prototypes:
         frequency[prototype.stoichiometry] += prototype.total
-        if len(prototype.counts) <= KNOWN_ELEMENTS or shapes_of(prototype, ["X"] * len(prototype.counts), 1):
+        if len(prototype.counts) <= KNOWN_ELEMENTS or has_shape(prototype):
             shaped.add(prototype.stoichiometry)
     return sorted(frequency, key=lambda p: (p not in shaped, -frequency[p], p))
 

@@ -5,6 +5,7 @@ one of the metal and two of the non-metal whatever their names. The types of a f
 familiar first, so that a small number means a usual structure of such elements.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
@@ -14,7 +15,7 @@ from math import gcd
 from pymatgen.core import Composition, Element
 
 from inverse.inputs.constraints import MOST_ELEMENTS
-from inverse.proposers.building.cells import shapes_of
+from inverse.proposers.building.cells import has_shape
 from inverse.proposers.building.plans import MOST_ASSIGNMENTS, assignments
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.structure_types import Prototype
@@ -22,8 +23,14 @@ from inverse.reference.structure_types import Prototype
 FEWEST_PLACES = 4
 """Numbers that choose elements, at least; more where the config allows more elements."""
 
+FAVOUR = 2
+"""Power of the number of a type of which the rank is made: the first of four types is half of the draws."""
+
 OPTIONS_KEPT = 2048
 """Formulas whose crystals are kept in memory, 2 kB each."""
+
+SMALLEST_VOLUME, VOLUME_RANGE = 0.85, 0.3
+"""Volume of a crystal of density 0, in parts of the expected one, and how much larger it is at density 1."""
 
 Numbers = Mapping[str, float]
 """A trial: between 0 and 1 each."""
@@ -55,6 +62,33 @@ def middle_of(place: int, n: int) -> float:
     0.375
     """
     return (place + 0.5) / n
+
+
+def bounded(number: float) -> float:
+    """Return the nearest number from 0 to 1.
+
+    >>> [bounded(x) for x in (-0.1, 0.3, 1.2)]
+    [0.0, 0.3, 1.0]
+    """
+    return min(1.0, max(0.0, float(number)))
+
+
+def volume_at(density: float) -> float:
+    """Return the volume that a density stands for, in parts of the expected one; half-way it is that.
+
+    >>> volume_at(0.5)
+    1.0
+    """
+    return SMALLEST_VOLUME + VOLUME_RANGE * density
+
+
+def density_at(volume: float) -> float:
+    """Return the density nearest to a volume, in parts of the expected one.
+
+    >>> [round(density_at(x), 3) for x in (0.925, 2.0)]
+    [0.25, 1.0]
+    """
+    return bounded((volume - SMALLEST_VOLUME) / VOLUME_RANGE)
 
 
 @dataclass(frozen=True)
@@ -124,52 +158,50 @@ class TrialSpace:
     def chosen(self, numbers: Numbers) -> Chosen:
         """Return the crystal of a trial."""
         options = self._options_of(self.formula_of(numbers))
-        return options[place_of(numbers["type"] ** 2, len(options))]
+        return options[place_of(numbers["type"] ** FAVOUR, len(options))]
 
     def canonical(self, numbers: Numbers) -> dict[str, float]:
         """Return the one way to write a trial: elements in order, each number in the middle of its choice."""
         formula, size = self.formula_of(numbers), self.size_of(numbers)
         own = self.amounts_of(size)
         stoichiometry = middle_of(place_of(numbers["stoichiometry"], len(own)), len(own))
-        written = self._written(tuple(formula), stoichiometry, float(numbers["density"]))
-        return {**written, "type": float(numbers["type"])}
+        written = self._written(tuple(formula), stoichiometry)
+        return {**written, "type": float(numbers["type"]), "density": float(numbers["density"])}
 
-    def numbers_of(self, label: str, elements: Sequence[str], density: float) -> dict[str, float] | None:
-        """Return the trial that makes a crystal; None when its type or an element is not among those here.
+    def numbers_of(self, label: str, elements: Sequence[str]) -> dict[str, float] | None:
+        """Return the trial that makes a crystal at the volume expected of it.
+
+        None when its type or an element is not among those here.
 
         Args:
             label: structure type, a signature with labels for elements.
             elements: on the labels A, B, C ...
-            density: the number that says how dense it is.
         """
         size = len(elements)
-        if size not in self.sizes or not set(elements) <= self._place.keys():
+        prototype = next((p for p in self._types if p.text == label), None)
+        if prototype is None or size not in self.sizes or not set(elements) <= self._place.keys():
             return None
-        for prototype in self._types:
-            if prototype.text != label:
-                continue
-            divisor = reduce(gcd, prototype.counts)
-            own = {e: n // divisor for e, n in zip(elements, prototype.counts, strict=True)}
-            formula = {e: own[e] for e in sorted(own, key=self._place.__getitem__)}
-            listed, options = self.amounts_of(size), self._options_of(formula)
-            key = Chosen(prototype, tuple(elements)).key
-            rank = next((k for k, option in enumerate(options) if option.key == key), None)
-            if rank is None:
-                return None
-            stoichiometry = middle_of(listed.index(tuple(formula.values())), len(listed))
-            written = self._written(tuple(formula), stoichiometry, density)
-            return {**written, "type": middle_of(rank, len(options)) ** 0.5}
-        return None
+        divisor = reduce(gcd, prototype.counts)
+        own = {e: n // divisor for e, n in zip(elements, prototype.counts, strict=True)}
+        formula = {e: own[e] for e in sorted(own, key=self._place.__getitem__)}
+        listed, options = self.amounts_of(size), self._options_of(formula)
+        wanted = Chosen(prototype, tuple(elements))
+        if wanted not in options:
+            return None
+        stoichiometry = middle_of(listed.index(tuple(formula.values())), len(listed))
+        type_number = _type_number(options.index(wanted), len(options))
+        return {**self._written(tuple(formula), stoichiometry), "type": type_number}
 
     def every(self, densities: Sequence[float]) -> Iterator[dict[str, float]]:
         """Yield every trial that the config allows, written the canonical way: all of one density first."""
         for density in densities:
             for size in self.sizes:
                 for elements in self._element_sets(size):
-                    for k, amounts in enumerate(self.amounts_of(size)):
+                    listed = self.amounts_of(size)
+                    for k, amounts in enumerate(listed):
                         n = len(self._options_of(dict(zip(elements, amounts, strict=True))))
-                        fixed = self._written(elements, middle_of(k, len(self.amounts_of(size))), density)
-                        yield from ({**fixed, "type": middle_of(rank, n) ** 0.5} for rank in range(n))
+                        fixed = {**self._written(elements, middle_of(k, len(listed))), "density": density}
+                        yield from ({**fixed, "type": _type_number(rank, n)} for rank in range(n))
 
     def _element_sets(self, size: int) -> Iterator[tuple[str, ...]]:
         """Yield every set of so many elements that the config allows, in Pettifor's order."""
@@ -184,25 +216,23 @@ class TrialSpace:
             others = [e for e in self.elements if e in within - needed]
             for more in combinations(others, size - len(needed)):
                 chosen = tuple(sorted({*needed, *more}, key=self._place.__getitem__))
-                if self.is_allowed(dict.fromkeys(chosen, 1)):
+                if self.is_allowed(Counter(chosen)):
                     yield chosen
 
-    def _written(self, elements: Sequence[str], stoichiometry: float, density: float) -> dict[str, float]:
-        """Return the numbers of a trial but for its type."""
+    def _written(self, elements: Sequence[str], stoichiometry: float) -> dict[str, float]:
+        """Return the numbers of a trial, those of its type and density half-way."""
         return {
             **dict.fromkeys(self.names, 0.5),
             "n_elements": middle_of(self.sizes.index(len(elements)), len(self.sizes)),
             **{f"element_{k}": self._middle(e) for k, e in enumerate(elements, start=1)},
             "stoichiometry": stoichiometry,
-            "density": density,
         }
 
     @cached_property
     def _types(self) -> list[Prototype]:
         """Structure types within the config's numbers of atoms that a shape was learned of."""
         low, high = self._space.constraints.n_atoms
-        fitting = [p for p in self._known() if low <= p.n_atoms <= high]
-        return [p for p in fitting if shapes_of(p, ["X"] * len(p.counts), 1)]
+        return [p for p in self._known() if low <= p.n_atoms <= high and has_shape(p)]
 
     @cached_property
     def _by_stoichiometry(self) -> dict[tuple[int, ...], list[Prototype]]:
@@ -239,6 +269,11 @@ class TrialSpace:
         return not self._space.composition_reason(Composition(dict(formula)))
 
 
+def _type_number(rank: int, n: int) -> float:
+    """Return the number that chooses the type of this rank among n."""
+    return float(middle_of(rank, n) ** (1 / FAVOUR))
+
+
 def _nearest_free(place: int, taken: Sequence[int], n: int) -> int:
     """Return the place itself or the nearest of n that is not taken.
 
@@ -266,4 +301,4 @@ def _orders(amounts: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 def _by_chemistry(symbols: Sequence[str]) -> list[str]:
     """Return elements in Pettifor's order, so that neighbours behave alike."""
-    return sorted(symbols, key=lambda s: (float(Element(s).mendeleev_no or 200), s))
+    return sorted(symbols, key=lambda s: (float(Element(s).mendeleev_no), s))

@@ -1,6 +1,8 @@
 """Usual shapes of structure types: cell and coordinates, learned from the known structures."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -46,12 +48,12 @@ def packaged_geometries() -> Mapping[str, tuple[Geometry, ...]]:
         DataError: the packaged file is missing or damaged.
     """
     try:
-        text = files("inverse.reference").joinpath("prototype_geometries.json").read_text(encoding="utf-8")
+        packed = files("inverse.reference").joinpath("prototype_geometries.json.gz").read_bytes()
         found: dict[str, list[Geometry]] = {}
-        for row in json.loads(text):
+        for row in json.loads(gzip.decompress(packed)):
             found.setdefault(row["type"], []).append(_geometry(row))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"prototype_geometries.json cannot be read: {error}") from None
+    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        raise DataError(f"prototype_geometries.json.gz cannot be read: {error}") from None
     return {key: tuple(sorted(value, key=lambda g: -g.count)) for key, value in found.items()}
 
 

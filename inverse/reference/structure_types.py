@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from math import gcd
 
 from inverse.reference.signatures import ALIKE_CLASSES, parse_signature
 from inverse.reference.skeletons import LABELS, Skeleton, anonymous, n_atoms_of, skeletons_of
 
-_CLASS_OF = {symbol: k for k, members in enumerate(ALIKE_CLASSES) for symbol in members}
+_CLASS_OF = {symbol: str(k) for k, members in enumerate(ALIKE_CLASSES) for symbol in members}
 
 
 def alike_class(symbol: str) -> str:
     """Return a name for the class of alike elements; an element in none of them is its own class."""
-    return str(_CLASS_OF.get(symbol, symbol))
+    return _CLASS_OF.get(symbol) or symbol
 
 
 Stoichiometry = tuple[int, ...]
@@ -27,7 +27,7 @@ def stoichiometry(counts: Sequence[int]) -> Stoichiometry:
     >>> stoichiometry([4, 2, 2])
     (1, 1, 2)
     """
-    divisor = reduce(gcd, counts)
+    divisor = gcd(*counts)
     return tuple(sorted(c // divisor for c in counts))
 
 

@@ -251,9 +251,9 @@ def test_needles_are_sound_crystals_that_can_be_found(which: str) -> None:
     space = needle_space(best=best)
     assert not space.screening(needle(best))
     assert judged([needle(best)], which)[0] > 0.96
-    numbers = TrialSpace(space, types).numbers_of(best.type, (best.metal, best.light), 0.567)
+    numbers = TrialSpace(space, types).numbers_of(best.type, (best.metal, best.light))
     assert numbers is not None
-    (found,) = OuterSearch(space, types)._proposals([numbers], 5)
+    (found,) = OuterSearch(space, types)._proposals([{**numbers, "density": 0.567}], 5)
     assert found is not None
     assert judged([found.structure], which)[0] > FOUND
 
@@ -324,22 +324,6 @@ def test_a_kill_while_trials_are_rewritten_loses_none(
     undisturbed.ask(4, 0, 5)
     again = [p.structure for p in resumed.ask(4, 1, 5)]
     assert again == [p.structure for p in undisturbed.ask(4, 1, 5)]
-
-
-def test_shares_follow_success() -> None:
-    space = space_for("tpe")
-    hybrid = make("hybrid", space)
-    assert isinstance(hybrid, Hybrid)
-    before = hybrid.shares(100)
-    tpe = [candidate(k, p) for k, p in enumerate(make("tpe", space).ask(12, 0, 5))]
-    from inverse.candidates.types import Verification
-
-    hits = [replace(c, status=Status.HIT, verification=Verification("x", True)) for c in tpe]
-    hybrid.tell(hits)
-    after = hybrid.shares(100)
-    assert sum(before.values()) == pytest.approx(100, abs=2)
-    assert hits
-    assert after["tpe"] > before["tpe"]
 
 
 def seeds() -> list[tuple[str, Structure]]:

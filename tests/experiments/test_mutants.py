@@ -51,6 +51,11 @@ def test_every_kind_of_change_is_made_once() -> None:
     }
 
 
+def test_swapping_equal_arguments_is_no_change() -> None:
+    source = "def f(a, b):\n    return g(a, a, h(a, b))\n"
+    assert {m.after for m in mutants.mutants_of("x.py", source)} == {"return None", "h(b, a)"}
+
+
 def test_a_mutant_differs_where_it_says() -> None:
     for mutant in mutants.mutants_of("x.py", SOURCE):
         ast.parse(mutant.text)

@@ -28,7 +28,7 @@ def _marked(parent: Structure, stand_in: str) -> Iterator[Structure]:
     for matrix in supercells(2):
         for element in sorted(parent.symbol_set):
             cell = parent * matrix  # the two images of a site stand side by side
-            for site in range(0, len(cell), 2):
+            for site in range(len(cell))[::2]:
                 if cell[site].specie.symbol == element:
                     cell.replace(site, stand_in)
             yield cell

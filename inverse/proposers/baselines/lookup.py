@@ -1,7 +1,8 @@
 """The look-up baseline: known formulas whose tabulated DFT values already meet the targets; costs nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from pymatgen.core import Composition
@@ -13,7 +14,7 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.protocol import Proposal, next_place
 from inverse.proposers.screening import Screen
 from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
-from inverse.reference.facts import Facts, Moduli
+from inverse.reference.facts import Facts
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
@@ -34,14 +35,23 @@ from surrogates.protocol import CompositionBatch
 _MODULI = tuple(prop.name for prop in MODULI)
 
 _FACTS: Mapping[Property, Callable[[Facts, str], float | None]] = {
-    BAND_GAP: Facts.band_gap_of,
-    FORMATION_ENERGY: Facts.formation_energy_of,
-    ENERGY_ABOVE_HULL: Facts.energy_above_hull_of,
+    BAND_GAP: lambda facts, formula: facts.band_gap_of(formula),
+    FORMATION_ENERGY: lambda facts, formula: facts.formation_energy_of(formula),
+    ENERGY_ABOVE_HULL: lambda facts, formula: facts.energy_above_hull_of(formula),
 }
 """What the tables say of a formula, by property."""
 
 MAX_HULLS = 3000
 """Most formulas that are looked into when no target on moduli narrows the tables down."""
+
+DECIMALS = 4
+"""Of the values of a row."""
+
+SMALLEST_CEILING = 1.0
+"""Upper bounds up to here say nothing of a margin: a share of 0.1 eV/atom is no matter of more or less."""
+
+MOST_NAMED = 20
+"""Rows that a record names."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +88,12 @@ def lookup(
         return []
     screen = Screen(config.constraints)
     rows: dict[str, LookupRow] = {}
-    n_looked_into = 0
-    for entry, values in _pool(hard, facts, screen):
-        if entry.formula in rows or not _fits(entry, config, screen, known):
-            continue
-        if n_looked_into == MAX_HULLS and not asks_for_moduli(hard):
-            break
-        n_looked_into += 1
-        complete = tabulated_values(entry.formula, values, hard, facts, known)
-        if complete is not None:
-            rows[entry.formula] = LookupRow(entry.formula, complete, entry.n_atoms, entry.source)
+    pool = _pool(hard, facts, screen)
+    fitting = (row for row in pool if row.formula not in rows and _fits(row, config, screen, known))
+    for row in islice(fitting, None if asks_for_moduli(hard) else MAX_HULLS):
+        values = tabulated_values(row.formula, row.values, hard, facts, known)
+        if values is not None:
+            rows[row.formula] = replace(row, values=values)
     return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *_simplicity(r.formula)))
 
 
@@ -118,7 +124,7 @@ def baseline_record(
         n_considered: entries of the tables.
         not_checked: properties of the targets that these rows were not asked for.
     """
-    best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in rows[:20]]
+    best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in rows[:MOST_NAMED]]
     return {
         "n_hits": len(rows),
         "n_considered": n_considered,
@@ -139,21 +145,19 @@ def asks_for_moduli(targets: Sequence[Target]) -> bool:
     return any(follows_from_moduli(t.property) for t in targets)
 
 
-def _pool(
-    targets: Sequence[Target], facts: Facts, screen: Screen
-) -> Iterator[tuple[Moduli, dict[str, float]]]:
+def _pool(targets: Sequence[Target], facts: Facts, screen: Screen) -> Iterator[LookupRow]:
     """Yield entries with the facts that cost nothing, those that already miss a target left out."""
     if asks_for_moduli(targets):
         entries = facts.entries(range(len(facts.bulk_modulus_vrh)))
         for entry in sorted(entries, key=lambda e: (-e.bulk_modulus_vrh, e.formula)):
             values = moduli_values(entry.bulk_modulus_vrh, entry.shear_modulus_vrh)
             if _met(values, targets):
-                yield entry, values
+                yield LookupRow(entry.formula, values, entry.n_atoms, entry.source)
         return
     asks_for_gap = any(t.property == BAND_GAP for t in targets)
     # the simple ones first: no more than `MAX_HULLS` will be looked into, and they are what people know
     for system in sorted(facts.hull.phases.rows, key=lambda s: (s.count("-"), s)):
-        if screen.composition_breach(Composition(dict.fromkeys(system.split("-"), 1))):
+        if screen.composition_breach(Composition(system.replace("-", ""))):
             continue
         for phase in facts.hull.phases.phases_of(system):
             gap = facts.band_gaps.get(phase.formula)
@@ -162,26 +166,29 @@ def _pool(
             values = {FORMATION_ENERGY.name: phase.formation_energy_per_atom}
             values |= {} if gap is None else {BAND_GAP.name: gap}
             if _met(values, targets):
-                yield Moduli(phase.formula, 0, 0.0, 0.0, phase.source), values
+                yield LookupRow(phase.formula, values, 0, phase.source)
 
 
 def _met(values: Mapping[str, float], targets: Sequence[Target]) -> bool:
     return all(t.is_met(values[t.property.name]) for t in targets if t.property.name in values)
 
 
-def _fits(entry: Moduli, config: CampaignConfig, screen: Screen, known: KnownMaterials) -> bool:
-    if screen.composition_breach(Composition(entry.formula)):
-        return False
+def _fits(row: LookupRow, config: CampaignConfig, screen: Screen, known: KnownMaterials) -> bool:
     least, most = config.constraints.n_atoms
-    carried = [n_atoms_of(s.text) for s in known.signatures_of(entry.formula)]
-    sizes = [entry.n_atoms] if entry.n_atoms else carried
-    if not sizes:
-        sizes = [round(Composition(entry.formula).num_atoms)]
-    return any(least <= n <= most for n in sizes)
+    is_asked_for = screen.composition_breach(Composition(row.formula)) is None
+    return is_asked_for and any(least <= n <= most for n in _sizes(row, known))
+
+
+def _sizes(row: LookupRow, known: KnownMaterials) -> list[int]:
+    """Return the atoms of the computed cell, else of every carried one, else of one formula unit."""
+    if row.n_atoms:
+        return [row.n_atoms]
+    carried = [n_atoms_of(s.text) for s in known.signatures_of(row.formula)]
+    return carried or [round(Composition(row.formula).num_atoms)]
 
 
 def tabulated_values(
-    formula: str, values: dict[str, float], targets: Sequence[Target], facts: Facts, known: KnownMaterials
+    formula: str, values: Mapping[str, float], targets: Sequence[Target], facts: Facts, known: KnownMaterials
 ) -> dict[str, float] | None:
     """Return the values with every fact the targets ask for; None when one is unknown or misses.
 
@@ -201,7 +208,7 @@ def tabulated_values(
                 return None
             found[name] = value
     asked = {t.property.name for t in targets}
-    return {n: round(v, 4) for n, v in found.items() if n in asked or n in _MODULI}
+    return {n: round(v, DECIMALS) for n, v in found.items() if n in asked or n in _MODULI}
 
 
 def _fact(formula: str, prop: Property, facts: Facts, known: KnownMaterials) -> float | None:
@@ -228,12 +235,10 @@ def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
     """Return how far inside the nearest one-sided bound the values lie, relative to it."""
     margins = [1.0]
     for target in targets:
-        value = values.get(target.property.name)
-        if value is None:
-            continue
+        value = values[target.property.name]
         if target.minimum is not None and target.minimum > 0:
             margins.append(value / target.minimum - 1.0)
-        if target.maximum is not None and target.maximum > 1.0:
+        if target.maximum is not None and target.maximum > SMALLEST_CEILING:
             margins.append(1.0 - value / target.maximum)
     return min(margins)
 
@@ -257,8 +262,8 @@ class Lookup:
     facts: Facts = field(default_factory=Facts.packaged)
     best_known_first: bool = False
     name: str = "lookup"
-    _choices: list[tuple[LookupRow, Signature]] | None = field(default=None, repr=False)
-    _next: int = field(default=0, repr=False)
+    _choices: list[tuple[LookupRow, Signature]] | None = None
+    _next: int = 0
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return the next `n` known structures that can be built; [] when the table is used up."""

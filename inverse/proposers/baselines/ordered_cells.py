@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from pymatgen.core import Composition, Structure
@@ -13,6 +14,9 @@ from inverse.reference.skeletons import n_atoms_of
 
 MAX_ORDERED = 3
 """Most distinct arrangements proposed for one formula."""
+
+PERMUTATIONS = 12
+"""Random arrangements that are tried in each cell, after the one that keeps alike elements together."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +101,14 @@ def supercells(n_cells: int) -> list[list[list[int]]]:
 
     Rows are multiples of the cell's vectors; an entry below the diagonal counts modulo that of its column.
     """
-    forms = []
-    for a in range(1, n_cells + 1):
-        for b in range(1, n_cells // a + 1):
-            if n_cells % (a * b):
-                continue
-            c = n_cells // (a * b)
-            for d in range(a):
-                for e in range(a):
-                    for f in range(b):
-                        forms.append([[a, 0, 0], [d, b, 0], [e, f, c]])
-    return sorted(forms, key=lambda m: (-m[2][2], abs(np.array(m)).sum(), m))
+    forms = [
+        [[a, 0, 0], [d, b, 0], [e, f, c]]
+        for a, b, c in product(range(1, n_cells + 1), repeat=3)
+        if a * b * c == n_cells
+        for d in range(a)
+        for e, f in product(range(a), range(b))
+    ]
+    return sorted(forms, key=lambda m: (-m[2][2], sum(map(sum, m)), m))
 
 
 def _decorations(ordering: Ordering, n_sites: int) -> Iterator[tuple[str, ...]]:
@@ -117,15 +118,7 @@ def _decorations(ordering: Ordering, n_sites: int) -> Iterator[tuple[str, ...]]:
     host_rest.pop(ordering.element)
     for formula, share in ordering.end_members.items():
         own = Composition(formula).get_el_amt_dict()
-        element = next((e for e in own if own[e] != host_rest.get(e)), ordering.element)
-        pool += [element] * round(share * n_sites)
-    if len(pool) != n_sites:
-        return
+        pool += [next(e for e in own if own[e] != host_rest.get(e))] * round(share * n_sites)
     rng = np.random.default_rng([n_sites, len(pool)])
-    seen = {tuple(pool)}
-    yield tuple(pool)
-    for _ in range(12):
-        shuffled = tuple(pool[i] for i in rng.permutation(n_sites))
-        if shuffled not in seen:
-            seen.add(shuffled)
-            yield shuffled
+    permuted = [tuple(pool[i] for i in rng.permutation(n_sites)) for _ in range(PERMUTATIONS)]
+    yield from dict.fromkeys([tuple(pool), *permuted])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
+from math import gcd, inf
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,13 @@ from pymatgen.core import Composition
 from inverse.candidates.objective import Objective
 from inverse.candidates.types import Candidate, Target
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.proposers.baselines.lookup import asks_for_moduli, moduli_values
+from inverse.proposers.baselines.lookup import (
+    DECIMALS,
+    MOST_NAMED,
+    asks_for_moduli,
+    follows_from_moduli,
+    moduli_values,
+)
 from inverse.proposers.baselines.ordered_cells import Ordering, ordered_structures
 from inverse.proposers.protocol import Proposal, next_place
 from inverse.proposers.screening import Screen
@@ -28,7 +35,16 @@ from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature, alike_elements
 from inverse.reference.skeletons import n_atoms_of
 from surrogates.physics.mass import density
-from surrogates.physics.properties import DENSITY, ENERGY_ABOVE_HULL, VOLUME, Judged, judged_from
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    SHEAR_MODULUS,
+    VOLUME,
+    Judged,
+    Property,
+    judged_from,
+)
 
 MAX_CELLS = 4
 """Largest supercell of the host, in primitive cells."""
@@ -37,6 +53,9 @@ MAX_PARTS = 3
 """Most elements that share the sites."""
 
 _ENERGIES = tuple(prop.name for prop in judged_from(Judged.ENERGY))
+
+SMALLEST_BOUND = 1e-3
+"""Natural units; a smaller bound counts as this much where a margin is relative to it."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +76,14 @@ class _Member:
 
 def unchecked(config: CampaignConfig) -> tuple[str, ...]:
     """Return the deciding targets that mixing end members says nothing of, by property name."""
-    known = (*_mixed_values(1.0, 1.0, 1.0, 1.0), *_ENERGIES)
-    return tuple(t.property.name for t in Objective.of(config).deciding if t.property.name not in known)
+    deciding = Objective.of(config).deciding
+    return tuple(
+        t.property.name for t in deciding if not _is_mixed(t.property) and t.property.name not in _ENERGIES
+    )
+
+
+def _is_mixed(prop: Property) -> bool:
+    return follows_from_moduli(prop) or prop in (VOLUME, DENSITY)
 
 
 def orderings(
@@ -72,7 +97,7 @@ def orderings(
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
     objective = Objective.of(config)
-    targets = [t for t in objective.deciding if t.property.name in _mixed_values(1.0, 1.0, 1.0, 1.0)]
+    targets = [t for t in objective.deciding if _is_mixed(t.property)]
     if not asks_for_moduli(targets):
         return []
     energies = [t for t in objective.deciding if t.property.name in _ENERGIES]
@@ -126,7 +151,7 @@ def _with_energies(ordering: Ordering, targets: Sequence[Target], mixer: _Energy
         low = -np.inf if target.property == ENERGY_ABOVE_HULL else target.lower
         if energy is None or not low <= energy <= target.upper:
             return None
-        found[target.property.name] = round(energy, 4)
+        found[target.property.name] = round(energy, DECIMALS)
     return replace(ordering, values={**ordering.values, **found})
 
 
@@ -143,7 +168,7 @@ def baseline_record(rows: Sequence[Ordering], not_checked: Sequence[str] = ()) -
             "values": {name: float(f"{value:.4g}") for name, value in r.values.items()},
             "note": " + ".join(r.end_members) + (", known formula" if r.is_known else ""),
         }
-        for r in rows[:20]
+        for r in rows[:MOST_NAMED]
     ]
     return {
         "n_hits": len(rows),
@@ -179,14 +204,14 @@ def _families(config: CampaignConfig, facts: Facts, known: KnownMaterials) -> It
             current = groups[key].get(element)
             if current is None or entry.bulk_modulus_vrh > current.moduli.bulk_modulus_vrh:
                 groups[key][element] = member
-    yield from (members for members in groups.values() if len(members) > 1)
+    yield from groups.values()
 
 
 def _smallest(signatures: Sequence[Signature], n_atoms: int) -> Signature | None:
     """Return the signature with the cell size of the computed entry, else the densest."""
-    if not signatures:
-        return None
-    return min(signatures, key=lambda s: (n_atoms_of(s.text) != n_atoms, s.volume_per_atom, s.text))
+    return min(
+        signatures, key=lambda s: (n_atoms_of(s.text) != n_atoms, s.volume_per_atom, s.text), default=None
+    )
 
 
 def _mixtures(
@@ -195,19 +220,19 @@ def _mixtures(
     for size in range(2, MAX_PARTS + 1):
         for elements in combinations(sorted(members), size):
             parts = [members[e] for e in elements]
-            best = moduli_values(
-                max(p.moduli.bulk_modulus_vrh for p in parts), max(p.moduli.shear_modulus_vrh for p in parts)
-            )
-            if any(best[n] < t.lower for t in targets if (n := t.property.name) in list(best)[:2]):
-                continue
-            yield from _divided(parts, config, targets, known)
+            stiffest = {
+                BULK_MODULUS: max(p.moduli.bulk_modulus_vrh for p in parts),
+                SHEAR_MODULUS: max(p.moduli.shear_modulus_vrh for p in parts),
+            }
+            if all(stiffest.get(t.property, inf) >= t.lower for t in targets):
+                yield from _divided(parts, config, targets, known)
 
 
 def _divided(
     parts: Sequence[_Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
 ) -> Iterator[Ordering]:
     """Yield every division of the sites among the parts that fits the cell sizes and meets the targets."""
-    seen: set[tuple[float, ...]] = set()
+    seen: set[tuple[int, ...]] = set()
     of_each = np.array([p.numbers for p in parts])
     for n_cells in range(1, MAX_CELLS + 1):
         for host in parts:
@@ -217,7 +242,7 @@ def _divided(
                 continue
             for counts in _compositions(host.n_sites * n_cells, len(parts)):
                 shares = np.array(counts) / sum(counts)
-                key = tuple(np.round(shares, 6))
+                key = tuple(count // gcd(*counts) for count in counts)
                 if key in seen or host is not parts[int(shares.argmax())]:
                     continue
                 values = _mixed_values(*(shares @ of_each).tolist())
@@ -244,17 +269,16 @@ def _ordering(
     values: Mapping[str, float],
     known: KnownMaterials,
 ) -> Ordering:
-    composition: dict[str, float] = defaultdict(float)
-    for part, count in zip(parts, counts, strict=True):
-        for element, amount in Composition(part.moduli.formula).fractional_composition.items():
-            composition[element.symbol] += float(amount) * count
-    total = sum(counts)
+    end_members = {p.moduli.formula: c / sum(counts) for p, c in zip(parts, counts, strict=True)}
     n_atoms = n_atoms_of(host.signature.text) * n_cells
-    scale = n_atoms / sum(composition.values())
-    formula = Composition({e: round(x * scale) for e, x in composition.items()}).reduced_formula
+    amounts: dict[str, float] = defaultdict(float)
+    for member, share in end_members.items():
+        for element, fraction in Composition(member).fractional_composition.get_el_amt_dict().items():
+            amounts[element] += fraction * share * n_atoms
+    formula = Composition({e: round(amount) for e, amount in amounts.items()}).reduced_formula
     return Ordering(
         formula=formula,
-        end_members={p.moduli.formula: c / total for p, c in zip(parts, counts, strict=True)},
+        end_members=end_members,
         host=host.moduli.formula,
         element=host.element,
         n_cells=n_cells,
@@ -269,12 +293,12 @@ def _margin(ordering: Ordering, targets: Sequence[Target]) -> float:
     for target in targets:
         value = ordering.values[target.property.name]
         if target.minimum is not None:
-            margins.append(value / max(target.minimum, 1e-3) - 1.0)
+            margins.append(value / max(target.minimum, SMALLEST_BOUND) - 1.0)
         if target.maximum is not None:
-            margins.append(1.0 - value / max(target.maximum, 1e-3))
-        if target.near is not None and target.tolerance is not None:
-            margins.append(1.0 - abs(value - target.near) / target.tolerance)
-    return min(margins, default=0.0)
+            margins.append(1.0 - value / max(target.maximum, SMALLEST_BOUND))
+        if target.tolerance is not None:
+            margins.append(min(value - target.lower, target.upper - value) / target.tolerance)
+    return min(margins)
 
 
 @dataclass
@@ -293,8 +317,8 @@ class Orderings:
     known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
     facts: Facts = field(default_factory=Facts.packaged)
     name: str = "orderings"
-    _ranked: list[Ordering] | None = field(default=None, repr=False)
-    _next: int = field(default=0, repr=False)
+    _ranked: list[Ordering] | None = None
+    _next: int = 0
 
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return one ordered crystal of each of the next `n` orderings that can be built."""

@@ -13,16 +13,28 @@ from surrogates.crystals.batch import N_ELEMENTS, element_index
 from surrogates.crystals.symmetry import HARD_LOGIT, LETTERS, SymmetricCrystals
 from surrogates.errors import DataError
 
+ROUGH_VOLUME = 15.0
+"""Å³ per atom where nothing better is known."""
+
 
 def shapes_of(prototype: Prototype, elements: Sequence[str], most: int) -> tuple[Geometry, ...]:
     """Return the shapes of a type, those seen with such kinds of elements first; () when there is none.
 
+    Of these, and of the others, the most frequent first, as they are carried.
     A type of many elements that no shape was learned of may be a divided one, with the shape it comes from.
     """
     kinds = tuple(alike_class(e) for e in elements)
-    shapes = packaged_geometries().get(prototype.text) or ()
-    shapes = shapes or divided_geometries(len(prototype.counts)).get(prototype.text, ())
-    return tuple(sorted(shapes, key=lambda g: (-g.kinds.get(kinds, 0), -g.count))[:most])
+    return tuple(sorted(_shapes(prototype), key=lambda g: -g.kinds.get(kinds, 0))[:most])
+
+
+def has_shape(prototype: Prototype) -> bool:
+    """Return whether a type can be built without a decoder."""
+    return bool(_shapes(prototype))
+
+
+def _shapes(prototype: Prototype) -> tuple[Geometry, ...]:
+    learned = packaged_geometries().get(prototype.text)
+    return learned or divided_geometries(len(prototype.counts)).get(prototype.text, ())
 
 
 def built(
@@ -32,7 +44,7 @@ def built(
     sites = [len(shape.labels) for shape in shapes]
     logits = torch.zeros(sum(sites), N_ELEMENTS)
     columns = [
-        element_index(dict(zip(LABELS[: len(own)], own, strict=True))[label])
+        element_index(own[LABELS.index(label)])
         for shape, own in zip(shapes, elements, strict=True)
         for label in shape.labels
     ]
@@ -60,10 +72,9 @@ def skeleton(prototype: Prototype, elements: Sequence[str], volume_per_atom: flo
     found = prototype.skeleton
     if found is None:
         raise DataError(f"structure type {prototype.text} has no Wyckoff skeleton")
-    names = dict(zip(LABELS[: len(elements)], elements, strict=True))
     letters = [letter for letter, _ in found.sites]
-    species = [names[label] for _, label in found.sites]
-    volume = volume_per_atom if np.isfinite(volume_per_atom) else 15.0
+    species = [elements[LABELS.index(label)] for _, label in found.sites]
+    volume = volume_per_atom if np.isfinite(volume_per_atom) else ROUGH_VOLUME
     return SymmetricCrystals.from_skeleton(found.space_group, letters, species, volume)
 
 

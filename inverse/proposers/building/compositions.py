@@ -1,5 +1,6 @@
 """Which compositions are worth a structure: stoichiometries of the templates x promising elements, ranked."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +9,7 @@ from itertools import combinations, permutations
 import numpy as np
 import torch
 from pymatgen.core import Composition
+from scipy.special import expit
 from torch import Tensor
 
 from inverse.inputs.constraints import MOST_ELEMENTS
@@ -44,6 +46,15 @@ HULL_CANDIDATES = 4000
 
 TYPICAL_ENERGY_ERROR = 0.15
 """eV/atom: how far a composition may lie above the hull on account of the predicted energy alone."""
+
+NEARNESS = 1e-4
+"""Probability that nearness to the targets adds at most: it tells only where probabilities do not."""
+
+N_BEST = 8
+"""Compositions of an element, the best, whose mean says how promising it is."""
+
+LOGISTIC_SLOPE = 1.7
+"""At which a logistic lies within 0.01 of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ def _element_sets(
         promising = _most_promising(space, others, size, len(needed), width)
         for more in combinations(promising, size - len(needed)):
             chosen = tuple(sorted({*needed, *more}))
-            if chosen not in seen and not space.composition_reason(Composition(dict.fromkeys(chosen, 1))):
+            if chosen not in seen and not space.composition_reason(Composition(Counter(chosen))):
                 seen.add(chosen)
                 yield chosen
 
@@ -144,10 +155,11 @@ def _most_promising(
     space: SearchSpace, others: Sequence[str], size: int, n_needed: int, width: int
 ) -> list[str]:
     """Return the elements to choose from beside those that must occur; one of `include_any` is among them."""
-    n = N_PROMISING_BESIDE[size - n_needed] if n_needed and size > 2 else N_PROMISING[size]
-    # the number of sets grows with a power of the number of elements
-    most = MOST_PROMISING.get(size, n + (width - 1).bit_length())
-    chosen = sorted(others[: max(n, min(n + (n // 2) * (width - 1), most))])
+    n = N_PROMISING_BESIDE[size - n_needed] if n_needed else N_PROMISING[size]
+    if width > 1:
+        # the number of sets grows with a power of the number of elements
+        n = max(n, MOST_PROMISING.get(size, n + (width - 1).bit_length()))
+    chosen = sorted(others[:n])
     any_of = [e for e in others if e in space.constraints.elements.include_any]
     if any_of and not set(any_of) & set(chosen):
         chosen.append(any_of[0])
@@ -155,7 +167,10 @@ def _most_promising(
 
 
 def _may_be_part(space: SearchSpace, symbols: Sequence[str]) -> bool:
-    """Return whether elements may stand together in a composition of more elements."""
+    """Return whether a pair tells of compositions that the config allows.
+
+    It holds one of `include_any` and lies within a listed chemical system, where there are such.
+    """
     any_of, systems = space.constraints.elements.include_any, space.constraints.chemical_systems
     if any_of and not set(symbols) & set(any_of):
         return False
@@ -173,11 +188,11 @@ def _predicted(
     for start in range(0, len(compositions), CHUNK):
         part = compositions[start : start + CHUNK]
         with torch.no_grad():
-            predictions = surrogate.predict(CompositionBatch(fractions(part), _zeros(len(part))), asked)
+            predictions = surrogate.predict(_batch(part), asked)
         met = np.ones(len(part))
         if objective is not None:
             met = objective.probability_met(predictions).numpy()
-            met = met + 1e-4 / (1.0 + np.exp(objective.loss(predictions).numpy().clip(-50, 50)))
+            met = met + NEARNESS * torch.sigmoid(-objective.loss(predictions).double()).numpy()
         volume = predictions[VOLUME].mean.numpy() if VOLUME in predictions else np.full(len(part), np.nan)
         result += [(float(m), c, float(v)) for m, c, v in zip(met, part, volume, strict=True)]
     return result
@@ -219,8 +234,7 @@ def _formation_energy(
     with torch.no_grad():
         for start in range(0, len(compositions), CHUNK):
             part = compositions[start : start + CHUNK]
-            batch = CompositionBatch(fractions(part), _zeros(len(part)))
-            parts.append(surrogate.predict(batch, [FORMATION_ENERGY])[FORMATION_ENERGY])
+            parts.append(surrogate.predict(_batch(part), [FORMATION_ENERGY])[FORMATION_ENERGY])
     return join(parts)
 
 
@@ -229,10 +243,10 @@ def _by_promise(pool: Sequence[_Predicted], elements: Sequence[str]) -> list[str
     best: dict[str, list[float]] = {e: [] for e in elements}
     for met, amounts, _ in pool:
         for symbol in amounts:
-            if symbol in best:
-                best[symbol].append(met)
+            best[symbol].append(met)
     worth = {
-        e: float(np.mean(sorted(values, reverse=True)[:8])) if values else 0.0 for e, values in best.items()
+        e: float(np.mean(sorted(values, reverse=True)[:N_BEST])) if values else 0.0
+        for e, values in best.items()
     }
     return sorted(elements, key=lambda e: (-worth[e], e))
 
@@ -244,7 +258,7 @@ def predicted_volumes(space: SearchSpace, compositions: Sequence[dict[str, int]]
         return volumes
     known = [k for k, amounts in enumerate(compositions) if set(amounts) <= surrogate.elements]
     if known:
-        batch = CompositionBatch(fractions([compositions[k] for k in known]), _zeros(len(known)))
+        batch = _batch([compositions[k] for k in known])
         with torch.no_grad():
             volumes[known] = surrogate.predict(batch, [VOLUME])[VOLUME].mean.numpy()
     return volumes
@@ -256,10 +270,7 @@ def promise_of(space: SearchSpace, compositions: Sequence[dict[str, int]]) -> np
     if surrogate is None:
         return promise
     known = [k for k, amounts in enumerate(compositions) if set(amounts) <= surrogate.elements]
-    for k, (met, _, _) in zip(
-        known, _predicted(space, surrogate, [compositions[k] for k in known]), strict=True
-    ):
-        promise[k] = met
+    promise[known] = [met for met, _, _ in _predicted(space, surrogate, [compositions[k] for k in known])]
     return promise
 
 
@@ -281,9 +292,9 @@ def _column(symbol: str) -> int:
     return _COLUMNS[symbol]
 
 
-def _zeros(n: int) -> Tensor:
-    return torch.zeros(n, dtype=torch.long)
+def _batch(compositions: Sequence[dict[str, int]]) -> CompositionBatch:
+    return CompositionBatch(fractions(compositions), torch.zeros(len(compositions), dtype=torch.long))
 
 
 def _logistic(x: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-1.7 * np.clip(x, -30, 30))))
+    return float(expit(LOGISTIC_SLOPE * x))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from inverse.candidates.objective import Objective
 from inverse.prediction.evaluation import Evaluator, Predictions
-from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
+from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
 from surrogates.crystals.neighbors import periodic_edges
 from surrogates.crystals.symmetry import HARD_LOGIT, SymmetricCrystals
 from surrogates.physics.properties import FORMATION_ENERGY
@@ -28,6 +28,12 @@ is followed, which is the hull itself inside a facet and lies below it outside.
 
 MAX_LOG_STRAIN, MAX_SHIFT = 0.15, 0.08
 """Farthest that log lengths and fractional coordinates go from their start: the trust region."""
+
+LEAST_HINT = 1e-6
+"""Least weight of an allowed element beside the hints, so that none is out for good."""
+
+UNPREDICTED = 1e3
+"""Loss of what the surrogate has no number for: worse than whatever it has one for."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,11 @@ def softened(
         weight: in (0, 1).
         hint: (Z,) how promising each element is; None treats them alike.
     """
-    own = torch.nn.functional.one_hot(crystals.species, len(ELEMENT_SYMBOLS)).float()
-    share = allowed.float() if hint is None else allowed.float() * hint.clamp(min=1e-6)
-    share = share / share.sum().clamp(min=1e-9)
+    own = torch.nn.functional.one_hot(crystals.species, N_ELEMENTS).float()
+    share = allowed.float() if hint is None else allowed.float() * hint.clamp(min=LEAST_HINT)
+    share = torch.nn.functional.normalize(share, p=1, dim=0)
     mixed = weight * own + (1.0 - weight) * share
-    return crystals.replace(species_logits=torch.where(mixed > 0, mixed.clamp(min=1e-9).log(), -HARD_LOGIT))
+    return crystals.replace(species_logits=mixed.log().clamp(min=-HARD_LOGIT))
 
 
 def overlap(crystals: CrystalBatch) -> Tensor:
@@ -135,8 +141,8 @@ def _descend(
         if settings.species_rate > 0 and step % HULL_EVERY == 0:
             hull = evaluator.hull_of_mixtures(batch.composition)
         loss = _loss(evaluator.predict_crystals(batch, hull), objective)
-        loss = loss + settings.overlap * overlap(batch) + settings.prior * _distance(now, start)
-        loss = torch.nan_to_num(loss, nan=1e3, posinf=1e3)
+        loss = loss + settings.overlap * overlap(batch) + settings.prior * _distance(now, to=start)
+        loss = torch.nan_to_num(loss, nan=UNPREDICTED, posinf=UNPREDICTED)
         best, best_loss = _better(best, best_loss, now, loss.detach())
         if step < settings.steps:
             optimizer.zero_grad()
@@ -174,10 +180,10 @@ def _loss(predictions: Predictions, objective: Objective | None) -> Tensor:
     return objective.loss(predictions)
 
 
-def _distance(now: SymmetricCrystals, start: SymmetricCrystals) -> Tensor:
-    """Return (C,) squared distance from the start in units of the trust region."""
-    strain = ((now.free_lattice - start.free_lattice) / MAX_LOG_STRAIN).square().sum(dim=1)
-    moved = ((now.free_coords - start.free_coords) / MAX_SHIFT).square().sum(dim=1)
+def _distance(now: SymmetricCrystals, to: SymmetricCrystals) -> Tensor:
+    """Return (C,) squared distance in units of the trust region."""
+    strain = ((now.free_lattice - to.free_lattice) / MAX_LOG_STRAIN).square().sum(dim=1)
+    moved = ((now.free_coords - to.free_coords) / MAX_SHIFT).square().sum(dim=1)
     return strain + strain.new_zeros(strain.shape).index_add(0, now.site_index, moved)
 
 
@@ -196,9 +202,4 @@ def _better(
 def _radii() -> Tensor:
     from ase.data import covalent_radii
 
-    return torch.tensor(
-        [
-            float(covalent_radii[z]) if z < len(covalent_radii) else 1.5
-            for z in range(1, len(ELEMENT_SYMBOLS) + 1)
-        ]
-    )
+    return torch.tensor(covalent_radii[1 : N_ELEMENTS + 1])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from inverse.proposers.building.cells import shapes_of
+from inverse.proposers.building.cells import ROUGH_VOLUME, has_shape
 from inverse.proposers.building.compositions import RankedComposition
 from inverse.reference.divided_types import KNOWN_ELEMENTS
 from inverse.reference.structure_types import Prototype
@@ -15,9 +15,6 @@ OWN_TYPE = 200.0
 
 MOST_ASSIGNMENTS = 24
 """Ways of putting the elements on the labels of one type that are looked at: all, of up to four elements."""
-
-ROUGH_VOLUME = 15.0
-"""Å³ per atom where nothing better is known."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +56,22 @@ def planned(
         own = types_of(composition.formula) if composition.is_known else frozenset()
         for prototype in by_pattern.get(pattern, []):
             # the few real types of many elements are seldom known well enough to be built
-            is_bare = len(pattern) > KNOWN_ELEMENTS and not shapes_of(prototype, ["X"] * len(pattern), 1)
+            is_bare = len(pattern) > KNOWN_ELEMENTS and not has_shape(prototype)
             for elements in islice(assignments(composition.amounts, prototype), MOST_ASSIGNMENTS):
                 familiarity = prototype.familiarity(elements) + (OWN_TYPE if prototype.text in own else 0.0)
                 options.append((is_bare, familiarity, prototype.text, elements, prototype))
         options.sort(key=lambda o: (o[0], -o[1], o[2], o[3]))
-        total = sum(o[1] for o in options) or 1.0
+        total = sum(o[1] for o in options)
         for _, familiarity, _, elements, prototype in options[:per_composition]:
-            promise = composition.worth * (0.2 + 0.8 * (familiarity / total) ** 0.5)
-            yield Plan(composition, prototype, elements, promise)
+            share = familiarity / total if total else 0.0
+            yield Plan(composition, prototype, elements, composition.worth * (0.2 + 0.8 * share**0.5))
 
 
 def assignments(amounts: Mapping[str, int], prototype: Prototype) -> Iterator[tuple[str, ...]]:
     """Yield every way of putting elements in these amounts on the labels of a structure type."""
-    scale, rest = divmod(sum(prototype.counts), sum(amounts.values()))
+    scale = sum(prototype.counts) // sum(amounts.values())
     wanted = {e: a * scale for e, a in amounts.items()}
-    if not rest and len(wanted) == len(prototype.counts):
-        yield from _orders(sorted(wanted), wanted, prototype.counts)
+    yield from _orders(sorted(wanted), wanted, prototype.counts)
 
 
 def _orders(

@@ -1,11 +1,13 @@
 """The choice of verifications: worth, diversity, quota of class new, determinism."""
 
+import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
-from inverse.campaign.choice import Choice, Option, Places
+from inverse.campaign.choice import LEAST_PROBABILITY, Choice, Option, Places
 from inverse.candidates.types import Origin, Standing
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.worth import worth
@@ -140,3 +142,78 @@ def test_a_place_is_kept_for_a_textbook_answer() -> None:
     finds = [option(f"f{k}", 0.9) for k in range(8)]
     assert choice().select([*finds, *books], Places(4, 2, textbook=1)) == ["sio2", "f0", "f1", "f2"]
     assert choice().select([*finds, *books], Places(2, 1)) == ["f0", "f1"]
+
+
+def test_worth_is_the_probability_and_a_little_for_the_loss() -> None:
+    """0.5 for everybody, and by the loss 0, half or all of 0.001; half of that outside the domain."""
+    n = 6
+    inside = torch.tensor([True] * 5 + [False])
+    bulk = replace(prediction(BULK_MODULUS, torch.full((n,), 300.0)), in_domain=inside)
+    loss = torch.tensor([0.0, torch.inf, -torch.inf, torch.nan, 1.0, 0.0])
+    value = worth({BULK_MODULUS: bulk}, torch.full((n,), 0.5), loss)
+    little = [0.5, 0.0, 1.0, 0.0, 1 / (1 + math.e)]
+    assert value[:5].tolist() == pytest.approx([0.5 + 1e-3 * share for share in little], abs=1e-12)
+    assert value[5].item() == pytest.approx(0.25025, abs=1e-12)
+
+
+def test_repeats_of_a_system_are_worth_six_tenths_each() -> None:
+    """0.8 beside one of its system is worth 0.48, beside two 0.288."""
+    same = [option("a", 0.9, "C-W"), option("b", 0.8, "C-W")]
+    assert choice().select([*same, option("c", 0.47, "B-W")], Places(2)) == ["a", "b"]
+    assert choice().select([*same, option("c", 0.49, "B-W")], Places(2)) == ["a", "c"]
+    thrice = [*same, option("d", 0.8, "C-W")]
+    assert choice().select([*thrice, option("c", 0.28, "B-W")], Places(3)) == ["a", "b", "d"]
+    assert choice().select([*thrice, option("c", 0.30, "B-W")], Places(3)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("origin", [Origin.SEED, Origin.CHILD, Origin.TEXTBOOK])
+def test_a_new_one_that_has_its_own_place_counts_among_those_of_class_new(origin: Origin) -> None:
+    """Two of four places are for class new: it is one, so that the best two known ones are chosen."""
+    own = option("own", 0.02, origin=origin)
+    known = [option("k0", 0.9), option("k1", 0.8), option("k2", 0.7)]
+    fresh = [option("n0", 0.3), option("n1", 0.2)]
+    places = Places(4, 2, children=1, textbook=1)
+    for is_new, others in ((True, ["k0", "k1", "n0"]), (False, ["k0", "n0", "n1"])):
+        chooser = choice({"own": is_new, "n0": True, "n1": True})
+        assert chooser.select([own, *known, *fresh], places) == ["own", *others]
+
+
+def test_places_of_children_are_what_seeds_leave_of_them() -> None:
+    seed = option("s", 0.0, origin=Origin.SEED)
+    children = [option("c0", 0.5, origin=Origin.CHILD), option("c1", 0.4, origin=Origin.CHILD)]
+    assert choice().select([seed, *children], Places(2, children=2)) == ["s", "c0"]
+    seeds = [option(f"s{k}", 0.0, origin=Origin.SEED) for k in range(3)]
+    assert choice().select([*seeds, *children], Places(2, children=2)) == ["s0", "s1"]
+
+
+def test_among_children_and_textbook_answers_the_worth_decides_and_no_class() -> None:
+    for origin, places in (
+        (Origin.CHILD, Places(3, children=1)),
+        (Origin.TEXTBOOK, Places(3, textbook=1)),
+    ):
+        own = [option("a", 0.5, origin=origin), option("b", 0.4, origin=origin)]
+        others = [option("k0", 0.9), option("k1", 0.8)]
+        assert choice({"b": True}).select([*own, *others], places) == ["a", "k0", "k1"]
+
+
+def test_one_percent_is_enough_and_below_it_whoever_is_worth_most_fills_up() -> None:
+    enough = option("enough", 0.1, probability=LEAST_PROBABILITY)
+    hopeless = option("hopeless", 0.9, probability=0.99 * LEAST_PROBABILITY)
+    assert choice().select([hopeless, enough], Places(1)) == ["enough"]
+    unlikely = [option("known", 0.009), option("new", 0.005)]
+    assert choice({"new": True}).select(unlikely, Places(1)) == ["known"]
+
+
+def test_places_kept_in_vain_go_to_the_likely_each_kind_once() -> None:
+    """Nothing is new: they are filled in the order of worth, before anything unlikely."""
+    likely = [
+        option("a", 0.9, "C-W"),
+        option("b", 0.8, "C-W"),
+        option("c", 0.7),
+        option("d", 0.004, probability=0.02),
+    ]
+    unlikely = option("u", 0.009)
+    chooser = choice(prototypes={"a": "t", "b": "t"})
+    assert chooser.select([unlikely, *likely], Places(3, 3)) == ["a", "c", "d"]
+    assert chooser.taken_systems == Counter({"C-W": 1, "c": 1, "d": 1})
+    assert choice(prototypes={"a": "t", "b": "t"}).select(likely[:2], Places(2, 2)) == ["a"]

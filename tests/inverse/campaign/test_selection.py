@@ -225,3 +225,125 @@ def test_a_candidate_carries_the_known_phase_that_it_is() -> None:
     candidates, _ = chosen.select(proposals(carbide("W"), tungsten, tungsten), 0, Places(1))
     assert [c.known_phase for c in candidates] == [None, KnownPhase("mp-1894"), KnownPhase("mp-1894")]
     assert [c.known_phase for c in selection().select(proposals(tungsten), 0, Places(1))[0]] == [None]
+
+
+def apart(structure: Structure) -> Standing:
+    return Standing(f"{structure.volume:.5f}", False)
+
+
+class Clock:
+    """Stands still but where a stand-in takes its time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def after(self, seconds: float, answer: Any) -> Callable[[Any], Any]:
+        def answered(asked: Any) -> Any:
+            self.now += seconds
+            return answer(asked)
+
+        return answered
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_each_has_its_share_of_the_seconds_of_its_batch(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 s of screening each; 8 s of prediction in all, shared by those that were predicted."""
+    clock = Clock()
+    monkeypatch.setattr("inverse.campaign.selection.time", clock)
+    made = selection(clock.after(3.0, refuse), apart)
+    made._evaluator.evaluate = clock.after(8.0, made._evaluator.evaluate)  # type: ignore[method-assign]
+    listed = proposals(*[carbide("W", 10.0 + 0.1 * k) for k in range(n)], carbide("Al"))
+    for candidates, _ in (made.select(listed, 0, Places(1)), made.select(listed[:n], 0, Places(1))):
+        assert [c.history["seconds"] for c in candidates[:n]] == [{"screened": 3.0, "predicted": 8.0 / n}] * n
+        assert [c.history["seconds"] for c in candidates[n:]] == [{"screened": 3.0}] * (len(candidates) - n)
+
+
+def test_one_that_waited_comes_back_when_it_is_chosen_as_it_was_first_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its seconds are those of its own step; those that wait on are not among the candidates."""
+    clock = Clock()
+    monkeypatch.setattr("inverse.campaign.selection.time", clock)
+    made = selection(clock.after(3.0, refuse), apart)
+    listed = proposals(carbide("W"), carbide("W", 10.5), carbide("W", 10.8))
+    first, chosen = made.select(listed, 0, Places(1))
+    assert (chosen, made.left) == (["c000000"], ["c000001", "c000002"])
+    clock.now += 100.0
+    poor = proposals(carbide("W", 30.0))
+    found, chosen = made.select(poor, 3, Places(1), [first[1], first[2]])
+    assert chosen == ["c000001"]
+    assert made.left == ["c000002"]
+    assert [c.id for c in found] == ["c000001", "c000003"]
+    assert found[0].history["seconds"] == first[1].history["seconds"] == {"screened": 3.0, "predicted": 0.0}
+    assert found[1].history["seconds"] == {"screened": 3.0, "predicted": 0.0}
+    assert found[0].status is Status.PREDICTED
+
+
+def test_a_verified_system_counts_once_for_each_that_was_verified() -> None:
+    """Equal predictions: after one of W-C the next is worth 0.6 of its trust, after two 0.36."""
+    easy = {"density": {"min": 1}, "energy_above_hull": {"max": 5}}
+    for trust, chosen in ((0.5, "c000000"), (0.7, "c000001")):
+        listed = [replace(p, trust=t) for p, t in zip(pair(), (1.0, trust), strict=True)]
+        made = selection(preview=apart, **easy)
+        done, _ = made.select(proposals(carbide("W")), 0, Places(1))
+        made.remember(done)
+        assert made.select(listed, 0, Places(1))[1] == [chosen]
+        made.remember(done)
+        assert made.select(listed, 0, Places(1))[1] == ["c000001"]
+
+
+def pair() -> list[Proposal]:
+    return proposals(carbide("W", 10.1), carbide("Ti", 10.1))
+
+
+def test_what_is_not_trusted_at_all_is_not_verified() -> None:
+    listed = [replace(p, trust=t) for p, t in zip(pair(), (0.0, 0.1), strict=True)]
+    easy = {"density": {"min": 1}, "energy_above_hull": {"max": 5}}
+    assert selection(**easy).select(listed, 0, Places(2))[1] == ["c000001"]
+
+
+def test_a_seed_without_a_prediction_waits_behind_those_that_have_one() -> None:
+    made = selection(surrogate=Odd(), preview=apart)
+    seeds = proposals(carbide("W"), carbide("Ti"), carbide("W", 11.0), origin=Origin.SEED)
+    _, chosen = made.select(seeds, 0, Places(1))
+    assert (chosen, made.left) == (["c000000"], ["c000002", "c000001"])
+
+
+class Unsure(AnalyticSurrogate):
+    """The analytic surrogate; K of titanium carbide lacks what is asked for."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
+        found = super().predict(crystals, properties)
+        is_out = [s.composition.reduced_formula == "TiC" for s in crystals.to_structures()]
+        value = getattr(found[BULK_MODULUS], self.field).clone()
+        value[..., torch.tensor(is_out)] = torch.nan
+        return {**found, BULK_MODULUS: replace(found[BULK_MODULUS], **{self.field: value})}
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("std", "bulk_modulus_vrh"),
+        ("samples", "the probability that the targets are met"),
+    ],
+)
+def test_an_error_or_a_probability_that_is_no_number_is_no_prediction(field: str, why: str) -> None:
+    (titanium, tungsten), chosen = selection(surrogate=Unsure(field)).select(pair()[::-1], 0, Places(2))
+    assert chosen == ["c000001"]
+    assert (titanium.status, titanium.rule) == (Status.SCREENED_OUT, Rule.NO_PREDICTION)
+    assert titanium.reason == f"no finite prediction: {why}"
+    assert (tungsten.status, tungsten.reason) == (Status.PREDICTED, "")
+
+
+def test_outside_the_domain_only_what_is_held_says_so() -> None:
+    """K of 60 +- 2.4 GPa against 60: one half by that alone, which the cap leaves as it is."""
+    even = {"bulk_modulus_vrh": {"min": 60}, "energy_above_hull": {"max": 5}}
+    (nickel,), _ = selection(surrogate=Odd(), **even).select(proposals(carbide("Ni")), 0, Places(1))
+    assert nickel.probability_target_met == pytest.approx(0.5, abs=0.01)
+    assert nickel.reason == ""

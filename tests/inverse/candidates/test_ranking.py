@@ -13,9 +13,13 @@ from inverse.candidates.ranking import (
     HitGroups,
     Kinship,
     as_duplicate,
+    as_judged,
     confirmed,
+    failure,
+    has_met,
     is_promising,
     judged,
+    misses,
     probability_after,
     with_duplicates,
 )
@@ -24,6 +28,7 @@ from inverse.candidates.types import (
     Breach,
     Candidate,
     HitClass,
+    KnownPhase,
     PredictedValue,
     Rule,
     Status,
@@ -33,10 +38,18 @@ from inverse.candidates.types import (
 )
 from inverse.report.summary import funnel
 from surrogates.errors import StructureError
-from surrogates.physics.properties import BAND_GAP, BULK_MODULUS, DENSITY, ENERGY_ABOVE_HULL, SHEAR_MODULUS
+from surrogates.physics.properties import (
+    BAND_GAP,
+    BULK_MODULUS,
+    DENSITY,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+)
 
 WC = Structure(Lattice.hexagonal(2.92, 2.84), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
 TIC = Structure(Lattice.cubic(3.06), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+KIN = Kinship(HitClass.KNOWN, "", "WC", "187")
 WANTED = Objective([Target(BULK_MODULUS, minimum=300), Target(SHEAR_MODULUS, minimum=150)])
 
 
@@ -346,3 +359,200 @@ def test_prediction_and_verdict_are_weighed_by_their_errors() -> None:
     assert probability_after(candidate, bulk) == pytest.approx(both * stable, abs=1e-3)
     alone = replace(candidate, predictions={})
     assert probability_after(alone, bulk) == pytest.approx(0.841 * 0.977, abs=2e-3)
+
+
+def asked_again(candidate: Candidate, derivatives: bool = True) -> tuple[Candidate, int]:
+    """The candidate after `confirmed`, and how often the question was put."""
+    asked: list[Structure] = []
+
+    def derives(structure: Structure) -> Kinship:
+        asked.append(structure)
+        return Kinship(HitClass.DERIVATIVE, "WC", "WC", "187")
+
+    return confirmed(candidate, derives, derivatives), len(asked)
+
+
+def test_only_hits_that_look_new_are_asked_about_again() -> None:
+    new = replace(decide(verdict()), hit_class=HitClass.NEW)
+    others = (
+        decide(verdict()),
+        replace(new, status=Status.VERIFIED),
+        replace(new, verification=None),
+        replace(new, verification=verdict(structure=None)),
+    )
+    for candidate in others:
+        assert asked_again(candidate) == (candidate, 0)
+    assert asked_again(new)[1] == 1
+    stays = confirmed(new, lambda s: Kinship(HitClass.NEW, nearest_known="TiC"), False)
+    assert (stays.status, stays.hit_class, stays.nearest_known) == (Status.HIT, HitClass.NEW, "TiC")
+    assert asked_again(new, False)[0].rule is Rule.DERIVATIVES
+
+
+def test_every_target_that_is_missed_is_listed_and_the_first_is_told() -> None:
+    """K is met, G was given by nobody, the hull by 0.1 eV/atom too much."""
+    values = {k: v for k, v in verdict(hull=0.2).values.items() if k != SHEAR_MODULUS.name}
+    found = decide(replace(verdict(), values=values))
+    missed = misses(found, WANTED)
+    assert [(m.target.property, m.value, m.probability, m.needed, m.is_capped) for m in missed] == [
+        (SHEAR_MODULUS, None, None, 0.0, False),
+        (ENERGY_ABOVE_HULL, 0.2, None, 0.0, False),
+    ]
+    assert [str(m) for m in missed] == [
+        "shear_modulus_vrh: no judge gave a value and nobody predicts it",
+        "energy_above_hull: 0.2 eV/atom misses [-inf, 0.1]",
+    ]
+    assert found.reason == str(missed[0])
+    assert misses(decide(verdict()), WANTED) == []
+    low = decide(verdict(bulk=299.96, shear=1.0))
+    assert low.reason == "bulk_modulus_vrh: 300 GPa misses [300, inf]"
+    assert [m.value for m in misses(low, WANTED)] == [299.96, 1.0]
+
+
+def predicted_gap(mean: float, std: float, in_domain: bool = True) -> Candidate:
+    value = PredictedValue(mean, std, mean - std, mean + std, in_domain)
+    return replace(decide(verdict()), predictions={BAND_GAP.name: value})
+
+
+def test_what_is_predicted_only_is_missed_by_less_than_enough() -> None:
+    """A mean at the bound meets it with one half exactly; outside the domain 0.84 is the most."""
+
+    def of(candidate: Candidate, enough: float) -> list[tuple[Any, ...]]:
+        wanted = Objective([Target(BAND_GAP, minimum=1.0)], predicted_enough=enough)
+        return [(m.value, m.probability, m.needed, m.is_capped) for m in misses(candidate, wanted)]
+
+    assert of(predicted_gap(1.0, 0.3), 0.5) == []
+    assert of(predicted_gap(1.0, 0.3), 0.6) == [(None, 0.5, 0.6, False)]
+    assert of(predicted_gap(1.0, 0.3, in_domain=False), 0.6) == [(None, 0.5, 0.6, False)]
+    assert of(predicted_gap(3.0, 0.3, in_domain=False), 0.84) == []
+    assert of(predicted_gap(3.0, 0.3, in_domain=False), 0.9) == [(None, 0.84, 0.9, True)]
+    assert of(predicted_gap(3.0, 0.3), 0.9) == []
+
+
+def test_promising_is_what_only_certainty_keeps_from_being_a_hit() -> None:
+    wanted = Objective([Target(BAND_GAP, minimum=1.0)])
+    even = replace(predicted_gap(1.0, 0.3), status=Status.VERIFIED)
+    assert is_promising(even, wanted)
+    assert not is_promising(replace(predicted_gap(0.99, 0.3), status=Status.VERIFIED), wanted)
+    for change in ({"status": Status.FAILED}, {"hit_class": None}, {"duplicate_of": "c000000"}):
+        assert is_promising(replace(even, **change), wanted) is False
+    assert even.verification is not None
+    unstable = replace(even, verification=verdict(hull=0.2))
+    assert not is_promising(unstable, wanted), "a judge refused another target"
+
+
+def test_a_value_without_error_is_certain_whoever_gives_it_alone() -> None:
+    """Of a prediction that nobody judges, or of a verdict beside a prediction with an error."""
+    wanted = Objective([Target(BAND_GAP, minimum=1.0)])
+    stable = 0.5 * math.erfc(-2.0 / math.sqrt(2.0))
+    assert probability_after(predicted_gap(1.001, 0.0), wanted) == pytest.approx(stable)
+    assert probability_after(predicted_gap(0.999, 0.0), wanted) == pytest.approx(0.0)
+    judge = {**verdict().values, BAND_GAP.name: replace(verified_gap(1.001), std=0.0)}
+    sure = replace(predicted_gap(0.2, 0.1), verification=verdict(values=judge))
+    assert probability_after(sure, wanted) == pytest.approx(stable)
+
+
+def test_the_score_is_the_probability_times_the_worth_of_soft_targets() -> None:
+    """Density by verdict and prediction together, the heavier of two the better."""
+    wanted = Objective([*WANTED.targets, Target(DENSITY, maximise=True)])
+    plain = decide(verdict(), wanted)
+    assert plain.verification is not None
+    value = plain.verification.values["density"]
+    assert plain.score == pytest.approx(plain.probability_after * wanted.utility({"density": value.mean}))
+    light = PredictedValue(value.mean / 2, value.std, 0.0, value.mean)
+    told = judged(
+        replace(plain, predictions={"density": light}), verdict(), wanted, lambda s: None, lambda s: KIN
+    )
+    both = 0.75 * value.mean
+    assert told.score == pytest.approx(told.probability_after * wanted.utility({"density": both}))
+
+
+def test_a_second_opinion_lowers_the_score_by_how_far_it_lies_beyond_the_errors() -> None:
+    """380 +- 10 against 300 +- 20: ln(380/300) over sqrt(0.0263² + 0.0667²) = 3.298; 1.645 over that."""
+    second = {BULK_MODULUS.name: VerifiedValue(300.0, 20.0, 0, 0, 300.0, "x", "GPa")}
+    alone, doubted = decide(verdict()), decide(verdict(second_opinion=second))
+    assert doubted.score == pytest.approx(alone.score * 1.645 / 3.298, rel=1e-3)
+
+
+def test_who_met_all_is_a_hit_or_the_duplicate_of_one() -> None:
+    hit = decide(verdict())
+    assert has_met(hit)
+    assert has_met(as_duplicate(hit, "c000000"))
+    assert not has_met(replace(hit, status=Status.VERIFIED))
+    assert not has_met(replace(hit, status=Status.FAILED, duplicate_of="c000000"))
+
+
+def test_a_duplicate_names_the_first_and_becomes_a_hit_again_without_one() -> None:
+    hit = decide(verdict())
+    second = as_duplicate(hit, "c000007")
+    assert (second.status, second.duplicate_of) == (Status.VERIFIED, "c000007")
+    assert second.reason == "duplicate of c000007: same chemical system and parent prototype"
+    assert as_duplicate(second, "") == hit
+    assert as_judged(second) == hit
+    for other in (hit, replace(hit, status=Status.VERIFIED, reason="missed"), decide(verdict(bulk=1.0))):
+        assert as_judged(other) is other
+
+
+def test_groups_count_what_would_join_them_without_taking_it_in() -> None:
+    groups = HitGroups()
+    hit = decide(verdict())
+    other = replace(hit, id="c000002", parent_prototype="225")
+    third = replace(hit, id="c000003", structure=TIC)
+    missed = replace(hit, id="c000004", parent_prototype="62", status=Status.VERIFIED)
+    groups.take_in([hit, missed])
+    assert len(groups) == 1
+    assert groups.n_with([]) == 1
+    assert groups.n_with([replace(hit, id="c000005")]) == 1
+    assert groups.n_with([other, replace(other, id="c000006"), third, missed]) == 3
+    assert len(groups) == 1
+
+
+def test_a_group_that_changed_once_is_told_only_what_changed_since() -> None:
+    """One without a score is the last of its group, whatever its id."""
+    groups = HitGroups()
+    hit = replace(decide(verdict()), score=0.5)
+    groups.take_in([replace(hit, id="c000001", score=None), replace(hit, id="c000002")])
+    assert groups.changes() == {"c000001": "c000002"}
+    groups.take_in([replace(hit, id="c000003", score=0.4)])
+    assert groups.changes() == {"c000003": "c000002"}
+    groups.take_in([replace(hit, id="c000004", score=0.6)])
+    assert groups.changes() == {"c000001": "c000004", "c000002": "c000004", "c000003": "c000004"}
+
+
+def test_a_failure_has_its_own_words_or_the_plain_ones() -> None:
+    assert failure(verdict()) == ""
+    assert failure(verdict(is_stable=None)) == "", "nobody asked"
+    assert failure(verdict(converged=False)) == "not converged"
+    assert failure(verdict(converged=False, reason="300 steps")) == "300 steps"
+    assert failure(verdict(is_stable=False)) == "mechanically unstable"
+    assert failure(verdict(is_stable=False, reason="C44 < 0")) == "C44 < 0"
+
+
+def test_without_energies_only_energies_are_predicted_only() -> None:
+    """K that no judge gave is missing all the same, whatever is predicted."""
+    sure = {
+        BULK_MODULUS.name: PredictedValue(380.0, 1.0, 378.0, 382.0),
+        FORMATION_ENERGY.name: PredictedValue(-0.5, 0.01, -0.52, -0.48),
+        ENERGY_ABOVE_HULL.name: PredictedValue(0.0, 0.01, -0.02, 0.02),
+    }
+    wanted = Objective([Target(BULK_MODULUS, minimum=300), Target(FORMATION_ENERGY, maximum=0.0)])
+    silent = replace(decide(verdict()), predictions=sure, verification=verdict(values={}))
+    told = {True: [BULK_MODULUS], False: [BULK_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL]}
+    for has_no_energy, missed in told.items():
+        flags = ("no_energy",) if has_no_energy else ()
+        asked = replace(silent, verification=verdict(values={}, flags=flags))
+        assert [m.target.property for m in misses(asked, wanted)] == missed
+        assert [m.probability for m in misses(asked, wanted)] == [None] * len(missed)
+
+
+def test_what_was_classified_stands_with_the_candidate() -> None:
+    kin = Kinship(HitClass.DERIVATIVE, "TiC", "WC", "187", "Ti4C3", KnownPhase("mp-631"))
+    before = replace(decide(verdict()), unclassified="no symmetry", derivative_of="")
+    found = judged(before, verdict(), WANTED, lambda s: None, lambda s: kin)
+    assert (found.hit_class, found.derivative_of, found.nearest_known) == (HitClass.DERIVATIVE, "TiC", "WC")
+    assert (found.parent_prototype, found.vacancy_of) == ("187", "Ti4C3")
+    assert (found.known_phase, found.unclassified) == (KnownPhase("mp-631"), "")
+    bare = judged(
+        Candidate("c1", WC, "test", 0), verdict(structure=None), WANTED, lambda s: None, lambda s: kin
+    )
+    assert bare.unclassified == "no relaxed structure to classify"
+    assert bare.reason == "hit class: unknown (no relaxed structure to classify)"

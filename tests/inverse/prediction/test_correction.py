@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.candidates.objective import Objective
 from inverse.candidates.types import Candidate, Target, Verification, VerifiedValue
-from inverse.prediction.correction import MOST_VERDICTS, CorrectedSurrogate, prior_of
+from inverse.prediction.correction import MOST_VERDICTS, PRIORS, CorrectedSurrogate, Prior, prior_of
 from inverse.prediction.evaluation import Evaluator
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.errors import UnsupportedElementError
@@ -242,3 +242,182 @@ def test_one_verdict_by_hand() -> None:
         shift = (0.05**2 + 0.06**2 * nearness) / prior * min(residual, 0.7)
         assert now[0] - plain[0] == pytest.approx(shift, rel=1e-3, abs=1e-6)
         assert now[1] / plain[1] == pytest.approx(math.sqrt((8 + 9) / (8 + 1)), rel=1e-3)
+
+
+def verdict_on(**values: tuple[float, float]) -> Candidate:
+    """Return a tungsten carbide with verdicts (mean, std) by property name."""
+    made = {name: VerifiedValue(m, s, m - s, m + s, m, "judge", "") for name, (m, s) in values.items()}
+    return Candidate("c000000", cell(), "test", 0, verification=Verification("judge", True, values=made))
+
+
+def means(surrogate: object) -> list[float]:
+    crystals = CrystalBatch.from_structures([cell()])
+    properties = surrogate.properties  # type: ignore[attr-defined]
+    found = surrogate.predict(crystals, properties)  # type: ignore[attr-defined]
+    return [float(found[p].mean[0]) for p in properties]
+
+
+def test_it_presents_itself_as_what_it_corrects() -> None:
+    class Wide(AnalyticSurrogate):
+        widening = {BULK_MODULUS: 4.0}  # noqa: RUF012
+        elements = frozenset({"W", "C"})
+
+    corrected = CorrectedSurrogate(Wide())
+    assert corrected.name == "analytic+correction"
+    assert (corrected.properties, corrected.level, corrected.elements) == (
+        Wide.properties,
+        Level.STRUCTURE,
+        {"W", "C"},
+    )
+    assert corrected.widening == {BULK_MODULUS: 4.0}
+
+
+def test_verdicts_told_in_two_steps_with_a_prediction_between_are_those_told_at_once() -> None:
+    at_once, in_steps = CorrectedSurrogate(AnalyticSurrogate()), CorrectedSurrogate(AnalyticSurrogate())
+    first, second = verdict_on(bulk_modulus_vrh=(300.0, 5.0)), verdict_on(bulk_modulus_vrh=(250.0, 5.0))
+    at_once.tell([first, second])
+    in_steps.tell([first])
+    between = means(in_steps)
+    in_steps.tell([second])
+    assert means(in_steps) == means(at_once) != between
+
+
+def test_a_candidate_without_a_verdict_is_not_even_predicted() -> None:
+    own = OwnTable(400, 50)
+    corrected = CorrectedSurrogate(own)
+    bare = replace(verdict_of(cell(), 700, 10), verification=None)
+    failed = replace(bare, verification=Verification("judge", False, "crashed"))
+    corrected.tell([bare, failed])
+    assert own.n_predicted == 0
+    corrected.tell([bare, verdict_of(cell(), 700, 10), failed])
+    assert own.n_predicted == 1
+    assert means(corrected)[0] > 500
+
+
+@pytest.mark.parametrize("bulk", [None, (float("nan"), 5.0), (300.0, float("inf"))])
+def test_a_property_without_a_number_leaves_the_others_of_its_verdict(
+    bulk: tuple[float, float] | None,
+) -> None:
+    values = {} if bulk is None else {"bulk_modulus_vrh": bulk}
+    corrected = CorrectedSurrogate(AnalyticSurrogate())
+    plain = means(corrected)
+    corrected.tell(
+        [verdict_on(**values, shear_modulus_vrh=(150.0, 5.0), formation_energy_per_atom=(0.5, 0.1))]
+    )
+    now = means(corrected)
+    assert now[0] == plain[0]
+    assert now[1] < plain[1]
+    assert now[2] > plain[2]
+
+
+def test_a_positive_property_predicted_as_zero_teaches_nothing_and_leaves_the_others() -> None:
+    class NoBulk(AnalyticSurrogate):
+        def predict(
+            self, crystals: CrystalBatch, properties: Sequence[Property]
+        ) -> dict[Property, Prediction]:
+            found = super().predict(crystals, properties)
+            if BULK_MODULUS in found:
+                found[BULK_MODULUS] = replace(found[BULK_MODULUS], mean=torch.zeros(crystals.n_crystals))
+            return found
+
+    corrected = CorrectedSurrogate(NoBulk())
+    plain = means(corrected)
+    corrected.tell([verdict_on(bulk_modulus_vrh=(300.0, 5.0), shear_modulus_vrh=(150.0, 5.0))])
+    assert means(corrected)[0] == 0.0
+    assert means(corrected)[1] < plain[1]
+
+
+@pytest.mark.parametrize(
+    ("verified", "error", "residual", "noise"),
+    [
+        (190.0, 0.0, math.log(0.5), 0.02),
+        (190.0, 1.9, math.log(0.5), 0.02),
+        (190.0, 19.0, math.log(0.5), 0.1),
+        (760.0, 0.0, math.log(2.0), 0.02),
+        (3800.0, 0.0, 0.7, 0.02),
+        (38.0, 0.0, -0.7, 0.02),
+    ],
+)
+def test_one_verdict_on_a_modulus_by_hand(
+    verified: float, error: float, residual: float, noise: float
+) -> None:
+    """In logarithms; of its error bar 2 % at least, of the residual 0.7 at most."""
+    corrected = CorrectedSurrogate(AnalyticSurrogate())
+    plain = means(corrected)[0]
+    factor = plain / 380.0  # of the verdicts, as if 380 were predicted
+    corrected.tell([verdict_on(bulk_modulus_vrh=(verified * factor, error * factor))])
+    own = 0.02**2 + 0.06**2
+    share = own / (own + noise**2 + 0.25 * 0.04**2 + 0.05**2)
+    assert math.log(means(corrected)[0] / plain) == pytest.approx(residual * share, rel=1e-3)
+
+
+@pytest.mark.parametrize(("error", "noise"), [(0.0, 0.01), (0.005, 0.01), (0.03, 0.03)])
+def test_one_verdict_on_an_energy_has_an_error_of_10_milli_electronvolt_at_least(
+    error: float, noise: float
+) -> None:
+    corrected = CorrectedSurrogate(AnalyticSurrogate())
+    plain = means(corrected)[2]
+    corrected.tell([verdict_on(formation_energy_per_atom=(plain - 0.3, error))])
+    own = 0.05**2 + 0.06**2
+    share = own / (own + noise**2 + 0.25 * 0.04**2 + 0.03**2)
+    assert means(corrected)[2] - plain == pytest.approx(-0.3 * share, rel=1e-3)
+
+
+@pytest.mark.parametrize(("verified", "low"), [(0.0, 0.4), (0.2, 0.4), (0.8, 0.8)])
+def test_a_verdict_of_zero_on_a_positive_property_says_a_thousandth(verified: float, low: float) -> None:
+    """400 predicted with a relative error bar of 1/8; the scale is a third of the one residual."""
+    corrected = CorrectedSurrogate(OwnTable(400.0, 50.0, is_positive=True))
+    corrected.tell([verdict_of(cell(), verified, 0.04)])
+    residual = math.log(low / 400.0)
+    scale = 1.4826 * abs(residual) / 3.0
+    own = (0.5 * scale) ** 2 + scale**2
+    noise = (0.04 / low) ** 2 + 0.25 * 0.125**2 + (0.2 * scale) ** 2
+    shift = residual * own / (own + noise)
+    assert means(corrected)[0] == pytest.approx(400.0 * math.exp(shift), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("z", "n", "widening"), [(0.0, 3, 1.0), (1.0, 3, 1.0), (3.0, 4, 44 / 12), (50.0, 1, 44 / 9)]
+)
+def test_error_bars_widen_with_what_verdicts_deviate_and_never_narrow(
+    z: float, n: int, widening: float
+) -> None:
+    """Mean square of the deviations in std, each 6 at most, beside eight verdicts that deviate by 1."""
+    own = OwnTable(400.0, 30.0)
+    corrected = CorrectedSurrogate(own)
+    corrected.tell([verdict_of(cell(), 400.0 + 50.0 * z, 40.0)] * n)
+    found = corrected.predict(CrystalBatch.from_structures([cell()]), own.properties)[own.properties[0]]
+    assert float(found.std[0]) == pytest.approx(30.0 * math.sqrt(widening))
+
+
+def test_verdicts_long_told_still_count_for_the_error_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that deviate by 3 std and left the fit, then two that agree."""
+    monkeypatch.setattr("inverse.prediction.correction.MOST_VERDICTS", 2)
+    corrected = CorrectedSurrogate(OwnTable(400.0, 30.0))
+    corrected.tell([verdict_of(cell(), 550.0, 40.0)] * 2 + [verdict_of(cell("Ti"), 400.0, 40.0)] * 2)
+    prop = corrected.properties[0]
+    found = corrected.predict(CrystalBatch.from_structures([cell()]), [prop])[prop]
+    assert float(found.mean[0]) == pytest.approx(400.0)
+    assert float(found.std[0]) == pytest.approx(30.0 * math.sqrt((8 + 18) / (8 + 4)))
+
+
+def test_verdicts_of_each_crystal_count_at_its_own_composition() -> None:
+    """Far apart, each is corrected by its own verdict, also where a refused crystal parts them."""
+    corrected = CorrectedSurrogate(OwnTable(400.0, 50.0))
+    high, low = verdict_of(cell("W"), 800.0, 1.0), verdict_of(cell("Al", "O"), 100.0, 1.0)
+    corrected.tell(
+        [verdict_of(cell("He"), 1.0, 1.0), *[high] * 5, verdict_of(cell("He"), 1.0, 1.0), *[low] * 5]
+    )
+    crystals = CrystalBatch.from_structures([cell("W"), cell("Al", "O")])
+    found = corrected.predict(crystals, corrected.properties)[corrected.properties[0]].mean
+    assert found.tolist() == pytest.approx([800.0, 100.0], rel=0.1)
+
+
+def test_priors_by_hand() -> None:
+    """The median error bar, or the median residual as a std and by n / (n + 2) where that is larger."""
+    assert prior_of(BULK_MODULUS, [9.0], [9.0]) == PRIORS[BULK_MODULUS]
+    own = prior_of(BAND_GAP, [0.3, -0.1, 0.2], [0.4, 0.1, 0.3])
+    assert astuple(own) == pytest.approx(astuple(Prior(0.15, 0.3, 0.06, 1.8)))
+    scale = 1.4826 * 3.0 * 3 / 5
+    far = prior_of(BAND_GAP, [3.0, -3.0, 5.0], [0.4, 0.1, 0.3])
+    assert astuple(far) == pytest.approx((0.5 * scale, scale, 0.2 * scale, 6.0 * scale))

@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Composition, Lattice, Structure
 
 from inverse.candidates.objective import Objective
-from inverse.candidates.types import Target
-from inverse.prediction.evaluation import LEAST_ENERGY_STD, LOWEST_ABOVE_HULL, MODULUS_ERROR, Evaluator
+from inverse.candidates.types import KnownPhase, PredictedValue, Target
+from inverse.prediction.evaluation import (
+    LEAST_ENERGY_STD,
+    LOWEST_ABOVE_HULL,
+    MODULUS_ERROR,
+    OUT_OF_DOMAIN,
+    Evaluator,
+    in_domain,
+    is_finite,
+    join,
+    predicted_values,
+)
 from inverse.reference import ReferenceHull
 from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.reference.known_energies import KnownEnergy
@@ -315,3 +325,219 @@ def test_what_is_refused_is_unknown_and_spoils_no_other() -> None:
     assert bulk.samples.shape == (5, 5)
     assert math.isnan(evaluator.hull_energy("CNb"))
     assert sorted(asked) == ["NbC", "TiC", "WC"], "what has no answer is not asked for again"
+
+
+def carbide(metal: str, edge: float = 2.714) -> Structure:
+    return Structure(Lattice.cubic(edge), [metal, "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+class NoTitanium(AnalyticSurrogate):
+    """Refuses every batch that holds titanium, and notes the sizes of the others."""
+
+    elements = frozenset({"W", "Nb", "C"})
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def predict(self, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[Property, Prediction]:
+        if bool(crystals.composition[:, element_index("Ti")].any()):
+            raise UnsupportedElementError("Ti is not known")
+        self.sizes.append(crystals.n_crystals)
+        return super().predict(crystals, properties)
+
+
+@pytest.mark.parametrize(("metals", "n_draws"), [(["Ti", "W"], 5), (["Ti", "Ti", "W", "Ti"], 5), (["Ti"], 1)])
+def test_the_first_crystal_ever_asked_about_may_be_refused(metals: list[str], n_draws: int) -> None:
+    """Its draws were one where the next crystal's were five, and the two could not be joined."""
+    evaluator = Evaluator(NoTitanium(), lambda formula: 0.0, (BULK_MODULUS, DENSITY))
+    found = evaluator.evaluate([carbide(metal) for metal in metals])
+    for prop, prediction_of in found.predictions.items():
+        assert prediction_of.property == prop
+        assert prediction_of.samples.shape == (n_draws, len(metals))
+        assert torch.isfinite(prediction_of.mean).tolist() == [metal == "W" for metal in metals]
+        assert prediction_of.in_domain.tolist() == [metal == "W" for metal in metals]
+        for name in ("std", "lower", "upper"):
+            assert torch.isfinite(getattr(prediction_of, name)).tolist() == [m == "W" for m in metals]
+    assert found.phases == (None,) * len(metals)
+
+
+def test_crystals_are_asked_about_in_chunks_and_counted() -> None:
+    surrogate = NoTitanium()
+    evaluator = Evaluator(surrogate, lambda formula: 0.0, (BULK_MODULUS,), chunk=2)
+    edges = (2.6, 2.7, 2.8, 2.9, 3.0)
+    found = evaluator.predict([carbide("W", edge) for edge in edges])[BULK_MODULUS].mean
+    assert surrogate.sizes == [2, 2, 1]
+    assert evaluator.n_evaluated == 5
+    each = [evaluator.predict([carbide("W", edge)])[BULK_MODULUS].mean for edge in edges]
+    torch.testing.assert_close(found, torch.cat(each))
+    assert evaluator.n_evaluated == 10
+
+
+def test_elements_are_supported_that_surrogate_and_hull_both_know() -> None:
+    def hull(formula: str) -> float:
+        if formula == "Nb":
+            raise DataError("no reference for Nb")
+        return 0.0
+
+    assert Evaluator(NoTitanium(), hull, ()).supported(["W", "Ti", "Nb", "C"]) == {"W", "C"}
+
+
+def test_the_flat_hull_below_formulas_and_mixtures() -> None:
+    asked: list[str] = []
+
+    def hull(formula: str) -> float:
+        asked.append(formula)
+        elements = {element.symbol for element in Composition(formula).elements}
+        return -1.0 if len(elements) > 2 else -0.25 if "W" in elements else -0.5
+
+    evaluator = Evaluator(AnalyticSurrogate(), hull, ())
+    planes = evaluator.hull_of_formulas(["W2C2", "TiC", "WC"])
+    assert planes.shape == (3, N_ELEMENTS)
+    assert planes[:, 0].tolist() == planes[:, -1].tolist() == [-0.25, -0.5, -0.25]
+    mixtures = torch.zeros(3, N_ELEMENTS, dtype=torch.float64)
+    mixtures[:2, element_index("W")], mixtures[2, element_index("Ti")] = 0.5, 0.5
+    mixtures[:, element_index("C")] = 0.5
+    mixtures[1, element_index("Ti")] = 1e-6
+    assert evaluator.hull_of_mixtures(mixtures)[:, 3].tolist() == [-0.25, -0.25, -0.5]
+    assert asked == ["WC", "TiC", "W0.5C0.5", "Ti0.5C0.5"], "each formula once, without traces"
+    mixtures[1, element_index("Ti")] = 1e-5
+    assert evaluator.hull_of_mixtures(mixtures)[1, 3].item() == -1.0
+
+
+def test_slopes_of_the_hull_are_asked_in_double_precision_and_answered_in_single() -> None:
+    def potentials(mixtures: np.ndarray) -> np.ndarray:
+        assert mixtures.dtype == np.float64
+        return np.cumsum(np.ones_like(mixtures), axis=1)
+
+    evaluator = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, (), potentials=potentials)
+    found = evaluator.hull_of_mixtures(torch.full((2, N_ELEMENTS), 1.0 / N_ELEMENTS, requires_grad=True))
+    assert (found.dtype, found.shape) == (torch.float32, (2, N_ELEMENTS))
+    assert found[1, :3].tolist() == [1.0, 2.0, 3.0]
+
+
+def two(prop: Property, offset: float = 0.0, inside: tuple[bool, bool] = (True, True)) -> Prediction:
+    each = [torch.tensor([k, k + 1.0]) + offset for k in (10.0, 20.0, 30.0, 40.0)]
+    samples = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]) + offset
+    return Prediction(prop, *each, samples, torch.tensor(inside))
+
+
+def test_joined_predictions_follow_each_other() -> None:
+    found = join([two(BULK_MODULUS), two(BULK_MODULUS, 0.5, (False, True))])
+    assert found.property == BULK_MODULUS
+    for name, start in (("mean", 10.0), ("std", 20.0), ("lower", 30.0), ("upper", 40.0)):
+        assert getattr(found, name).tolist() == [start, start + 1.0, start + 0.5, start + 1.5]
+    assert found.in_domain.tolist() == [True, True, False, True]
+    assert found.samples.tolist() == [[1.0, 2.0, 1.5, 2.5], [3.0, 4.0, 3.5, 4.5], [5.0, 6.0, 5.5, 6.5]]
+
+
+def test_what_is_stored_of_a_crystal_is_its_own_row() -> None:
+    predictions = {BULK_MODULUS: two(BULK_MODULUS, 0.0, (True, False)), DENSITY: two(DENSITY, 0.5)}
+    assert predicted_values(predictions, 1) == {
+        "bulk_modulus_vrh": PredictedValue(11.0, 21.0, 31.0, 41.0, False),
+        "density": PredictedValue(11.5, 21.5, 31.5, 41.5, True),
+    }
+
+
+def test_a_crystal_is_finite_and_in_domain_where_all_its_predictions_are() -> None:
+    nan = float("nan")
+    one, other = two(BULK_MODULUS, 0.0, (True, False)), two(DENSITY)
+    predictions = {BULK_MODULUS: one, DENSITY: other}
+    assert in_domain(predictions).tolist() == [True, False]
+    assert is_finite(predictions).tolist() == [True, True]
+    for name in ("mean", "std"):
+        broken = replace(other, **{name: torch.tensor([nan, 1.0])})
+        assert is_finite({BULK_MODULUS: one, DENSITY: broken}).tolist() == [False, True]
+
+
+def test_the_energies_and_names_of_known_phases_are_those_of_their_crystals() -> None:
+    class Known:
+        def of(self, structures: Sequence[Structure]) -> list[KnownEnergy | None]:
+            is_known = [s.composition.reduced_formula == "NbC" for s in structures]
+            return [KnownEnergy(-0.75, 0.01, KnownPhase("mp-7")) if one else None for one in is_known]
+
+    class Moduli(AnalyticSurrogate):
+        properties = (BULK_MODULUS, SHEAR_MODULUS)
+
+    crystals = [carbide("W"), carbide("Nb"), carbide("W")]
+    known: Any = Known()
+    found = Evaluator(AnalyticSurrogate(), lambda formula: -1.0, (), known=known).evaluate(crystals)
+    assert found.phases == (None, KnownPhase("mp-7"), None)
+    assert found.predictions[FORMATION_ENERGY].mean.tolist() == pytest.approx([-0.2, -0.75, -0.2], abs=1e-3)
+    assert found.predictions[ENERGY_ABOVE_HULL].mean.tolist() == pytest.approx([0.8, 0.25, 0.8], abs=1e-3)
+    plain = Evaluator(Moduli(), lambda formula: 0.0, (), known=known).predict(crystals)
+    assert set(plain) == {BULK_MODULUS, SHEAR_MODULUS}, "who says no energy takes none"
+
+
+def test_what_follows_from_others_is_asked_only_of_who_says_nothing_else() -> None:
+    """Young's modulus of the surrogate stands where K and G are none of its properties."""
+
+    class Young(AnalyticSurrogate):
+        def __init__(self, *properties: Property) -> None:
+            self.properties = properties
+
+        def predict(
+            self, crystals: CrystalBatch, properties: Sequence[Property]
+        ) -> dict[Property, Prediction]:
+            self.asked = tuple(properties)
+            return {p: prediction(p, torch.full((crystals.n_crystals,), 90.0)) for p in properties}
+
+    alone = Young(YOUNG_MODULUS, DENSITY)
+    found = Evaluator(alone, lambda formula: 0.0, ()).predict([carbide("W")])
+    assert alone.asked == (YOUNG_MODULUS,)
+    assert found[YOUNG_MODULUS].mean.tolist() == [90.0]
+    both = Young(YOUNG_MODULUS, BULK_MODULUS, SHEAR_MODULUS)
+    evaluator = Evaluator(both, lambda formula: 0.0, (DENSITY,))
+    assert evaluator.properties == (DENSITY, YOUNG_MODULUS, BULK_MODULUS, SHEAR_MODULUS)
+    found = evaluator.predict([carbide("W")])
+    assert both.asked == (BULK_MODULUS, SHEAR_MODULUS)
+    assert found[YOUNG_MODULUS].mean.tolist() == pytest.approx([9 * 90 * 90 / (3 * 90 + 90)])
+
+
+@pytest.mark.parametrize(("std", "energy_std"), [(0.04, LEAST_ENERGY_STD), (0.15, OUT_OF_DOMAIN * 0.15)])
+def test_error_bars_are_doubled_outside_the_domain_and_only_there(std: float, energy_std: float) -> None:
+    """Those of energies to 0.2 eV/atom at least."""
+
+    class HalfInside(AnalyticSurrogate):
+        def predict(
+            self, crystals: CrystalBatch, properties: Sequence[Property]
+        ) -> dict[Property, Prediction]:
+            inside = torch.arange(crystals.n_crystals) % 2 == 0
+            means = torch.full((crystals.n_crystals,), 0.5)
+            found = {p: replace(prediction(p, means), in_domain=inside) for p in properties}
+            energy = found[FORMATION_ENERGY]
+            return found | {FORMATION_ENERGY: replace(energy, std=torch.full_like(energy.std, std))}
+
+    found = Evaluator(HalfInside(), lambda formula: 0.5, ()).predict([carbide("W"), carbide("W")])
+    assert found[FORMATION_ENERGY].std.tolist() == pytest.approx([std, energy_std])
+    assert found[ENERGY_ABOVE_HULL].std.tolist() == pytest.approx([std, energy_std])
+    assert found[BULK_MODULUS].std.tolist() == pytest.approx([0.02, 0.02 * OUT_OF_DOMAIN])
+    assert found[BULK_MODULUS].mean.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("energy", "above", "excess"), [(-0.25, -0.25, 0.0), (-1.25, -0.25, 1.0), (0.5, 0.5, 0.0)]
+)
+def test_a_claim_below_the_floor_is_unsure_by_what_it_was_moved(
+    energy: float, above: float, excess: float
+) -> None:
+    """At the floor itself nothing is moved."""
+    found = Evaluator(Claiming(energy), lambda formula: 0.0, ()).predict([TITANIUM_CARBIDE])
+    hull = found[ENERGY_ABOVE_HULL]
+    assert float(hull.mean) == pytest.approx(above)
+    assert float(hull.std) == pytest.approx(math.hypot(0.04, excess))
+    assert float(hull.upper - hull.lower) == pytest.approx(2 * 1.6448536 * math.hypot(0.04, excess), rel=1e-4)
+    assert bool(hull.in_domain) is (excess == 0.0)
+
+
+@pytest.mark.parametrize(("above", "is_in"), [(0.25, True), (0.2501, False)])
+def test_moduli_are_in_domain_up_to_a_quarter_of_an_electronvolt_above_the_hull(
+    above: float, is_in: bool
+) -> None:
+    class Far(Claiming):
+        widening = {BULK_MODULUS: 0.0}  # noqa: RUF012
+
+    found = Evaluator(Far(above - 0.5), lambda formula: -0.5, ()).predict([TITANIUM_CARBIDE])
+    assert bool(found[BULK_MODULUS].in_domain) is is_in
+    assert bool(found[SHEAR_MODULUS].in_domain), "whose error bar does not depend on the hull"
+    outside = Evaluator(Far(above - 0.5, False), lambda formula: -0.5, ()).predict([TITANIUM_CARBIDE])
+    assert not bool(outside[BULK_MODULUS].in_domain)

@@ -1,5 +1,8 @@
 """Structure types, learned shapes and the compositions that fill them."""
 
+import gzip
+from pathlib import Path
+
 import pytest
 import torch
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -8,20 +11,16 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.types import Target
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import Evaluator
-from inverse.proposers.building.cells import built, packaged_geometries, shapes_of
+from inverse.proposers.building import cells as building
+from inverse.proposers.building.cells import built, packaged_geometries, scaled, shapes_of
 from inverse.proposers.building.compositions import RankedComposition, ranked_compositions
-from inverse.proposers.building.descent import (
-    DescentSettings,
-    allowed_mask,
-    improved,
-    overlap,
-    relaxed,
-    softened,
-)
+from inverse.proposers.building.descent import DescentSettings, allowed_mask, improved, relaxed, softened
 from inverse.proposers.building.plans import assignments, planned
-from inverse.reference.structure_types import Prototype, prototypes, stoichiometry
+from inverse.reference import geometries
+from inverse.reference.geometries import Geometry
+from inverse.reference.structure_types import Prototype, alike_class, prototypes, stoichiometry
 from surrogates.crystals.batch import N_ELEMENTS, element_index
-from surrogates.crystals.symmetry import SymmetricCrystals
+from surrogates.errors import DataError
 from surrogates.physics.properties import ENERGY_ABOVE_HULL
 from tests.fakes import CONFIG, AnalyticCompositions, AnalyticSurrogate, search_space
 
@@ -43,6 +42,21 @@ def test_packaged_shapes_are_readable_and_many() -> None:
     assert len(shapes) > 500
     assert ROCK_SALT in shapes
     assert all(s.count >= 2 for group in shapes.values() for s in group), "no structure of a single formula"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, b"no gzip", gzip.compress(b"[]" * 99)[:20], gzip.compress(b"[{}]"), gzip.compress(b"[")],
+    ids=["missing", "not packed", "cut off", "without a type", "not JSON"],
+)
+def test_damaged_shapes_are_an_error_in_one_line(
+    written: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if written is not None:
+        (tmp_path / "prototype_geometries.json.gz").write_bytes(written)
+    monkeypatch.setattr(geometries, "files", lambda package: tmp_path)
+    with pytest.raises(DataError, match=r"prototype_geometries\.json\.gz cannot be read: "):
+        geometries.packaged_geometries.__wrapped__()
 
 
 @pytest.mark.parametrize(
@@ -117,16 +131,6 @@ def test_soft_species_stay_within_the_allowed_elements() -> None:
     assert float(space.objective.loss(after)[0]) < 0.9 * float(space.objective.loss(before)[0])
 
 
-def test_overlap_counts_only_atoms_that_collide() -> None:
-    shape = packaged_geometries()[ROCK_SALT][0]
-    crystals = SymmetricCrystals.concatenate(
-        [built([shape], [("W", "C")], [v]) for v in (11.0, 2.0)]
-    ).to_crystals()
-    near, squeezed = overlap(crystals).tolist()
-    assert near == 0.0
-    assert squeezed > 0.1
-
-
 def test_compositions_are_ranked_by_the_hull_bound_that_a_hit_has() -> None:
     def worth(hull: dict[str, object]) -> float:
         wanted = {**CONFIG, "targets": {"bulk_modulus_vrh": {"min": 40}, "energy_above_hull": hull}}
@@ -154,3 +158,47 @@ def test_soft_species_drift_away_from_where_the_hull_is_deep() -> None:
     end = improved(evaluator, objective, start, DescentSettings(steps=30, species_rate=0.1), allowed)
     titanium = [c.to_crystals().composition[0, element_index("Ti")] for c in (start, end)]
     assert float(titanium[1]) < 0.5 * float(titanium[0])
+
+
+def test_shapes_seen_with_such_elements_come_first_and_of_the_others_the_most_frequent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind, other = (alike_class("C"), alike_class("Ti")), (alike_class("O"), alike_class("Na"))
+    seen = [{other: 1}, {}, {kind: 1}, {kind: 4, other: 9}]
+    shapes = tuple(
+        Geometry(ROCK_SALT, ("a", "b"), ("A", "B"), (0.5,) * 6, ((0.0,) * 3,) * 2, 9 - k, kinds)
+        for k, kinds in enumerate(seen)
+    )
+    monkeypatch.setattr(building, "packaged_geometries", lambda: {ROCK_SALT: shapes})
+
+    def order(elements: tuple[str, str], most: int) -> list[int]:
+        return [9 - g.count for g in shapes_of(Prototype(ROCK_SALT, (1, 1)), elements, most)]
+
+    assert order(("C", "Zr"), 9) == [3, 2, 0, 1], "zirconium is of titanium's kind"
+    assert order(("O", "Na"), 3) == [3, 0, 1]
+    assert order(("W", "W"), 1) == [0]
+    assert shapes_of(Prototype("1|1 1 A|1 1 B", (1, 1)), ("C", "Ti"), 9) == ()
+
+
+def test_crystals_take_the_volumes_given_and_keep_their_angles_and_proportions() -> None:
+    """One monoclinic, one cubic, one hexagonal: where no volume is given a crystal keeps its own."""
+    types = ["11|2 m A|2 m A|2 m B", ROCK_SALT, TUNGSTEN_CARBIDE]
+    shapes = [packaged_geometries()[text][0] for text in types]
+    start = built(shapes, [("W", "C")] * 3, [9.0, 10.0, 11.0])
+    end = scaled(start, torch.tensor([18.0, float("nan"), 5.5]))
+    before, after = start.to_structures(), end.to_structures()
+    assert [s.volume / len(s) for s in after] == pytest.approx([18.0, 10.0, 5.5], rel=1e-4)
+    for old, new in zip(before, after, strict=True):
+        assert new.lattice.angles == pytest.approx(old.lattice.angles, abs=1e-3)
+        growth = (new.volume / old.volume) ** (1 / 3)
+        assert new.lattice.abc == pytest.approx([growth * length for length in old.lattice.abc], rel=1e-4)
+        assert [s.species_string for s in new] == [s.species_string for s in old]
+
+
+def test_every_shape_gets_elements_of_its_own() -> None:
+    shapes = [packaged_geometries()[text][0] for text in (ROCK_SALT, "191|1 /6mmm A|2 -26m B")]
+    one, other = built(shapes, [("W", "C"), ("Ti", "B")], [9.0, 10.0]).to_structures()
+    assert one.composition.as_dict() == {"W": 1, "C": 1}
+    assert other.composition.as_dict() == {"Ti": 1, "B": 2}
+    with pytest.raises(ValueError, match="shorter"):
+        built(shapes, [("W", "C")], [9.0, 10.0])

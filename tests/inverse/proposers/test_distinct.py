@@ -1,7 +1,8 @@
 """Which proposals are one crystal: polytypes and orderings are several, other cells of a crystal are one."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,47 @@ DIAMOND = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57), ["C"], [[0, 0,
 LONSDALEITE = Structure.from_spacegroup(
     "P6_3/mmc", Lattice.hexagonal(2.52, 4.12), ["C"], [[1 / 3, 2 / 3, 0.0625]]
 )
+
+
+def pairs(*metals: str) -> list[Proposal]:
+    return proposals([Structure(Lattice.cubic(2.7), [m, "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]) for m in metals])
+
+
+def formulas(found: Sequence[Proposal]) -> list[str]:
+    return [p.structure.composition.reduced_formula for p in found]
+
+
+def test_what_was_offered_is_counted_once_and_not_what_was_screened_out() -> None:
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    other = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    first = Candidate("c000000", salt, "test", 0, status=Status.PREDICTED)
+    offered = Offered()
+    assert (offered.count("TiC"), offered.holds(salt)) == (0, False)
+    offered.remember([first])
+    offered.remember([first])
+    assert (offered.count("TiC"), offered.holds(salt.get_primitive_structure())) == (1, True)
+    offered.remember([replace(first, id="c000001", structure=other, status=Status.SCREENED_OUT)])
+    assert (offered.count("TiC"), offered.holds(other)) == (1, False)
+    offered.remember([replace(first, id="c000002", structure=other)])
+    assert (offered.count("TiC"), offered.holds(other)) == (2, True)
+
+
+def test_as_many_new_crystals_are_taken_as_wanted_and_no_more_are_looked_at() -> None:
+    """Neither one that was offered nor a repeat counts among them, and the first ones are taken."""
+    offered = Offered()
+    offered.remember([Candidate("c0", pairs("Zr")[0].structure, "test", 0)])
+    looked_at: list[Proposal] = []
+
+    def handed() -> Iterator[Proposal]:
+        for proposal in pairs("Ti", "Zr", "Ti", "V", "Nb", "Ta"):
+            looked_at.append(proposal)
+            yield proposal
+
+    for most, taken, looked in ((-1, 0, 0), (0, 0, 0), (1, 1, 1), (2, 2, 4), (3, 3, 5), (9, 4, 6)):
+        looked_at.clear()
+        found = offered.fresh(handed(), most)
+        assert formulas(found) == ["TiC", "VC", "NbC", "TaC"][:taken]
+        assert len(looked_at) == looked
 
 
 @pytest.mark.parametrize(

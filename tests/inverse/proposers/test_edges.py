@@ -1,8 +1,7 @@
-"""Edges that random draws seldom meet: supercells, skeletons, volumes, margins, what was offered."""
+"""Edges that random draws seldom meet: skeletons, volumes, margins, what was offered."""
 
 import math
 from dataclasses import replace
-from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,62 +13,18 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.types import Candidate, Status, Target, Verification
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.baselines import lookup
-from inverse.proposers.baselines.ordered_cells import Ordering, ordered_structures, supercells
 from inverse.proposers.building.cells import skeleton
 from inverse.proposers.building.compositions import RankedComposition, fractions, predicted_volumes
 from inverse.proposers.building.plans import planned
-from inverse.proposers.distinct import Offered
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.search_space import wanted_values
 from inverse.proposers.seeds import substitutions
 from inverse.proposers.trial_space import TrialSpace
-from inverse.reference import KnownMaterials
 from inverse.reference.structure_types import prototypes
 from surrogates.crystals.batch import element_index
 from surrogates.errors import DataError
 from surrogates.physics.properties import BULK_MODULUS, DENSITY
 from tests.fakes import CONFIG, AnalyticCompositions, search_space
-
-
-@pytest.mark.parametrize(("n_cells", "n_forms"), [(1, 1), (2, 7), (3, 13), (4, 35)])
-def test_every_superlattice_is_listed_once(n_cells: int, n_forms: int) -> None:
-    """Their number is known: the sum over d | n of d sigma(d) (OEIS A001001)."""
-    forms = supercells(n_cells)
-    assert len(forms) == n_forms
-    for one, other in combinations(forms, 2):
-        change = np.array(one) @ np.linalg.inv(np.array(other))
-        assert abs(change - change.round()).max() > 1e-6, f"{one} and {other} are one lattice"
-    assert all(round(np.linalg.det(np.array(m))) == n_cells for m in forms)
-    assert forms[0] == [[1, 0, 0], [0, 1, 0], [0, 0, n_cells]], "stacking along c first"
-
-
-def test_an_ordering_whose_host_is_unknown_has_no_crystals() -> None:
-    ordering = Ordering(
-        formula="TiVC2",
-        end_members={"TiC": 0.5, "VC": 0.5},
-        host="Xe7W5",
-        element="Ti",
-        n_cells=2,
-        n_atoms=4,
-        values={},
-        is_known=False,
-    )
-    assert ordered_structures(ordering, KnownMaterials.packaged()) == []
-
-
-def test_what_was_offered_is_counted_once_and_not_what_was_screened_out() -> None:
-    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    other = Structure(Lattice.cubic(2.7), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    first = Candidate("c000000", salt, "test", 0, status=Status.PREDICTED)
-    offered = Offered()
-    assert (offered.count("TiC"), offered.holds(salt)) == (0, False)
-    offered.remember([first])
-    offered.remember([first])
-    assert (offered.count("TiC"), offered.holds(salt.get_primitive_structure())) == (1, True)
-    offered.remember([replace(first, id="c000001", structure=other, status=Status.SCREENED_OUT)])
-    assert (offered.count("TiC"), offered.holds(other)) == (1, False)
-    offered.remember([replace(first, id="c000002", structure=other)])
-    assert (offered.count("TiC"), offered.holds(other)) == (2, True)
 
 
 def test_a_skeleton_has_the_elements_the_type_and_a_volume_even_if_none_is_expected() -> None:
@@ -107,7 +62,6 @@ def test_the_margin_is_that_of_the_nearest_bound(bulk: float, density: float, ma
     targets = [Target(BULK_MODULUS, minimum=300.0), Target(DENSITY, minimum=0.0, maximum=10.0)]
     values = {"bulk_modulus_vrh": bulk, "density": density}
     assert lookup._margin(values, targets) == pytest.approx(margin)
-    assert lookup._margin({}, targets) == 1.0
 
 
 def verdict_of(proposer: str, status: Status, first: str = "") -> Candidate:

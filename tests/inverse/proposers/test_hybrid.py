@@ -4,17 +4,15 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse.candidates.types import Candidate, Status
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.proposers import seeds
 from inverse.proposers.baselines.divided_cells import divided
 from inverse.proposers.bayesian import OuterSearch
-from inverse.proposers.building import compositions
 from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.protocol import Proposal, Proposer
@@ -49,13 +47,6 @@ def named(proposals: Sequence[Proposal]) -> Counter[str]:
     return Counter(p.proposer for p in proposals)
 
 
-def test_whoever_can_fills_the_place_of_who_cannot_the_filler_included() -> None:
-    sources = [Source("filler", "C", 0), Source("rich", "N", 17), Source("poor", "O", 2)]
-    shares = {"filler": 0.8, "rich": 0.1, "poor": 0.1}
-    found = Hybrid(sources, shares, "filler").ask(16, 0, 5)
-    assert named(found) == {"rich": 14, "poor": 2}
-
-
 def test_a_failed_or_empty_source_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     sources = [Source("rich", "N", 17), Source("dry", "C", 0), Source("broken", "O", 9, "no weights")]
     hybrid = Hybrid(sources, {"rich": 0.4, "dry": 0.3, "broken": 0.3})
@@ -65,6 +56,112 @@ def test_a_failed_or_empty_source_is_named_once(caplog: pytest.LogCaptureFixture
     warnings = sorted(record.getMessage() for record in caplog.records)
     assert [w.split(":")[0] for w in warnings] == ["broken proposes nothing", "dry proposes nothing"]
     assert "no weights" in warnings[0]
+
+
+class Noted(Source):
+    """Writes down what it is asked for, told and handed."""
+
+    def __init__(self, name: str, light: str, n: int, asks: list[tuple[str, int]]) -> None:
+        super().__init__(name, light, n)
+        self._asks, self.told, self.opened, self.n_saved = (
+            asks,
+            list[Candidate](),
+            list[tuple[Path, int]](),
+            0,
+        )
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        self._asks.append((self.name, n))
+        return super().ask(n, step, seed)
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        self.told += candidates
+
+
+class Stored(Noted):
+    def open_trials(self, path: Path, before_step: int) -> None:
+        self.opened.append((path, before_step))
+
+    def save_trials(self) -> None:
+        self.n_saved += 1
+
+
+SHARES = {"some": 0.1, "filler": 0.5, "more": 0.25}
+"""Of 20: 20 (0.08 + 0.76 * 0.1 / 0.85) = 3.4, 10.5 and 6.1; of 2: 0.3, 1.1 and 0.6; of 7: 1.2, 3.7, 2.1."""
+
+
+def trio(some: int = 17, filler: int = 17, more: int = 17) -> tuple[Hybrid, list[tuple[str, int]]]:
+    asks: list[tuple[str, int]] = []
+    sources = [
+        Noted("some", "C", some, asks),
+        Noted("filler", "N", filler, asks),
+        Noted("more", "O", more, asks),
+    ]
+    return Hybrid(sources, SHARES, "filler"), asks
+
+
+@pytest.mark.parametrize(
+    ("n", "asks", "shares"),
+    [
+        (20, [("more", 6), ("some", 3), ("filler", 11)], {"some": 0.15, "filler": 0.55, "more": 0.3}),
+        (7, [("more", 2), ("some", 1), ("filler", 4)], {"some": 0.143, "filler": 0.571, "more": 0.286}),
+        (2, [("more", 1), ("filler", 1)], {"filler": 0.5, "more": 0.5}),
+        (1, [("filler", 1)], {"filler": 1.0}),
+        (0, [], {}),
+    ],
+)
+def test_sources_are_asked_for_their_shares_the_filler_last(
+    n: int, asks: list[tuple[str, int]], shares: dict[str, float]
+) -> None:
+    """Proposals come in the order of the sources and say which share theirs was asked for."""
+    hybrid, noted = trio()
+    found = hybrid.ask(n, 0, 5)
+    assert noted == asks
+    assert list(named(found).items()) == [
+        (k, dict(asks)[k]) for k in ("some", "filler", "more") if k in dict(asks)
+    ]
+    assert {p.proposer: p.history["share"] for p in found} == shares
+
+
+@pytest.mark.parametrize(
+    ("some", "more", "again", "found"),
+    [
+        (17, 17, [("more", 15)], {"some": 3, "filler": 2, "more": 15}),
+        (17, 14, [("more", 15), ("some", 4)], {"some": 4, "filler": 2, "more": 14}),
+        (17, 8, [("more", 15), ("some", 10)], {"some": 10, "filler": 2, "more": 8}),
+        (17, 5, [("some", 13)], {"some": 13, "filler": 2, "more": 5}),
+        (2, 5, [], {"some": 2, "filler": 2, "more": 5}),
+    ],
+)
+def test_when_the_filler_is_short_whoever_delivered_is_asked_for_more_the_most_successful_first(
+    some: int, more: int, again: list[tuple[str, int]], found: dict[str, int]
+) -> None:
+    hybrid, asks = trio(some, 2, more)
+    assert named(hybrid.ask(20, 0, 5)) == found
+    left = 20 - min(some, 3) - min(more, 6)
+    assert asks == [("more", 6), ("some", 3), ("filler", left), *again]
+
+
+def test_the_first_source_fills_where_nobody_else_is_named_to() -> None:
+    """What two sources both propose counts once: of six and three carbides six are left."""
+    asks: list[tuple[str, int]] = []
+    sources = [Noted("filler", "N", 17, asks), Noted("some", "C", 17, asks), Noted("more", "C", 17, asks)]
+    hybrid = Hybrid(sources, SHARES)
+    assert named(hybrid.ask(20, 0, 5)) == {"filler": 14, "some": 3, "more": 3}
+    assert asks == [("more", 6), ("some", 3), ("filler", 14)]
+    assert (hybrid.name, hybrid.source_names) == ("hybrid", ("filler", "some", "more"))
+
+
+def test_every_source_is_told_and_the_one_that_stores_trials_is_handed_them(tmp_path: Path) -> None:
+    asks: list[tuple[str, int]] = []
+    plain, stored = Noted("plain", "N", 17, asks), Stored("stored", "C", 17, asks)
+    hybrid = Hybrid([plain, stored], {})
+    candidates = told(hybrid.ask(2, 0, 5))
+    hybrid.tell(candidates)
+    assert plain.told == stored.told == candidates
+    hybrid.open_trials(tmp_path, 3)
+    hybrid.save_trials()
+    assert (stored.opened, stored.n_saved) == ([(tmp_path, 3)], 1)
 
 
 SIGNATURES = [
@@ -212,46 +309,6 @@ def test_all_seeds_come_before_any_share(makes_children: bool) -> None:
     hybrid.tell(told(first))
     both = [*first, *hybrid.ask(4, 1, 5)[:2]]
     assert [p.history["seed"] for p in both] == [name for name, _ in crystals]
-
-
-def test_compositions_are_ranked_once_for_all_cells_of_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never those of more elements than the config allows, of which the ranking holds none."""
-    asked: list[tuple[tuple[int, ...], int]] = []
-
-    def ranked(*args: Any) -> list[Any]:
-        asked.append((args[2][-1], args[-1]))
-        return compositions.ranked_compositions(*args)
-
-    monkeypatch.setattr(seeds, "ranked_compositions", ranked)
-    constraints = {
-        "elements": {"only": ["Ti", "V", "W", "C", "N"]},
-        "n_atoms": {"max": 16},
-        "n_elements": [2, 3],
-    }
-    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
-    given = [("tic.cif", pair("Ti", "C")), ("vn.cif", pair("V", "N"))]
-    source = SeedSearch(space, given, SeedSettings(40, 0, fewest=10**6))
-    source.ask(1, 0, 5)
-    assert len(asked) == len(set(asked))
-    assert {pattern for pattern, _ in asked} == {(1, 1), (1, 1, 2)}
-
-
-def test_a_batch_is_bounded_and_takes_from_every_parent_in_turn() -> None:
-    """What does not fit into a batch comes in the next: nothing is lost, nothing is made twice."""
-    constraints = {"elements": {"only": ["Ti", "V", "C", "N"]}, "n_atoms": {"max": 4}}
-    space = search_space(CampaignConfig.from_mapping({**CONFIG, "constraints": constraints}))
-    given = [("tic.cif", pair("Ti", "C")), ("vn.cif", pair("V", "N"))]
-
-    def batches(most_cells: int) -> list[list[str]]:
-        source = SeedSearch(space, given, SeedSettings(40, 0, most_cells=most_cells))
-        return [[e.proposal.key for e in batch if not e.is_first] for batch in source._batches(5)]
-
-    small, large = batches(6), batches(10**6)
-    assert max(map(len, small)) <= 6 < max(map(len, large))
-    assert Counter(key[:3] for key in small[0]) == {"tic": 2, "vn.": 2}, "one of three is unsound"
-    keys = [key for batch in small for key in batch]
-    assert len(keys) == len(set(keys))
-    assert set(keys) == {key for batch in large for key in batch}
 
 
 def test_a_refill_of_small_batches_is_resumed_where_it_was() -> None:

@@ -15,20 +15,18 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.building.compositions import RankedComposition
 from inverse.proposers.building.descent import DescentSettings
 from inverse.proposers.building.plans import Plan
-from inverse.proposers.decoder_draws import best_of, drawn
+from inverse.proposers.decoder_draws import Draw, best_of, drawn
 from inverse.proposers.gradient import LIKELIHOOD_DROP, descended
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.news import listening
 from inverse.proposers.pool import Entry, Pool
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.seeds import SeedSearch, SeedSettings, swapped
+from inverse.proposers.seeds import SeedSearch, SeedSettings
 from inverse.proposers.substitution import Substitution, SubstitutionSettings, _by_frequency, _mixed
 from inverse.reference.structure_types import prototypes
-from surrogates.crystals.batch import element_index
 from surrogates.errors import EngineError
-from surrogates.physics.properties import VOLUME
-from tests.fakes import CONFIG, AnalyticCompositions, search_space
+from tests.fakes import CONFIG, search_space
 
 ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
@@ -162,30 +160,6 @@ def test_two_in_three_of_a_pool_are_in_no_table_as_far_as_there_are_such(
     assert places == sorted(places), "in the order of rank"
 
 
-def test_an_element_is_exchanged_for_each_allowed_one_at_the_ratio_of_the_volumes() -> None:
-    """W in WC and C in WC; a crystal of Al and N, which are not allowed, keeps its own volume."""
-
-    class Sized(AnalyticCompositions):
-        def predict(self, compositions: Any, properties: Any) -> Any:
-            found = super().predict(compositions, properties)
-            titanium = compositions.fractions[:, element_index("Ti")]
-            return {
-                p: replace(v, mean=v.mean * (1 + titanium)) if p == VOLUME else v for p, v in found.items()
-            }
-
-    own = replace(
-        space(constraints={"elements": {"only": ["W", "Ti", "C"]}, "n_atoms": {"max": 8}}),
-        compositions=Sized(),
-    )
-    parent = Structure(Lattice.cubic(2.714), ["W", "C"], ROCK_SALT)
-    found = {s.composition.reduced_formula: s.volume / parent.volume for s in swapped(own, parent)}
-    assert found == pytest.approx({"TiC": 1.5, "TiW": 1.5})
-    foreign = Structure(Lattice.cubic(2.714), ["Al", "N"], ROCK_SALT)
-    found = {tuple(sorted(s.composition.as_dict())): s.volume / foreign.volume for s in swapped(own, foreign)}
-    pairs = {tuple(sorted((kept, new))) for kept in ("Al", "N") for new in ("W", "Ti", "C")}
-    assert found == pytest.approx(dict.fromkeys(pairs, 1.0))
-
-
 def test_the_most_frequent_amounts_are_tried_first() -> None:
     rows = [("TiB2", BORIDE), ("TiC", SALT), ("NaCl", "225|4 -3mm Cl|4 -3mm Na")]
     assert _by_frequency(prototypes(rows, 8, 4)) == [(1, 1), (1, 2)]
@@ -229,6 +203,6 @@ def test_a_decoder_that_fails_or_draws_what_no_screen_takes_gives_none_and_ends_
         raise EngineError("no such condition")
 
     broken = space(SimpleNamespace(sample=refuse))
-    assert drawn(broken, None, 4, 0, 0, 0, "decoder") == []
+    assert drawn(broken, None, 4, 0, 0, Draw.RANDOM, "decoder") == []
     closed = replace(space(), screening=lambda structure: Breach(Rule.VOLUME, "none is sound"))
     assert best_of(closed, [proposal("W", "C")], 3) == []

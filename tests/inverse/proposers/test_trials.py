@@ -47,15 +47,15 @@ def test_a_trial_is_written_one_way_whatever_the_order_of_its_elements() -> None
 
 def test_every_crystal_can_be_named_and_usual_types_of_its_elements_come_first() -> None:
     own = space()
-    numbers = own.numbers_of("225|4 -3mm A|4 -3mm B", ("W", "C"), 0.3)
+    numbers = own.numbers_of("225|4 -3mm A|4 -3mm B", ("W", "C"))
     assert numbers is not None
     assert own.chosen(numbers).elements in (("W", "C"), ("C", "W"))
     assert own.chosen(numbers).prototype.text == "225|4 -3mm A|4 -3mm B"
-    assert numbers["density"] == 0.3
+    assert numbers["density"] == 0.5
     first = own.chosen({**numbers, "type": 0.0})
     assert first.prototype.familiarity(first.elements) > 1
-    assert own.numbers_of("225|4 -3mm A|4 -3mm B", ("W", "U"), 0.3) is None
-    assert own.numbers_of("1|1 1 A", ("W",), 0.3) is None
+    assert own.numbers_of("225|4 -3mm A|4 -3mm B", ("W", "U")) is None
+    assert own.numbers_of("1|1 1 A", ("W",)) is None
 
 
 def test_amounts_of_elements_reach_every_order_of_every_stoichiometry() -> None:
