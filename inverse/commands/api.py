@@ -83,7 +83,7 @@ def _carry_out(
     from inverse.campaign.campaign import Campaign
     from inverse.campaign.run_folder import RunFolder
     from inverse.campaign.stopping import writing_up
-    from inverse.report import build_report
+    from inverse.report.page import build_report
 
     parts = assemble(settings)
     try:
@@ -301,7 +301,7 @@ def referee(folder: str | Path) -> str:
     from inverse.campaign.refereeing import asked_of_referee, referee_run, summary
     from inverse.campaign.run import read_run
     from inverse.candidates.types import Status
-    from inverse.report import build_report
+    from inverse.report.page import build_report
     from inverse.verification.calibration.referee_quality import quality
 
     records = list(referee_run(Path(folder)))
@@ -318,7 +318,7 @@ def report(folder: str | Path) -> Path:
     Raises:
         RunFolderError: no run there, or damaged.
     """
-    from inverse.report import build_report
+    from inverse.report.page import build_report
 
     return Path(build_report(Path(folder)))
 

@@ -33,7 +33,7 @@ from inverse.commands.cli import app, main
 from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.campaign_config import CampaignConfig, config_schema, packaged_configs
 from inverse.inputs.training_config import STAGES
-from inverse.report import build_report
+from inverse.report.page import build_report
 from surrogates.physics.properties import PROPERTIES
 from tests import crystals, fakes
 

@@ -19,7 +19,7 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.answers import iterate_predictions
 from inverse.prediction.evaluation import Evaluator, predicted_values
 from inverse.proposers.baselines.lookup import lookup
-from inverse.report import build_report
+from inverse.report.page import build_report
 from surrogates.derived import exact
 from surrogates.errors import ConfigError
 from surrogates.physics.periodic_table import ATOMIC_MASSES

@@ -20,7 +20,7 @@ from inverse.candidates.types import Verification
 from inverse.commands import api
 from inverse.commands.cli import main
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.report import build_report
+from inverse.report.page import build_report
 from surrogates.errors import RunFolderError
 from surrogates.platform.whole_files import is_left_over, replacing, write_atomically
 from tests import fakes

@@ -11,11 +11,17 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
-from inverse.campaign.candidate_table import best_structure, potentials, ranked, write_table
+from inverse.campaign.candidate_table import (
+    best_structure,
+    potentials,
+    ranked,
+    write_candidates_csv,
+    write_cifs,
+    write_table,
+)
 from inverse.candidates.elastic_constants import COLUMNS
 from inverse.candidates.types import Candidate, Status
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.report import write_candidates_csv, write_cifs
 from surrogates.errors import RunFolderError
 from tests.inverse.report.fake_run import CONFIG, candidates
 

@@ -15,7 +15,7 @@ from inverse.campaign.refereeing import (
 from inverse.campaign.run import read_run
 from inverse.candidates.types import Status, Target, Verification, VerifiedValue
 from inverse.commands.api import referee
-from inverse.report import build_report
+from inverse.report.page import build_report
 from inverse.verification.calibration import referee_quality
 from surrogates.errors import DataError
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS

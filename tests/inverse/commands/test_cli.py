@@ -263,15 +263,15 @@ def test_resume_starts_over_what_a_kill_left_of_the_creation(planted: Path, caps
 
 
 def test_a_signal_while_the_report_is_written_costs_nothing(planted: Path, monkeypatch: Any) -> None:
-    import inverse.report
+    from inverse.report import page
 
-    write = inverse.report.build_report
+    write = page.build_report
 
     def interrupted(folder: Path) -> Path:
         os.kill(os.getpid(), signal.SIGTERM)
         return write(folder)
 
-    monkeypatch.setattr(inverse.report, "build_report", interrupted)
+    monkeypatch.setattr(page, "build_report", interrupted)
     assert main(["run", str(planted), "--budget", "2", "--output", "a"]) == 0
     assert Path("a/report.html").exists()
 

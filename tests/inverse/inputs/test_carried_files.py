@@ -157,7 +157,7 @@ def test_a_users_property_is_a_target_from_table_to_report(weights: Path, tmp_pa
     path = config_file(tmp_path, **WISH, surrogates=[str(weights)])
     config = load_config(path)
     from inverse.campaign.campaign import Campaign
-    from inverse.report import build_report
+    from inverse.report.page import build_report
 
     with Campaign.create(config, tmp_path / "run", fakes.parts(config)) as campaign:
         campaign.run()

@@ -9,8 +9,8 @@ import jsonschema
 
 from inverse.campaign.candidate_table import columns, shown_properties
 from inverse.campaign.run import read_run
-from inverse.report import build_report
 from inverse.report.export import export
+from inverse.report.page import build_report
 from tests.fakes import campaign
 
 

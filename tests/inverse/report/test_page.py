@@ -16,9 +16,9 @@ from inverse.campaign.run import read_run
 from inverse.campaign.run_folder import RunFolder
 from inverse.candidates.types import Status
 from inverse.commands.doctor import diagnose
-from inverse.report import build_report
 from inverse.report.console import summary_of
 from inverse.report.figures import Point, nice_ticks, parity
+from inverse.report.page import build_report
 from surrogates.errors import RunFolderError
 from tests.inverse.report.fake_run import candidates, manifest, write_fake_run
 
