@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,7 @@ from inverse.campaign.dynamical_stability import AskPhonons
 from inverse.campaign.parts import Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import HitClass
 from inverse.decoders import Condition, load_decoder
 from inverse.inputs.campaign_config import CampaignConfig
@@ -21,20 +22,11 @@ from inverse.prediction.completion import OF_ONE_PROPERTY, CompletedSurrogate, J
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.prediction.placement import PlacedSurrogate
+from inverse.proposers.all_sources import with_seeds
 from inverse.proposers.baselines.baselines import baselines
-from inverse.proposers.baselines.lookup import Lookup
-from inverse.proposers.baselines.orderings import Orderings
-from inverse.proposers.bayesian import OuterSearch
-from inverse.proposers.decoder_draws import DecoderDraws
-from inverse.proposers.genetic import GeneticSearch
-from inverse.proposers.gradient import GradientSearch
-from inverse.proposers.hybrid import Hybrid
-from inverse.proposers.protocol import Proposer
-from inverse.proposers.random_search import RandomSearch
+from inverse.proposers.protocol import Proposer, completed
 from inverse.proposers.screening import Screen
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.seeds import GivenSeeds, SeedSearch, starts
-from inverse.proposers.substitution import Substitution
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.reference.deduplication import distinct
@@ -42,19 +34,16 @@ from inverse.reference.familiarity import (
     SECONDS_PER_VERIFICATION,
     kinship,
     known_formulas,
-    searched_prototypes,
     standing,
     trust,
-    types_of,
 )
 from inverse.reference.known_energies import KnownEnergies
-from inverse.reference.structure_types import Prototype
 from inverse.verification.classification import classifier_by_energy
 from inverse.verification.judges import load_verifier, panel_named
 from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
-from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.errors import ConfigError, EngineError
 from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, Judged, judged_from
 from surrogates.platform.devices import device_named
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
@@ -66,16 +55,6 @@ FAST, ACCURATE = "structure", "accurate"
 
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
-
-FIRST_SHARES = {
-    "seeds": 0.5,
-    "substitution": 0.5,
-    "tpe": 0.1,
-    "gradient": 0.12,
-    "decoder": 0.12,
-    "lookup": 0.1,
-}
-"""Success expected of each source of the hybrid before any verdict."""
 
 
 def assemble(config: CampaignConfig) -> Parts:
@@ -145,6 +124,7 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         known=None if of_own_table else KnownEnergies.packaged(),  # a user's energies are on their own scale
     )
     space = SearchSpace(
+        config=config,
         objective=objective,
         constraints=config.constraints,
         base=base,
@@ -160,7 +140,7 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
     return Parts(
         surrogate=deciding,
         evaluator=Evaluator(deciding, below, objective.properties, beside=base),
-        proposer=proposer_named(config.search.method, space, config),
+        proposer=proposer_named(config.search.method, space),
         verifier=verifier,
         screening=screen.breach,
         rescreening=screen.relaxed_breach,
@@ -205,76 +185,21 @@ def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogat
     return PlacedSurrogate(surrogate.to(place), place)  # type: ignore[attr-defined]
 
 
-Seeds = Sequence[tuple[str, Structure]]
-"""(name, structure) of the crystals that the user starts from."""
-
-PROPOSERS: Mapping[str, Callable[[SearchSpace, Seeds], Proposer]] = {
-    "decoder": lambda space, seeds: _seeded(DecoderDraws(space), space, seeds),
-    "random": lambda space, seeds: _seeded(RandomSearch(space), space, seeds),
-    "gradient": lambda space, seeds: _seeded(_gradient(space, seeds), space, seeds),
-    "substitution": lambda space, seeds: _seeded(_substitution(space), space, seeds),
-    "tpe": lambda space, seeds: _seeded(OuterSearch(space, _types_within(space)), space, seeds),
-    "genetic": lambda space, seeds: _seeded(_genetic(space, seeds), space, seeds),
-    "hybrid": lambda space, seeds: _hybrid(space, seeds),
-}
-"""search.method -> constructor from the search space and the seeds."""
-
-BASELINES: Mapping[str, Callable[..., Proposer]] = {"lookup": Lookup, "orderings": Orderings}
-"""search.method -> constructor from (config, the decoder's `complete`): what every search has to beat."""
-
-
-def _types_within(space: SearchSpace) -> Callable[[], list[Prototype]]:
-    return lambda: searched_prototypes(space.constraints.n_atoms[1], space.constraints.n_elements)
-
-
-def _substitution(space: SearchSpace) -> Substitution:
-    return Substitution(space, _types_within(space), types_of)
-
-
-def _gradient(space: SearchSpace, seeds: Seeds) -> GradientSearch:
-    return GradientSearch(space, starts=lambda seed: starts(space, seeds, GradientSearch.name, seed))
-
-
-def _genetic(space: SearchSpace, seeds: Seeds) -> GeneticSearch:
-    return GeneticSearch(space, _types_within(space), [structure for _, structure in seeds])
-
-
-def _seeded(proposer: Proposer, space: SearchSpace, seeds: Seeds) -> Proposer:
-    """Return the proposer joined by what is made from the seeds; the proposer alone without seeds."""
-    if not seeds:
-        return proposer
-    shares = {SeedSearch.name: 0.5, proposer.name: 0.5}
-    return Hybrid([SeedSearch(space, seeds), proposer], shares, proposer.name, proposer.name)
-
-
-def _hybrid(space: SearchSpace, seeds: Seeds, textbook: Sequence[Proposer] = ()) -> Hybrid:
-    sources: list[Proposer] = [SeedSearch(space, seeds)] if seeds else []
-    sources += textbook
-    sources += [_substitution(space), OuterSearch(space, _types_within(space))]
-    if space.decoder is not None:
-        sources += [GradientSearch(space, most_starts=48), DecoderDraws(space)]
-    return Hybrid(sources, FIRST_SHARES, Substitution.name)
-
-
-def proposer_named(method: str, space: SearchSpace, config: CampaignConfig) -> Proposer:
-    """Return the proposer of a search method.
+def proposer_named(method: str, space: SearchSpace) -> Proposer:
+    """Return the proposer of a search method, joined by the seeds of the space's config.
 
     Raises:
-        ConfigError: no such method.
+        UnknownNameError: no such method.
+        ConfigError: whoever brings it does not keep what its group promises.
     """
-    if method not in {**PROPOSERS, **BASELINES}:
-        raise ConfigError(f"search.method: {method!r}; {nearest(method, [*PROPOSERS, *BASELINES])}")
-    given = _seeds(config)
+    given = _seeds(space.config)
     seeds = [(seed.name, seed.structure) for seed in given]
-    space = replace(space, remarks={seed.name: seed.flags for seed in given})
-    if method in BASELINES:
-        baseline = BASELINES[method](config, _complete(space))
-        shares = {GivenSeeds.name: 0.5, method: 0.5}
-        return Hybrid([GivenSeeds(space, seeds), baseline], shares, method, method) if seeds else baseline
-    if method == "hybrid" and config.constraints.novelty == "any":
-        # where known answers are welcome, the tables' are among the proposals
-        return _hybrid(space, seeds, [Lookup(config, _complete(space), best_known_first=True)])
-    return PROPOSERS[method](space, seeds)
+    space = replace(space, seeds=seeds, remarks={seed.name: seed.flags for seed in given})
+    try:
+        made = completed(PROPOSERS.make(method, space=space), method)
+    except TypeError as error:
+        raise PROPOSERS.refusal(method, str(error)) from None
+    return with_seeds(made, space)
 
 
 def _seeds(config: CampaignConfig) -> list[Seed]:
@@ -295,10 +220,6 @@ def _seeds(config: CampaignConfig) -> list[Seed]:
             said = f"{seed.name} holds the same crystal ({other:.2f} Å³ per atom, here {own:.2f}), left out"
             repeats[first] = (*repeats.get(first, ()), said)
     return [replace(given[k], flags=(*given[k].flags, *repeats.get(k, ()))) for k in met.kept]
-
-
-def _complete(space: SearchSpace) -> Callable[..., Any] | None:
-    return None if space.decoder is None else space.decoder.complete
 
 
 def hull_below(hull: ReferenceHull) -> Callable[[str], float]:

@@ -205,6 +205,7 @@ def search_space(config: CampaignConfig, decoder: Any = None) -> SearchSpace:
     screen = Screen(config.constraints)
     evaluator = Evaluator(AnalyticSurrogate(), lambda formula: 0.0, objective.properties)
     return SearchSpace(
+        config=config,
         objective=objective,
         constraints=config.constraints,
         base=evaluator,

@@ -239,6 +239,7 @@ def needle_space(decoder: Any = None, best: Needle = NEEDLE) -> SearchSpace:
     screen = Screen(config.constraints)
     evaluator = Evaluator(NeedleSurrogate(best), lambda formula: 0.0, objective.properties)
     return SearchSpace(
+        config=config,
         objective=objective,
         constraints=config.constraints,
         base=evaluator,

@@ -20,7 +20,7 @@ from inverse.candidates.types import Breach, Candidate, HitClass, Rule, Standing
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
-from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.report.progress_bar import progress
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch
 from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, Property
@@ -189,7 +189,7 @@ def _prediction(prop: Property, mean: torch.Tensor) -> Prediction:
     return Prediction(prop, mean, std, mean - Z90 * std, mean + Z90 * std, mean + z * std, is_inside)
 
 
-class _Proposer:
+class _Proposer(Proposer):
     """Random ternary cells of four atoms, each of its own volume."""
 
     name = "stand-in"

@@ -48,7 +48,7 @@ from inverse.inputs.records import (
     verification_to_record,
 )
 from inverse.proposers.news import Pace, listening
-from inverse.proposers.protocol import Proposal, Storing
+from inverse.proposers.protocol import Proposal, completed
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError, RunFolderError, VerificationError
 
@@ -94,6 +94,7 @@ class Campaign:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.config, self.folder, self._parts = config, folder, parts
+        self._proposer = completed(parts.proposer)
         self.log = RunLog(folder.log_handler())
         self._on_progress = on_progress or (lambda progress: None)
         self.objective = Objective.of(config)
@@ -117,9 +118,10 @@ class Campaign:
         try:
             self._replay()
             self._tables = Tables(folder, config)
-            if isinstance(parts.proposer, Storing):
-                is_half_done = bool(folder.step_candidates(self._next_step)[0])
-                parts.proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
+            is_half_done = bool(folder.step_candidates(self._next_step)[0])
+            self._proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
+            if is_half_done:
+                self._restore_proposer(self._next_step)
         except BaseException:
             self.log.close()
             raise
@@ -289,7 +291,7 @@ class Campaign:
         self._say("propose", f"step {number}: looking for {n} candidates worth verifying")
         before, began = self._parts.evaluator.n_evaluated, time.monotonic()
         with listening(lambda message: self._say("propose", message)):
-            proposals = self._parts.proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
+            proposals = self._proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
         self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
         first = self.n_candidates
         each = (time.monotonic() - began) / max(1, len(proposals))
@@ -300,9 +302,9 @@ class Campaign:
         recalled = [c for c in candidates if c.id in self._waiting]
         new = [with_seconds(c, "generated", each) for c in candidates if c.id not in self._waiting]
         notes = {"evaluated": self._parts.evaluator.n_evaluated - before}
-        if isinstance(self._parts.proposer, Storing):
-            self._parts.proposer.save_trials()
-        self.folder.write_step(number, new, chosen, notes, recalled, self._selection.left)
+        self._proposer.save_trials()
+        state = self._proposer.state()
+        self.folder.write_step(number, new, chosen, notes, recalled, self._selection.left, state)
         self._waiting = self._waiting.after(self._selection.left, new)
         self._tables.take(recalled)
         return [*recalled, *new], chosen
@@ -377,8 +379,14 @@ class Campaign:
         for number, done, notes in self.folder.steps():
             if done:
                 candidates, _ = self.folder.step_candidates(number)
+                self._restore_proposer(number)
                 self._take_in(candidates, notes)
         self._regroup()
+
+    def _restore_proposer(self, step: int) -> None:
+        """Give the proposer the state that it had after it was asked for a step, where it has any."""
+        if state := self.folder.proposer_state(step):
+            self._proposer.restore(state)
 
     def _take_in(self, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
         """Let one finished step reach rank, correction, choice and proposer, in proposal order."""
@@ -392,7 +400,7 @@ class Campaign:
         self._next_step = int(notes["step"]) + 1
         self._selection.remember(verified)
         self._parts.surrogate.tell(verified)
-        self._parts.proposer.tell(told)
+        self._proposer.tell(told)
 
     def _regroup(self) -> list[Candidate]:
         """Let the journal say which hits are duplicates now; return those of which it said otherwise."""

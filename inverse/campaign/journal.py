@@ -28,6 +28,9 @@ NAME = "campaign.db"
 FORMAT = 1
 """Version of the journal's tables."""
 
+PROPOSER_STATE = "proposer state"
+"""Key in `meta`: what the proposer kept when it was asked last, and for which step."""
+
 LONGEST = 1e4
 """Å, and cells: numbers beyond belong to no crystal of a run."""
 
@@ -127,6 +130,7 @@ class Journal:
         notes: Mapping[str, Any],
         recalled: Sequence[Candidate] = (),
         waiting: Sequence[str] = (),
+        proposer_state: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a step before any verification, in one transaction.
 
@@ -137,6 +141,7 @@ class Journal:
             notes: what is to be remembered of it.
             recalled: candidates of earlier steps that this one takes up again, as they are now.
             waiting: ids that wait from now on, in their order.
+            proposer_state: after it was asked; that of the step before is forgotten.
         """
         wanted = {identity: order for order, identity in enumerate(chosen, start=1)}
         with self._transaction() as journal:
@@ -154,8 +159,16 @@ class Journal:
                 "UPDATE candidates SET record = ? WHERE id = ?",
                 [(_dump(candidate_to_record(c)), c.id) for c in recalled],
             )
+            if proposer_state:
+                stored = json.dumps({"step": step, "state": proposer_state})
+                journal.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (PROPOSER_STATE, stored))
             journal.execute("DELETE FROM waiting")
             journal.executemany("INSERT INTO waiting VALUES (?, ?)", list(enumerate(waiting)))
+
+    def proposer_state(self, step: int) -> Mapping[str, Any]:
+        """Return what the proposer kept when it was asked for a step; {} where that is not the last one."""
+        stored = self.meta(PROPOSER_STATE, {})
+        return stored["state"] if stored.get("step") == step else {}
 
     def write_verification(self, identity: str, verification: Verification) -> None:
         """Write one verdict the moment it is known."""

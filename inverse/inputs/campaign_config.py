@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from inverse.candidates.registry import PROPOSERS, Registry
 from inverse.candidates.types import Target
 from inverse.inputs.constraints import Constraints, infeasibility
 from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
@@ -26,15 +27,24 @@ POTENTIALS: tuple[str, ...] = ("auto", "chgnet", "diep", "7net-0", "7net-l3i5")
 
 DEFAULT_VERIFICATIONS = 60
 
-Method = Literal[
-    "hybrid", "gradient", "decoder", "random", "tpe", "genetic", "substitution", "lookup", "orderings"
-]
-
 
 class Search(Part):
     """How candidates are proposed."""
 
-    method: Method = "hybrid"
+    method: Text = "hybrid"
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        return _named(value, PROPOSERS)
+
+
+def _named(value: str, registry: Registry) -> str:
+    """Return a name that a registry has; ValueError names the nearest."""
+    if value not in registry:
+        hint = nearest(value, registry.names())
+        raise ValueError(f"{one_line(repr(value), 60)} is not valid; {hint}")
+    return value
 
 
 class Verify(Part):
@@ -266,12 +276,17 @@ def _resolved(entry: object, config_path: Path) -> object:
     return str((config_path.parent / entry).absolute()) if isinstance(entry, str) else entry
 
 
-def config_schema() -> dict[str, Any]:
-    """Return the JSON schema of a config file, for editors."""
+def config_schema(with_extensions: bool = True) -> dict[str, Any]:
+    """Return the JSON schema of a config file, for editors.
+
+    Args:
+        with_extensions: names of installed packages are valid, too; the schema that is shipped has none.
+    """
     schema = CampaignConfig.model_json_schema(by_alias=True)
     # names are free where the user's own surrogates add some
     schema["if"] = {"required": ["surrogates"], "properties": {"surrogates": {"minItems": 1}}}
     schema["else"] = {"properties": {"targets": {"propertyNames": {"enum": sorted(PROPERTIES)}}}}
+    schema["$defs"]["Search"]["properties"]["method"]["enum"] = list(PROPOSERS.names(with_extensions))
     groups = schema["$defs"]["Elements"]["properties"]["exclude_groups"]
     groups["items"] = {"enum": sorted(element_groups())}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

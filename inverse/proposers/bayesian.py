@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Element
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
 from inverse.proposers.building.cells import built, shapes_of
 from inverse.proposers.building.compositions import predicted_volumes, promise_of
-from inverse.proposers.protocol import Proposal, happens
+from inverse.proposers.protocol import Proposal, Proposer, happens
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, bounded, middle_of, place_of, volume_at
 from inverse.reference.geometries import Geometry
@@ -163,7 +164,7 @@ class Memory:
         return sorted(best.values(), key=lambda t: -t.value)
 
 
-class OuterSearch:
+class OuterSearch(Proposer):
     """Optuna's TPE over a few numbers; other samplers of the same trials are made from it."""
 
     def __init__(
@@ -412,6 +413,12 @@ class OuterSearch:
         amounts = [dict(zip(c.elements, c.prototype.counts, strict=True)) for c in chosen]
         expected = predicted_volumes(self._space, amounts)
         return np.where(np.isfinite(expected), expected, [_rough_volume(own) for own in amounts])
+
+
+@PROPOSERS.register("tpe")
+def tpe(space: SearchSpace) -> OuterSearch:
+    """Return the outer search over the structure types of known materials."""
+    return OuterSearch(space, space.structure_types)
 
 
 class PartSampler:

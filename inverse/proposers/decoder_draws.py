@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
-from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.proposers.search_space import SearchSpace
 from surrogates.errors import EngineError, MissingExtraError
 
@@ -29,7 +30,8 @@ class Draw(IntEnum):
     DESCENDED = 2
 
 
-class DecoderDraws:
+@PROPOSERS.register("decoder")
+class DecoderDraws(Proposer):
     """Decoder samples asked for the wanted values; those that the surrogate thinks least of are dropped."""
 
     name = "decoder"

@@ -11,6 +11,7 @@ from itertools import chain
 import numpy as np
 from pymatgen.core import Structure
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.proposers.bayesian import GIVEN_UP, ROUND, OuterSearch
 from inverse.proposers.protocol import generator, happens
 from inverse.proposers.search_space import SearchSpace
@@ -93,6 +94,12 @@ class GeneticSearch(OuterSearch):
         chosen: Chosen = self._trial_space.chosen(numbers)
         (expected,) = self._volumes([chosen])
         return {**numbers, "density": density_at(structure.volume / len(structure) / expected)}
+
+
+@PROPOSERS.register("genetic")
+def genetic(space: SearchSpace) -> GeneticSearch:
+    """Return the population that the user's seeds found."""
+    return GeneticSearch(space, space.structure_types, [structure for _, structure in space.seeds])
 
 
 def _child(population: Sequence[Numbers], rng: np.random.Generator, names: Sequence[str]) -> dict[str, float]:

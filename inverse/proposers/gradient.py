@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
 from inverse.proposers.building.descent import DescentSettings, allowed_mask, improved, softened
 from inverse.proposers.decoder_draws import Draw, drawn
-from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.given import starts
+from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.proposers.search_space import SearchSpace
 from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import EngineError
@@ -38,7 +40,7 @@ HINTS = 3
 """Which generator of a step draws the emphasis; no draw of crystals takes it."""
 
 
-class GradientSearch:
+class GradientSearch(Proposer):
     """Descends from the decoder's draws; the draw is the prior that holds a start near known ground.
 
     The log-likelihood is asked again after hardening: what fell far below its start ranks lower.
@@ -85,6 +87,12 @@ class GradientSearch:
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Remember what was offered; the corrected surrogate that is descended has learned already."""
         self._space.offered.remember(candidates)
+
+
+@PROPOSERS.register("gradient")
+def gradient(space: SearchSpace) -> GradientSearch:
+    """Return the descents of draws and of the user's seeds."""
+    return GradientSearch(space, starts=lambda seed: starts(space, space.seeds, GradientSearch.name, seed))
 
 
 def descended(

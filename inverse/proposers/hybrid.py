@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from inverse.candidates.types import Candidate, Status
 from inverse.proposers.distinct import distinct
 from inverse.proposers.news import tell
-from inverse.proposers.protocol import Leading, Proposal, Proposer, Storing
+from inverse.proposers.protocol import Proposal, Proposer, Seeding
 from surrogates.errors import EngineError
 
 LOGGER = logging.getLogger(__name__)
@@ -21,12 +22,14 @@ LEAST_SHARE = 0.08
 """Share that every source keeps, so that a late bloomer can show itself."""
 
 
-class Hybrid:
+class Hybrid(Proposer):
     """Shares every ask among sources in proportion to their verified success so far.
 
     Success is hits per verification started, near misses (verified, no hit) counting a quarter, smoothed by
     the first shares. Deterministic: it depends on what was told alone.
     """
+
+    seeding = Seeding.OWN
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Hybrid:
         is asked for more, the most successful first.
         """
         wanted = self.shares(n)
-        first = {source.name: source.n_first for source in self._sources if isinstance(source, Leading)}
+        first = {source.name: source.n_first for source in self._sources}
         found: dict[str, list[Proposal]] = {source.name: [] for source in self._sources}
         filling = [source for source in self._sources if source.name == self._filler]
         others = [source for source in reversed(self._sources) if source.name != self._filler]
@@ -111,24 +114,32 @@ class Hybrid:
         free = 1.0 - LEAST_SHARE * len(rates)
         return {name: round(n * (LEAST_SHARE + free * rate / total)) for name, rate in rates.items()}
 
+    def state(self) -> dict[str, Any]:
+        """Return the states of the sources that have one, by name."""
+        return {source.name: dict(state) for source in self._sources if (state := source.state())}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Hand every source its own state."""
+        for source in self._sources:
+            if source.name in state:
+                source.restore(state[source.name])
+
     def open_trials(self, path: Path, before_step: int) -> None:
         """Hand the run folder's trials to the source that keeps them."""
         for source in self._sources:
-            if isinstance(source, Storing):
-                source.open_trials(path, before_step)
+            source.open_trials(path, before_step)
 
     def save_trials(self) -> None:
         """Let the source that keeps trials write them."""
         for source in self._sources:
-            if isinstance(source, Storing):
-                source.save_trials()
+            source.save_trials()
 
     def _asked(self, source: Proposer, n: int, step: int, seed: int) -> list[Proposal]:
         """Return at most n proposals; the log names a source once that has none or fails.
 
         A source that says itself that it is finished is not asked.
         """
-        if n <= 0 or (isinstance(source, Leading) and source.is_finished):
+        if n <= 0 or (source.is_finished):
             return []
         tell("asking %s for %d of the proposals", source.name, n)
         reason = "it has nothing left"

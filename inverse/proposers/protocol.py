@@ -1,7 +1,12 @@
 """What every proposer promises: `ask` for proposals, `tell` what became of the candidates."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+import logging
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +15,9 @@ import numpy as np
 from pymatgen.core import Structure
 
 from inverse.candidates.types import Candidate, Origin
+from surrogates.errors import ConfigError, EngineError
+
+LOGGER = logging.getLogger(__name__)
 
 
 def _empty() -> Mapping[str, Any]:
@@ -22,7 +30,7 @@ class Proposal:
 
     Attributes:
         structure: ordered, primitive cell.
-        proposer: name of the source ("gradient", "substitution", "lookup" ...).
+        proposer: name of the source ("gradient", "substitution", "lookup" ...); "" is the one that was asked.
         seed: of the generator that made it; with `history` enough to make it again.
         history: JSON-able: template, condition, trial number, gradient steps, what hardening lost ... For
             people: nothing is decided by it.
@@ -36,8 +44,8 @@ class Proposal:
     """
 
     structure: Structure
-    proposer: str
-    seed: int
+    proposer: str = ""
+    seed: int = 0
     history: Mapping[str, Any] = field(default_factory=_empty)
     log_likelihood: float | None = None
     origin: Origin = Origin.SEARCH
@@ -46,15 +54,34 @@ class Proposal:
     remarks: tuple[str, ...] = ()
 
 
+class Seeding(StrEnum):
+    """What becomes of the crystals that a user starts from, beside a source that was chosen."""
+
+    CHILDREN = "children"
+    """They come first, then half of all is made from them."""
+    LIST = "list"
+    """They come first, and nothing is made of them."""
+    OWN = "own"
+    """The source sees to them itself."""
+
+
 @runtime_checkable
 class Proposer(Protocol):
     """A source of crystals; the same (n, step, seed) after the same tells gives the same proposals.
 
-    `name` stands in every proposal of it.
+    Only `ask` must be written; a class that inherits from this one has the rest, and one that does not is
+    completed when it is made (`completed`). A run that was killed tells a new proposer every finished step
+    again, in order. What follows from that alone needs no state; what does not, `state` and `restore` carry.
+
+    Attributes:
+        name: stands in every proposal of it.
+        seeding: what becomes of the user's own crystals beside it.
     """
 
-    name: str
+    name: str = ""
+    seeding: Seeding = Seeding.CHILDREN
 
+    @abstractmethod
     def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
         """Return at most `n` proposals, fewer when the source runs dry, never raising for one crystal.
 
@@ -64,36 +91,126 @@ class Proposer(Protocol):
         ...
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Learn from candidates in proposal order, whoever proposed them and whatever became of them."""
-        ...
+        """Learn from candidates in proposal order, whoever proposed them and whatever became of them.
 
+        A proposal's `key` comes back in its candidate, which crosses out entries of a list.
+        """
+        return
 
-@runtime_checkable
-class Storing(Protocol):
-    """A proposer that keeps something in the run folder beside what it is told."""
+    def state(self) -> Mapping[str, Any]:
+        """Return what cannot be learned from tells, as JSON; asked after each ask, stored with its step."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned after an ask, before that step's candidates are told."""
+        return
 
     def open_trials(self, path: Path, before_step: int) -> None:
-        """Read the trials of steps before `before_step`; later ones belong to a step that is repeated."""
-        ...
+        """Read own trials of steps before `before_step`; later ones belong to a step that is repeated.
+
+        Args:
+            path: of a file in the run folder, for what is too large for `state`.
+            before_step: the first step that was not written.
+        """
+        return
 
     def save_trials(self) -> None:
-        """Write what the last ask tried."""
-        ...
-
-
-@runtime_checkable
-class Leading(Protocol):
-    """A proposer that begins with a list of the user's, which comes before every share of an ask."""
+        """Write what the last ask tried, before its step is written."""
+        return
 
     @property
     def n_first(self) -> int:
-        """Crystals of the list that were not handed out yet."""
-        ...
+        """How many crystals of a list of the user's, which comes before every share of an ask, are left."""
+        return 0
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing will come any more, which is no failure."""
-        ...
+        return False
+
+
+class _Completed(Proposer):
+    """A source that does not inherit from `Proposer`, with what it lacks."""
+
+    def __init__(self, source: Any, name: str) -> None:
+        self.name = getattr(source, "name", "") or name
+        self.seeding = Seeding(getattr(source, "seeding", Seeding.CHILDREN))
+        self._source = source
+        has_state = [callable(getattr(source, part, None)) for part in ("state", "restore")]
+        if has_state[0] != has_state[1]:
+            given, lacking = ("state", "restore") if has_state[0] else ("restore", "state")
+            raise TypeError(f"has {given}() without {lacking}()")
+        self._has_state = all(has_state)
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        with self._named_errors():
+            found = list(self._source.ask(n, step, seed))
+        if odd := [one for one in found if not isinstance(one, Proposal)]:
+            raise ConfigError(f"proposer {self.name!r}: proposes a {type(odd[0]).__name__}, not a Proposal")
+        return [p if p.proposer else replace(p, proposer=self.name) for p in found]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        if hasattr(self._source, "tell"):
+            with self._named_errors():
+                self._source.tell(candidates)
+
+    def state(self) -> Mapping[str, Any]:
+        if not self._has_state:
+            return {}
+        with self._named_errors():
+            kept: dict[str, Any] = json.loads(json.dumps(dict(self._source.state()), allow_nan=False))
+        return kept
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if self._has_state:
+            with self._named_errors():
+                self._source.restore(state)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Let one line say whose code failed; the log has the traceback."""
+        try:
+            yield
+        except EngineError:
+            raise
+        except Exception as error:
+            LOGGER.exception("proposer %s failed", self.name)
+            text = (str(error).strip().splitlines() or [""])[0]
+            reason = f"{type(error).__name__}: {text}".rstrip(": ")
+            raise ConfigError(f"proposer {self.name!r} failed: {reason}") from error
+
+    def open_trials(self, path: Path, before_step: int) -> None:
+        if hasattr(self._source, "open_trials"):
+            self._source.open_trials(path, before_step)
+
+    def save_trials(self) -> None:
+        if hasattr(self._source, "save_trials"):
+            self._source.save_trials()
+
+    @property
+    def n_first(self) -> int:
+        return int(getattr(self._source, "n_first", 0))
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(getattr(self._source, "is_finished", False))
+
+
+def completed(source: Any, name: str = "") -> Proposer:
+    """Return a source with all that a `Proposer` promises; the source itself where it inherits from it.
+
+    Args:
+        source: anything with `ask(n, step, seed)`.
+        name: for a source that has none.
+
+    Raises:
+        TypeError: no `ask`, or one of `state` and `restore` without the other.
+    """
+    if isinstance(source, Proposer):
+        return source
+    if not callable(getattr(source, "ask", None)):
+        raise TypeError(f"makes a {type(source).__name__} without ask(n, step, seed)")
+    return _Completed(source, name)
 
 
 def next_place(name: str, candidates: Sequence[Candidate]) -> int:

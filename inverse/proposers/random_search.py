@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
 from inverse.proposers.decoder_draws import Draw, drawn
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import Proposal, Proposer
 from inverse.proposers.search_space import SearchSpace
 
 
-class RandomSearch:
+@PROPOSERS.register("random")
+class RandomSearch(Proposer):
     """Decoder samples without targets."""
 
     name = "random"

@@ -12,10 +12,14 @@ from torch import Tensor
 
 from inverse.candidates.objective import Objective
 from inverse.candidates.types import Breach
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.constraints import Constraints
 from inverse.prediction.evaluation import Evaluator, Predictions
 from inverse.prediction.worth import worth
 from inverse.proposers.distinct import Offered
+from inverse.reference.construction import Complete
+from inverse.reference.familiarity import searched_prototypes
+from inverse.reference.structure_types import Prototype
 from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.physics.properties import PROPERTIES
 from surrogates.protocol import CompositionSurrogate
@@ -49,6 +53,7 @@ class SearchSpace:
     """Everything a proposer may ask.
 
     Attributes:
+        config: of the campaign.
         objective: what is wanted.
         constraints: the config's.
         base: the surrogate as shipped; what is computed once rests on it alone, so a resumed run agrees.
@@ -60,10 +65,12 @@ class SearchSpace:
         screening: structure -> the rule that puts it out, None without.
         is_known_formula: reduced formula -> stands in a carried table.
         is_new: structure -> class new, as far as it can be told before relaxation.
+        seeds: (name, ordered primitive cell) of the crystals that the user starts from.
         remarks: name of a seed -> what the reader of its file had to say of it.
         offered: the crystals that the campaign was offered, which sources tell it and none offers again.
     """
 
+    config: CampaignConfig
     objective: Objective
     constraints: Constraints
     base: Evaluator
@@ -75,6 +82,7 @@ class SearchSpace:
     screening: Callable[[Structure], Breach | None]
     is_known_formula: Callable[[str], bool]
     is_new: Callable[[Structure], bool] = lambda structure: False
+    seeds: Sequence[tuple[str, Structure]] = ()
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offered: Offered = field(default_factory=Offered)
 
@@ -82,6 +90,15 @@ class SearchSpace:
     def allowed_elements(self) -> tuple[str, ...]:
         """Allowed elements that the surrogate and the hull know, in alphabetical order."""
         return tuple(sorted(self.base.supported(sorted(self.constraints.allowed_elements()))))
+
+    @property
+    def complete(self) -> Complete | None:
+        """The decoder's way to give a skeleton a lattice and coordinates; None without a decoder."""
+        return None if self.decoder is None else self.decoder.complete
+
+    def structure_types(self) -> list[Prototype]:
+        """Return the structure types that a search of this config tries: known and divided ones."""
+        return searched_prototypes(self.constraints.n_atoms[1], self.constraints.n_elements)
 
     def wanted_condition(self, **changes: Any) -> Any:
         """Return the decoder's condition for this config: wanted values a little inside the hard bounds."""

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import torch
 from pymatgen.core import Structure
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
 from inverse.proposers.building.cells import built, has_shape, scaled, shapes_of, skeleton
 from inverse.proposers.building.compositions import ranked_compositions
 from inverse.proposers.building.plans import Plan, planned
 from inverse.proposers.news import tell
 from inverse.proposers.pool import FEWEST, Entry, Pool
-from inverse.proposers.protocol import Proposal, generator
+from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.divided_types import KNOWN_ELEMENTS
+from inverse.reference.familiarity import types_of
 from inverse.reference.geometries import Geometry
 from inverse.reference.structure_types import Prototype, Stoichiometry
 from surrogates.crystals.symmetry import SymmetricCrystals
@@ -61,7 +63,7 @@ class SubstitutionSettings:
     fewest: int = FEWEST
 
 
-class Substitution:
+class Substitution(Proposer):
     """A pool made from the shipped surrogate, refilled as it empties; the best not tried yet are handed out.
 
     First the most promising compositions in their most familiar structure types, then more of both, then
@@ -192,6 +194,12 @@ class Substitution:
         own_seed = int(generator(seed, *COMPLETION).integers(2**31 - 1))
         crystals = scaled(decoder.complete(SymmetricCrystals.concatenate(parts), own_seed), volumes)
         return [*structures, *crystals.to_structures()], [*owners, *missing]
+
+
+@PROPOSERS.register("substitution")
+def substitution(space: SearchSpace) -> Substitution:
+    """Return the substitutions into the structure types of known materials."""
+    return Substitution(space, space.structure_types, types_of)
 
 
 def _by_frequency(prototypes: Sequence[Prototype]) -> list[Stoichiometry]:

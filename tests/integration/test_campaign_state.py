@@ -17,9 +17,9 @@ from inverse.campaign.run_folder import RunFolder, read_candidates
 from inverse.candidates.ranking import Kinship
 from inverse.candidates.types import Candidate, HitClass, Origin, Standing, Status, Verification
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.proposers.protocol import Proposal
+from inverse.proposers.protocol import Proposal, generator
 from surrogates.errors import RunFolderError
-from tests.fakes import CONFIG, campaign, kinship, parts
+from tests.fakes import CONFIG, RandomBinaries, campaign, kinship, parts
 
 SMALL = {"verifications": 4}
 
@@ -359,3 +359,57 @@ def test_a_time_limit_that_is_far_stops_nothing_and_is_told(tmp_path: Path) -> N
         run.run()
     assert told[-1].seconds_left is not None
     assert told[-1].seconds_left <= 100, "earlier calls count"
+
+
+class Remembering(RandomBinaries):
+    """Goes on from where it was: what it proposes follows from no step and no candidate."""
+
+    place = 0
+
+    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+        self.place += 7
+        return [self._one(generator(seed, self.place, k), seed, k) for k in range(n)]
+
+    def tell(self, candidates: Sequence[Candidate]) -> None:
+        self.place = 3 * self.place + sum(c.verification is not None for c in candidates)
+
+    def state(self) -> dict[str, int]:
+        return {"place": self.place}
+
+    def restore(self, state: dict[str, int]) -> None:
+        self.place = state["place"]
+
+
+@pytest.mark.parametrize("n_verdicts", [0, 3, 6])
+def test_a_proposer_with_a_state_of_its_own_survives_a_kill(
+    tmp_path: Path, n_verdicts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it falls: after the first ask, within a step, after the ask of a later one."""
+    monkeypatch.setattr("inverse.campaign.campaign.STEP", 3)
+    monkeypatch.setattr("inverse.campaign.campaign.PROPOSALS_PER_VERIFICATION", 2)
+    config = config_of(budget={"verifications": 8})
+
+    def remembering() -> Parts:
+        return parts(config, Remembering(sorted(config.constraints.allowed_elements())))
+
+    def crystals(run: Campaign) -> list[tuple[str, str, float]]:
+        return [(c.id, c.structure.formula, round(c.structure.volume, 6)) for c in run.all_candidates()]
+
+    with Campaign.create(config, tmp_path / "whole", remembering()) as run:
+        run.run()
+        expected = crystals(run)
+    with Campaign.create(config, tmp_path / "killed", remembering()) as run:
+        write = run.folder.write_verification
+
+        def killed(identity: str, verdict: Verification) -> None:
+            if len(run.folder.verifications()) == n_verdicts:
+                raise MemoryError("killed")
+            write(identity, verdict)
+
+        run.folder.write_verification = killed  # type: ignore[method-assign]
+        with pytest.raises(MemoryError, match="killed"):
+            run.run()
+    with Campaign.resume(tmp_path / "killed", remembering(), config) as run:
+        run.run()
+        assert crystals(run) == expected
+    assert len({formula for _, formula, _ in expected}) > 5

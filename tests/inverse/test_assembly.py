@@ -2,15 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate, Origin
-from inverse.inputs.campaign_config import CampaignConfig, Method
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
 from surrogates.checkpoints.checkpoint import load_surrogate
@@ -20,7 +21,7 @@ from surrogates.physics.properties import BULK_MODULUS
 from tests.crystals import fcc
 
 
-@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("method", PROPOSERS.names())
 def test_every_search_method_is_assembled(method: str) -> None:
     config = CampaignConfig.from_mapping(
         {"targets": {"bulk_modulus_vrh": {"min": 300}}, "search": {"method": method}}

@@ -9,10 +9,12 @@ from pymatgen.core import Composition
 
 from inverse.candidates.derived import with_followed
 from inverse.candidates.objective import Objective
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate, Origin, Target
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.proposers.protocol import Proposal, next_place
+from inverse.proposers.protocol import Proposal, Proposer, Seeding, next_place
 from inverse.proposers.screening import Screen
+from inverse.proposers.search_space import SearchSpace
 from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
 from inverse.reference.facts import Facts
 from inverse.reference.known import KnownMaterials
@@ -244,7 +246,7 @@ def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
 
 
 @dataclass
-class Lookup:
+class Lookup(Proposer):
     """Proposes known formulas that meet the targets, where a structure can be built.
 
     Attributes:
@@ -262,6 +264,7 @@ class Lookup:
     facts: Facts = field(default_factory=Facts.packaged)
     best_known_first: bool = False
     name: str = "lookup"
+    seeding: Seeding = Seeding.LIST
     _choices: list[tuple[LookupRow, Signature]] | None = None
     _next: int = 0
 
@@ -302,3 +305,9 @@ class Lookup:
         is_the_entry = row.n_atoms in (0, n_atoms)
         can_build = self.complete is not None or fixed_by_symmetry(found.text)
         return least <= n_atoms <= most and is_the_entry and can_build
+
+
+@PROPOSERS.register("lookup")
+def of_space(space: SearchSpace) -> Lookup:
+    """Return the baseline as a search method."""
+    return Lookup(space.config, space.complete)

@@ -17,6 +17,7 @@ import numpy as np
 from pymatgen.core import Composition
 
 from inverse.candidates.objective import Objective
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate, Target
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.baselines.lookup import (
@@ -27,8 +28,9 @@ from inverse.proposers.baselines.lookup import (
     moduli_values,
 )
 from inverse.proposers.baselines.ordered_cells import Ordering, ordered_structures
-from inverse.proposers.protocol import Proposal, next_place
+from inverse.proposers.protocol import Proposal, Proposer, Seeding, next_place
 from inverse.proposers.screening import Screen
+from inverse.proposers.search_space import SearchSpace
 from inverse.reference.construction import Complete
 from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
@@ -302,7 +304,7 @@ def _margin(ordering: Ordering, targets: Sequence[Target]) -> float:
 
 
 @dataclass
-class Orderings:
+class Orderings(Proposer):
     """Proposes orderings of known phases, best mixed moduli first.
 
     Attributes:
@@ -317,6 +319,7 @@ class Orderings:
     known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
     facts: Facts = field(default_factory=Facts.packaged)
     name: str = "orderings"
+    seeding: Seeding = Seeding.LIST
     _ranked: list[Ordering] | None = None
     _next: int = 0
 
@@ -337,3 +340,9 @@ class Orderings:
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Go on after the last place that was tried; the ranking is by mixing alone."""
         self._next = max(self._next, next_place(self.name, candidates))
+
+
+@PROPOSERS.register("orderings")
+def of_space(space: SearchSpace) -> Orderings:
+    """Return the baseline as a search method."""
+    return Orderings(space.config, space.complete)

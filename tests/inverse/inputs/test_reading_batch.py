@@ -20,8 +20,9 @@ from inverse.inputs.remarks import Remark, RemarkKind
 from inverse.inputs.structure_files import ReadStructure, read_structures
 from inverse.inputs.user_table import structures_by_name
 from inverse.prediction.answers import predict
+from inverse.proposers.given import as_given
+from inverse.proposers.protocol import Proposal, Proposer, Seeding
 from inverse.proposers.search_space import SearchSpace
-from inverse.proposers.seeds import as_given
 from inverse.verification.answers import verification_record
 from surrogates.errors import ConfigError, DataError, EngineError
 from tests import fakes
@@ -165,12 +166,18 @@ def test_seeds_within_the_tolerance_are_taken_and_others_named(files: list[Path]
 def test_what_is_said_of_a_seeds_file_reaches_its_proposal(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def as_they_are(space: SearchSpace, seeds: Any) -> Any:
-        return as_given(space, seeds, "seeds", 5)
+    class AsTheyAre(Proposer):
+        seeding = Seeding.OWN
 
-    monkeypatch.setitem(assembly.PROPOSERS, "gradient", as_they_are)
+        def __init__(self, space: SearchSpace) -> None:
+            self._space = space
+
+        def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
+            return as_given(self._space, self._space.seeds, "seeds", seed)
+
+    monkeypatch.setattr(assembly.PROPOSERS, "get", lambda name: AsTheyAre)
     config = load_config(config_file(files[0].parent, "deuterium.cif", "first.cif"))
-    found: Any = assembly.proposer_named("gradient", fakes.search_space(config), config)
+    found = assembly.proposer_named("gradient", fakes.search_space(config)).ask(5, 0, 5)
     assert [[text.partition(":")[0] for text in p.remarks] for p in found][1] == []
     assert found[0].remarks[0] == "isotope: D (deuterium) read as H"
 
