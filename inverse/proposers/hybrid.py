@@ -10,7 +10,7 @@ from typing import Any
 from inverse.candidates.types import Candidate, Status
 from inverse.proposers.distinct import distinct
 from inverse.proposers.news import tell
-from inverse.proposers.protocol import Proposal, Proposer, Seeding
+from inverse.proposers.protocol import Proposal, Proposer, Seeding, completed
 from surrogates.errors import EngineError
 
 LOGGER = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Hybrid(Proposer):
             name: of the method.
         """
         self.name = name
-        self._sources, self._first = list(sources), dict(first_shares)
+        self._sources, self._first = [completed(source) for source in sources], dict(first_shares)
         self._filler = filler or self._sources[0].name
         self._started: Counter[str] = Counter()
         self._success: Counter[str] = Counter()
