@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,10 +30,12 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.benchmarks import BENCHMARKS
 from inverse.campaign.candidate_table import columns
+from inverse.candidates import registry
 from inverse.commands.cli import app, main
 from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.campaign_config import CampaignConfig, config_schema, packaged_configs
 from inverse.inputs.training_config import STAGES
+from inverse.proposers.protocol import completed
 from inverse.report.page import build_report
 from surrogates.physics.properties import PROPERTIES
 from tests import crystals, fakes
@@ -46,13 +49,15 @@ MOST_NOT_RUN = 3
 FIRST_TABLE = 110
 """Lines of README.md within which a newcomer has what is needed; the figures come after."""
 
-LANGUAGES = {"", "python", "yaml", "console", "bash"}
+LANGUAGES = {"", "python", "yaml", "console", "bash", "toml"}
 """Of fenced blocks; without one it is a drawing."""
 
 PYTHON = ["python", "-m"]
 
 OTHER_PROGRAMS = {"make", "pip", "uv", "bash"}
 """That commands may begin with: they are not carried out."""
+
+REGISTRIES = [made for made in vars(registry).values() if isinstance(made, registry.Registry)]
 
 FOLDERS = ("inverse", "surrogates", "experiments", "tests", "docs")
 MARK = re.compile(r"<!-- not run: (.+) -->")
@@ -334,12 +339,25 @@ def test_examples_run(page: Path, desk: Path, finished: Path) -> None:
             subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
             for line in re.findall(r"^(?:exec )?(inverse .+)$", block.text, flags=re.MULTILINE):
                 parsed(shlex.split(line))
+        elif block.language == "toml":
+            for group, named in tomllib.loads(block.text)["project"]["entry-points"].items():
+                for name in named.values():
+                    extends(group, *name.split(":"))
         for words in block.commands:
             parsed(words)
             if is_cheap(words):
                 provide(words, finished)
                 few = ["--budget", "4"] if words[1] == "run" else []
                 assert main([*words[1:], *few]) == 0, f"{where}: {' '.join(words)}"
+
+
+def extends(group: str, module: str, attribute: str) -> None:
+    """Refuse an entry point of a group that nobody looks in, or of something that cannot be made; use it."""
+    assert group in {one.group for one in REGISTRIES}
+    made = getattr(importlib.import_module(module), attribute)
+    if group == registry.PROPOSERS.group:
+        space = fakes.search_space(CampaignConfig.from_mapping(fakes.CONFIG))
+        assert len(completed(made(space)).ask(3, 0, 7)) == 3
 
 
 def loads(mapping: dict[str, Any]) -> None:
