@@ -2,7 +2,7 @@
 
 A step costs what the step brought, however much the run holds already: CIFs, rows of the ASE database and
 rows of the table are written for new and changed candidates alone. Only candidates.csv, which is sorted, is
-written whole, streamed from the journal: a large one not after every step, yet before it is a minute old.
+written whole, streamed from the journal: a large one so seldom that it takes a twentieth of a run's time.
 """
 
 import sqlite3
@@ -27,9 +27,6 @@ from surrogates.errors import RunFolderError
 
 SHARE = 0.05
 """Of the time of a run that writing candidates.csv may take while it runs."""
-
-OLDEST = 60.0
-"""Seconds after which candidates.csv is written whatever it costs."""
 
 AT_ONCE = 0.1
 """Seconds that writing candidates.csv may take to be written after every step."""
@@ -88,8 +85,7 @@ class Tables:
             RunFolderError: the file cannot be written.
         """
         age = time.monotonic() - self._written
-        is_cheap = self._seconds <= max(AT_ONCE, SHARE * age)
-        if self._is_behind and (is_cheap or age >= OLDEST):
+        if self._is_behind and self._seconds <= max(AT_ONCE, SHARE * age):
             self.write()
 
     def write(self) -> None:

@@ -38,6 +38,9 @@ RESUMED, MOST_SECONDS = 2_000, 60.0
 WINDOW, WARM = 24, 2
 """Steps measured at each size, and runs before the first that are not."""
 
+PER_STEP = 1_000
+"""Stored candidates for each step that is measured there: what is done seldom counts by its share."""
+
 _METALS = tuple(ELEMENT_SYMBOLS[z - 1] for z in (*range(21, 31), *range(39, 49), *range(72, 80)))
 _LIGHT = ("B", "C", "N", "O", "Si", "P", "S")
 
@@ -89,9 +92,9 @@ class _Watch:
         self.wall.append(time.perf_counter() - wall)
         return result
 
-    def row(self) -> dict[str, float]:
-        """Return the mean seconds of the last `WINDOW` calls, and the memory of this process now."""
-        cpu, wall = self.cpu[-WINDOW:], self.wall[-WINDOW:]
+    def row(self, n: int = WINDOW) -> dict[str, float]:
+        """Return the mean seconds of the last n calls, and the memory of this process now."""
+        cpu, wall = self.cpu[-n:], self.wall[-n:]
         return {
             "cpu_seconds": round(sum(cpu) / len(cpu), 4),
             "wall_seconds": round(sum(wall) / len(wall), 4),
@@ -126,7 +129,7 @@ def _grown(
                     again = _Watch()
                     run = again.measured(lambda: Campaign.resume(folder, _stand_ins(config), config))
                     resumed = {"verdicts": float(run.n_started), **again.row()}
-            steps[size] = watch.row()
+            steps[size] = watch.row(max(WINDOW, size // PER_STEP))
     run.close()
     return steps, resumed
 
