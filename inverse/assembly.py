@@ -16,8 +16,9 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import HitClass
 from inverse.decoders import Condition, load_decoder
-from inverse.inputs.campaign_config import CampaignConfig
+from inverse.inputs.campaign_config import AUTO, CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
+from inverse.potentials.loading import is_code_of_others
 from inverse.prediction.completion import OF_ONE_PROPERTY, CompletedSurrogate, JoinedCompositions
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
@@ -78,7 +79,7 @@ def assemble(config: CampaignConfig) -> Parts:
 
 
 def _verifier(config: CampaignConfig, objective: Objective) -> VerifierPool:
-    """Return the judges in their workers; where the config names code, they begin to load it."""
+    """Return the judges in their workers; code of others begins to be loaded there."""
     pool: VerifierPool = load_verifier(
         config.verify.potential,
         reuse=config.verify.reuse,
@@ -90,7 +91,8 @@ def _verifier(config: CampaignConfig, objective: Objective) -> VerifierPool:
         also=config.verify.also,
         wanted=[p.name for p in objective.properties],
     )
-    if config.verify.code:
+    named = config.verify.potential
+    if config.verify.also or (named != AUTO and is_code_of_others(named)):
         pool.start()
     return pool
 

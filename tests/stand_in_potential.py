@@ -163,3 +163,22 @@ def tersoff():
     from matscipy.calculators.manybody.explicit_forms.tersoff_brenner import Erhart_PRB_71_035211_SiC
 
     return Manybody(**TersoffBrenner(Erhart_PRB_71_035211_SiC))
+
+
+ALUMINIUM = -3.0
+"""eV/atom, what `with_a_scale` says of the element."""
+
+
+def with_a_scale():
+    """Says on what its formation energies rest, as a calculator may."""
+    made = Pairwise()
+    made.element_energies = {"Al": ALUMINIUM, "C": -8.0}
+    made.formation_energy_error = 0.03
+    return made
+
+
+def with_a_bad_scale():
+    """Says a formula where a symbol belongs."""
+    made = Pairwise()
+    made.element_energies = {"Al2": -3.0}
+    return made

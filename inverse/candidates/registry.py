@@ -100,6 +100,11 @@ class Registry:
         """
         return self._entry(name).brought_by
 
+    def place(self, name: str) -> str:
+        """Return module:factory of a name; errors as those of `brought_by`."""
+        entry = self._entry(name)
+        return f"{entry.module}:{entry.attribute or name}"
+
     def is_packaged(self, name: str) -> bool:
         """Return whether a name is one of this program's own."""
         return name in self.names(with_extensions=False)

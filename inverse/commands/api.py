@@ -239,11 +239,11 @@ def iterate_verifications(
 
     Args:
         structures: files, folders and pymatgen structures.
-        potential: auto, a built-in potential, or module:factory.
+        potential: auto, the name of a potential, or module:factory.
         reuse: False asks the judges afresh, whatever the store holds.
         workers: processes beside this one, which end what never returns; None takes one per core, at most one
             per structure.
-        also: judges of your own properties, as module:factory.
+        also: judges of your own properties, by name or as module:factory.
         second_opinion: ask another potential beside the judges; its values stand beside theirs.
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
         on_start: told how many structures there are, once they are read and no argument is amiss.
@@ -254,6 +254,8 @@ def iterate_verifications(
         UnknownNameError: no such potential or judge.
         MissingExtraError: a potential whose package is not installed.
     """
+    from inverse.inputs.campaign_config import AUTO
+    from inverse.potentials.loading import is_code_of_others
     from inverse.prediction.answers import read_inputs
     from inverse.verification import load_verifier, verification_records
     from inverse.verification.answers import packaged_classifier
@@ -279,7 +281,7 @@ def iterate_verifications(
     try:
         if workers:
             verifier.start()  # potentials load while this process reads what is known
-            if ":" in potential or also:
+            if also or (potential != AUTO and is_code_of_others(potential)):
                 verifier.check()
         if on_start is not None:
             on_start(len(read))

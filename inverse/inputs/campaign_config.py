@@ -1,6 +1,6 @@
 """The campaign config: what is wanted, what is allowed, what may be spent. Validated, frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from inverse.candidates.registry import PROPOSERS, Registry
+from inverse.candidates.registry import JUDGES, POTENTIALS, PROPOSERS, Registry
 from inverse.candidates.types import Target
 from inverse.inputs.constraints import Constraints, infeasibility
 from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
@@ -22,8 +22,8 @@ from surrogates.physics.properties import PROPERTIES, Property, nearest_property
 if TYPE_CHECKING:
     from inverse.inputs.carried_files import Trained
 
-POTENTIALS: tuple[str, ...] = ("auto", "chgnet", "diep", "7net-0", "7net-l3i5")
-"""Names for `verify.potential`; any ASE calculator is named as module:factory."""
+AUTO = "auto"
+"""For `verify.potential`: the judges of record, of those that are installed."""
 
 DEFAULT_VERIFICATIONS = 60
 
@@ -50,7 +50,8 @@ def _named(value: str, registry: Registry) -> str:
 class Verify(Part):
     """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
 
-    `also` names judges of your own properties (module:factory), asked after the others. `phonons: false`
+    `also` names judges of your own properties, asked after the others. Potentials and judges have a name, of
+    this program or of an installed package, or are module:factory. `phonons: false`
     leaves out the phonons of the ten best, computed at the end while time is left. `predicted_enough` is the
     probability from which on a target that no judge computes counts as met.
     """
@@ -64,13 +65,13 @@ class Verify(Part):
     @property
     def code(self) -> tuple[str, ...]:
         """Every module:factory that is called to verify: a config that names one is a program."""
-        return tuple(name for name in (self.potential, *self.also) if name not in POTENTIALS)
+        return tuple(name for name in (self.potential, *self.also) if ":" in name)
 
     @field_validator("potential")
     @classmethod
     def _known_potential(cls, value: str) -> str:
-        if value not in POTENTIALS and not _is_factory(value):
-            hint = f"{nearest(value, POTENTIALS)} (or module:factory)"
+        if value != AUTO and value not in POTENTIALS and not _is_factory(value):
+            hint = f"{nearest(value, [AUTO, *POTENTIALS.names()])} (or module:factory)"
             raise ValueError(f"{one_line(repr(value), 60)} is not a potential; {hint}")
         return value
 
@@ -78,8 +79,10 @@ class Verify(Part):
     @classmethod
     def _named_judges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not _is_factory(name):
-                raise ValueError(f"{one_line(repr(name), 60)} is not a judge; give module:factory")
+            if name not in JUDGES and not _is_factory(name):
+                known = f"{nearest(name, JUDGES.names())} (or " if JUDGES.names() else "give "
+                hint = f"{known}module:factory{')' if JUDGES.names() else ''}"
+                raise ValueError(f"{one_line(repr(name), 60)} is not a judge; {hint}")
         return value
 
 
@@ -287,6 +290,15 @@ def config_schema(with_extensions: bool = True) -> dict[str, Any]:
     schema["if"] = {"required": ["surrogates"], "properties": {"surrogates": {"minItems": 1}}}
     schema["else"] = {"properties": {"targets": {"propertyNames": {"enum": sorted(PROPERTIES)}}}}
     schema["$defs"]["Search"]["properties"]["method"]["enum"] = list(PROPOSERS.names(with_extensions))
+    verify = schema["$defs"]["Verify"]["properties"]
+    verify["potential"] = _named_or_factory([AUTO, *POTENTIALS.names(with_extensions)]) | {"default": AUTO}
+    verify["also"]["items"] = _named_or_factory(JUDGES.names(with_extensions))
     groups = schema["$defs"]["Elements"]["properties"]["exclude_groups"]
     groups["items"] = {"enum": sorted(element_groups())}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _named_or_factory(names: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of a name or module:factory."""
+    factory = {"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"}
+    return {"anyOf": [{"enum": list(names)}, factory]} if names else factory

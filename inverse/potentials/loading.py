@@ -7,10 +7,10 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -18,8 +18,9 @@ from ase.calculators.calculator import Calculator
 from pymatgen.core import Element
 
 from inverse.candidates.failures import CrystalFailureError
+from inverse.candidates.registry import POTENTIALS, PROGRAM, asked_for
 from inverse.candidates.types import Failure
-from inverse.potentials.batches import Batch, SinglePoint, chgnet_batch, diep_batch, sevenn_batch
+from inverse.potentials.batches import Batch, SinglePoint
 from inverse.potentials.factories import factory_named, module_and_factory, source_version
 from inverse.potentials.machine import has_failed, is_of_machine
 from surrogates.crystals.batch import ELEMENT_SYMBOLS
@@ -28,14 +29,10 @@ from surrogates.errors import (
     EngineError,
     MachineError,
     MissingExtraError,
-    UnknownNameError,
     UnsupportedElementError,
     VerificationError,
 )
 from surrogates.platform.devices import device_named
-
-PACKAGE_OF: dict[str, str] = {"chgnet": "chgnet", "diep": "diep", "7net-0": "sevenn", "7net-l3i5": "sevenn"}
-"""Python package that carries each built-in potential; `sevenn` is an optional extra (GPL-3.0)."""
 
 KINKED = frozenset({"diep"})
 """Potentials whose energy has a term linear in |strain| at ideal crystals: stiffness goes as a + b / strain.
@@ -50,8 +47,14 @@ EDGES_ON_CPU = 4000
 BYTES_PER_EDGE = 200_000
 """Memory that one neighbour pair takes on a GPU while its gradient is computed, generously."""
 
+UNMEASURED_ERROR = 0.1
+"""eV/atom, of formation energies that nobody compared with those of the reference."""
+
 REACH = 6.0
 """Å; no built-in potential looks further."""
+
+
+Made = TypeVar("Made", bound=Callable[..., "Potential"])
 
 
 class PeriodicCell(Protocol):
@@ -84,6 +87,10 @@ class Potential:
         batch: evaluates several cells in one pass; None where only one at a time is possible.
         device: where it computes.
         is_kinked: its energy has a kink at ideal crystals, see `KINKED`.
+        element_energies: symbol -> its energy of the element in its reference state, eV/atom. What they give
+            counts as a formation energy and has a distance from the hull of known phases, as far as the
+            elements go; those of this program are fitted instead (`verification.calibration`).
+        formation_energy_error: standard error of what they give, eV/atom.
     """
 
     name: str
@@ -92,6 +99,8 @@ class Potential:
     batch: Batch | None = None
     device: str = "cpu"
     is_kinked: bool = False
+    element_energies: Mapping[str, float] = field(default_factory=dict)
+    formation_energy_error: float = UNMEASURED_ERROR
 
     def check_elements(self, symbols: set[str]) -> None:
         """Raise UnsupportedElementError when the potential does not know one of the symbols."""
@@ -174,11 +183,47 @@ class Potential:
             return error
 
 
+def needs(package: str, extra: str = "") -> Callable[[Made], Made]:
+    """Return a decorator that says which Python package makes a potential of this program.
+
+    Args:
+        package: to be imported.
+        extra: of this program that installs it; "" where it comes with the program.
+    """
+
+    def noted(factory: Made) -> Made:
+        factory.needs = Needs(package, extra)  # type: ignore[attr-defined]
+        return factory
+
+    return noted
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The Python package that makes a potential.
+
+    Attributes:
+        package: to be imported.
+        extra: of this program that installs it.
+    """
+
+    package: str
+    extra: str
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is installed; it is not imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+
 def available_potentials() -> dict[str, bool]:
     """Return each built-in potential's name and whether its package is installed; loads nothing."""
-    return {
-        name: importlib.util.find_spec(package) is not None for name, package in sorted(PACKAGE_OF.items())
-    }
+    return {name: _needed(name).is_met for name in sorted(POTENTIALS.names(with_extensions=False))}
+
+
+def is_code_of_others(name: str) -> bool:
+    """Return whether a potential is no one of this program: module:factory, or of another package."""
+    return ":" in name or not POTENTIALS.is_packaged(name)
 
 
 def check_potential(name: str) -> None:
@@ -186,26 +231,35 @@ def check_potential(name: str) -> None:
 
     Raises:
         UnknownNameError: no such potential, or half a module:factory.
+        ConfigError: two packages bring the name.
         MissingExtraError: its package is not installed.
     """
     if ":" in name:
         module_and_factory(name, "potential")
-    elif name not in PACKAGE_OF:
-        valid = [*PACKAGE_OF, "auto", "module:factory"]
-        raise UnknownNameError.among("potential", name, valid)
-    elif importlib.util.find_spec(PACKAGE_OF[name]) is None:
-        package = PACKAGE_OF[name]
-        install = f"pip install '{'inverse-crystals[sevenn]' if package == 'sevenn' else package}'"
-        raise MissingExtraError(f"potential {name!r} needs the package {package!r}: {install}")
+        return
+    if name not in POTENTIALS:
+        raise POTENTIALS.unknown(name, "auto", "module:factory")
+    if POTENTIALS.brought_by(name) == PROGRAM and not (needed := _needed(name)).is_met:
+        install = f"'inverse-crystals[{needed.extra}]'" if needed.extra else needed.package
+        raise MissingExtraError(
+            f"potential {name!r} needs the package {needed.package!r}: pip install {install}"
+        )
+
+
+def _needed(name: str) -> Needs:
+    found: Needs = POTENTIALS.get(name).needs  # type: ignore[attr-defined]
+    return found
 
 
 def load_potential(name: str, device: str = "auto") -> Potential:
     """Return a potential; weights are read once per process and device.
 
     Args:
-        name: `chgnet`, `diep`, `7net-0`, `7net-l3i5`, or `module:factory`, a function without arguments that
-            returns an ASE calculator (its attribute `elements`, if any, lists the symbols it knows).
-        device: "auto" (a GPU where there is one), "cpu", "cuda"; a factory chooses for itself.
+        name: of a built-in potential, of one of an installed package (entry point `inverse.potentials`), or
+            `module:factory`: a function that returns an ASE calculator or a `Potential`. Of a calculator,
+            attributes `elements`, `element_energies` and `formation_energy_error` are as of a `Potential`.
+        device: "auto" (a GPU where there is one), "cpu", "cuda"; other people's factories that have no
+            argument `device` choose for themselves.
 
     Raises:
         UnknownNameError: no such potential, module or factory.
@@ -220,30 +274,96 @@ def load_potential(name: str, device: str = "auto") -> Potential:
 @lru_cache(maxsize=8)
 def _loaded(name: str, device: str) -> Potential:
     with quiet():
-        if ":" in name:
-            calculator = _made(name)
-            if not isinstance(calculator, Calculator):
-                raise ConfigError(f"{name} returned a {type(calculator).__name__}, not an ASE calculator")
-            known = getattr(calculator, "elements", None) or ELEMENT_SYMBOLS
-            return Potential(name, calculator, frozenset(known))
+        if is_code_of_others(name):
+            found = _of_others(name, device)
+            _SCALES[name] = EnergyScale(found.element_energies, found.formation_energy_error)
+            return found
         try:
-            return _BUILDERS[PACKAGE_OF[name]](name, device)
+            built: Potential = POTENTIALS.get(name)(device)
         except Exception as error:
             if not is_of_machine(error) and not has_failed(device):
                 raise
             raise MachineError(f"{name} cannot be loaded: {_one_line(error)}") from error
+        return built
+
+
+def _of_others(name: str, device: str) -> Potential:
+    """Return what other people's factory makes, as a potential.
+
+    Raises:
+        ConfigError: neither an ASE calculator nor a `Potential`, or element energies that are none.
+    """
+    made = _made(name, device)
+    if not isinstance(made, Potential | Calculator):
+        raise _refusal(name, f"returned a {type(made).__name__}, not an ASE calculator")
+    if isinstance(made, Potential):
+        found = replace(made, name=name)
+    else:
+        found = Potential(
+            name,
+            made,
+            frozenset(getattr(made, "elements", None) or ELEMENT_SYMBOLS),
+            element_energies=dict(getattr(made, "element_energies", None) or {}),
+            formation_energy_error=getattr(made, "formation_energy_error", UNMEASURED_ERROR),
+        )
+    energies, error = found.element_energies, found.formation_energy_error
+    if odd := [e for e, v in energies.items() if e not in ELEMENT_SYMBOLS or not _is_number(v)]:
+        raise _refusal(
+            name, f"has the element energy {odd[0]!r}: {energies[odd[0]]!r}; give eV/atom by symbol"
+        )
+    if not _is_number(error) or error <= 0:
+        raise _refusal(name, f"has the formation_energy_error {error!r}; give eV/atom above zero")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and bool(np.isfinite(value))
+
+
+def _refusal(name: str, reason: str) -> ConfigError:
+    return ConfigError(f"{name} {reason}") if ":" in name else POTENTIALS.refusal(name, reason)
+
+
+@dataclass(frozen=True)
+class EnergyScale:
+    """How other people's potential says what a formation energy is: fields as those of a `Potential`."""
+
+    element_energies: Mapping[str, float]
+    formation_energy_error: float
+
+
+_SCALES: dict[str, EnergyScale] = {}
+"""Of the potentials of others that this process loaded: what they say does not depend on the device."""
+
+
+def energy_scale(name: str) -> EnergyScale | None:
+    """Return on what a potential's formation energies rest, None where it does not say; may load it.
+
+    Raises:
+        EngineError: what `load_potential` refuses.
+    """
+    if not is_code_of_others(name):
+        return None
+    if name not in _SCALES:
+        load_potential(name)
+    return _SCALES[name] if _SCALES[name].element_energies else None
 
 
 def potential_version(name: str) -> str:
     """Return package and version of a potential, else a hash of its source; part of the store's key."""
-    if name not in PACKAGE_OF:
+    if ":" in name:
         return source_version(name) or name
+    if name not in POTENTIALS:
+        return name
+    if is_code_of_others(name):
+        return source_version(POTENTIALS.place(name)) or name
     from importlib.metadata import PackageNotFoundError, version
 
+    package = _needed(name).package
     try:
-        return f"{PACKAGE_OF[name]} {version(PACKAGE_OF[name])}"
+        return f"{package} {version(package)}"
     except PackageNotFoundError:
-        return PACKAGE_OF[name]
+        return package
 
 
 @contextlib.contextmanager
@@ -252,33 +372,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _sevenn(name: str, device: str) -> Potential:
-    from sevenn.calculator import SevenNetCalculator
-
-    calculator = SevenNetCalculator(name, device=device)
-    return Potential(name, calculator, _symbols(calculator.type_map), sevenn_batch(calculator), device)
-
-
-def _diep(name: str, device: str) -> Potential:
-    from diep.pretrained import make_calculator
-
-    calculator = make_calculator(device=device)
-    elements = frozenset(calculator.potential.model.element_types)
-    return Potential(name, calculator, elements, diep_batch(calculator), device, is_kinked=name in KINKED)
-
-
-def _chgnet(name: str, device: str) -> Potential:
-    from chgnet.model.dynamics import CHGNetCalculator
-    from chgnet.model.model import CHGNet
-
-    model = CHGNet.load(use_device=device, verbose=False)
-    calculator = CHGNetCalculator(model, use_device=device)
-    return Potential(name, calculator, _symbols(range(1, 95)), chgnet_batch(calculator), device)
-
-
-_BUILDERS: dict[str, Callable[[str, str], Potential]] = {"sevenn": _sevenn, "diep": _diep, "chgnet": _chgnet}
 
 
 def _atoms(numbers: np.ndarray, lattice: np.ndarray, frac_coords: np.ndarray) -> Atoms:
@@ -313,23 +406,21 @@ def _free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def _symbols(numbers: Any) -> frozenset[str]:
+def symbols_of(numbers: Iterable[Any]) -> frozenset[str]:
+    """Return the symbols of atomic numbers."""
     return frozenset(Element.from_Z(int(z)).symbol for z in numbers)
 
 
-def _made(name: str) -> Any:
-    factory = _factory(name)
+def _made(name: str, device: str) -> Any:
+    factory = factory_named(name, "potential") if ":" in name else POTENTIALS.get(name)
     try:
-        return factory()
+        return factory(**asked_for(factory, {"device": device}))
     except EngineError:
         raise
     except (Exception, SystemExit) as error:
+        brought_by = "" if ":" in name else f" of {POTENTIALS.brought_by(name)}"
         kind = MachineError if is_of_machine(error) else ConfigError
-        raise kind(f"potential {name!r} cannot be made: {_one_line(error)}") from error
-
-
-def _factory(name: str) -> Callable[[], Calculator]:
-    return factory_named(name, "potential")
+        raise kind(f"potential {name!r}{brought_by} cannot be made: {_one_line(error)}") from error
 
 
 def _one_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from inverse.potentials.loading import (
     KINKED,
     available_potentials,
     check_potential,
+    is_code_of_others,
     load_potential,
     one_thread,
     potential_version,
@@ -639,7 +640,7 @@ def load_verifier(
             tuple(wanted),
         )
         return VerifierPool(plan, workers)
-    if ":" in potential:
+    if potential != AUTO and is_code_of_others(potential):
         load_potential(potential, device)  # what is no potential is said now, not once for every crystal
     opened = store if isinstance(store, VerificationStore) else None
     if opened is None and store != "":
@@ -661,7 +662,7 @@ def _energy_error(potential: str) -> float:
     """Return the standard error of a formation energy, eV/atom; 0.1 where nobody measured it."""
     from inverse.verification.calibration import energy_correction
 
-    known = potential in energy_correction.corrected_potentials()
+    known = energy_correction.has_scale(potential)
     return energy_correction.formation_energy_error(potential) if known else 0.1
 
 

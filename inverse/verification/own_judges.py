@@ -4,10 +4,12 @@ import math
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Any
 
 from pymatgen.core import Structure
 
 from inverse.candidates.judged import is_predicted_only, judged_names
+from inverse.candidates.registry import JUDGES
 from inverse.candidates.types import VerifiedValue
 from inverse.potentials.factories import factory_named
 from inverse.potentials.machine import is_of_machine
@@ -18,15 +20,29 @@ from surrogates.physics.properties import PROPERTIES
 
 @lru_cache(maxsize=16)
 def load_property_judge(name: str) -> PropertyJudge:
-    """Return the judge that `module:factory` makes, once per process.
+    """Return the judge of a name (entry point `inverse.judges`) or module:factory, once per process.
 
     Raises:
-        UnknownNameError: no such module or factory.
+        UnknownNameError: no such name, module or factory.
         ConfigError: the factory fails, or does not return a `PropertyJudge`.
     """
+    judge = _made(name)
+    if not isinstance(getattr(judge, "name", None), str) or not callable(getattr(judge, "judge", None)):
+        reason = f"returned a {type(judge).__name__} without `name` and `judge(structure)`"
+        raise ConfigError(f"{name} {reason}") if ":" in name else JUDGES.refusal(name, reason)
+    found: PropertyJudge = judge
+    return found
+
+
+def _made(name: str) -> Any:
+    """Return what the factory of a name, or module:factory, makes; errors as those of its caller."""
+    if ":" not in name:
+        if name not in JUDGES:
+            raise JUDGES.unknown(name, "module:factory")
+        return JUDGES.make(name)
     factory = factory_named(name, "judge")
     try:
-        judge = factory()
+        return factory()
     except EngineError:
         raise
     except (Exception, SystemExit) as error:
@@ -34,9 +50,6 @@ def load_property_judge(name: str) -> PropertyJudge:
         raise ConfigError(
             f"judge {name!r} cannot be made: {type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
         ) from error
-    if not isinstance(judge, PropertyJudge):
-        raise ConfigError(f"{name} returned a {type(judge).__name__} without `name` and `judge(structure)`")
-    return judge
 
 
 def own_values(

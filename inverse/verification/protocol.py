@@ -56,7 +56,7 @@ class StreamingVerifier(Verifier, Protocol):
 
 @runtime_checkable
 class PropertyJudge(Protocol):
-    """What a user brings to verify a property of their own; named as module:factory.
+    """What a user brings to verify a property of their own; found by its name or as module:factory.
 
     Attributes:
         name: as the ladder and the values show it.

@@ -26,6 +26,7 @@ from pymatgen.core import Composition, Element, Structure
 
 from inverse.candidates.failures import CrystalFailureError
 from inverse.candidates.types import Failure
+from inverse.potentials.loading import energy_scale
 from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError
 from surrogates.protocol import Z90
 
@@ -95,6 +96,11 @@ def corrected_potentials() -> tuple[str, ...]:
     return tuple(_fits())
 
 
+def has_scale(potential: str) -> bool:
+    """Return whether a potential's energies give formation energies: fitted here, or as it says itself."""
+    return potential in _fits() or energy_scale(potential) is not None
+
+
 def supported_elements(potential: str) -> frozenset[str]:
     """Return the elements with a fitted energy.
 
@@ -129,6 +135,8 @@ def formation_energy(structure: Structure, energy: float, potential: str) -> flo
         energy: the potential's total energy of the whole cell, eV.
         potential: which one ("7net-l3i5").
 
+    A potential of others that says its own element energies is taken by its word: nothing was fitted.
+
     Raises:
         UnknownNameError: no element energies for this potential; names those that have.
         UnsupportedElementError: an element that was never fitted; names it.
@@ -137,12 +145,13 @@ def formation_energy(structure: Structure, energy: float, potential: str) -> flo
     if not math.isfinite(energy):
         raise CrystalFailureError(f"{potential} gives the energy {energy}", Failure.POTENTIAL)
     amounts = structure.composition.element_composition.get_el_amt_dict()
-    coefficients = _coefficients(potential)
+    own = None if potential in _fits() else energy_scale(potential)
+    coefficients = _coefficients(potential) if own is None else own.element_energies
     missing = [e for e in amounts if e not in coefficients]
     if missing:
         raise UnsupportedElementError(
             f"element {', '.join(sorted(missing))} has no reference energy for {potential}; "
-            f"{len(supported_elements(potential))} elements have one"
+            f"{sum(' ' not in e for e in coefficients)} elements have one"
         )
     features = correction_features(amounts)
     fitted = energy / len(structure) - sum(coefficients.get(n, 0.0) * x for n, x in features.items())
@@ -222,5 +231,7 @@ def formation_energy_error(potential: str) -> float:
     Raises:
         UnknownNameError: no such potential was fitted.
     """
+    if potential not in _fits() and (own := energy_scale(potential)) is not None:
+        return own.formation_energy_error
     _coefficients(potential)
     return float(_fits()[potential]["cross_validation"]["p90_abs_wbm"]) / Z90

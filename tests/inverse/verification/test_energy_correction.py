@@ -12,9 +12,12 @@ from inverse.verification.calibration.energy_correction import (
     correction_features,
     formation_energy,
     formation_energy_error,
+    has_scale,
     supported_elements,
 )
-from surrogates.errors import UnknownNameError, UnsupportedElementError, VerificationError
+from inverse.verification.judges import load_verifier
+from surrogates.errors import ConfigError, UnknownNameError, UnsupportedElementError, VerificationError
+from tests import crystals, stand_in_potential
 
 ROCK_SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.3), ["Ti", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
@@ -160,3 +163,38 @@ def test_an_element_in_its_own_state_has_nothing_to_form(symbol, dft):
     alone = Structure(Lattice.cubic(6), [symbol], [[0, 0, 0]])
     for potential in ("7net-l3i5", "7net-0"):
         assert formation_energy(alone, dft, potential) == pytest.approx(0.0, abs=0.04)
+
+
+SCALED = "tests.stand_in_potential:with_a_scale"
+
+
+def test_a_potential_of_others_is_taken_by_its_word():
+    """It says its element energies, so its crystals have a formation energy and a place above the hull."""
+    structure = crystals.fcc("Al", 4.04)
+    assert has_scale(SCALED)
+    assert formation_energy(structure, -2.9 * len(structure), SCALED) == pytest.approx(
+        -2.9 - stand_in_potential.ALUMINIUM
+    )
+    assert formation_energy_error(SCALED) == 0.03
+    with pytest.raises(UnsupportedElementError, match=r"element W has no reference energy .* 2 elements have"):
+        formation_energy(crystals.fcc("W", 4.0), -9.0, SCALED)
+
+
+def test_without_element_energies_there_is_no_scale():
+    plain = "tests.stand_in_potential:pairwise"
+    assert not has_scale(plain)
+    with pytest.raises(UnknownNameError, match="unknown potential with element energies"):
+        formation_energy(crystals.fcc("Al", 4.04), -3.0, plain)
+    with pytest.raises(ConfigError, match=r"with_a_bad_scale has the element energy 'Al2': -3\.0; give"):
+        has_scale("tests.stand_in_potential:with_a_bad_scale")
+    assert not has_scale("diep")
+
+
+def test_the_verdict_of_such_a_potential_has_a_hull():
+    verdict = load_verifier(SCALED, store="", workers=0).verify_one(crystals.fcc("Al", 3.7))
+    assert verdict.converged, verdict.reason
+    above = verdict.values["energy_above_hull"]
+    formation = verdict.values["formation_energy_per_atom"]
+    assert (above.std, above.potential) == (0.03, SCALED)
+    assert above.mean == pytest.approx(formation.mean, abs=1e-4)  # nothing lies below the element
+    assert "no_energy" not in verdict.flags

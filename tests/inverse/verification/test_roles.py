@@ -199,5 +199,5 @@ def test_one_that_is_none_is_refused():
         load_verifier(EMT, store="", workers=0, also=["math:pi"])
     with pytest.raises(ConfigError, match="judge 'math:sqrt' cannot be made: TypeError"):
         load_verifier(EMT, store="", workers=0, also=["math:sqrt"])
-    with pytest.raises(UnknownNameError, match="judge 'packing': give module:factory"):
+    with pytest.raises(UnknownNameError, match="unknown judge 'packing'; valid: module:factory"):
         load_verifier(EMT, store="", workers=0, also=["packing"])

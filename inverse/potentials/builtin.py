@@ -1,0 +1,58 @@
+"""The potentials that this program knows by name; their packages are imported when one is made."""
+
+from inverse.candidates.registry import POTENTIALS
+from inverse.potentials.batches import chgnet_batch, diep_batch, sevenn_batch
+from inverse.potentials.loading import KINKED, Potential, needs, symbols_of
+
+
+@POTENTIALS.register("chgnet")
+@needs("chgnet")
+def chgnet(device: str) -> Potential:
+    """Return CHGNet.
+
+    References:
+        Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3
+    """
+    from chgnet.model.dynamics import CHGNetCalculator
+    from chgnet.model.model import CHGNet
+
+    model = CHGNet.load(use_device=device, verbose=False)
+    calculator = CHGNetCalculator(model, use_device=device)
+    return Potential("chgnet", calculator, symbols_of(range(1, 95)), chgnet_batch(calculator), device)
+
+
+@POTENTIALS.register("diep")
+@needs("diep")
+def diep(device: str) -> Potential:
+    """Return DIEP; its energy has a kink at ideal crystals."""
+    from diep.pretrained import make_calculator
+
+    calculator = make_calculator(device=device)
+    elements = frozenset(calculator.potential.model.element_types)
+    batch = diep_batch(calculator)
+    return Potential("diep", calculator, elements, batch, device, is_kinked="diep" in KINKED)
+
+
+@POTENTIALS.register("7net-0")
+@needs("sevenn", extra="sevenn")
+def sevennet_0(device: str) -> Potential:
+    """Return SevenNet-0, which is GPL-3.0."""
+    return _sevennet("7net-0", device)
+
+
+@POTENTIALS.register("7net-l3i5")
+@needs("sevenn", extra="sevenn")
+def sevennet_l3i5(device: str) -> Potential:
+    """Return SevenNet-l3i5, which is GPL-3.0.
+
+    References:
+        Park et al., J. Chem. Theory Comput. 20, 4857 (2024), doi:10.1021/acs.jctc.4c00190
+    """
+    return _sevennet("7net-l3i5", device)
+
+
+def _sevennet(name: str, device: str) -> Potential:
+    from sevenn.calculator import SevenNetCalculator
+
+    calculator = SevenNetCalculator(name, device=device)
+    return Potential(name, calculator, symbols_of(calculator.type_map), sevenn_batch(calculator), device)
