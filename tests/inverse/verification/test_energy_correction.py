@@ -176,7 +176,7 @@ def test_a_potential_of_others_is_taken_by_its_word():
         -2.9 - stand_in_potential.ALUMINIUM
     )
     assert formation_energy_error(SCALED) == 0.03
-    with pytest.raises(UnsupportedElementError, match=r"element W has no reference energy .* 2 elements have"):
+    with pytest.raises(UnsupportedElementError, match=r"W has no reference energy .* 2 elements have"):
         formation_energy(crystals.fcc("W", 4.0), -9.0, SCALED)
 
 
