@@ -206,16 +206,6 @@ def test_what_was_screened_out_is_not_proposed_again_although_nobody_was_offered
     assert first.key not in {p.key for p in heard(pool)[0]}
 
 
-def test_what_was_screened_out_is_not_proposed_again_although_nobody_was_offered_it() -> None:
-    own = space_of(["W", "C"])
-    pool = source(own, [TYPE])
-    (first, *_), _ = heard(pool)
-    out = Candidate("c000000", first.structure, "substitution", 5, key=first.key, status=Status.SCREENED_OUT)
-    pool.tell([out])
-    assert own.offered.count("WC") == 0
-    assert first.key not in {p.key for p in heard(pool)[0]}
-
-
 def test_without_a_composition_surrogate_there_is_nothing_to_substitute() -> None:
     with pytest.raises(MissingExtraError, match="'substitution' needs the composition surrogate"):
         heard(source(space_of(["W", "C"], compositions=None), [TYPE]))
