@@ -36,6 +36,7 @@ from inverse.reference.facts import Facts, Moduli
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature, alike_elements
 from inverse.reference.skeletons import n_atoms_of
+from surrogates.derived import exact
 from surrogates.physics.mass import density
 from surrogates.physics.properties import (
     BULK_MODULUS,
@@ -47,6 +48,7 @@ from surrogates.physics.properties import (
     Property,
     judged_from,
 )
+from surrogates.protocol import CompositionBatch
 
 MAX_CELLS = 4
 """Largest supercell of the host, in primitive cells."""
@@ -78,10 +80,8 @@ class _Member:
 
 def unchecked(config: CampaignConfig) -> tuple[str, ...]:
     """Return the deciding targets that mixing end members says nothing of, by property name."""
-    deciding = Objective.of(config).deciding
-    return tuple(
-        t.property.name for t in deciding if not _is_mixed(t.property) and t.property.name not in _ENERGIES
-    )
+    asked = [t.property for t in Objective.of(config).deciding if not t.property.is_exact]
+    return tuple(prop.name for prop in asked if not _is_mixed(prop) and prop.name not in _ENERGIES)
 
 
 def _is_mixed(prop: Property) -> bool:
@@ -93,8 +93,9 @@ def orderings(
 ) -> list[Ordering]:
     """Return the orderings whose mixed values meet the targets on them, best margin first.
 
-    Only elements that the config allows. Judged are targets on K, G, what follows from them, volume, density
-    and energies: all but those that `unchecked` names. Without any target on moduli the list is empty.
+    Only elements that the config allows. Judged are targets on K, G, what follows from them, volume, density,
+    energies and what the composition decides: all but those that `unchecked` names. Without any target on
+    moduli the list is empty.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
@@ -117,7 +118,22 @@ def orderings(
             order = (judged.n_atoms, -_margin(judged, targets))
             if best is None or order < (best.n_atoms, -_margin(best, targets)):
                 found[judged.formula] = judged
-    return sorted(found.values(), key=lambda o: (-_margin(o, targets), o.formula))
+    kept = _with_exact(list(found.values()), [t for t in objective.deciding if t.property.is_exact])
+    return sorted(kept, key=lambda o: (-_margin(o, targets), o.formula))
+
+
+def _with_exact(rows: Sequence[Ordering], targets: Sequence[Target]) -> Sequence[Ordering]:
+    """Return the orderings whose composition meets what it alone decides, with those values."""
+    if not targets or not rows:
+        return rows
+    fractions = CompositionBatch.from_formulas([row.formula for row in rows]).fractions
+    for target in targets:
+        name, values = target.property.name, exact(target.property, fractions, 1).mean.tolist()
+        rows = [
+            replace(row, values={**row.values, name: round(value, 4)})
+            for row, value in zip(rows, values, strict=True)
+        ]
+    return [row for row in rows if all(t.is_met(row.values[t.property.name]) for t in targets)]
 
 
 @dataclass

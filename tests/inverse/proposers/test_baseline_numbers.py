@@ -1,5 +1,6 @@
 """Look-up and orderings by numbers worked out by hand: facts, mixtures, margins, order, limits."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -220,3 +221,18 @@ def test_parts_that_cannot_meet_a_target_leave_the_others_of_their_family() -> N
     larger = config({"bulk_modulus_vrh": {"min": 300}}, n_atoms={"max": 6})
     found = list(orderings._mixtures(members, larger, wanted, known))
     assert ("NbC", "TaC", "VC") in {tuple(sorted(o.end_members)) for o in found}
+
+
+def test_orderings_meet_what_their_composition_decides() -> None:
+    cost = PROPERTIES["elemental_cost"]
+    rows = [
+        replace(mixture(bulk_modulus_vrh=300.0), formula=formula) for formula in ("TiVC2", "TiWC2", "PaWC2")
+    ]
+    kept = orderings._with_exact(rows, [Target(cost, maximum=30.0)])
+    assert [row.formula for row in kept] == ["TiWC2"], "vanadium is dear, protactinium has no price"
+    masses = {"Ti": 47.867, "W": 183.84, "C": 24.0214}
+    by_hand = (47.867 * 11.1 + 183.84 * 35.3 + 24.0214 * 0.122) / sum(masses.values())
+    assert kept[0].values["elemental_cost"] == pytest.approx(by_hand, rel=1e-4)
+    assert kept[0].values["bulk_modulus_vrh"] == 300.0
+    stiff = {"bulk_modulus_vrh": {"min": 300}, "elemental_cost": {"max": 50}, "band_gap": {"max": 1}}
+    assert orderings.unchecked(config(stiff)) == ("band_gap",)
