@@ -13,11 +13,12 @@ from inverse.campaign.dynamical_stability import AskPhonons
 from inverse.campaign.parts import Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
-from inverse.candidates.registry import PROPOSERS
+from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
 from inverse.candidates.types import HitClass
 from inverse.decoders import Condition, load_decoder
 from inverse.inputs.campaign_config import AUTO, CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
+from inverse.inputs.named_surrogate import surrogate_named
 from inverse.potentials.loading import is_code_of_others
 from inverse.prediction.completion import OF_ONE_PROPERTY, CompletedSurrogate, JoinedCompositions
 from inverse.prediction.correction import CorrectedSurrogate
@@ -102,6 +103,8 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
     own = [load_surrogate(trained.folder) for trained in config.trained]
+    if config.search.surrogate:
+        own.insert(0, load_structure_surrogate(config.device, config.search.surrogate))
     compositions = _composition_surrogate(own)
     beside = [load_structure_surrogate(config.device, name) for name in OF_ONE_PROPERTY]
     fast, accurate = (
@@ -132,7 +135,7 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         base=base,
         corrected=Evaluator(searching, below, objective.properties, beside=base),
         compositions=compositions,
-        decoder=_decoder(),
+        decoder=_decoder(config.search.decoder),
         condition=Condition,
         composition_reason=screen.composition_breach,
         screening=screen.breach,
@@ -168,23 +171,22 @@ def _phonons(verifier: VerifierPool) -> AskPhonons:
 
 
 def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogate:
-    """Return a shipped structure-level surrogate on a device; answers come back to the caller's.
+    """Return a structure-level surrogate on a device; answers come back to the caller's.
 
     Args:
         device: as in a config.
-        tier: FAST for inner loops, ACCURATE for what is shown and what is worth a verification, or one of
-            OF_ONE_PROPERTY.
+        tier: FAST for inner loops, ACCURATE for what is shown and what is worth a verification, or any name.
 
     Raises:
         ConfigError: a device that is not there.
     """
     place = device_named(device)
-    surrogate = load_surrogate(tier)
+    surrogate: Surrogate = surrogate_named(tier)
     if surrogate.level is not Level.STRUCTURE:
-        raise ConfigError(f"the packaged surrogate {tier!r} does not take structures")
-    if place.type == "cpu":
-        return surrogate
-    return PlacedSurrogate(surrogate.to(place), place)  # type: ignore[attr-defined]
+        raise ConfigError(f"the surrogate {tier!r} does not take structures")
+    if place.type == "cpu" or not hasattr(surrogate, "to"):
+        return surrogate  # one of others that cannot be moved answers where it is
+    return PlacedSurrogate(surrogate.to(place), place)
 
 
 def proposer_named(method: str, space: SearchSpace) -> Proposer:
@@ -244,7 +246,7 @@ def _hopeless(objective: Objective) -> float | None:
 def _composition_surrogate(own: Sequence[Any] = ()) -> CompositionSurrogate | None:
     """Return the shipped surrogate of compositions, joined by those of the user's tables of formulas."""
     try:
-        shipped: CompositionSurrogate = load_surrogate("composition")
+        shipped: CompositionSurrogate = surrogate_named("composition")
     except EngineError as error:
         LOGGER.warning("no composition surrogate: %s", error)
         return None
@@ -252,11 +254,13 @@ def _composition_surrogate(own: Sequence[Any] = ()) -> CompositionSurrogate | No
     return JoinedCompositions(shipped, of_formulas) if of_formulas else shipped
 
 
-@lru_cache(maxsize=1)
-def _decoder() -> Any:
+@lru_cache(maxsize=2)
+def _decoder(name: str) -> Any:
     try:
-        return load_decoder("default")
+        return load_decoder(name)
     except EngineError as error:
+        if name != "default":  # what was asked for is not left out
+            raise
         LOGGER.warning("no decoder: %s", error)
         return None
 
@@ -264,6 +268,20 @@ def _decoder() -> Any:
 def n_workers() -> int:
     """Return how many verifications run side by side."""
     return default_workers()
+
+
+def _brought(config: CampaignConfig) -> dict[str, str]:
+    """Return which packages bring what the config names beside this program's own."""
+    named = (
+        (PROPOSERS, config.search.method),
+        (SURROGATES, config.search.surrogate),
+        (DECODERS, config.search.decoder),
+    )
+    return {
+        f"{registry.what} {name}": registry.brought_by(name)
+        for registry, name in named
+        if name and not registry.is_packaged(name)
+    }
 
 
 def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace) -> dict[str, Any]:
@@ -275,7 +293,7 @@ def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace
     own = {trained.property.name: fingerprint(trained.folder) for trained in config.trained}
     return {
         "versions": versions(),
-        "weights": names | {f"table {name}": digest for name, digest in own.items()},
+        "weights": names | _brought(config) | {f"table {name}": digest for name, digest in own.items()},
         "weight_files": {place: str(record["sha256"]) for place, record in weights().items()},
         "judges": {prop.name: panel.judge_of(prop) or None for prop in judged_from(*MEASURED)},
         "settings": {"seconds_per_verification": SECONDS_PER_VERIFICATION, "workers": n_workers()},

@@ -50,6 +50,7 @@ OPEN_TO_INVERSE = (
     "surrogates.physics",
     "surrogates.crystals",
     "surrogates.checkpoints.checkpoint",
+    "surrogates.checkpoints.trial",
     "surrogates.tiers.spread",
 )
 """What design may know of the surrogates; how they are made and trained is their own affair."""

@@ -183,16 +183,19 @@ def sample(
     seed: int = 0,
     output: str | Path | None = None,
     n_atoms: tuple[int, int] = (1, 24),
+    decoder: str = "default",
 ) -> "list[Structure]":
-    """Return n crystals drawn from the decoder; with `output`, also CIFs and samples.csv there.
+    """Return n crystals drawn from a decoder; with `output`, also CIFs and samples.csv there.
 
     Raises:
+        UnknownNameError: no such decoder.
         ConfigError: a target or an element that does not exist, or fewer than one sample.
         DecodingError: no crystal meets the condition.
     """
+    from inverse.decoders import load_decoder
     from inverse.decoders.sampling import draw, write_samples
 
-    drawn = list(draw(n, targets or {}, elements, seed, n_atoms))
+    drawn = list(draw(n, targets or {}, elements, seed, n_atoms, load_decoder(decoder)))
     if output is not None:
         write_samples(drawn, Path(output))
     return [one.structure for one in drawn]

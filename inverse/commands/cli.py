@@ -130,8 +130,10 @@ def sample(
     ] = None,
     elements: Annotated[str, typer.Option("--elements", help="Allowed elements, such as W,B,C.")] = "",
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    decoder: Annotated[str, typer.Option("--decoder", help="Which decoder draws.")] = "default",
 ) -> int:
-    """Crystals drawn from the decoder."""
+    """Crystals drawn from a decoder."""
+    from inverse.decoders import load_decoder
     from inverse.decoders.sampling import condition_of, draw, write_samples
 
     targets = dict(_target_of(text) for text in target or [])
@@ -139,8 +141,9 @@ def sample(
     if seed < 0:
         raise ConfigError(f"--seed {seed}: must not be negative")
     condition_of(n, targets, symbols, (1, 24))
+    drawing = load_decoder(decoder)
     with results_only(), progress("sample", n) as bar:
-        written = write_samples(_counted(draw(n, targets, symbols, seed), bar), output)
+        written = write_samples(_counted(draw(n, targets, symbols, seed, decoder=drawing), bar), output)
     note(f"{written} samples in {output}")
     return 0 if written else FAILED
 
@@ -148,13 +151,11 @@ def sample(
 @app.command()
 def verify(
     files: Files = None,
-    potential: Annotated[
-        str, typer.Option("--potential", help="auto, chgnet, diep, 7net-0, 7net-l3i5 or module:factory.")
-    ] = "auto",
+    potential: Annotated[str, typer.Option("--potential", help="auto, a name, or module:factory.")] = "auto",
     output: OutputFile = None,
     reuse: Annotated[bool, typer.Option("--reuse/--no-reuse", help="Use stored verifications.")] = True,
     also: Annotated[
-        list[str] | None, typer.Option("--also", help="Judge of your own property, module:factory.")
+        list[str] | None, typer.Option("--also", help="Judge of your own property, a name or module:factory.")
     ] = None,
     second_opinion: Annotated[
         bool, typer.Option("--second-opinion", help="Ask another potential beside the judges.")
@@ -385,10 +386,23 @@ def _signals_stop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _tell_names(command: Any) -> None:
+    """Add to the help of options which names there are, those of installed packages included."""
+    from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS
+
+    named = {("verify", "potential"): POTENTIALS, ("verify", "also"): JUDGES, ("sample", "decoder"): DECODERS}
+    for (name, option), registry in named.items():
+        for parameter in command.commands[name].params:
+            if parameter.name == option and registry.names():
+                parameter.help = f"{parameter.help} Names: {', '.join(registry.names())}."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status of a command line; the console script ends the process with it."""
     command = typer.main.get_command(app)
     asked = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if {"-h", "--help"} & set(asked):
+        _tell_names(command)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:

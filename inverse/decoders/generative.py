@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inverse.candidates.registry import DECODERS
 from inverse.decoders.acceptance import Pool, is_sound, scaled_apart
 from inverse.decoders.composition_draw import FormulaDraw
 from inverse.decoders.composition_model import MAX_ELEMENTS, CompositionNetwork, Formulas
@@ -265,6 +266,12 @@ class GenerativeDecoder:
         if len(bad):
             crystals, sound = _merged(crystals, sound, bad, scaled_apart(crystals.select(bad)))
         return crystals, sound
+
+
+@DECODERS.register("default")
+def packaged() -> GenerativeDecoder:
+    """Return the trained generative model."""
+    return GenerativeDecoder.packaged()
 
 
 def _merged(

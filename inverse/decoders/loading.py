@@ -1,10 +1,10 @@
-"""Decoders by name; weights are package data and are read when a decoder is asked for."""
+"""Decoders by name, of this program and of installed packages; weights are read when one is asked for."""
 
+from inverse.candidates.registry import DECODERS
 from inverse.decoders.protocol import Decoder
-from surrogates.errors import UnknownNameError
 
-DECODER_NAMES: tuple[str, ...] = ("default", "prototypes")
-"""`default`: the trained generative model; `prototypes`: random AFLOW prototypes, an honest baseline."""
+PROMISED = ("decode", "sample", "complete", "log_likelihood")
+"""What is called on a decoder; see `Decoder`."""
 
 
 def load_decoder(name: str = "default") -> Decoder:
@@ -13,13 +13,14 @@ def load_decoder(name: str = "default") -> Decoder:
     Raises:
         UnknownNameError: no such decoder.
         CheckpointError: its weights are missing or damaged.
+        ConfigError: whoever brings it does not keep what its group promises.
     """
-    if name == "default":
-        from inverse.decoders.generative import GenerativeDecoder
-
-        return GenerativeDecoder.packaged()
-    if name == "prototypes":
-        from inverse.decoders.prototypes import PrototypeDecoder
-
-        return PrototypeDecoder.packaged()
-    raise UnknownNameError.among("decoder", name, DECODER_NAMES)
+    decoder: Decoder = DECODERS.make(name)
+    for promised in PROMISED:
+        if not callable(getattr(decoder, promised, None)):
+            raise DECODERS.refusal(name, f"makes a {type(decoder).__name__} without {promised}()")
+    if not isinstance(getattr(decoder, "latent_size", None), int):
+        raise DECODERS.refusal(name, f"makes a {type(decoder).__name__} without a whole `latent_size`")
+    if not isinstance(getattr(decoder, "name", None), str):
+        raise DECODERS.refusal(name, f"makes a {type(decoder).__name__} without a `name`")
+    return decoder

@@ -129,7 +129,7 @@ class Decoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the decoder, as in `inverse.decoders.DECODER_NAMES`."""
+        """Name of the decoder, as the registry has it."""
         ...
 
     @property

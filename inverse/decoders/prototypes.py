@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inverse.candidates.registry import DECODERS
 from inverse.decoders.acceptance import Pool, distance_ratios, is_sound
 from inverse.decoders.protocol import Condition
 from surrogates.crystals.batch import N_ELEMENTS, element_index
@@ -184,6 +185,12 @@ class PrototypeDecoder:
         # The latent also turns the elements round, so that a required one is not always first.
         turn = int(row[2] * labels)
         return prototype.crystal([element_index(s) for s in chosen[turn:] + chosen[:turn]])
+
+
+@DECODERS.register("prototypes")
+def packaged() -> PrototypeDecoder:
+    """Return random AFLOW prototypes, an honest baseline."""
+    return PrototypeDecoder.packaged()
 
 
 def _prototype(record: dict) -> Prototype:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from inverse.candidates.registry import JUDGES, POTENTIALS, PROPOSERS, Registry
+from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES, Registry
 from inverse.candidates.types import Target
 from inverse.inputs.constraints import Constraints, infeasibility
 from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
@@ -29,14 +29,30 @@ DEFAULT_VERIFICATIONS = 60
 
 
 class Search(Part):
-    """How candidates are proposed."""
+    """How candidates are proposed.
+
+    `surrogate` names one that is asked before the shipped ones, for what it predicts; `decoder` the one that
+    is drawn from. All three are names of this program or of installed packages.
+    """
 
     method: Text = "hybrid"
+    surrogate: Text = ""
+    decoder: Text = "default"
 
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
         return _named(value, PROPOSERS)
+
+    @field_validator("surrogate")
+    @classmethod
+    def _known_surrogate(cls, value: str) -> str:
+        return _named(value, SURROGATES) if value else value
+
+    @field_validator("decoder")
+    @classmethod
+    def _known_decoder(cls, value: str) -> str:
+        return _named(value, DECODERS)
 
 
 def _named(value: str, registry: Registry) -> str:
@@ -162,8 +178,18 @@ class CampaignConfig(Part):
 
     @property
     def properties(self) -> dict[str, Property]:
-        """Every property that a target may name: the program's and those of the user's own tables."""
-        return PROPERTIES | {t.property.name: t.property for t in self.trained}
+        """Every property that a target may name: of the program, of own tables, of `search.surrogate`."""
+        known = PROPERTIES | {t.property.name: t.property for t in self.trained}
+        return self._of_named_surrogate | known if set(self.target_specs) - set(known) else known
+
+    @cached_property
+    def _of_named_surrogate(self) -> dict[str, Property]:
+        """What `search.surrogate` predicts; it is loaded for that, where a target names what nobody else has."""
+        if not self.search.surrogate:
+            return {}
+        from inverse.inputs.named_surrogate import surrogate_named
+
+        return {prop.name: prop for prop in surrogate_named(self.search.surrogate).properties}
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -212,6 +238,9 @@ class CampaignConfig(Part):
             data["targets"][name] = spec.model_dump(mode="json", exclude_defaults=True)
         if not self.surrogates:  # runs of before there were any keep their hash
             del data["surrogates"]
+        for key in ("surrogate", "decoder"):
+            if data["search"][key] == Search.model_fields[key].default:
+                del data["search"][key]
         return data
 
     @property
@@ -287,9 +316,14 @@ def config_schema(with_extensions: bool = True) -> dict[str, Any]:
     """
     schema = CampaignConfig.model_json_schema(by_alias=True)
     # names are free where the user's own surrogates add some
-    schema["if"] = {"required": ["surrogates"], "properties": {"surrogates": {"minItems": 1}}}
+    named = {"required": ["search"], "properties": {"search": {"required": ["surrogate"]}}}
+    tables = {"required": ["surrogates"], "properties": {"surrogates": {"minItems": 1}}}
+    schema["if"] = {"anyOf": [tables, named]}
     schema["else"] = {"properties": {"targets": {"propertyNames": {"enum": sorted(PROPERTIES)}}}}
-    schema["$defs"]["Search"]["properties"]["method"]["enum"] = list(PROPOSERS.names(with_extensions))
+    search = schema["$defs"]["Search"]["properties"]
+    search["method"]["enum"] = list(PROPOSERS.names(with_extensions))
+    search["surrogate"]["enum"] = ["", *SURROGATES.names(with_extensions)]
+    search["decoder"]["enum"] = list(DECODERS.names(with_extensions))
     verify = schema["$defs"]["Verify"]["properties"]
     verify["potential"] = _named_or_factory([AUTO, *POTENTIALS.names(with_extensions)]) | {"default": AUTO}
     verify["also"]["items"] = _named_or_factory(JUDGES.names(with_extensions))

@@ -80,7 +80,10 @@ class CompletedSurrogate:
         extra = [p for p in properties if p in self._extra]
         shipped = [p for p in properties if p not in self._extra and p not in self._own]
         known = dict(self._structure.predict(crystals, shipped)) if shipped else {}
-        own = {p: self._own[p].predict(crystals, [p])[p] for p in properties if p in self._own}
+        own: dict[Property, Prediction] = {}
+        for surrogate in {id(self._own[p]): self._own[p] for p in properties if p in self._own}.values():
+            its = [p for p in properties if self._own.get(p) is surrogate]
+            own |= surrogate.predict(crystals, its)
         members = max((p.samples.shape[0] for p in (known or own).values()), default=1)
         if extra and self._composition is not None:
             batch = CompositionBatch.from_crystals(crystals)
@@ -88,7 +91,10 @@ class CompletedSurrogate:
                 known[prop] = (
                     _widened(found, members) if prop == FORMATION_ENERGY else _redrawn(found, members)
                 )
-        known |= {p: _redrawn(found, members) for p, found in own.items()}
+        for prop, found in own.items():
+            surrogate = self._own[prop]
+            is_joint = len(surrogate.properties) > 1
+            known[prop] = _resampled(found, members, surrogate.name) if is_joint else _redrawn(found, members)
         return {p: known[p] for p in properties}
 
 
@@ -146,6 +152,14 @@ def _redrawn(found: Prediction, members: int) -> Prediction:
     order = torch.randperm(members, generator=generator)
     samples = torch.quantile(found.samples, quantiles[order].to(found.samples), dim=0)
     return replace(found, samples=samples)
+
+
+def _resampled(found: Prediction, members: int, name: str) -> Prediction:
+    """Return the prediction with as many of its own samples, the same rows for all that `name` predicts."""
+    n_own = found.samples.shape[0]
+    rows = torch.arange(members) * n_own // members
+    order = torch.randperm(members, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+    return replace(found, samples=found.samples[rows[order].to(found.samples.device)])
 
 
 def _spread(members: int, like: Tensor) -> Tensor:

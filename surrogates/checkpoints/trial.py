@@ -30,6 +30,8 @@ def tried(surrogate: Surrogate | CompositionSurrogate) -> Surrogate | Compositio
         raise CheckpointError(f"its parts do not fit each other: {_first_line(error)}") from None
     if not all(isinstance(p, Prediction) and p.mean.shape == (1,) for p in answer.values()):
         raise CheckpointError("its parts do not fit each other: an answer of the wrong shape")
+    if silent := [prop.name for prop in surrogate.properties if prop not in answer]:
+        raise CheckpointError(f"it says nothing of {silent[0]}, which it names")
     return surrogate
 
 

@@ -78,7 +78,7 @@ def test_the_judges_stop_and_shortlist_by_the_same_hull_bound_as_a_hit(
 def test_a_surrogate_of_compositions_is_no_surrogate_of_structures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check by `isinstance` of the protocol saw the names of its members alone, and let it pass."""
     shipped = load_surrogate("composition")
-    monkeypatch.setattr("inverse.assembly.load_surrogate", lambda name: shipped)
+    monkeypatch.setattr("inverse.assembly.surrogate_named", lambda name: shipped)
     with pytest.raises(ConfigError, match="'structure' does not take structures"):
         load_structure_surrogate("cpu")
 
