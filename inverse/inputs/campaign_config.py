@@ -184,7 +184,7 @@ class CampaignConfig(Part):
 
     @cached_property
     def _of_named_surrogate(self) -> dict[str, Property]:
-        """What `search.surrogate` predicts; it is loaded for that, where a target names what nobody else has."""
+        """What `search.surrogate` predicts; loaded where a target names what nobody else has."""
         if not self.search.surrogate:
             return {}
         from inverse.inputs.named_surrogate import surrogate_named
