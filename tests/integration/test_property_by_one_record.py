@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,3 +219,52 @@ def test_a_table_of_a_property_that_the_composition_decides_is_refused(tmp_path:
         inverse.train(
             {"kind": "table", "data": str(tmp_path / "t.csv"), "value": "elemental_cost"}, tmp_path / "o"
         )
+
+
+PACKAGE = """
+from surrogates.physics.properties.record import Basis, OfComposition, Property
+
+LIGHT = Property(
+    "share_of_carbon", "x_C", "", 0.0, 1.0, "counted", typical=0.5, basis=Basis.OF_COMPOSITION,
+    formula=OfComposition(lambda fractions: fractions[:, 5]),
+)
+TAKEN = Property("density", "d", "", 0.0, 1.0, "counted", typical=0.5, basis=Basis.LEARNED)
+NONE = "no record"
+"""
+
+USED = """
+from inverse.inputs.campaign_config import CampaignConfig, config_schema
+from surrogates.physics.properties import PROPERTIES
+config = CampaignConfig.from_mapping({"targets": {"share_of_carbon": {"min": 0.4}}})
+assert config.targets[0].property is PROPERTIES["share_of_carbon"]
+assert "share_of_carbon" in str(config_schema()["else"])
+assert PROPERTIES["density"].unit
+assert not {"taken", "none", "gone"} & PROPERTIES.keys()
+"""
+
+
+def test_an_installed_package_brings_a_property(tmp_path: Path) -> None:
+    (tmp_path / "carbon_share.py").write_text(PACKAGE)
+    info = tmp_path / "carbon_share-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: carbon-share\nVersion: 0.3\n")
+    points = {"share_of_carbon": "LIGHT", "taken": "TAKEN", "none": "NONE", "gone": "GONE"}
+    lines = [f"{name} = carbon_share:{attribute}" for name, attribute in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[inverse.properties]", *lines]) + "\n")
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", USED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    said = sorted(done.stderr.strip().splitlines())
+    assert len(said) == 3
+    assert "'gone' of package carbon-share 0.3 cannot be used" in said[0]
+    assert "carbon_share:NONE is a str, not a Property" in said[1]
+    assert (
+        "'taken' of package carbon-share 0.3 cannot be used: property 'density' is registered already"
+        in said[2]
+    )

@@ -1,10 +1,18 @@
-"""Property records; every file of this folder registers one property or a few when it is imported here."""
+"""Property records; every file of this folder registers one property or a few when it is imported here.
 
+So does every entry point of an installed package that names a record:
+
+    [project.entry-points."inverse.properties"]
+    specific_stiffness = "my_package.properties:SPECIFIC_STIFFNESS"
+"""
+
+import logging
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 
-from surrogates.errors import UnknownNameError, nearest
+from surrogates.errors import PropertyError, UnknownNameError, nearest
 from surrogates.physics.properties.elastic import (
     BULK_MODULUS,
     HARDNESS,
@@ -44,6 +52,7 @@ __all__ = [
     "DENSITY",
     "ENERGY_ABOVE_HULL",
     "FORMATION_ENERGY",
+    "GROUP",
     "HARDNESS",
     "MEASURED",
     "MODULI",
@@ -76,8 +85,30 @@ __all__ = [
     "register",
 ]
 
+LOGGER = logging.getLogger(__name__)
+
+GROUP = "inverse.properties"
+"""Of entry points."""
+
+
+def _take_in(point: EntryPoint) -> None:
+    """Register the record that a package names; one that cannot be used is told of and left out."""
+    try:
+        prop = point.load()
+        if not isinstance(prop, Property):
+            raise PropertyError(f"{point.value} is a {type(prop).__name__}, not a Property")
+        if PROPERTIES.get(prop.name) is not prop:  # its module may have registered it by itself
+            register(prop)
+    except Exception as error:  # whatever somebody else's module does on import
+        package = "a package" if point.dist is None else f"package {point.dist.name} {point.dist.version}"
+        text = " ".join(str(error).split())
+        LOGGER.warning("property %r of %s cannot be used: %s", point.name, package, text)
+
+
 for _found in sorted(module.name for module in iter_modules(__path__)):
     import_module(f"{__name__}.{_found}")
+for _point in entry_points(group=GROUP):
+    _take_in(_point)
 
 
 def also_called() -> dict[str, str]:
