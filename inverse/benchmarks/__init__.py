@@ -6,6 +6,10 @@ from typing import Any
 from surrogates.errors import ConfigError, UnknownNameError
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
+    "band-gap": (
+        "inverse.benchmarks.band_gap:run_band_gap",
+        "PBE gaps of formulas left out, beside boosted trees and a constant; textbook crystals",
+    ),
     "bookkeeping": (
         "inverse.benchmarks.bookkeeping:run_bookkeeping",
         "seconds and memory of a step beside its physics, at 10^2 to 10^5 stored candidates; a long resume",

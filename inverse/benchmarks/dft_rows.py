@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from surrogates.datasets.crystal_values import TargetConfig, value_rows
 from surrogates.datasets.elasticity import TARGETS, ids_digest, scored_rows
 from surrogates.datasets.shared import crystal_rows
 from surrogates.physics.properties import Property
@@ -65,6 +66,24 @@ def rows_of_surrogates() -> ScoredRows:
         DataError: the shared structures are absent.
     """
     return ScoredRows.from_rows(scored_rows())
+
+
+def rows_of_target(target: Mapping[str, Any]) -> ScoredRows:
+    """Return the rows that say the property a surrogate was trained on, by the target in its record.
+
+    Raises:
+        DataError: the shared structures are absent.
+    """
+    config = TargetConfig(**target)
+    rows = value_rows(config)
+    return ScoredRows(
+        ids_digest(row["id"] for row in rows),
+        np.array([row["id"] for row in rows]),
+        np.array([row["formula"] for row in rows]),
+        np.array([row["source"] for row in rows]),
+        np.array([len(set(row["species"])) for row in rows]),
+        {config.learned: np.array([config.value(row) for row in rows])},
+    )
 
 
 def is_usable(row: dict[str, Any]) -> bool:

@@ -69,7 +69,26 @@ class StructureStage(Stage):
 
     def settings(self) -> dict[str, Any]:
         """Return what the fit is told; it checks the keys itself."""
-        return dict(self.model_extra or {})
+        named = {"name": self.name} if self.name and self.kind == "structure" else {}
+        return {**named, **(self.model_extra or {})}
+
+
+class DecoderNetwork(BaseModel):
+    """One network of the decoder: how long it is trained, and from which weights it begins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class DecoderStage(Stage):
+    """The decoder: its composition model and its structure model, from the shared data."""
+
+    kind: Literal["decoder"]
+    compositions: DecoderNetwork = DecoderNetwork(steps=3300)
+    structures: DecoderNetwork = DecoderNetwork(steps=2800)
 
 
 class TableStage(Stage):
@@ -94,12 +113,13 @@ class TableStage(Stage):
     seed: int = Field(default=7, ge=0)
 
 
-TrainingStage = CompositionStage | StructureStage | TableStage
+TrainingStage = CompositionStage | StructureStage | DecoderStage | TableStage
 
 STAGES: dict[str, type[TrainingStage]] = {
     "composition": CompositionStage,
     "structure": StructureStage,
     "stack": StructureStage,
+    "decoder": DecoderStage,
     "table": TableStage,
 }
 

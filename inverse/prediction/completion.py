@@ -21,7 +21,7 @@ from surrogates.protocol import (
     widening_of,
 )
 
-OF_ONE_PROPERTY: tuple[str, ...] = ()
+OF_ONE_PROPERTY: tuple[str, ...] = ("band_gap",)
 """Packaged weights of surrogates of crystals that predict what the others do not, one property each."""
 
 STRUCTURE_ERROR = 0.08

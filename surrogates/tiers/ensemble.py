@@ -285,7 +285,8 @@ def calibrated_prediction(
     draws = mean + sign.unsqueeze(1) * deviation[member] + calibration.noise(levels).unsqueeze(1) * noise
     lower, upper = mean - Z90 * std, mean + Z90 * std
     usual = calibration.std(widths.mean(dim=0), mean).detach()
-    in_domain = covered & (spread.detach() <= calibration.largest_disagreement * usual)
+    apart = spread.detach() if prop.is_positive else _spread_within(prop, values.detach())
+    in_domain = covered & (apart <= calibration.largest_disagreement * usual)
     if not prop.is_positive:
         middle, low, high, held = (within_range(prop, v) for v in (mean, lower, upper, draws))
         is_cut = (low != lower) | (high != upper)
@@ -301,3 +302,9 @@ def calibrated_prediction(
         samples=torch.pow(10.0, draws),
         in_domain=in_domain,
     )
+
+
+def _spread_within(prop: Property, values: Tensor) -> Tensor:
+    """Return how far members (K, C) are apart within the physical range, (C,)."""
+    held = values.clamp(prop.minimum, prop.maximum)
+    return (held - held.mean(dim=0)).square().mean(dim=0).sqrt()

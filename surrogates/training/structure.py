@@ -240,6 +240,8 @@ def assemble(
     measured = moduli_metrics if config.learned is None else value_metrics
     metrics = measured(data.labels, values, widths, calibrations)
     metrics["members"] = sorted(fits)
+    if config.target:
+        metrics |= {"target": dict(config.target), "n_folds": config.n_folds}
     reach = fits[min(fits)].network.config.reach
     graphs, formulas = Path(config.work) / "graphs", set(data.labels.formulas)
     of_members = member_group(data.labels.properties, fits, calibrations)
@@ -324,9 +326,12 @@ def out_of_fold(data: TrainingData, fits: Mapping[int, FitReport]) -> tuple[Tens
 
 
 def member_spread(data: TrainingData, fits: Mapping[int, FitReport]) -> Tensor:
-    """Return (C, T) standard deviations of the members' values on every row."""
+    """Return (C, T) standard deviations of the members' values, within the physical range, on every row."""
     rows = torch.arange(len(data.labels.formulas))
     stacked = torch.stack([member_outputs(report, data, rows)[0] for report in fits.values()])
+    for t, prop in enumerate(data.labels.properties):
+        if not prop.is_positive:
+            stacked[:, :, t] = stacked[:, :, t].clamp(prop.minimum, prop.maximum)
     return (stacked - stacked.mean(dim=0)).square().mean(dim=0).sqrt()
 
 
