@@ -81,13 +81,13 @@ def as_drawn(decoder: Decoder, n: int, seed: int) -> dict[str, float]:
 
 def known_formulas() -> dict[str, float]:
     """Return reduced formula -> bulk modulus (NaN where unknown) of the tables; empty without shared data."""
-    from experiments.training.prepare import data_folder
+    from inverse.decoders.training_structures import data_folder
 
     if not (data_folder() / "tables").exists():
         return {}
-    from experiments.training.data import read_formulas
+    from inverse.decoders.training_data import read_formulas
 
-    table = read_formulas()
+    table = read_formulas(Path(".work/decoder"))
     return dict(zip(table.names, table.values[:, 0].tolist(), strict=True))
 
 

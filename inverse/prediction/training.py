@@ -7,12 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inverse.decoders.training import PartRecipe, TrainedDecoder, train_decoder
+from inverse.decoders.training_structures import SETTING
 from inverse.inputs.records import significant
-from inverse.inputs.training_config import CompositionStage, TableStage, TrainingStage, read_stage
+from inverse.inputs.training_config import (
+    CompositionStage,
+    DecoderStage,
+    TableStage,
+    TrainingStage,
+    read_stage,
+)
 from inverse.inputs.user_table import read_table
 from inverse.reference.training_table import carried_formulas
 from surrogates.checkpoints.checkpoint import MANIFEST, load_trainer, save_checkpoint
-from surrogates.errors import RunFolderError
+from surrogates.errors import ConfigError, RunFolderError
 
 REPORT, WORK = "report.json", "work"
 """What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
@@ -26,9 +34,10 @@ Progress = Callable[[int, int], None]
 def train(config: str | Path | Mapping[str, Any], output: str | Path | None = None) -> dict[str, Any]:
     """Return the report of a run: held-out errors beside the constant baseline, and where the weights are.
 
-    The config names a `kind`: `composition` (formula tables), `structure` (crystal structures) or `table`
-    (a user's CSV of formulas, or a folder of structures with a CSV). Relative paths in a file are relative to
-    that file. `surrogates.checkpoints.checkpoint.load_surrogate(report["weights"])` gives the surrogate back.
+    The config names a `kind`: `composition` (formula tables), `structure` (crystal structures), `stack` (the
+    accurate tier), `decoder`, or `table` (a user's CSV of formulas, or a folder of structures with a CSV).
+    Relative paths in a file are relative to that file. `surrogates.checkpoints.checkpoint.load_surrogate`
+    gives the surrogate of `report["weights"]` back.
 
     Raises:
         ConfigError: a config that cannot be carried out; names the key and the nearest valid one.
@@ -40,11 +49,14 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
     folder = Path(output or stage.output or Path("runs") / (stage.name or f"train-{stage.kind}"))
     _refuse_existing(folder)
     with _progress_bar(f"training {stage.name or stage.kind}") as progress:
-        surrogate, report = fit(stage, progress, folder / WORK)
+        trained, report = fit(stage, progress, folder / WORK)
     report = {"kind": stage.kind, "config": where, **report, "weights": str(folder)}
     report["seconds"] = round(time.monotonic() - started, 1)
     try:
-        save_checkpoint(surrogate.to_checkpoint(), folder, half=stage.kind != "table")
+        if isinstance(trained, TrainedDecoder):
+            trained.save(folder)
+        else:
+            save_checkpoint(trained.to_checkpoint(), folder, half=stage.kind != "table")
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be written: {error.strerror or error}") from None
@@ -52,7 +64,7 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
 
 
 def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the surrogate of a stage, its held-out errors, and what stands beside them.
+    """Return the surrogate or decoder of a stage, its held-out errors, and what stands beside them.
 
     That is what data it had to do without (`missing`), and an epoch's loss and watched errors by member
     (`learning_curves`).
@@ -64,6 +76,8 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
         ConfigError: a setting that the fit does not know.
         DataError: data that are missing, damaged or too few.
     """
+    if isinstance(stage, DecoderStage):
+        return _fit_decoder(stage, progress, work)
     if isinstance(stage, TableStage):
         return _fit_table(stage, progress)
     settings = {"work": str(work), **stage.settings()}
@@ -74,6 +88,17 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
         surrogate, errors = trainer(settings, stage.data, progress)
     held_out = {name: value for name, value in errors.items() if name not in BESIDE_ERRORS}
     return surrogate, {"held_out": held_out} | {k: errors[k] for k in BESIDE_ERRORS if k in errors}
+
+
+def _fit_decoder(stage: DecoderStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the decoder and the report: log-likelihoods of what was held out."""
+    if stage.data is not None:
+        raise ConfigError(f"data: set {SETTING} to {str(stage.data)!r} instead; the decoder's data are there")
+    compositions, structures = (
+        PartRecipe(**part.model_dump()) for part in (stage.compositions, stage.structures)
+    )
+    trained = train_decoder(compositions, structures, work, progress)
+    return trained, {"held_out": trained.facts}
 
 
 def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Training data of the decoder: formulas with property values, standardised structures."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,14 +9,15 @@ import torch
 from pymatgen.core import Composition
 from torch import Tensor
 
-from experiments.training.prepare import MAX_ATOMS, WORK, data_folder
 from inverse.decoders.composition_model import END, MAX_AMOUNT, MAX_ELEMENTS, Formulas
 from inverse.decoders.conditioning import CONDITIONED
 from inverse.decoders.generative import skeletons_of
 from inverse.decoders.structure_model import Skeletons
 from inverse.decoders.tokens import FreeTokens, free_tokens
+from inverse.decoders.training_structures import MAX_ATOMS, SETTING, data_folder, write_structures
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS
 from surrogates.crystals.symmetry import HARD_LOGIT, SymmetricCrystals
+from surrogates.errors import DataError
 
 TABLES = {
     "oqmd": ("formation_energy_per_atom",),
@@ -45,11 +47,16 @@ class FormulaTable:
     values: np.ndarray
 
 
-def read_formulas() -> FormulaTable:
-    """Return all formulas of the tables with lowest formation energy and moduli; cached in .work."""
-    path = WORK / "formulas.npz"
+def read_formulas(work: Path) -> FormulaTable:
+    """Return all formulas of the tables with lowest formation energy and moduli; kept in a folder.
+
+    Raises:
+        DataError: the shared tables are missing; names the setting.
+    """
+    path = work / "formulas.npz"
     if not path.exists():
         table = _read_tables()
+        work.mkdir(parents=True, exist_ok=True)
         np.savez(path, names=np.array(table.names), amounts=table.amounts, values=table.values)
     with np.load(path) as file:
         return FormulaTable(file["names"].tolist(), file["amounts"], file["values"])
@@ -58,7 +65,10 @@ def read_formulas() -> FormulaTable:
 def _read_tables() -> FormulaTable:
     rows: dict[str, list[float]] = {}
     for table, columns in TABLES.items():
-        content = pq.read_table(data_folder() / "tables" / f"{table}.parquet").to_pydict()
+        file = data_folder() / "tables" / f"{table}.parquet"
+        if not file.is_file():
+            raise DataError(f"{file} is missing; set {SETTING} to the folder that holds tables/")
+        content = pq.read_table(file).to_pydict()
         for i, name in enumerate(content["reduced_formula"]):
             row = rows.setdefault(name, [np.nan] * len(CONDITIONED))
             for column in columns:
@@ -114,7 +124,7 @@ def to_formulas(amounts: np.ndarray, order: Tensor) -> Formulas:
 
 @dataclass(frozen=True)
 class StructureTable:
-    """The standardised structures of `experiments.training.prepare`.
+    """The standardised structures of `training_structures`.
 
     Attributes:
         crystals: all of them.
@@ -129,9 +139,12 @@ class StructureTable:
     sources: np.ndarray
 
 
-def read_structures() -> StructureTable:
-    """Return the standardised structures."""
-    with np.load(WORK / "structures.npz") as file:
+def read_structures(work: Path) -> StructureTable:
+    """Return the standardised structures, kept in a folder; errors as those of `write_structures`."""
+    path = work / "structures.npz"
+    if not path.exists():
+        write_structures(path)
+    with np.load(path) as file:
         data = {name: file[name] for name in file.files}
     n_sites = torch.as_tensor(data["n_sites"].astype(np.int64))
     element = torch.as_tensor(data["element"].astype(np.int64))

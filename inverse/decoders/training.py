@@ -1,44 +1,155 @@
-"""Train the decoder: composition model, then structure model, then the packaged weights.
-
-Run: python -m experiments.training.train_decoder [compositions|structures|package] [--minutes 8]
+"""Training of the decoder: the composition model on formulas, the structure model on standardised crystals.
 
 Moduli of formulas without any are filled by gradient-boosted trees on element statistics, so that the
-condition is seen on
-all formulas; they steer, they judge nothing.
+condition is seen on all formulas; they steer, they judge nothing.
 """
 
-import argparse
 import json
-import sys
-import time
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from experiments.training.data import FormulaTable, read_formulas, read_structures, to_formulas, tokens_of
-from experiments.training.decoder_elements import element_order, element_table
-from experiments.training.prepare import WORK
 from inverse.decoders.composition_model import CompositionNetwork, Formulas
 from inverse.decoders.conditioning import condition_vectors
+from inverse.decoders.element_features import element_order, element_table
 from inverse.decoders.structure_model import Skeletons, StructureNetwork
 from inverse.decoders.tokens import FreeTokens
+from inverse.decoders.training_data import (
+    FormulaTable,
+    read_formulas,
+    read_structures,
+    to_formulas,
+    tokens_of,
+)
+from inverse.decoders.training_structures import require_data
 from inverse.decoders.weights_io import save_networks
 from surrogates.crystals.batch import element_index
+from surrogates.errors import ConfigError
+from surrogates.platform.whole_files import replacing, write_atomically
+
+LOGGER = logging.getLogger("inverse.decoders")
 
 HELD_OUT = 0.02
 """Share of formulas kept for the reported likelihoods."""
 
+COMPOSITIONS, STRUCTURES = 512, 192
+"""Formulas and crystals a step."""
 
-def say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+Network = TypeVar("Network", CompositionNetwork, StructureNetwork)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PartRecipe:
+    """How one of the two networks is trained.
+
+    Attributes:
+        steps: batches; the learning rate falls over all of them.
+        learning_rate: highest.
+        seed: of the weights; the batches follow from the learning rate.
+    """
+
+    steps: int
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedDecoder:
+    """Both networks, and what is worth knowing of their training."""
+
+    compositions: CompositionNetwork
+    structures: StructureNetwork
+    facts: dict[str, Any]
+
+    def save(self, folder: Path, name: str = "default") -> None:
+        """Write the weights that `load_decoder` reads."""
+        save_networks(self.compositions, self.structures, element_order(), self.facts, name, folder)
+
+
+def train_decoder(
+    compositions: PartRecipe, structures: PartRecipe, work: Path, progress: Progress | None = None
+) -> TrainedDecoder:
+    """Return the decoder trained on the shared tables and structures.
+
+    Tables, standardised crystals and each finished network are kept in `work`; the same call goes on from
+    there. An interrupted network begins anew.
+
+    Args:
+        compositions: recipe of the composition model.
+        structures: recipe of the structure model.
+        work: folder.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        DataError: the shared data are absent; before anything is trained.
+        ConfigError: LightGBM, which fills moduli, is not installed.
+    """
+    require_data()
+    _lightgbm()
+    work.mkdir(parents=True, exist_ok=True)
+    total = compositions.steps + structures.steps
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    first = _drawn(CompositionNetwork, compositions.seed)
+    facts: dict[str, Any] = {}
+    facts["compositions"] = _kept(
+        first,
+        compositions,
+        work / "compositions",
+        lambda: train_compositions(first, compositions, work, tell),
+    )
+    second = _drawn(StructureNetwork, structures.seed)
+    facts["structures"] = _kept(
+        second,
+        structures,
+        work / "structures",
+        lambda: train_structures(second, structures, work, lambda done: tell(compositions.steps + done)),
+    )
+    return TrainedDecoder(first, second, facts)
+
+
+def _kept(
+    network: nn.Module, recipe: PartRecipe, place: Path, train: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the facts of a network that was trained by this recipe before, or is trained now."""
+    weights, note = place.with_suffix(".safetensors"), place.with_suffix(".json")
+    if weights.is_file() and note.is_file():
+        facts: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        if facts.get("recipe") == vars(recipe):
+            network.load_state_dict(load_file(weights))
+            return facts
+    facts = {**train(), "recipe": dict(vars(recipe))}
+    with replacing(weights) as fresh:
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, fresh)
+    write_atomically(note, json.dumps(facts) + "\n")
+    return facts
+
+
+def _lightgbm() -> Any:
+    try:
+        import lightgbm
+    except ImportError:
+        raise ConfigError(
+            "the decoder's training needs LightGBM: pip install 'inverse-crystals[compare]'; its use does not"
+        ) from None
+    return lightgbm
 
 
 def is_held_out(names: list[str]) -> np.ndarray:
     """Return which formulas are held out, by a hash of the name."""
-    import zlib
-
     return np.array([zlib.crc32(name.encode()) % 1000 < 1000 * HELD_OUT for name in names])
 
 
@@ -56,14 +167,13 @@ def statistics(amounts: np.ndarray) -> np.ndarray:
     return np.concatenate([mean, spread, low, high, fraction.max(axis=1, keepdims=True)], axis=1)
 
 
-def filled_moduli(table: FormulaTable) -> np.ndarray:
-    """Return the values with missing moduli filled by boosted trees (natural units); cached in .work."""
-    import lightgbm
-
-    path = WORK / "filled_moduli.npy"
+def filled_moduli(table: FormulaTable, work: Path) -> np.ndarray:
+    """Return the values with missing moduli filled by boosted trees (natural units); kept in a folder."""
+    path = work / "filled_moduli.npy"
     if path.exists():
-        return np.load(path)
-
+        kept: np.ndarray = np.load(path)
+        return kept
+    lightgbm = _lightgbm()
     features, values = statistics(table.amounts), table.values.copy()
     for column in (0, 1):
         known = ~np.isnan(table.values[:, column])
@@ -73,7 +183,7 @@ def filled_moduli(table: FormulaTable) -> np.ndarray:
         model.fit(features[known], np.log(table.values[known, column]))
         predicted = np.exp(model.predict(features))
         values[:, column] = np.where(known, values[:, column], predicted)
-        say(f"filled {(~known).sum()} of column {column} from {known.sum()}")
+        LOGGER.info("filled %d of column %d from %d", (~known).sum(), column, known.sum())
     np.save(path, values)
     return values
 
@@ -90,26 +200,22 @@ def learning_rate(share: float, peak: float) -> float:
     return peak * min(1.0, share / 0.03 + 0.02) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1.0, share))))
 
 
-class Clock:
-    """Share of the allowed time that is gone: of processor or wall minutes, whichever is scarcer."""
+def train_compositions(
+    network: CompositionNetwork, recipe: PartRecipe, work: Path, tell: Callable[[int], None]
+) -> dict[str, Any]:
+    """Train the composition model in place on all formulas, those with moduli more; returns facts of it.
 
-    def __init__(self, minutes: float, wall_minutes: float) -> None:
-        self._limits = 60 * minutes, 60 * wall_minutes
-        self._start = time.process_time(), time.time()
-
-    def share(self) -> float:
-        used = time.process_time() - self._start[0], time.time() - self._start[1]
-        return max(u / limit for u, limit in zip(used, self._limits, strict=True))
-
-
-def train_compositions(minutes: float, wall_minutes: float, peak: float, is_resumed: bool) -> None:
-    """Train the composition model on all formulas; those with moduli count more."""
-    torch.manual_seed(0)
-    table = read_formulas()
-    say(f"{len(table.names)} formulas, {(~np.isnan(table.values)).sum(axis=0)} values")
+    Args:
+        network: with the weights to begin from.
+        recipe: of the training.
+        work: folder of what was read before.
+        tell: called with the steps done.
+    """
+    table = read_formulas(work)
+    LOGGER.info("%d formulas, %s values", len(table.names), (~np.isnan(table.values)).sum(axis=0))
     is_test = is_held_out(table.names)
     is_known = ~np.isnan(table.values[:, 0])
-    values = filled_moduli(table)
+    values = filled_moduli(table, work)
     order = torch.tensor([element_index(s) for s in element_order()])
     formulas = to_formulas(table.amounts, order)
     weight = np.where(is_known, 5.0, 1.0) * np.where(values[:, 0] > 200, 3.0, 1.0)
@@ -117,22 +223,20 @@ def train_compositions(minutes: float, wall_minutes: float, peak: float, is_resu
     weight *= np.where(np.nan_to_num(values[:, 2]) > 0.5, 0.3, 1.0)
     weight[is_test] = 0.0
     weight /= weight.sum()
-    network = CompositionNetwork()
-    say(f"{sum(p.numel() for p in network.parameters())} parameters")
-    if is_resumed:
-        network.load_state_dict(torch.load(WORK / "compositions.pt", weights_only=True))
-    rng = np.random.default_rng(int(peak * 1e6))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=1e-3)
-    clock, step, running = Clock(minutes, wall_minutes), 0, 0.0
-    rows = np.zeros(0, dtype=int)
-    while (share := clock.share()) < 1.0:
-        if len(rows) < 512:
-            rows = rng.choice(len(weight), size=512 * 200, p=weight)
-            rows = rows[np.argsort(formulas.n_elements[rows].numpy(), kind="stable")].reshape(-1, 512)
+    rng = np.random.default_rng(int(recipe.learning_rate * 1e6))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
+    rows: np.ndarray = np.zeros(0, dtype=int)
+    running = 0.0
+    for step in range(recipe.steps):
+        if len(rows) < COMPOSITIONS:
+            rows = rng.choice(len(weight), size=COMPOSITIONS * 200, p=weight)
+            rows = rows[np.argsort(formulas.n_elements[rows].numpy(), kind="stable")].reshape(
+                -1, COMPOSITIONS
+            )
             rows = rng.permutation(rows).reshape(-1)
-        batch, rows = rows[:512], rows[512:]
+        batch, rows = rows[:COMPOSITIONS], rows[COMPOSITIONS:]
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(share, peak)
+            group["lr"] = learning_rate(step / recipe.steps, recipe.learning_rate)
         wanted = condition_vectors(masked(values[batch], rng))
         width = int(formulas.n_elements[batch].max())
         part = Formulas(formulas.ranks[batch][:, :width], formulas.amounts[batch][:, :width])
@@ -141,16 +245,20 @@ def train_compositions(minutes: float, wall_minutes: float, peak: float, is_resu
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        step, running = step + 1, running + loss.item()
-        if step % 200 == 0:
-            say(f"step {step} share {share:.2f} loss {running / 200:.3f}")
-            torch.save(network.state_dict(), WORK / "compositions_partial.pt")
+        running += loss.item()
+        tell(step + 1)
+        if (step + 1) % 200 == 0:
+            LOGGER.info("step %d loss %.3f", step + 1, running / 200)
             running = 0.0
-    facts = held_out_composition(network, formulas, values, is_test)
-    facts |= {"steps": step, "minutes": minutes, "formulas": len(table.names)}
-    torch.save(network.state_dict(), WORK / "compositions.pt")
-    (WORK / "compositions.json").write_text(json.dumps(facts))
-    say(str(facts))
+    facts: dict[str, Any] = held_out_composition(network, formulas, values, is_test)
+    return facts | {"steps": recipe.steps, "formulas": len(table.names)}
+
+
+def _drawn(kind: type[Network], seed: int) -> Network:
+    """Return a network with weights drawn by a generator of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind()
 
 
 @torch.no_grad()
@@ -175,7 +283,7 @@ def atomic_volumes(amounts: Tensor, log_volume: Tensor) -> Tensor:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    say(f"volume: mean |log error| {error.abs().mean().item():.3f}")
+    LOGGER.info("volume: mean |log error| %.3f", error.abs().mean().item())
     return log_v.detach().exp()
 
 
@@ -223,12 +331,12 @@ def structure_loss(
     return discrete, network.free_log_likelihood(skeletons, tokens, state, context, smoothing)
 
 
-def train_structures(minutes: float, wall_minutes: float, peak: float, is_resumed: bool) -> None:
-    """Train the structure model on all standardised structures."""
-    torch.manual_seed(0)
-    table = read_structures()
-    network = StructureNetwork()
-    say(f"{sum(p.numel() for p in network.parameters())} parameters, {table.crystals.n_crystals} crystals")
+def train_structures(
+    network: StructureNetwork, recipe: PartRecipe, work: Path, tell: Callable[[int], None]
+) -> dict[str, Any]:
+    """Train the structure model in place on all standardised structures; see `train_compositions`."""
+    table = read_structures(work)
+    LOGGER.info("%d crystals", table.crystals.n_crystals)
     network.element_features.copy_(torch.as_tensor(element_table()[:, :8], dtype=torch.float32))
     volume = torch.log(table.crystals.to_crystals().volume)
     network.atomic_volume.copy_(atomic_volumes(table.crystals.amounts.round(), volume))
@@ -238,20 +346,18 @@ def train_structures(minutes: float, wall_minutes: float, peak: float, is_resume
     weight[is_test] = 0.0
     weight /= weight.sum()
     length = (skeletons.is_site.sum(dim=1) + tokens.is_token.sum(dim=1)).numpy()
-    if is_resumed:
-        network.load_state_dict(torch.load(WORK / "structures.pt", weights_only=True))
-    rng = np.random.default_rng(int(peak * 1e6))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=1e-2)
-    clock, step, running, size = Clock(minutes, wall_minutes), 0, np.zeros(2), 192
-    rows = np.zeros(0, dtype=int)
-    while (share := clock.share()) < 1.0:
+    rng = np.random.default_rng(int(recipe.learning_rate * 1e6))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
+    rows: np.ndarray = np.zeros(0, dtype=int)
+    running, size = np.zeros(2), STRUCTURES
+    for step in range(recipe.steps):
         if len(rows) < size:
             rows = rng.choice(len(weight), size=size * 100, p=weight)
             rows = rows[np.argsort(length[rows] + rng.random(len(rows)), kind="stable")].reshape(-1, size)
             rows = rng.permutation(rows).reshape(-1)
         batch, rows = rows[:size], rows[size:]
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(share, peak)
+            group["lr"] = learning_rate(step / recipe.steps, recipe.learning_rate)
         wanted = condition_vectors(masked(table.values[batch], rng))
         discrete, free = structure_loss(network, *rows_of(skeletons, tokens, batch), wanted, 0.3)
         # A long cell has many coordinates; it shall not count more than a short one by as much.
@@ -261,55 +367,17 @@ def train_structures(minutes: float, wall_minutes: float, peak: float, is_resume
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        step, running = step + 1, running + np.array([discrete.mean().item(), free.mean().item()])
-        if step % 100 == 0:
-            say(f"step {step} share {share:.2f} discrete {running[0] / 100:.3f} free {running[1] / 100:.3f}")
-            torch.save(network.state_dict(), WORK / "structures_partial.pt")
+        running += np.array([discrete.mean().item(), free.mean().item()])
+        tell(step + 1)
+        if (step + 1) % 100 == 0:
+            LOGGER.info("step %d discrete %.3f free %.3f", step + 1, *(running / 100))
             running = np.zeros(2)
     test = np.nonzero(is_test)[0]
     none = condition_vectors(np.full((len(test), 4), np.nan))
     with torch.no_grad():
         discrete, free = structure_loss(network, *rows_of(skeletons, tokens, test), none, 0.0)
-    facts = {
+    facts: dict[str, Any] = {
         "held_out_discrete": round(discrete.mean().item(), 3),
         "held_out_free": round(free.mean().item(), 3),
     }
-    facts |= {"steps": step, "minutes": minutes, "crystals": table.crystals.n_crystals}
-    torch.save(network.state_dict(), WORK / "structures.pt")
-    (WORK / "structures.json").write_text(json.dumps(facts))
-    say(str(facts))
-
-
-def package(is_partial: bool = False) -> None:
-    """Write the packaged weights from the last trained networks, or from those still in training."""
-    compositions, structures = CompositionNetwork(), StructureNetwork()
-    ending = "_partial.pt" if is_partial else ".pt"
-    compositions.load_state_dict(torch.load(WORK / f"compositions{ending}", weights_only=True))
-    structures.load_state_dict(torch.load(WORK / f"structures{ending}", weights_only=True))
-    facts: dict[str, object] = {"is_partial": True}
-    if not is_partial:
-        parts = ("compositions", "structures")
-        facts = {part: json.loads((WORK / f"{part}.json").read_text()) for part in parts}
-    save_networks(compositions, structures, element_order(), facts)
-
-
-def main() -> None:
-    """Run one part of the training."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["compositions", "structures", "package", "package-partial"])
-    parser.add_argument("--minutes", type=float, default=8.0, help="of processor time")
-    parser.add_argument("--wall-minutes", type=float, default=60.0)
-    parser.add_argument("--peak", type=float, default=3e-3, help="learning rate")
-    parser.add_argument("--resume", action="store_true", help="go on from the last trained network")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    if options.part == "compositions":
-        train_compositions(options.minutes, options.wall_minutes, options.peak, options.resume)
-    elif options.part == "structures":
-        train_structures(options.minutes, options.wall_minutes, options.peak, options.resume)
-    else:
-        package(is_partial=options.part == "package-partial")
-
-
-if __name__ == "__main__":
-    main()
+    return facts | {"steps": recipe.steps, "crystals": table.crystals.n_crystals}
