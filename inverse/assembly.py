@@ -16,10 +16,9 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
 from inverse.candidates.types import HitClass
 from inverse.decoders import Condition, load_decoder
-from inverse.inputs.campaign_config import AUTO, CampaignConfig
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
-from inverse.potentials.loading import is_code_of_others
 from inverse.prediction.completion import OF_ONE_PROPERTY, CompletedSurrogate, JoinedCompositions
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
@@ -41,12 +40,14 @@ from inverse.reference.familiarity import (
 )
 from inverse.reference.known_energies import KnownEnergies
 from inverse.verification.classification import classifier_by_energy
-from inverse.verification.judges import load_verifier, panel_named
 from inverse.verification.mechanics.phonons import PhononVerdict
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import Panel, panel_named
+from inverse.verification.plan import Bounds, VerificationPlan
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
-from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, Judged, judged_from
+from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, judged_from
 from surrogates.platform.devices import device_named
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
 
@@ -66,39 +67,51 @@ def assemble(config: CampaignConfig) -> Parts:
         ConfigError: a target that nothing predicts, or a judge that is not installed.
         CheckpointError: weights that are missing or damaged.
     """
-    panel_named(config.verify.potential)  # what is not installed is said before weights are read
+    objective = Objective.of(config)
+    plan = verification_plan(config, objective)  # what is not installed is said before weights are read
     device_named(config.device)
     if no_entries := live.refusal():
         LOGGER.warning("%s", no_entries)
-    objective = Objective.of(config)
-    verifier = _verifier(config, objective)
+    verifier = _verifier(plan)
     try:
-        return _parts(config, objective, verifier)
+        return _parts(config, objective, plan, verifier)
     except BaseException:
         verifier.close()
         raise
 
 
-def _verifier(config: CampaignConfig, objective: Objective) -> VerifierPool:
-    """Return the judges in their workers; code of others begins to be loaded there."""
-    pool: VerifierPool = load_verifier(
-        config.verify.potential,
-        reuse=config.verify.reuse,
-        workers=n_workers(),
+def verification_plan(config: CampaignConfig, objective: Objective) -> VerificationPlan:
+    """Return how the candidates of a campaign are verified.
+
+    Raises:
+        UnknownNameError: no such potential.
+        MissingExtraError: its package is not installed.
+    """
+    panel = panel_named(config.verify.potential)
+    limit = objective.hull.upper
+    return VerificationPlan(
+        panel,
+        config.verify.reuse,
         seconds_limit=SECONDS_PER_VERIFICATION,
-        stop_above_hull=_hopeless(objective),
+        stop_above_hull=limit + HOPELESS_ABOVE_HULL if limit < 10 else None,
+        shortlist=_shortlist(objective, panel),
+        also=tuple(config.verify.also),
+        wanted=tuple(p.name for p in objective.properties),
         device=config.device,
-        shortlist=_shortlist(objective, config.verify.potential),
-        also=config.verify.also,
-        wanted=[p.name for p in objective.properties],
     )
-    named = config.verify.potential
-    if config.verify.also or (named != AUTO and is_code_of_others(named)):
+
+
+def _verifier(plan: VerificationPlan) -> VerifierPool:
+    """Return the judges in their workers; where the plan names code, they begin to load it."""
+    pool = open_pool(plan, n_workers())
+    if plan.runs_code:
         pool.start()
     return pool
 
 
-def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool) -> Parts:
+def _parts(
+    config: CampaignConfig, objective: Objective, plan: VerificationPlan, verifier: VerifierPool
+) -> Parts:
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
@@ -150,13 +163,11 @@ def _parts(config: CampaignConfig, objective: Objective, verifier: VerifierPool)
         screening=screen.breach,
         rescreening=screen.relaxed_breach,
         classify=lambda s: kinship(classifier, s),
-        confirm=lambda s: kinship(
-            classifier_by_energy(config.verify.potential, config.verify.reuse, config.device), s
-        ),
+        confirm=lambda s: kinship(classifier_by_energy(plan.panel, plan.reuse, plan.device), s),
         preview=lambda s: standing(classifier, s),
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
-        description=description(config, accurate, space),
+        description=description(config, accurate, space, plan.panel),
         phonons=_phonons(verifier) if config.verify.phonons else None,
     )
 
@@ -231,16 +242,10 @@ def hull_below(hull: ReferenceHull) -> Callable[[str], float]:
     return hull.below
 
 
-def _shortlist(objective: Objective, potential: str) -> dict[str, tuple[float, float]]:
-    """Return the bounds within which a candidate earns a second opinion: those of a hit."""
+def _shortlist(objective: Objective, panel: Panel) -> Bounds:
+    """Return the bounds within which a candidate earns a second opinion: those of a hit, where judged."""
     bounds = {target.property: (target.lower, target.upper) for target in objective.deciding}
-    read = MEASURED if panel_named(potential).has_energy else (Judged.TENSOR,)
-    return {p.name: b for p, b in bounds.items() if p.judged in read}
-
-
-def _hopeless(objective: Objective) -> float | None:
-    limit = objective.hull.upper
-    return limit + HOPELESS_ABOVE_HULL if limit < 10 else None
+    return {p.name: b for p, b in bounds.items() if p.name in panel.judges}
 
 
 def _composition_surrogate(own: Sequence[Any] = ()) -> CompositionSurrogate | None:
@@ -284,9 +289,10 @@ def _brought(config: CampaignConfig) -> dict[str, str]:
     }
 
 
-def description(config: CampaignConfig, surrogate: Surrogate, space: SearchSpace) -> dict[str, Any]:
+def description(
+    config: CampaignConfig, surrogate: Surrogate, space: SearchSpace, panel: Panel
+) -> dict[str, Any]:
     """Return versions, weights, judges and settings for the manifest."""
-    panel = panel_named(config.verify.potential)
     names = {"structure": surrogate.name}
     names["composition"] = space.compositions.name if space.compositions is not None else "none"
     names["decoder"] = space.decoder.name if space.decoder is not None else "none"

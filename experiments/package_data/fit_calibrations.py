@@ -14,8 +14,7 @@ import numpy as np
 from inverse.benchmarks.dft_rows import calibration_rows
 from inverse.benchmarks.verification.carried_readings import joined_rows
 from inverse.benchmarks.verification.scale import (
-    BULK_PLAN,
-    SHEAR_PLAN,
+    PLANS,
     fitted_calibrations,
     out_of_fold_metrics,
 )
@@ -24,10 +23,10 @@ from inverse.verification.calibration.moduli import Calibration, load_calibratio
 from inverse.verification.calibration.moduli_fit import Pair, Plan, out_of_fold
 from inverse.verification.calibration.referee_quality import DFT, JUDGES, write_rows
 from inverse.verification.judge import JudgeSettings
+from inverse.verification.panel import OF_REFEREE, REFEREED
 from inverse.verification.store import VerificationStore
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 
-REFEREE_PLANS = (Plan(BULK_MODULUS, "diep", ("bulk",)), Plan(SHEAR_MODULUS, "7net-l3i5", ("shear",)))
+REFEREE_PLANS = tuple(Plan(prop, OF_REFEREE.judges[prop.name], (prop,)) for prop in REFEREED)
 """How the referee is calibrated: each potential by its own modulus alone."""
 
 
@@ -49,12 +48,12 @@ def main() -> None:
 def refereed(rows: Sequence[StoredRow]) -> dict[str, np.ndarray]:
     """Return what referee and judges say, calibrated on formulas left out, and what DFT says, GPa.
 
-    (n,) by column of `referee_quality`, of the rows that the referee was asked about; NaN where K or G is
+    (n,) by column of `referee_quality`, of the rows that the referee was asked about; NaN where one is
     missing. Rows on whose phase the judges disagree are no hits and are left out.
     """
     asked = [row for row in rows if row.referee is not None and row.judges is not None]
     columns: dict[str, np.ndarray] = {}
-    for prefix, plans in (("", REFEREE_PLANS), (JUDGES, (BULK_PLAN, SHEAR_PLAN))):
+    for prefix, plans in (("", REFEREE_PLANS), (JUDGES, PLANS)):
         for plan in plans:
             read = [row.referee if plan in REFEREE_PLANS else row.judges for row in asked]
             name = plan.property.name

@@ -176,7 +176,7 @@ def _guarded(structure: Structure, store: VerificationStore, ask: str, device: s
 def _asked(
     structure: Structure, store: VerificationStore, ask: str, device: str, deadline: float
 ) -> Inquiry[str]:
-    """Return why a crystal has no tensor: by one potential, or as `judges.LadderVerifier` asks the panel."""
+    """Return why a crystal has no tensor: by one potential, or as `ladder.LadderVerifier` asks the panel."""
     settings = JudgeSettings()
     if ask not in ("auto", "referee"):
         alone = Judge(ask, settings, store, device=device)

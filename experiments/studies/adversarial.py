@@ -36,7 +36,7 @@ from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.building.descent import keep_finite, overlap
 from inverse.reference import ReferenceHull
 from inverse.verification.calibration.moduli import calibrated
-from inverse.verification.calibration.readings import Readings, anion_class, read_bulk
+from inverse.verification.calibration.readings import Readings, anion_class, reading
 from inverse.verification.judge import Judge
 from inverse.verification.store import VerificationStore
 from surrogates.checkpoints.checkpoint import load_surrogate
@@ -165,12 +165,10 @@ def verified(record: Mapping[str, Any], judge: Judge) -> dict[str, Any]:
     if relaxed.structure is None:
         return {"reason": relaxed.reason}
     tensor = judge.tensor(relaxed.structure, Limit.of(SECONDS_PER_CRYSTAL), only_bulk=True)
-    bulk, change = read_bulk(tensor)
-    if not (math.isfinite(bulk) and bulk > 0):
+    bulk = reading(BULK_MODULUS.name, tensor)
+    if not (math.isfinite(bulk.value) and bulk.value > 0):
         return {"reason": tensor.reason or "no positive bulk modulus"}
-    read = Readings(
-        bulk=bulk, bulk_by=judge.potential, bulk_change=change, anion=anion_class(relaxed.structure)
-    )
+    read = Readings({BULK_MODULUS.name: bulk}, anion_class(relaxed.structure))
     value, _ = calibrated(BULK_MODULUS, read, judge.settings.method)
     return {"verdict": value.mean, "verdict_std": value.std, "reason": ""}
 

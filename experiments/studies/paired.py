@@ -18,7 +18,9 @@ from pymatgen.core import Structure
 
 from inverse.campaign.run_folder import read_candidates
 from inverse.candidates.types import Candidate, Status, Verification
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 
 TOLERANCE = 1e-3 + 1e-9
 """Of the unit: how far two values of one judge may differ for one cell; the last digit that is told back."""
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _afresh(before: Sequence[Candidate]) -> Iterator[Pair]:
     """Yield what this code's judges say of the same cells; nothing is taken from the store."""
-    verifier = load_verifier("auto", reuse=False, workers=2)
+    verifier = open_pool(VerificationPlan(panel_named(), reuse=False), 2)
     try:
         structures = [c.structure for c in before]
         for position, verdict in verifier.verify_each(structures, lambda: False):

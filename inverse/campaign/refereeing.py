@@ -15,16 +15,14 @@ from inverse.candidates.statistics import wilson_interval
 from inverse.candidates.types import Candidate, Status, Target, Verification
 from inverse.inputs.records import verification_to_record
 from inverse.verification.calibration.referee_quality import Quality
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
+from inverse.verification.panel import REFEREED, panel_named
+from inverse.verification.plan import VerificationPlan
 
 MOST_ASKED = 50
 """Hits, and rejects, that it is asked about; drawn by the run's seed where there are more."""
 
 HIT, REJECT = "hit", "reject"
 """What the judges called a candidate that the referee was asked about."""
-
-REFEREED = (BULK_MODULUS, SHEAR_MODULUS)
-"""Properties of which the referee has an opinion of its own."""
 
 
 def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, Any]]:
@@ -41,7 +39,7 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
         RunFolderError: no run there, damaged, or not writable.
         MissingExtraError: the referee's potentials are not installed.
     """
-    from inverse.verification import load_verifier
+    from inverse.verification import open_verifier
     from inverse.verification.workers import default_workers
 
     run = read_run(folder)
@@ -52,7 +50,8 @@ def referee_run(folder: Path, workers: int | None = None) -> Iterator[dict[str, 
     asked = [*((HIT, c) for c in hits), *((REJECT, c) for c in rejects)]
     if workers is None:
         workers = min(default_workers(), len(asked))
-    verifier = load_verifier(referee=True, workers=workers, device=run.config.device)
+    plan = VerificationPlan(panel_named(referee=True), device=run.config.device)
+    verifier = open_verifier(plan, workers)
     records: dict[int, dict[str, Any]] = {}
     following = 0
     try:

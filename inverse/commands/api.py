@@ -257,38 +257,30 @@ def iterate_verifications(
         UnknownNameError: no such potential or judge.
         MissingExtraError: a potential whose package is not installed.
     """
-    from inverse.inputs.campaign_config import AUTO
-    from inverse.potentials.loading import is_code_of_others
     from inverse.prediction.answers import read_inputs
-    from inverse.verification import load_verifier, verification_records
+    from inverse.verification import VerificationPlan, open_verifier, panel_named, verification_records
     from inverse.verification.answers import packaged_classifier
-    from inverse.verification.judges import panel_named
-    from inverse.verification.workers import default_workers
+    from inverse.verification.workers import VerifierPool, default_workers
 
     read = list(read_inputs(structures))
     if workers is None:
         workers = min(default_workers(), sum(item.structure is not None for item in read))
     if referee and potential != "auto":
         raise ConfigError(f"the referee judges by potentials of its own, not by {potential}")
-    if second_opinion and not panel_named(potential, referee).second:
+    panel = panel_named(potential, referee)
+    if second_opinion and not panel.second:
         who = "the referee" if referee else f"the potential {potential}"
         raise ConfigError(f"{who} has no second opinion beside it; only auto, with the extra sevenn, has one")
-    verifier = load_verifier(
-        potential,
-        reuse=reuse,
-        workers=workers,
-        also=also,
-        referee=referee,
-        shortlist={} if second_opinion else None,
-    )
+    plan = VerificationPlan(panel, reuse, also=tuple(also), shortlist={} if second_opinion else None)
+    verifier = open_verifier(plan, workers)
     try:
-        if workers:
+        if isinstance(verifier, VerifierPool):
             verifier.start()  # potentials load while this process reads what is known
-            if also or (potential != AUTO and is_code_of_others(potential)):
+            if plan.runs_code:
                 verifier.check()
         if on_start is not None:
             on_start(len(read))
-        yield from verification_records(read, verifier, packaged_classifier(verifier.potential, reuse))
+        yield from verification_records(read, verifier, packaged_classifier(plan))
     finally:
         verifier.close()
 
@@ -371,7 +363,7 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
 
 def properties() -> list[dict[str, Any]]:
     """Return every property: names, unit, range, scale, how it comes about, source and default judge."""
-    from inverse.verification.judges import panel_named
+    from inverse.verification.panel import panel_named
     from surrogates.physics.properties import PROPERTIES
 
     panel = panel_named()

@@ -2,7 +2,8 @@
 
 from inverse.candidates.registry import POTENTIALS
 from inverse.potentials.batches import chgnet_batch, diep_batch, sevenn_batch
-from inverse.potentials.loading import KINKED, Potential, needs, symbols_of
+from inverse.potentials.loading import Potential, needs, symbols_of
+from inverse.potentials.traits import traits_of
 
 
 @POTENTIALS.register("chgnet")
@@ -30,7 +31,7 @@ def diep(device: str) -> Potential:
     calculator = make_calculator(device=device)
     elements = frozenset(calculator.potential.model.element_types)
     batch = diep_batch(calculator)
-    return Potential("diep", calculator, elements, batch, device, is_kinked="diep" in KINKED)
+    return Potential("diep", calculator, elements, batch, device, is_kinked=traits_of("diep").has_kink)
 
 
 @POTENTIALS.register("7net-0")

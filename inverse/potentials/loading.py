@@ -34,13 +34,6 @@ from surrogates.errors import (
 )
 from surrogates.platform.devices import device_named
 
-KINKED = frozenset({"diep"})
-"""Potentials whose energy has a term linear in |strain| at ideal crystals: stiffness goes as a + b / strain.
-
-Force constants and forces per strain go likewise. Twice the value at twice the size minus the value at the
-size itself is free of b, for each of them alone (`stiffness`). Measured against DFT in experiments/LOG.md.
-"""
-
 EDGES_ON_CPU = 4000
 """Neighbour pairs in one pass on a CPU: more of them gain nothing there."""
 
@@ -86,7 +79,7 @@ class Potential:
         elements: symbols it knows.
         batch: evaluates several cells in one pass; None where only one at a time is possible.
         device: where it computes.
-        is_kinked: its energy has a kink at ideal crystals, see `KINKED`.
+        is_kinked: its energy has a kink at ideal crystals, see `traits.Traits`.
         element_energies: symbol -> its energy of the element in its reference state, eV/atom. What they give
             counts as a formation energy and has a distance from the hull of known phases, as far as the
             elements go; those of this program are fitted instead (`verification.calibration`).

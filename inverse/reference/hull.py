@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from pymatgen.core import Composition
@@ -53,8 +54,9 @@ class ReferenceHull:
     _supported: frozenset[str] = frozenset()
 
     @classmethod
+    @cache
     def packaged(cls) -> "ReferenceHull":
-        """Return the hull of the phases that ship with the package."""
+        """Return the hull of the phases that ship with the package, one for this process."""
         return cls(PhaseTable.packaged())
 
     @classmethod

@@ -11,7 +11,7 @@ from inverse.candidates.ladder import completed
 from inverse.candidates.types import Verification
 from inverse.inputs.records import finite_or_none, plain, stage_to_record, verification_to_record
 from inverse.inputs.structure_files import ReadStructure
-from inverse.verification.judges import AUTO
+from inverse.verification.plan import VerificationPlan
 from inverse.verification.protocol import StreamingVerifier
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
@@ -28,10 +28,9 @@ def verification_records(
 
     Args:
         read: from `inverse.inputs.structure_files.read_structures`.
-        verifier: from `load_verifier`; the caller closes it.
-        classify: known, derivative or new; None asks as a campaign with the same judges does.
+        verifier: from `open_verifier`; the caller closes it.
+        classify: known, derivative or new, see `packaged_classifier`; None calls none of them anything.
     """
-    classify = classify or packaged_classifier(verifier.potential)
     usable = [i for i, item in enumerate(read) if item.structure is not None]
     verdicts = verifier.verify_each([read[i].structure for i in usable])  # type: ignore[misc]
     done: dict[int, dict[str, Any]] = {
@@ -91,16 +90,11 @@ def error_record(item: ReadStructure) -> dict[str, Any]:
     return {"id": item.id, "file": item.file, "error": {"type": name, "message": str(error or "unreadable")}}
 
 
-def packaged_classifier(potential: str = AUTO, reuse: bool = True) -> Classify:
-    """Return the classification against everything the package knows, as in campaigns with these judges.
-
-    Args:
-        potential: see `classifier_by_energy`.
-        reuse: False relaxes end members afresh.
-    """
+def packaged_classifier(plan: VerificationPlan) -> Classify:
+    """Return the classification against everything the package knows, as in campaigns with this plan."""
     from inverse.verification.classification import classifier_by_energy
 
-    return classifier_by_energy(potential, reuse).classify
+    return classifier_by_energy(plan.panel, plan.reuse, plan.device).classify
 
 
 def _classified(structure: Structure | None, classify: Classify | None) -> Any:

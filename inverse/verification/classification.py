@@ -10,7 +10,7 @@ from inverse.potentials.loading import one_thread
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull
 from inverse.verification.calibration.energy_correction import corrected_potentials, formation_energy
 from inverse.verification.judge import Judge
-from inverse.verification.judges import REFEREE, panel_named
+from inverse.verification.panel import Panel
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError
 
@@ -19,21 +19,16 @@ SECONDS_PER_END_MEMBER = 120.0
 
 
 @lru_cache(maxsize=4)
-def classifier_by_energy(potential: str, reuse: bool = True, device: str = "auto") -> HitClassifier:
+def classifier_by_energy(panel: Panel, reuse: bool = True, device: str = "auto") -> HitClassifier:
     """Return the classifier that relaxes end members known by formula only, with the energy judge.
 
     Where the judge's energies stand on no scale of formation energies, signatures alone decide.
 
     Args:
-        potential: what verifies: "auto", "referee", a potential's name or module:factory.
+        panel: who verifies; its energy judge relaxes end members.
         reuse: False relaxes afresh, whatever the store holds.
         device: where the judge computes: auto, cpu or cuda.
-
-    Raises:
-        UnknownNameError: no such potential.
-        MissingExtraError: its package is not installed.
     """
-    panel = panel_named(referee=True) if potential == REFEREE else panel_named(potential)
     known, hull = KnownMaterials.packaged(), ReferenceHull.packaged()
     if not panel.has_energy or panel.energy not in corrected_potentials():
         return HitClassifier(known)

@@ -17,9 +17,10 @@ from inverse.candidates.types import Failure
 from inverse.inputs.records import failure_from_record, plain, structure_from_record, structure_to_record
 from inverse.potentials.inquiry import Inquiry, answered
 from inverse.potentials.limits import Deadline
-from inverse.potentials.loading import KINKED, load_potential
+from inverse.potentials.loading import load_potential
 from inverse.potentials.relaxation import RelaxationSettings, relaxing
 from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.potentials.traits import traits_of
 from inverse.verification.mechanics.stiffness import (
     StiffnessSettings,
     bulk_only,
@@ -242,7 +243,7 @@ class Judge:
 
     @property
     def _tensor_task(self) -> str:
-        return WITHOUT_KINK if self.potential in KINKED else SHARED_STRAINS
+        return WITHOUT_KINK if traits_of(self.potential).has_kink else SHARED_STRAINS
 
     @property
     def _relax_task(self) -> str:

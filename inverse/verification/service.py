@@ -14,9 +14,11 @@ from inverse.candidates.failures import failure_of
 from inverse.candidates.types import Failure, Verification
 from inverse.inputs.records import structure_from_record, verification_to_record
 from inverse.potentials.loading import limit_threads, load_potential
-from inverse.verification.judges import LadderVerifier, load_verifier
+from inverse.verification.ladder import LadderVerifier
 from inverse.verification.mechanics.phonons import phonons
-from inverse.verification.plan import REFUSALS, Answer, Task, WorkerPlan
+from inverse.verification.messages import REFUSALS, Answer, Task
+from inverse.verification.opening import open_here
+from inverse.verification.plan import VerificationPlan
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, MachineError
 
@@ -39,7 +41,7 @@ def serve(connection: Connection, parent: int) -> None:
     """Answer structures until the connection closes or the parent is gone; never raises.
 
     Args:
-        connection: to the parent; its first message is the `WorkerPlan`.
+        connection: to the parent; its first message is the `VerificationPlan`.
         parent: its process id.
     """
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -47,7 +49,7 @@ def serve(connection: Connection, parent: int) -> None:
     logging.getLogger().addHandler(notes)
     warnings.simplefilter("ignore")
     try:
-        plan: WorkerPlan = connection.recv()
+        plan: VerificationPlan = connection.recv()
         limit_threads()
         verifier = _start(connection, plan)
         while verifier is not None:
@@ -61,10 +63,10 @@ def serve(connection: Connection, parent: int) -> None:
         return
 
 
-def _start(connection: Connection, plan: WorkerPlan) -> LadderVerifier | None:
+def _start(connection: Connection, plan: VerificationPlan) -> LadderVerifier | None:
     """Tell whether the judges are loaded and return their verifier, None without one."""
     try:
-        verifier = plan_verifier(plan)
+        verifier = ready_verifier(plan)
     except BaseException as error:  # code of users may raise anything, SystemExit, too
         refusal = next((name for name, kind in REFUSALS.items() if isinstance(error, kind)), None)
         text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
@@ -75,7 +77,7 @@ def _start(connection: Connection, plan: WorkerPlan) -> LadderVerifier | None:
 
 
 def _answer(
-    verifier: LadderVerifier, plan: WorkerPlan, task: Task, record: Any, seconds: float
+    verifier: LadderVerifier, plan: VerificationPlan, task: Task, record: Any, seconds: float
 ) -> tuple[Answer, Any]:
     """Return (DONE, the verdict's record), or (MACHINE, why the machine could not give one).
 
@@ -97,7 +99,9 @@ def _answer(
     return Answer.DONE, verification_to_record(verdict)
 
 
-def _phonons(verifier: LadderVerifier, plan: WorkerPlan, structure: Any, seconds: float) -> dict[str, Any]:
+def _phonons(
+    verifier: LadderVerifier, plan: VerificationPlan, structure: Any, seconds: float
+) -> dict[str, Any]:
     store = None if plan.store == "" else VerificationStore(plan.store)
     deadline = time.monotonic() + seconds
     try:
@@ -110,26 +114,14 @@ def _phonons(verifier: LadderVerifier, plan: WorkerPlan, structure: Any, seconds
     return asdict(found)
 
 
-def plan_verifier(plan: WorkerPlan) -> LadderVerifier:
+def ready_verifier(plan: VerificationPlan) -> LadderVerifier:
     """Return the plan's verifier with potentials and hull loaded, so that no structure pays for loading.
 
     Raises:
-        EngineError: what `load_verifier` and `load_potential` refuse.
+        EngineError: what `open_here` and `load_potential` refuse.
     """
-    verifier: LadderVerifier = load_verifier(
-        plan.potential,
-        reuse=plan.reuse,
-        store=plan.store,
-        workers=0,
-        seconds_limit=plan.seconds_limit,
-        stop_above_hull=plan.stop_above_hull,
-        referee=plan.referee,
-        device=plan.device,
-        shortlist=plan.shortlist,
-        also=plan.also,
-        wanted=plan.wanted,
-    )
-    for name in verifier.panel.potentials:
+    verifier = open_here(plan)
+    for name in plan.panel.potentials:
         load_potential(name, plan.device)
     verifier.load_reference()
     return verifier

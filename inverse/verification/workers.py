@@ -22,7 +22,8 @@ from inverse.inputs.records import structure_to_record, verification_from_record
 from inverse.potentials.limits import GUARD
 from inverse.potentials.machine import Patience
 from inverse.verification.mechanics.phonons import PhononVerdict
-from inverse.verification.plan import REFUSALS, Answer, Task, WorkerPlan
+from inverse.verification.messages import REFUSALS, Answer, Task
+from inverse.verification.plan import VerificationPlan
 from surrogates.errors import EngineError, VerificationError
 
 LOGGER = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class _Worker:
     it, and its end is that of every program it started.
     """
 
-    def __init__(self, plan: WorkerPlan) -> None:
+    def __init__(self, plan: VerificationPlan) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         entry = str(files("inverse.verification").joinpath("worker_entry.py"))
         warnings = [f"-W{option}" for option in sys.warnoptions]
@@ -133,14 +134,14 @@ class VerifierPool:
     nothing: its structure is asked again. Workers end with this process, however it ends.
     """
 
-    def __init__(self, plan: WorkerPlan, n_workers: int | None = None) -> None:
+    def __init__(self, plan: VerificationPlan, n_workers: int | None = None) -> None:
         """Plan the pool.
 
         Args:
             plan: what each worker builds.
             n_workers: None is one per core, as many as the memory holds.
         """
-        self.plan, self.potential = plan, "referee" if plan.referee else plan.potential
+        self.plan, self.potential = plan, plan.potential
         self.n_workers = n_workers or default_workers()
         self._workers: list[_Worker] = []
         self._failed_starts = 0

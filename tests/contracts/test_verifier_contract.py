@@ -1,6 +1,8 @@
 import pytest
 
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_here, open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from tests.contracts.verifier_contract import VerifierContract
 
 EMT = "ase.calculators.emt:EMT"
@@ -10,7 +12,7 @@ class TestLadder(VerifierContract):
     @pytest.fixture(scope="class")
     @classmethod
     def verifier(cls):
-        return load_verifier(EMT, store="", workers=0)
+        return open_here(VerificationPlan(panel_named(EMT), store=""))
 
 
 class TestPool(VerifierContract):
@@ -18,6 +20,6 @@ class TestPool(VerifierContract):
     @classmethod
     def verifier(cls, tmp_path_factory):
         store = str(tmp_path_factory.mktemp("store") / "store.db")
-        pool = load_verifier(EMT, store=store, workers=1)
+        pool = open_pool(VerificationPlan(panel_named(EMT), store=store), 1)
         yield pool
         pool.close()

@@ -36,7 +36,9 @@ from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.campaign_config import CampaignConfig, config_schema, packaged_configs
 from inverse.inputs.training_config import STAGES
 from inverse.proposers.protocol import completed
+from inverse.reference import HitClassifier, KnownMaterials
 from inverse.report.page import build_report
+from inverse.verification.plan import VerificationPlan
 from surrogates.physics.properties import GROUP, PROPERTIES
 from tests import crystals, fakes
 
@@ -249,9 +251,7 @@ def parsed(words: list[str]) -> None:
 
 
 class StandIn(fakes.AnalyticVerifier):
-    """Judges that cost nothing; no energy stands behind their classes."""
-
-    potential = "diep"
+    """Judges that cost nothing."""
 
     def verify_each(
         self, structures: Any, should_stop: Callable[[], bool] = lambda: False
@@ -302,14 +302,15 @@ def desk(at_hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     folder = tmp_path / "desk"
     shutil.copytree(at_hand, folder)
     judges = importlib.import_module("inverse.verification")
-    real = judges.load_verifier
+    real = judges.open_verifier
 
-    def load_verifier(*given: Any, **settings: Any) -> Any:
-        asked = str(getattr(given[0], "potential", given[0]) if given else settings.get("potential", ""))
-        return real(*given, **settings) if ":" in asked else StandIn()
+    def open_verifier(plan: VerificationPlan, workers: int = 0) -> Any:
+        return real(plan, workers) if ":" in plan.potential else StandIn()
 
     monkeypatch.setattr("inverse.assembly.assemble", lambda config: fakes.parts(config))
-    monkeypatch.setattr(judges, "load_verifier", load_verifier)
+    monkeypatch.setattr(judges, "open_verifier", open_verifier)
+    classifier = HitClassifier(KnownMaterials.packaged())  # no energy stands behind its classes
+    monkeypatch.setattr("inverse.verification.answers.packaged_classifier", lambda _: classifier.classify)
     monkeypatch.setattr("inverse.verification.workers.default_workers", lambda: 0)
     monkeypatch.setenv("INVERSE_STORE", str(tmp_path / "store.db"))
     monkeypatch.syspath_prepend(str(folder))

@@ -15,7 +15,9 @@ import pytest
 from inverse.campaign.campaign import Campaign
 from inverse.campaign.run_folder import RunFolder, read_candidates
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from surrogates.errors import RunFolderError
 from tests.fakes import CONFIG, parts
 
@@ -48,7 +50,7 @@ class Held:
 
 
 def pool() -> Any:
-    return load_verifier(HELD, store="", workers=1)
+    return open_pool(VerificationPlan(panel_named(HELD), store=""), 1)
 
 
 def campaign(folder: Path, verifier: Any) -> Campaign:

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -14,6 +13,7 @@ from inverse.candidates.types import Candidate, Origin
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
+from inverse.verification.plan import VerificationPlan
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError
@@ -65,11 +65,11 @@ def test_error_bars_of_a_campaign_are_those_of_cells_as_proposed() -> None:
 def test_the_judges_stop_and_shortlist_by_the_same_hull_bound_as_a_hit(
     hull: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
-    monkeypatch.setattr(assembly, "load_verifier", lambda *_, **settings: asked.update(settings))
+    asked: list[VerificationPlan] = []
+    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: asked.append(plan))
     assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}} | hull}))
-    assert asked["stop_above_hull"] == pytest.approx(0.4)
-    assert asked["shortlist"] == {
+    assert asked[0].stop_above_hull == pytest.approx(0.4)
+    assert asked[0].shortlist == {
         "bulk_modulus_vrh": (300.0, math.inf),
         "energy_above_hull": (-math.inf, 0.1),
     }

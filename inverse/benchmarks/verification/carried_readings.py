@@ -5,7 +5,7 @@ from the store by `python -m experiments.package_data.carry_readings`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inverse.benchmarks.verification.stored_verdicts import StoredRow, stored_row
-from inverse.verification.calibration.readings import Readings
+from inverse.verification.calibration.readings import OF_TENSOR, Reading, Readings
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.store import VerificationStore
 from surrogates.platform.whole_files import replacing
@@ -23,8 +23,6 @@ PATH = Path(__file__).with_name("readings.parquet")
 
 JUDGES, REFEREE = "judges", "referee"
 """Who read beside single potentials, which stand under their own names."""
-
-_NUMBERS = tuple(f.name for f in fields(Readings) if f.type is float)
 
 
 def carried_row(row: dict[str, Any]) -> StoredRow | None:
@@ -86,10 +84,17 @@ def _by_id() -> Mapping[str, list[dict[str, Any]]]:
 
 
 def _line(read: Readings) -> dict[str, Any]:
-    line = asdict(read) | {"doubts": ",".join(read.doubts)}
-    return {k: round(v, 3) if k in _NUMBERS else v for k, v in line.items()}
+    """Return the columns of a file's line: of each property read its value, who read it, and its change."""
+    terms = {known.term: read[name] for name, known in OF_TENSOR.items()}
+    line: dict[str, Any] = {term: round(one.value, 3) for term, one in terms.items()}
+    line |= {f"{term}_by": one.by for term, one in terms.items()}
+    line |= {f"{term}_change": round(one.change, 3) for term, one in terms.items()}
+    return line | {"anion": read.anion, "doubts": ",".join(read.doubts)}
 
 
 def _readings(line: Mapping[str, Any]) -> Readings:
-    own = {f.name: line[f.name] for f in fields(Readings)}
-    return Readings(**{**own, "doubts": tuple(name for name in own["doubts"].split(",") if name)})
+    of = {
+        name: Reading(line[known.term], line[f"{known.term}_by"], line[f"{known.term}_change"])
+        for name, known in OF_TENSOR.items()
+    }
+    return Readings(of, line["anion"], tuple(name for name in line["doubts"].split(",") if name))

@@ -11,10 +11,7 @@ from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.verification.carried_readings import carried_row
 from inverse.benchmarks.verification.stored_verdicts import StoredRow
 from surrogates.errors import DataError
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
-
-READING: Mapping[Property, str] = {BULK_MODULUS: "bulk", SHEAR_MODULUS: "shear"}
-"""What the judges of `auto` read: K by 7net-l3i5, G by diep, neither calibrated."""
+from surrogates.physics.properties import Judged, Property, judged_from
 
 
 def against_potentials(
@@ -33,9 +30,9 @@ def against_potentials(
         carried = [row for row in map(carried_row, calibration_rows()) if row is not None]
     except DataError as error:
         return {"n": 0, "skipped": str(error)}
-    return {prop.name: _of(prop, carried, tiers, thresholds[prop], seed) for prop in READING} | {
-        "n": len(carried)
-    }
+    return {
+        prop.name: _of(prop, carried, tiers, thresholds[prop], seed) for prop in judged_from(Judged.TENSOR)
+    } | {"n": len(carried)}
 
 
 def _of(
@@ -71,4 +68,4 @@ def _errors(truth: np.ndarray, mean: np.ndarray, threshold: float, resampled: Re
 
 
 def _reading(row: StoredRow, prop: Property) -> float:
-    return float("nan") if row.judges is None else float(getattr(row.judges, READING[prop]))
+    return float("nan") if row.judges is None else row.judges[prop.name].value

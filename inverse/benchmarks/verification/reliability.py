@@ -11,7 +11,9 @@ from pymatgen.core import Lattice, Structure
 from inverse.benchmarks.verification.broken_crystals import broken_crystals
 from inverse.candidates.types import Failure, Verification
 from inverse.report.progress_bar import progress
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from inverse.verification.workers import GRACE
 
 POTENTIAL = "7net-0"
@@ -91,15 +93,15 @@ def _without_numbers(reason: str) -> str:
 def _verified(
     structures: Sequence[Structure], potential: str, limit: float, label: str, workers: int = 2
 ) -> list[Verification]:
-    pool = load_verifier(
-        potential,
+    plan = VerificationPlan(
+        panel_named(potential),
         reuse=False,
         store="",
-        workers=workers,
         seconds_limit=limit,
         stop_above_hull=STOP_ABOVE_HULL,
         device="cpu",
     )
+    pool = open_pool(plan, workers)
     found: dict[int, Verification] = {}
     try:
         with progress(label, len(structures)) as bar:

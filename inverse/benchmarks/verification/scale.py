@@ -20,21 +20,23 @@ from inverse.verification.calibration.moduli_fit import (
     shuffled,
     with_intervals,
 )
-from inverse.verification.calibration.readings import ANIONS, Readings
+from inverse.verification.calibration.readings import ANIONS, OF_TENSOR, Readings
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.mechanics.weak_ground import WIDER, WeakGround
+from inverse.verification.panel import OF_RECORD
 from inverse.verification.store import VerificationStore
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 
 OFFSET_CLASSES = (*(name for name, _ in ANIONS if name not in ("halide", "hydride")), "none")
 """Anion classes frequent enough for an offset."""
 
-BULK_PLAN = Plan(BULK_MODULUS, "7net-l3i5", ("bulk",), is_doubted=True)
-SHEAR_PLAN = Plan(SHEAR_MODULUS, "diep+7net-l3i5", ("shear", "bulk"), OFFSET_CLASSES)
+BULK_PLAN = Plan(BULK_MODULUS, "7net-l3i5", (BULK_MODULUS,), is_doubted=True)
+SHEAR_PLAN = Plan(SHEAR_MODULUS, "diep+7net-l3i5", (SHEAR_MODULUS, BULK_MODULUS), OFFSET_CLASSES)
+PLANS = (BULK_PLAN, SHEAR_PLAN)
 """How `auto` is calibrated; the referee and single potentials by their own modulus alone."""
 
-APPEALED_TO = "7net-l3i5"
-"""Whose G and stability count where the judge of G calls a crystal unstable, see `judges.Panel.appeal`."""
+APPEALED_TO = OF_RECORD.appeal
+"""Whose G and stability count where the judge of G calls a crystal unstable."""
 
 BARS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "bulk_modulus_vrh": {"mae": (0, 10), "mae_above_threshold": (0, 15), "recall": (0.78, 1)},
@@ -70,7 +72,7 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
             bar.advance()
     there = [row for row in stored if not row.missing]
     doubtful = doubtful_labels()
-    judges = {plan.property.name: _judged(plan, there, seed, doubtful) for plan in (BULK_PLAN, SHEAR_PLAN)}
+    judges = {plan.property.name: _judged(plan, there, seed, doubtful) for plan in PLANS}
     return {
         "rows": len(rows),
         "not_in_the_store": len(rows) - len(there),
@@ -95,9 +97,9 @@ def is_aside(plan: Plan, row: StoredRow) -> bool:
     """Return whether a row is set aside for this modulus: its flags say so before anybody looks at DFT."""
     if row.judges is None:
         return True
-    if plan.property == SHEAR_MODULUS:
-        return row.catastrophe in (PHASE, UNSTABLE)
-    return row.catastrophe == PHASE or bool(row.judges.doubts)  # a campaign fails such a candidate before K
+    if plan.is_doubted:
+        return row.catastrophe == PHASE or bool(row.judges.doubts)
+    return row.catastrophe in (PHASE, UNSTABLE)
 
 
 def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozenset[str]) -> dict[str, Any]:
@@ -193,7 +195,7 @@ def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
 
     Every row is stable by DFT. With the wider error that such a G is given; out of fold as the others.
     """
-    plan = Plan(SHEAR_MODULUS, APPEALED_TO, ("shear",))
+    plan = Plan(SHEAR_MODULUS, APPEALED_TO, (SHEAR_MODULUS,))
     asked = [row for row in rows if row.catastrophe == UNSTABLE]
     heard = [r for r in rows if APPEALED_TO in r.alone and _has_all(plan, r.alone[APPEALED_TO])]
     pairs = [Pair(r.row["formula"], r.alone[APPEALED_TO], r.row[plan.property.name]) for r in heard]
@@ -202,7 +204,7 @@ def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
     if len(pairs) < FEWEST or not where.any():
         return found
     mean, log_std = out_of_fold(plan, JudgeSettings().method, pairs, seed)
-    truth, wider = np.array([pair.truth for pair in pairs]), WIDER[WeakGround.DISPUTED]
+    truth, wider = np.array([pair.truth for pair in pairs]), WIDER[plan.property.name][WeakGround.DISPUTED]
     threshold = THRESHOLDS[plan.property.name]
     measured = measures(truth[where], mean[where], wider * log_std[where], threshold)
     return {**found, **{name: round(float(value), 3) for name, value in measured.items()}}
@@ -211,36 +213,38 @@ def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
 def _alone(rows: Sequence[StoredRow], who: str, seed: int) -> dict[str, Any]:
     """Return the out-of-fold figures of the referee, or of a potential that judges everything itself."""
     found: dict[str, Any] = {}
-    for prop, name in ((BULK_MODULUS, "bulk"), (SHEAR_MODULUS, "shear")):
+    for prop in (known.property for known in OF_TENSOR.values()):
         read = [(r.row, r.referee if who == "referee" else r.alone.get(who)) for r in rows]
         pairs = [Pair(row["formula"], q, row[prop.name]) for row, q in read if q is not None]
-        plan = Plan(prop, who, (name,))
+        plan = Plan(prop, who, (prop,))
         pairs = [pair for pair in pairs if _has_all(plan, pair.readings)]
         found[prop.name] = {"n": len(pairs)}
         if len(pairs) >= FEWEST:
-            by = getattr(pairs[0].readings, f"{name}_by")
+            by = pairs[0].readings[prop.name].by
             found[prop.name] = {"by": by, **out_of_fold_metrics(plan, pairs, seed)}
     return found
 
 
 def _has_all(plan: Plan, readings: Readings) -> bool:
-    values = [getattr(readings, term) for term in plan.terms]
+    values = [readings[term.name].value for term in plan.terms]
     return bool(np.isfinite(values).all() and min(values) > 0)
 
 
 def fitted_calibrations(rows: Sequence[StoredRow]) -> Iterator[tuple[Plan, list[Pair], Calibration]]:
     """Yield every calibration that the stored rows allow: the judges', and each potential's alone."""
     settings = JudgeSettings().method
-    for plan in (BULK_PLAN, SHEAR_PLAN):
+    for plan in PLANS:
         pairs = [p for p in pairs_of(plan, rows) if _has_all(plan, p.readings)]
         yield plan, pairs, fit_calibration(plan, settings, pairs)
     for potential in ("diep", "7net-l3i5", "7net-0", "chgnet"):
-        for prop, name in ((BULK_MODULUS, "bulk"), (SHEAR_MODULUS, "shear")):
-            plan = Plan(prop, potential, (name,))
+        for prop in (known.property for known in OF_TENSOR.values()):
+            plan = Plan(prop, potential, (prop,))
             alone = [(row.row, row.alone[potential]) for row in rows if potential in row.alone]
             pairs = [Pair(row["formula"], read, row[prop.name]) for row, read in alone]
             pairs = [pair for pair in pairs if _has_all(plan, pair.readings)]
-            if len(pairs) >= FEWEST and (prop, potential) != (BULK_PLAN.property, BULK_PLAN.judges):
+            if len(pairs) >= FEWEST and (prop, potential) not in {
+                (own.property, own.judges) for own in PLANS
+            }:
                 yield plan, pairs, fit_calibration(plan, settings, pairs)
 
 

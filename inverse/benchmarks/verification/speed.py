@@ -16,8 +16,10 @@ from inverse.inputs.records import plain
 from inverse.potentials.loading import load_potential, one_thread, quiet
 from inverse.report.progress_bar import progress
 from inverse.verification.judge import Judge, JudgeSettings
-from inverse.verification.judges import load_verifier
 from inverse.verification.mechanics.stiffness import StiffnessSettings
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from surrogates.errors import MissingExtraError
 
 POTENTIAL = "7net-0"
@@ -172,9 +174,9 @@ def two_processes(rows: Sequence[dict[str, Any]], n: int = 12) -> dict[str, Any]
     if load > BUSY or (os.cpu_count() or 1) < 2:
         return {"ratio": None, "reason": f"load {load:.1f} a core: not measured", "asked": TWO_PROCESSES}
     structures = [structure_of(row) for row in rows[:n]]
-    seconds = {}
+    plan, seconds = VerificationPlan(panel_named(POTENTIAL), reuse=False, store=""), {}
     for workers in (1, 2):
-        with load_verifier(POTENTIAL, reuse=False, store="", workers=workers) as pool:
+        with open_pool(plan, workers) as pool:
             pool.verify(structures[:workers])
             _, seconds[workers] = timed(partial(pool.verify, structures))
     ratio = round(seconds[1].wall / seconds[2].wall, 3)

@@ -1,6 +1,7 @@
 """What the store holds about the DFT rows, as the judges' readings; computes nothing."""
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,9 +10,16 @@ from pymatgen.core import Structure
 
 from inverse.benchmarks.dft_rows import structure_of
 from inverse.potentials.inquiry import Inquiry
-from inverse.verification.calibration.readings import Readings, read_shear, readings
+from inverse.verification.calibration.readings import (
+    OF_TENSOR,
+    Readings,
+    is_by_volume,
+    readings,
+    stability,
+)
 from inverse.verification.judge import Judge, TensorVerdict
-from inverse.verification.judges import phase_disagreement
+from inverse.verification.ladder import phase_disagreement
+from inverse.verification.panel import OF_RECORD, OF_REFEREE, Panel
 from inverse.verification.store import VerificationStore
 
 FAILED, PHASE, UNSTABLE = "not_relaxed", "another_phase", "unstable"
@@ -27,8 +35,8 @@ class StoredRow:
         missing: the judges of `auto` have not all been asked yet.
         catastrophe: FAILED (no K), PHASE or UNSTABLE (no G), "" when the judges finished and agree.
         reason: in words.
-        judges: K by 7net-l3i5, G by diep (NaN after a catastrophe).
-        referee: K by diep, G by 7net-l3i5; None where it has not been asked.
+        judges: of the panel of record; what its judge of stability reads is NaN after a catastrophe.
+        referee: of the referee's panel; None where it has not been asked.
         alone: readings of potentials that judge everything themselves, by name.
     """
 
@@ -65,32 +73,45 @@ def stored_row(store: VerificationStore, row: dict[str, Any]) -> StoredRow:
 
 
 def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
-    first = _Remembering("7net-l3i5", store=store, prerelax_by="7net-0")
-    relaxed = first.relax(structure_of(row))
+    panel = OF_RECORD
+    judges = {name: _Remembering(name, store=store) for name in panel.potentials}
+    judges[panel.energy].prerelax_by = panel.prerelax_by
+    relaxed = judges[panel.energy].relax(structure_of(row))
     if relaxed.structure is None:
         return StoredRow(row, catastrophe=FAILED, reason=relaxed.reason, alone=_alone(row, store))
-    bulk = first.tensor(relaxed.structure, only_bulk=True)
-    shear_judge = _Remembering("diep", store=store)
-    own = shear_judge.relax(relaxed.structure)
-    if own.structure is None and not own.is_stalled:
-        return StoredRow(row, catastrophe=FAILED, reason=own.reason, alone=_alone(row, store))
-    cell = own.structure
-    disagreement = "" if cell is None else phase_disagreement(relaxed.structure, cell)
-    cell = relaxed.structure if cell is None else cell
-    shear = shear_judge.tensor(cell)
-    judges = readings(bulk, shear, relaxed.structure, cell)
+    cells = {panel.energy: relaxed.structure}
+    tensors: dict[str, TensorVerdict] = {}
+    disagreement = ""
+    for name in dict.fromkeys((*panel.of_tensor.values(), panel.stability)):
+        if name not in cells:
+            own = judges[name].relax(relaxed.structure)
+            if own.structure is None and not own.is_stalled:
+                return StoredRow(row, catastrophe=FAILED, reason=own.reason, alone=_alone(row, store))
+            cells[name] = relaxed.structure if own.structure is None else own.structure
+            disagreement = disagreement or phase_disagreement(relaxed.structure, cells[name])
+        asked = [prop for prop, judge in panel.of_tensor.items() if judge == name]
+        only_volume = name != panel.stability and is_by_volume(name, asked)
+        tensors[name] = judges[name].tensor(cells[name], only_bulk=only_volume)
+    read = _read(panel, tensors, cells)
     alone = _alone(row, store)
+    of_stability = [p for p, name in panel.of_tensor.items() if name == panel.stability]
     if disagreement:
-        unread = replace(judges, shear=math.nan)
+        unread = read.replaced({p: replace(read[p], value=math.nan) for p in of_stability})
         return StoredRow(row, False, PHASE, disagreement, unread, alone=alone)
-    alone["diep"] = readings(shear, shear, cell, cell)
-    full, referee = _remembered_tensor(first, relaxed.structure), None
+    whole = {panel.stability: tensors[panel.stability]}
+    full, referee = _remembered_tensor(judges[panel.energy], relaxed.structure), None
     if full is not None and full.failure is None:
-        alone["7net-l3i5"] = readings(full, full, relaxed.structure, relaxed.structure)
-        referee = readings(shear, full, cell, relaxed.structure)
-    catastrophe = "" if math.isfinite(judges.shear) else UNSTABLE
-    reason = ", ".join(read_shear(shear).flags) if catastrophe else ""
-    return StoredRow(row, False, catastrophe, shear.reason or reason, judges, referee, alone)
+        whole[panel.energy] = full
+        referee = _read(OF_REFEREE, whole, cells)
+    alone |= {name: readings(dict.fromkeys(OF_TENSOR, (whole[name], cells[name]))) for name in whole}
+    catastrophe = "" if all(math.isfinite(read[p].value) for p in of_stability) else UNSTABLE
+    deciding = tensors[panel.stability]
+    reason = ", ".join(stability(deciding).flags) if catastrophe else ""
+    return StoredRow(row, False, catastrophe, deciding.reason or reason, read, referee, alone)
+
+
+def _read(panel: Panel, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure]) -> Readings:
+    return readings({p: (tensors[name], cells[name]) for p, name in panel.of_tensor.items()})
 
 
 def _alone(row: dict[str, Any], store: VerificationStore) -> dict[str, Readings]:
@@ -102,7 +123,7 @@ def _alone(row: dict[str, Any], store: VerificationStore) -> dict[str, Readings]
             cell = judge.relax(structure_of(row)).structure
             tensor = None if cell is None else judge.tensor(cell)
             if tensor is not None and cell is not None and tensor.failure is None:
-                found[name] = readings(tensor, tensor, cell, cell)
+                found[name] = readings(dict.fromkeys(OF_TENSOR, (tensor, cell)))
     return found
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from inverse.candidates.types import VerifiedValue
 from inverse.potentials.loading import potential_version
-from inverse.verification.calibration.readings import Readings
+from inverse.verification.calibration.readings import OF_TENSOR, Readings
 from surrogates.errors import DataError, VerificationError
-from surrogates.physics.properties import BULK_MODULUS, Property
+from surrogates.physics.properties import Property
 from surrogates.protocol import Z90
 
 CALIBRATION_FILE = Path(__file__).resolve().parent / "moduli.json"
@@ -36,7 +36,8 @@ class Calibration:
         judges: potentials whose numbers enter, joined by "+"; the first is the modulus' own.
         settings: `JudgeSettings.method` it was fitted at; others are refused.
         intercept: of the fit.
-        slopes: by reading ("bulk", "shear"); none is negative, so the function is monotone.
+        slopes: by name of the property read, the modulus' own first; none is negative, so the function is
+            monotone.
         offsets: by anion class; a class that is not named has none.
         log_std: standard deviation of ln(DFT / calibrated) on the fitted rows, soft crystals; `metrics` say
             how often the interval held on formulas left out.
@@ -66,7 +67,7 @@ class Calibration:
         """Return the calibrated value, GPa; NaN where a reading it needs is missing or not positive."""
         total = self.intercept + self.offsets.get(readings.anion, 0.0)
         for name, slope in self.slopes.items():
-            raw = getattr(readings, name)
+            raw = readings[name].value
             if not (math.isfinite(raw) and raw > 0):
                 return math.nan
             total += slope * math.log(raw)
@@ -81,7 +82,7 @@ class Calibration:
         log_std = self.log_std + min(max(share, 0.0), 1.0) * (self.log_std_stiff - self.log_std)
         if readings is None:
             return log_std
-        changes = [relative_change(readings, name) * slope for name, slope in self.slopes.items()]
+        changes = [readings[name].relative_change * slope for name, slope in self.slopes.items()]
         return math.hypot(log_std, *changes) * (self.doubted if readings.doubts else 1.0)
 
 
@@ -89,12 +90,6 @@ def other_versions(fit: Calibration) -> dict[str, str]:
     """Return potential -> installed version, where that is not the one a calibration was fitted with."""
     installed = {name: potential_version(name) for name in fit.versions}
     return {name: version for name, version in installed.items() if version != fit.versions[name]}
-
-
-def relative_change(readings: Readings, name: str) -> float:
-    """Return by how much a reading changes with the strain, relative to it; 0 where that is unknown."""
-    raw, change = getattr(readings, name), getattr(readings, f"{name}_change")
-    return change / raw if math.isfinite(change) and math.isfinite(raw) and raw > 0 else 0.0
 
 
 @lru_cache(maxsize=4)
@@ -108,21 +103,20 @@ def load_calibrations(path: Path = CALIBRATION_FILE) -> dict[tuple[str, str], Ca
         return {}
     try:
         rows = json.loads(path.read_text())["calibrations"]
-        return {(row["property"], row["judges"]): Calibration(**row) for row in rows}
+        return {(row["property"], row["judges"]): _from_row(row) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"calibrations {path.name} cannot be read: {error}") from None
 
 
 def calibration_of(prop: Property, readings: Readings) -> Calibration | None:
-    """Return the calibration for these judges: the one of both together where there is one."""
+    """Return the calibration of what these judges read: that of several together where there is one."""
     known = load_calibrations()
-    own, other = readings.bulk_by, readings.shear_by
-    if prop != BULK_MODULUS:
-        own, other = other, own
-    joint = known.get((prop.name, f"{own}+{other}")) if own != other else None
-    if joint is not None and math.isfinite(joint.on_dft_scale(readings)):
-        return joint
-    return known.get((prop.name, own))
+    for (name, _), fit in known.items():
+        if name == prop.name and len(fit.slopes) > 1:
+            judges = [readings[term].by for term in fit.slopes]
+            if judges == fit.judges.split("+") and math.isfinite(fit.on_dft_scale(readings)):
+                return fit
+    return known.get((prop.name, readings[prop.name].by))
 
 
 def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[VerifiedValue, bool]:
@@ -131,23 +125,22 @@ def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[Verif
     Without a calibration for these judges the raw value stands, with an error of 25 %.
 
     Args:
-        prop: K or G.
+        prop: the modulus.
         readings: of the judges; the raw modulus itself must be positive.
         settings: `JudgeSettings.method` they worked at.
 
     Raises:
         VerificationError: the calibration was fitted at other settings.
     """
-    name = "bulk" if prop == BULK_MODULUS else "shear"
-    raw, potential = getattr(readings, name), getattr(readings, f"{name}_by")
+    read = readings[prop.name]
     known = calibration_of(prop, readings)
     if known is not None and known.settings != settings:
         raise VerificationError(
             f"{prop.name} by {known.judges} is calibrated at the settings {known.settings}, not at {settings}"
         )
-    mean = raw if known is None else known.on_dft_scale(readings)
+    mean = read.value if known is None else known.on_dft_scale(readings)
     if known is None:
-        log_std = math.hypot(UNCALIBRATED_ERROR, relative_change(readings, name))
+        log_std = math.hypot(UNCALIBRATED_ERROR, read.relative_change)
     else:
         log_std = known.log_std_at(mean, readings)
     value = VerifiedValue(
@@ -155,8 +148,8 @@ def calibrated(prop: Property, readings: Readings, settings: str) -> tuple[Verif
         std=round(mean * log_std, 3),
         lower=round(mean * math.exp(-Z90 * log_std), 3),
         upper=round(mean * math.exp(Z90 * log_std), 3),
-        raw=round(raw, 3),
-        potential=potential,
+        raw=round(read.value, 3),
+        potential=read.by,
         unit=prop.unit,
     )
     return value, known is not None
@@ -181,5 +174,15 @@ def with_wider_error(value: VerifiedValue, factor: float) -> VerifiedValue:
 
 def write_calibrations(calibrations: Sequence[Calibration], path: Path = CALIBRATION_FILE) -> None:
     """Write the calibrations as one JSON file."""
-    text = json.dumps({"calibrations": [asdict(c) for c in calibrations]}, indent=1)
+    text = json.dumps({"calibrations": [_to_row(c) for c in calibrations]}, indent=1)
     path.write_text(text + "\n")
+
+
+def _from_row(row: Mapping[str, Any]) -> Calibration:
+    """Return a calibration of the file, where readings go by their short terms."""
+    names = {known.term: name for name, known in OF_TENSOR.items()}
+    return Calibration(**{**row, "slopes": {names[term]: slope for term, slope in row["slopes"].items()}})
+
+
+def _to_row(fit: Calibration) -> dict[str, Any]:
+    return asdict(fit) | {"slopes": {OF_TENSOR[name].term: slope for name, slope in fit.slopes.items()}}

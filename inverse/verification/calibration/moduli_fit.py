@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inverse.potentials.loading import potential_version
-from inverse.verification.calibration.moduli import BLEND, Calibration, relative_change
+from inverse.verification.calibration.moduli import BLEND, Calibration
 from inverse.verification.calibration.readings import Readings
 from surrogates.errors import DataError
 from surrogates.physics.properties import Property
@@ -52,14 +52,14 @@ class Plan:
     Attributes:
         property: the modulus.
         judges: see `Calibration.judges`.
-        terms: readings that enter; the modulus' own first.
+        terms: properties whose readings enter; the modulus itself first.
         anions: classes that get an offset.
         is_doubted: crystals with a doubt are left out of the fit and get an error of their own.
     """
 
     property: Property
     judges: str
-    terms: tuple[str, ...]
+    terms: tuple[Property, ...]
     anions: tuple[str, ...] = ()
     is_doubted: bool = False
 
@@ -84,7 +84,9 @@ def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool
     if len(trusted) < 20 or not (np.isfinite(design).all() and np.isfinite(target).all()):
         raise DataError(f"calibration of {plan.property.name} by {plan.judges}: {len(trusted)} usable pairs")
     beta = _robust(design, target, weights, _ridge(plan))
-    slopes = dict(zip(plan.terms, beta[1 : 1 + len(plan.terms)].round(6).tolist(), strict=True))
+    slopes = dict(
+        zip((term.name for term in plan.terms), beta[1 : 1 + len(plan.terms)].round(6).tolist(), strict=True)
+    )
     if min(slopes.values()) < 0 and not free:
         raise DataError(f"calibration of {plan.property.name} by {plan.judges}: slopes {slopes}, one below 0")
     offsets = dict(zip(plan.anions, beta[1 + len(plan.terms) :].round(6).tolist(), strict=True))
@@ -200,12 +202,12 @@ def _rounded(value: float) -> float | None:
 
 
 def _is_usable(plan: Plan, pair: Pair) -> bool:
-    values = [getattr(pair.readings, name) for name in plan.terms]
+    values = [pair.readings[term.name].value for term in plan.terms]
     return all(math.isfinite(v) and v > 0 for v in values)
 
 
 def _matrices(plan: Plan, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    raw = np.array([[getattr(p.readings, name) for name in plan.terms] for p in pairs], dtype=float)
+    raw = np.array([[p.readings[term.name].value for term in plan.terms] for p in pairs], dtype=float)
     raw = raw.reshape(len(pairs), len(plan.terms))
     classes = np.array([[p.readings.anion == name for name in plan.anions] for p in pairs], dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -237,7 +239,7 @@ def _with_errors(fitted: Calibration, trusted: Sequence[Pair], doubted: Sequence
     means = np.array([fitted.on_dft_scale(p.readings) for p in trusted])
     residual = np.abs(np.log([p.truth for p in trusted]) - np.log(means))
     change = np.array(
-        [math.hypot(*(relative_change(p.readings, n) * s for n, s in fitted.slopes.items())) for p in trusted]
+        [math.hypot(*(p.readings[n].relative_change * s for n, s in fitted.slopes.items())) for p in trusted]
     )
     soft, stiff = means < fitted.stiff_from / math.sqrt(BLEND), means >= fitted.stiff_from * math.sqrt(BLEND)
     fitted = replace(

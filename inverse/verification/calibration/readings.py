@@ -1,13 +1,17 @@
 """What the judges measured on one crystal, each on its own scale, and which of it to doubt."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from operator import attrgetter
 
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.potentials.loading import KINKED
+from inverse.potentials.traits import traits_of
 from inverse.verification.judge import TensorVerdict
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
 
 ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("oxide", frozenset({"O"})),
@@ -24,26 +28,20 @@ ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
 OPEN_SHELLS = frozenset({"Cr", "Mn", "Fe", "Co", "Ni", "U", "Np", "Pu"})
 """Elements whose moments DFT and potentials often place differently."""
 
-LARGER_BY_KINKED = 1.005
-"""Ratio of volumes, diep's over 7net-l3i5's, beyond which open shells are doubted (median 0.982)."""
+LARGER_BY_R2SCAN = 1.005
+"""Ratio of volumes, by a potential of r2SCAN over one of PBE, beyond which open shells are doubted.
 
-BULK_CHANGE = 0.02
-"""Relative change of K between the two strain sizes beyond which K is doubted."""
-
-SHEAR_CHANGE = 0.05
-"""Relative change of G between the two strain sizes that is flagged as amplitude-dependent."""
+The median of diep's over 7net-l3i5's is 0.982.
+"""
 
 UNSURE = 0.3
 """Relative change of a modulus where the tensor at the larger strain is not positive definite."""
 
 AMPLITUDE = "amplitude_dependent"
-"""Flag of a tensor that changes with the strain; in a reading, of G alone."""
+"""Flag of a tensor that changes with the strain; in a reading, of what has no doubt of its own."""
 
 ABSURD = "absurd_tensor"
 """Flag of moduli that no crystal has: they are named, and are no numbers."""
-
-LARGEST_MODULUS, SMALLEST_BULK = 1000.0, 0.1
-"""GPa; diamond has K = 443 and G = 535, caesium K = 1.6."""
 
 MAGNETIC_COLLAPSE = "magnetic_collapse"
 BULK_AMPLITUDE = "bulk_amplitude_dependent"
@@ -51,134 +49,201 @@ BULK_AMPLITUDE = "bulk_amplitude_dependent"
 
 
 @dataclass(frozen=True)
-class Readings:
-    """Raw moduli of one crystal; NaN where nobody measured.
+class OfTensor:
+    """How a property is read from a tensor.
 
     Attributes:
-        bulk: K, GPa.
-        shear: G, GPa.
-        bulk_by: potential that measured K; "" for nobody.
-        shear_by: potential that measured G.
-        bulk_change: difference of K at the two strain sizes, GPa.
-        shear_change: the same of G.
+        property: which.
+        term: its name in the files of readings and calibrations.
+        value: field of `TensorVerdict`, natural unit.
+        amplitude: field of `TensorVerdict`: the difference at twice the strain.
+        steady: relative change between the two strain sizes beyond which it is doubted or flagged.
+        doubt: named doubt of one that changes more; "" flags the tensor instead.
+        sensible: lowest and highest value that a crystal has.
+        by_volume: strains of the volume alone give it.
+    """
+
+    property: Property
+    term: str
+    value: str
+    amplitude: str
+    steady: float
+    doubt: str = ""
+    sensible: tuple[float, float] = (-math.inf, math.inf)
+    by_volume: bool = False
+
+
+OF_TENSOR: Mapping[str, OfTensor] = {
+    known.property.name: known
+    for known in (
+        OfTensor(
+            BULK_MODULUS,
+            "bulk",
+            "bulk_modulus",
+            "bulk_amplitude",
+            steady=0.02,
+            doubt=BULK_AMPLITUDE,
+            sensible=(0.1, 1000.0),  # caesium 1.6, diamond 443 GPa
+            by_volume=True,
+        ),
+        OfTensor(
+            SHEAR_MODULUS,
+            "shear",
+            "shear_modulus",
+            "shear_amplitude",
+            steady=0.05,
+            sensible=(-math.inf, 1000.0),  # diamond 535 GPa
+        ),
+    )
+}
+"""By property name, all that is read from tensors."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one potential measured of one property; natural unit, on its own scale.
+
+    Attributes:
+        value: NaN where it is unstable or nobody measured.
+        by: the potential; "" for nobody.
+        change: difference at the two strain sizes.
+    """
+
+    value: float = math.nan
+    by: str = ""
+    change: float = math.nan
+
+    @property
+    def relative_change(self) -> float:
+        """By how much the value changes with the strain, relative to it; 0 where that is unknown."""
+        known = math.isfinite(self.change) and math.isfinite(self.value) and self.value > 0
+        return self.change / self.value if known else 0.0
+
+
+NOT_READ = Reading()
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the judges read of one crystal.
+
+    Attributes:
+        of: by property name.
         anion: class of `anion_class`.
         doubts: MAGNETIC_COLLAPSE, BULK_AMPLITUDE.
     """
 
-    bulk: float = math.nan
-    shear: float = math.nan
-    bulk_by: str = ""
-    shear_by: str = ""
-    bulk_change: float = math.nan
-    shear_change: float = math.nan
+    of: Mapping[str, Reading] = field(default_factory=dict)
     anion: str = "none"
     doubts: tuple[str, ...] = ()
 
+    def __getitem__(self, name: str) -> Reading:
+        """Return the reading of a property, `NOT_READ` where nobody measured."""
+        return self.of.get(name, NOT_READ)
+
+    def replaced(self, others: Mapping[str, Reading]) -> "Readings":
+        """Return the readings with others in their places; anion class and doubts stay."""
+        return replace(self, of={**self.of, **others})
+
 
 @dataclass(frozen=True)
-class ShearReading:
-    """How a tensor is read.
+class Stability:
+    """What a tensor says of a crystal's stability.
 
     Attributes:
-        shear: G, GPa; NaN when unstable.
-        change: of G with the size of the strain, GPa.
         is_stable: positive definite, and no mode that couples to strain is unstable.
         flags: unstable_tensor, unstable_mode, amplitude_dependent, soft_mode_dropped.
     """
 
-    shear: float
-    change: float
     is_stable: bool
     flags: tuple[str, ...] = ()
 
 
-def readings(
-    bulk: TensorVerdict, shear: TensorVerdict, bulk_cell: Structure, shear_cell: Structure
-) -> Readings:
-    """Return what counts of two judges' tensors; they may be one and the same.
+def readings(measured: Mapping[str, tuple[TensorVerdict, Structure]]) -> Readings:
+    """Return what counts of the judges' tensors; several may be one and the same.
 
-    Nothing of the shear judge's K, and nothing of the bulk judge's G, enters.
+    Nothing of what a tensor says of another judge's property enters.
 
     Args:
-        bulk: by the judge of K.
-        shear: by the judge of G.
-        bulk_cell: relaxed by the energy judge.
-        shear_cell: relaxed by the judge of G.
+        measured: property name -> tensor of its judge, and the cell of that tensor.
     """
-    read = read_shear(shear)
-    bulk_value, change = read_bulk(bulk)
-    doubts = []
-    if _is_collapsed(bulk.potential, shear.potential, bulk_cell, shear_cell):
-        doubts.append(MAGNETIC_COLLAPSE)
-    if math.isfinite(change) and change > BULK_CHANGE * bulk_value:
-        doubts.append(BULK_AMPLITUDE)
-    return Readings(
-        bulk=bulk_value,
-        shear=read.shear,
-        bulk_by=bulk.potential,
-        shear_by=shear.potential,
-        bulk_change=change,
-        shear_change=read.change,
-        anion=anion_class(bulk_cell),
-        doubts=tuple(doubts),
-    )
+    found = {name: reading(name, tensor) for name, (tensor, _) in measured.items()}
+    doubts = [MAGNETIC_COLLAPSE] if _is_collapsed(measured) else []
+    doubts += [OF_TENSOR[n].doubt for n, one in found.items() if OF_TENSOR[n].doubt and _is_unsteady(n, one)]
+    cells = [cell for _, cell in measured.values()]
+    return Readings(found, anion_class(cells[0]) if cells else "none", tuple(doubts))
 
 
-def is_sensible(bulk: float = math.nan, shear: float = math.nan) -> bool:
-    """Return whether moduli in GPa are such as crystals have; NaN, which nobody measured, is no offence.
+def reading(name: str, verdict: TensorVerdict) -> Reading:
+    """Return what a tensor says of a property."""
+    known = OF_TENSOR[name]
+    value = float(attrgetter(known.value)(verdict))
+    change = float(attrgetter(known.amplitude)(verdict))
+    tensor = np.array(verdict.repeated, dtype=float) if verdict.repeated else None
+    if tensor is not None and np.isfinite(tensor).all() and not math.isfinite(change):
+        change = UNSURE * value
+    return Reading(value, verdict.potential, change)
 
-    >>> is_sensible(443.0, 535.0), is_sensible(4300.0)
+
+def _is_unsteady(name: str, one: Reading) -> bool:
+    return math.isfinite(one.change) and one.change > OF_TENSOR[name].steady * one.value
+
+
+def stability(verdict: TensorVerdict) -> Stability:
+    """Return whether a whole tensor is stable; its flags without what they say of doubted properties."""
+    flags = tuple(flag for flag in verdict.flags if flag != AMPLITUDE)
+    read = {name: reading(name, verdict) for name, known in OF_TENSOR.items() if not known.by_volume}
+    is_stable = bool(verdict.is_stable) and all(math.isfinite(one.value) for one in read.values())
+    if is_stable and any(_is_unsteady(name, one) for name, one in read.items()):
+        flags = (*flags, AMPLITUDE)
+    return Stability(is_stable, flags)
+
+
+def is_by_volume(potential: str, names: Collection[str]) -> bool:
+    """Return whether strains of the volume give all that a potential is to say of these properties.
+
+    K of a potential with a kink is calibrated as its whole tensor has it.
+    """
+    return not traits_of(potential).has_kink and all(OF_TENSOR[name].by_volume for name in names)
+
+
+def is_sensible(name: str, value: float) -> bool:
+    """Return whether a value is such as crystals have; NaN, which nobody measured, is no offence.
+
+    >>> is_sensible("bulk_modulus_vrh", 443.0), is_sensible("shear_modulus_vrh", 4300.0)
     (True, False)
     """
-    return not (bulk > LARGEST_MODULUS or shear > LARGEST_MODULUS or bulk < SMALLEST_BULK)
+    low, high = OF_TENSOR[name].sensible
+    return not (value < low or value > high)
 
 
 def sensible(read: Readings) -> tuple[Readings, list[str]]:
     """Return the readings without those of an absurd tensor, and in words which they were.
 
-    One judge's K and G come from one tensor and go together.
+    What one judge says comes from one tensor and goes together.
     """
-    said, bulk, shear = [], read.bulk, read.shear
-    if not is_sensible(bulk=bulk):
-        said.append(f"K of {bulk:.4g} GPa by {read.bulk_by} is absurd")
-        bulk = math.nan
-    if not is_sensible(shear=shear):
-        said.append(f"G of {shear:.4g} GPa by {read.shear_by} is absurd")
-        shear = math.nan
-    if said and read.bulk_by == read.shear_by:
-        bulk = shear = math.nan
-    return replace(read, bulk=bulk, shear=shear), said
+    absurd = {name: one for name, one in read.of.items() if not is_sensible(name, one.value)}
+    said = [
+        f"{known.short} of {one.value:.4g} {known.unit} by {one.by} is absurd"
+        for known, one in ((OF_TENSOR[name].property, one) for name, one in absurd.items())
+    ]
+    judges = {one.by for one in absurd.values()}
+    gone = {name: replace(one, value=math.nan) for name, one in read.of.items() if one.by in judges}
+    return read.replaced(gone), said
 
 
-def read_bulk(verdict: TensorVerdict) -> tuple[float, float]:
-    """Return K and its change with the strain, GPa."""
-    return verdict.bulk_modulus, _change(verdict, verdict.bulk_modulus, verdict.bulk_amplitude)
-
-
-def _change(verdict: TensorVerdict, modulus: float, amplitude: float) -> float:
-    """Return by how much a modulus changes with the strain, GPa; NaN where it was not repeated."""
-    is_repeated = bool(verdict.repeated) and bool(np.isfinite(np.array(verdict.repeated, dtype=float)).all())
-    return UNSURE * modulus if is_repeated and not math.isfinite(amplitude) else amplitude
-
-
-def _is_collapsed(bulk_by: str, shear_by: str, bulk_cell: Structure, shear_cell: Structure) -> bool:
+def _is_collapsed(measured: Mapping[str, tuple[TensorVerdict, Structure]]) -> bool:
     """Return whether two judges put a crystal with open shells into different magnetic states."""
-    if (bulk_by in KINKED) == (shear_by in KINKED):
-        return False
-    ratio = (shear_cell.volume / len(shear_cell)) / (bulk_cell.volume / len(bulk_cell))
-    ratio = ratio if shear_by in KINKED else 1 / ratio
-    return bool({site.specie.symbol for site in bulk_cell} & OPEN_SHELLS) and ratio > LARGER_BY_KINKED
-
-
-def read_shear(verdict: TensorVerdict) -> ShearReading:
-    """Return G and stability of a tensor; its flags without what they say of the tensor's K."""
-    flags = tuple(flag for flag in verdict.flags if flag != AMPLITUDE)
-    shear = verdict.shear_modulus
-    is_stable = bool(verdict.is_stable) and math.isfinite(shear)
-    change = _change(verdict, shear, verdict.shear_amplitude)
-    if is_stable and math.isfinite(change) and change > SHEAR_CHANGE * shear:
-        flags = (*flags, AMPLITUDE)
-    return ShearReading(shear, change, is_stable, flags)
+    by_judge = {tensor.potential: cell for tensor, cell in measured.values()}
+    for (first, cell), (second, other) in combinations(by_judge.items(), 2):
+        functionals = traits_of(first).functional, traits_of(second).functional
+        if len(set(functionals)) == 1 or "r2SCAN" not in functionals:
+            continue
+        ratio = (other.volume / len(other)) / (cell.volume / len(cell))
+        ratio = ratio if functionals[1] == "r2SCAN" else 1 / ratio
+        if {site.specie.symbol for site in cell} & OPEN_SHELLS and ratio > LARGER_BY_R2SCAN:
+            return True
+    return False
 
 
 def anion_class(structure: Structure) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,32 @@ HARDNESS: Mapping[str, HardnessFormula] = {
     ),
 }
 """All need a crystal that is not too anisotropic as well (universal anisotropy below 1)."""
+
+
+def summary_of_judges(
+    verdict: TensorVerdict,
+    structure: Structure,
+    values: Mapping[str, VerifiedValue],
+    judged: Mapping[str, TensorVerdict],
+) -> dict[str, Any]:
+    """Return what the tensor says, its K not averaged where another judges K: that is the referee's.
+
+    The tensor itself, which implies it, stands in the record and decides nothing. The averages of K are
+    those of the judge of K.
+
+    Args:
+        verdict: of the judge of stability, or of appeal.
+        structure: the cell of that tensor.
+        values: see `elastic_summary`.
+        judged: property name -> tensor of its judge.
+    """
+    bulk = judged.get(BULK_MODULUS.name, verdict)
+    if verdict.potential == bulk.potential:
+        return elastic_summary(verdict, structure, values)
+    summary = elastic_summary(replace(verdict, bulk_modulus=math.nan), structure, values, bulk)
+    for part in ("relaxed_ion", "clamped_ion"):
+        summary[part] = {n: v for n, v in summary[part].items() if not n.startswith("bulk_modulus")}
+    return summary
 
 
 def elastic_summary(
@@ -163,7 +189,7 @@ def _derived(
     anisotropy: float | None,
 ) -> dict[str, Any]:
     raw_bulk, raw_shear = verdict.bulk_modulus, verdict.shear_modulus
-    if not is_sensible(raw_bulk, raw_shear):
+    if not (is_sensible(BULK_MODULUS.name, raw_bulk) and is_sensible(SHEAR_MODULUS.name, raw_shear)):
         return {}
     bulk = _value(values.get(BULK_MODULUS.name), raw_bulk)
     shear = _value(values.get(SHEAR_MODULUS.name), raw_shear)

@@ -139,7 +139,7 @@ def stiffness(
 
     C = clamped - (1/V) L^T K^-1 L, with L the forces per strain at fixed fractional coordinates and K the
     force constants at Gamma of the modes that symmetry lets couple to strain. Deterministic. Where a
-    potential has a kink at ideal crystals (`potentials.KINKED`), each of clamped, L and K is a + b / size:
+    potential has a kink at ideal crystals (`potentials.traits`), each of clamped, L and K is a + b / size:
     it is taken at two sizes and b is left out before they are put together.
 
     Args:

@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 from pymatgen.core import Structure
 
+from surrogates.physics.properties import SHEAR_MODULUS, Property
+
 
 class WeakGround(StrEnum):
     """What makes the judges of stiffness less sure than their calibration says."""
@@ -31,8 +33,13 @@ LIGHT = frozenset({"Be", "B", "C", "N", "O", "Si"})
 SUPERHARD_FROM = 225.0
 """GPa of calibrated G."""
 
-WIDER: Mapping[str, float] = MappingProxyType({WeakGround.SUPERHARD_LIGHT: 1.5, WeakGround.DISPUTED: 1.36})
-"""Factors on the error of ln G, as measured; the other grounds showed no larger errors, or are too rare."""
+WIDER: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {SHEAR_MODULUS.name: {WeakGround.SUPERHARD_LIGHT: 1.5, WeakGround.DISPUTED: 1.36}}
+)
+"""Property name -> ground -> factor on the error of its logarithm, as measured.
+
+The other grounds showed no larger errors, or are too rare.
+"""
 
 
 def grounds_of_bonding(structure: Structure) -> list[WeakGround]:
@@ -60,20 +67,24 @@ def grounds_of_bonding(structure: Structure) -> list[WeakGround]:
     return [WeakGround.LAYERED if dimensions == 2 else WeakGround.WEAKLY_BOUND]
 
 
-def is_superhard_light(structure: Structure, shear: float) -> bool:
-    """Return whether a crystal is very stiff and made of light elements alone.
+def grounds_of_value(prop: Property, structure: Structure, value: float) -> list[WeakGround]:
+    """Return the grounds that a calibrated value itself shows: `SUPERHARD_LIGHT`, of a shear modulus.
 
     Args:
+        prop: the property.
         structure: the crystal.
-        shear: calibrated G, GPa.
+        value: on the DFT scale, natural unit.
     """
-    return shear >= SUPERHARD_FROM and {site.specie.symbol for site in structure} <= LIGHT
+    is_stiff = prop == SHEAR_MODULUS and value >= SUPERHARD_FROM
+    is_light = {site.specie.symbol for site in structure} <= LIGHT
+    return [WeakGround.SUPERHARD_LIGHT] if is_stiff and is_light else []
 
 
-def widening(flags: Collection[str]) -> float:
-    """Return the factor on the error of ln G that flags ask for; 1 without any.
+def widening(prop: Property, flags: Collection[str]) -> float:
+    """Return the factor on the error of a property's logarithm that flags ask for; 1 without any.
 
-    >>> widening(["weak_ground: stability_disputed"]), widening(["no_hull"])
+    >>> widening(SHEAR_MODULUS, ["weak_ground: stability_disputed"]), widening(SHEAR_MODULUS, ["no_hull"])
     (1.36, 1.0)
     """
-    return max((WIDER[flag] for flag in flags if flag in WIDER), default=1.0)
+    factors = WIDER.get(prop.name, {})
+    return max((factors[flag] for flag in flags if flag in factors), default=1.0)

@@ -10,7 +10,7 @@ from inverse.benchmarks.verification.carried_readings import (
     write_readings,
 )
 from inverse.benchmarks.verification.stored_verdicts import FAILED, StoredRow
-from inverse.verification.calibration.readings import Readings
+from tests.readings import read
 
 
 def told(found):
@@ -18,8 +18,8 @@ def told(found):
     return {who: repr(read) for who, read in found.items()}
 
 
-READ = Readings(301.5, 120.25, "7net-l3i5", "diep", 1.0, math.nan, "boride", ("magnetic_collapse",))
-SECOND = Readings(280.0, 90.0, "7net-0", "7net-0")
+READ = read(301.5, 120.25, "7net-l3i5", "diep", 1.0, math.nan, "boride", ("magnetic_collapse",))
+SECOND = read(280.0, 90.0, "7net-0", "7net-0")
 ROWS = [{"id": name} for name in ("a", "b", "c")]
 
 

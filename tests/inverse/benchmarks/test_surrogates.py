@@ -17,10 +17,10 @@ from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.surrogates import beyond, probability_errors, property_errors, run_surrogates
 from inverse.benchmarks.verification import raw_potentials
 from inverse.benchmarks.verification.stored_verdicts import StoredRow
-from inverse.verification.calibration.readings import Readings
 from surrogates.errors import DataError
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 from surrogates.training import held_out
+from tests import readings
 
 N, SPREAD = 3000, 0.03
 
@@ -186,7 +186,7 @@ def test_potentials_and_tiers_are_compared_on_the_rows_of_both(tmp_path: Path, m
     truth = held.truth[BULK_MODULUS]
     rows = [{"id": f"r{k}", "formula": f"X{k}", BULK_MODULUS.name: truth[k]} for k in range(40)]
     rows += [{"id": "elsewhere", "formula": "Y", BULK_MODULUS.name: 100.0}]
-    said = {row["id"]: Readings(row[BULK_MODULUS.name] * 1.1, math.nan) for row in rows}
+    said = {row["id"]: readings.read(row[BULK_MODULUS.name] * 1.1, math.nan) for row in rows}
     said["r3"] = None
     monkeypatch.setattr(raw_potentials, "calibration_rows", lambda: rows)
     monkeypatch.setattr(raw_potentials, "carried_row", lambda row: StoredRow(row, judges=said[row["id"]]))

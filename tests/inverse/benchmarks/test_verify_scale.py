@@ -5,7 +5,8 @@ import pytest
 
 from inverse.benchmarks.verification import scale as verify_scale
 from inverse.benchmarks.verification.stored_verdicts import PHASE, UNSTABLE, StoredRow
-from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE, Readings
+from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE, Reading
+from tests.readings import G, K, read
 
 
 def planted(n=300, noise=0.04):
@@ -23,8 +24,8 @@ def planted(n=300, noise=0.04):
             "bulk_modulus_vrh": float(bulk[i] * truth[0]),
             "shear_modulus_vrh": float(shear[i] ** 0.7 * bulk[i] ** 0.25 * truth[1]),
         }
-        read = Readings(bulk[i], shear[i], "7net-l3i5", "diep")
-        rows.append(StoredRow(row, judges=read, alone={"diep": replace(read, bulk_by="diep")}))
+        judges, alone = (read(bulk[i], shear[i], by, "diep") for by in ("7net-l3i5", "diep"))
+        rows.append(StoredRow(row, judges=judges, alone={"diep": alone}))
     return rows
 
 
@@ -64,7 +65,7 @@ def test_catastrophes_are_named_counted_and_set_aside(bench):
     rows = planted()
     for i in range(5):
         rows[i] = replace(rows[i], judges=replace(rows[i].judges, doubts=(MAGNETIC_COLLAPSE,)))
-    lost = replace(rows[9].judges, shear=float("nan"))
+    lost = rows[9].judges.replaced({G: Reading(float("nan"), "diep")})
     rows[9] = replace(rows[9], catastrophe=PHASE, judges=lost)
     record = bench(rows)
     found = {name: entry["n"] for name, entry in record["catastrophes"].items()}
@@ -87,10 +88,10 @@ def test_every_judge_gets_a_calibration_of_its_own():
 def test_the_appeal_is_measured_where_the_judge_of_g_calls_a_row_unstable(bench):
     rows = planted()
     for i, row in enumerate(rows):
-        own = Readings(row.judges.bulk, row.judges.shear, "7net-l3i5", "7net-l3i5")
+        own = read(row.judges[K].value, row.judges[G].value, "7net-l3i5", "7net-l3i5")
         rows[i] = replace(row, alone={**row.alone, "7net-l3i5": own})
     for i in range(0, 60, 2):
-        gone = replace(rows[i].judges, shear=float("nan"))
+        gone = rows[i].judges.replaced({G: Reading(float("nan"), "diep")})
         heard = rows[i].alone if i < 40 else {"diep": rows[i].alone["diep"]}
         rows[i] = replace(rows[i], catastrophe=UNSTABLE, judges=gone, alone=heard)
     appeal = bench(rows)["appeal"]

@@ -17,6 +17,7 @@ from inverse.candidates.types import Status, Target, Verification, VerifiedValue
 from inverse.commands.api import referee
 from inverse.report.page import build_report
 from inverse.verification.calibration import referee_quality
+from inverse.verification.panel import OF_REFEREE
 from surrogates.errors import DataError
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 from tests.inverse.report.fake_run import write_fake_run
@@ -47,10 +48,10 @@ class Referee:
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Path:
     asked = []
-    monkeypatch.setattr(verification, "load_verifier", lambda **given: asked.append(given) or Referee())
+    monkeypatch.setattr(verification, "open_verifier", lambda plan, _: asked.append(plan) or Referee())
     folder = write_fake_run(tmp_path / "run")
     yield folder
-    assert all(given["referee"] is True for given in asked)
+    assert all(plan.panel == OF_REFEREE for plan in asked)
 
 
 def test_it_judges_the_hits_in_rank_order_and_says_where_it_disagrees(run):

@@ -8,6 +8,7 @@ from inverse.commands.api import verify
 from inverse.reference import KnownMaterials
 from inverse.reference.familiarity import kinship
 from inverse.verification import classification
+from inverse.verification.panel import panel_named
 from tests import crystals
 
 EMT = "ase.calculators.emt:EMT"
@@ -41,7 +42,7 @@ def test_a_crystal_has_the_class_that_a_campaign_gives_it(tmp_path, monkeypatch)
         places = [[0, 0, 0], [0.5, 0.5, 0.25], [0, 0, 0.5], [0.5, 0.5, 0.75]]
         crystal = Structure(lattice, ["Cu", "Au", "Cu", "Pt"], places)
         (record,) = verify(crystal, potential=EMT)
-        campaigns = kinship(classification.classifier_by_energy(EMT), crystal)
+        campaigns = kinship(classification.classifier_by_energy(panel_named(EMT)), crystal)
     finally:
         classification.classifier_by_energy.cache_clear()
     assert record["derivative_of"] == campaigns.derivative_of == "CuAu3"
@@ -49,7 +50,7 @@ def test_a_crystal_has_the_class_that_a_campaign_gives_it(tmp_path, monkeypatch)
 
 
 def test_where_energies_stand_on_no_scale_signatures_alone_decide():
-    assert classification.classifier_by_energy(EMT).relax_energy is None
+    assert classification.classifier_by_energy(panel_named(EMT)).relax_energy is None
 
 
 def test_records_of_structures_and_files_in_order(tmp_path, monkeypatch):

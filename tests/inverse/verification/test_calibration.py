@@ -23,13 +23,14 @@ from inverse.verification.calibration.moduli_fit import (
     shuffled,
     with_intervals,
 )
-from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE, Readings
+from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE
 from inverse.verification.judge import JudgeSettings
 from surrogates.errors import DataError, VerificationError
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
+from tests.readings import G, K, read
 
-BULK = Plan(BULK_MODULUS, "x", ("bulk",), is_doubted=True)
-SHEAR = Plan(SHEAR_MODULUS, "y+x", ("shear", "bulk"), ("boride",))
+BULK = Plan(BULK_MODULUS, "x", (BULK_MODULUS,), is_doubted=True)
+SHEAR = Plan(SHEAR_MODULUS, "y+x", (SHEAR_MODULUS, BULK_MODULUS), ("boride",))
 
 
 def planted(n=120, noise=0.05, n_wild=4, n_doubted=0):
@@ -43,8 +44,8 @@ def planted(n=120, noise=0.05, n_wild=4, n_doubted=0):
     for i in range(n):
         anion = "boride" if i % 3 == 0 else "none"
         doubts = (MAGNETIC_COLLAPSE,) if i >= n - n_doubted else ()
-        read = Readings(bulk[i], shear[i], "x", "y", anion=anion, doubts=doubts)
-        pairs.append(Pair(f"A{i // 2}", read, float(np.exp(0.2) * bulk[i] ** 0.98 * scatter[i])))
+        found = read(bulk[i], shear[i], "x", "y", anion=anion, doubts=doubts)
+        pairs.append(Pair(f"A{i // 2}", found, float(np.exp(0.2) * bulk[i] ** 0.98 * scatter[i])))
     return pairs
 
 
@@ -53,8 +54,8 @@ def with_shear_truth(pairs, noise=0.05):
     return [
         replace(
             p,
-            truth=p.readings.shear**0.6
-            * p.readings.bulk**0.35
+            truth=p.readings[G].value ** 0.6
+            * p.readings[K].value ** 0.35
             * math.exp(0.15 * (p.readings.anion == "boride") + generator.normal(0, noise)),
         )
         for p in pairs
@@ -63,14 +64,14 @@ def with_shear_truth(pairs, noise=0.05):
 
 def test_a_planted_line_is_found_in_spite_of_wild_rows():
     fit = fit_calibration(BULK, "abc", planted())
-    assert fit.on_dft_scale(Readings(200.0)) == pytest.approx(math.exp(0.2 + 0.98 * math.log(200)), rel=0.03)
+    assert fit.on_dft_scale(read(200.0)) == pytest.approx(math.exp(0.2 + 0.98 * math.log(200)), rel=0.03)
     assert 0.03 < fit.log_std < 0.5
 
 
 def test_two_readings_and_an_offset_are_found():
     fit = fit_calibration(SHEAR, "abc", with_shear_truth(planted(400)))
-    assert fit.slopes["shear"] == pytest.approx(0.6, abs=0.05)
-    assert fit.slopes["bulk"] == pytest.approx(0.35, abs=0.05)
+    assert fit.slopes[G] == pytest.approx(0.6, abs=0.05)
+    assert fit.slopes[K] == pytest.approx(0.35, abs=0.05)
     assert 0.1 < fit.offsets["boride"] < 0.16
 
 
@@ -103,16 +104,16 @@ def test_doubted_rows_do_not_enter_the_fit_but_set_their_own_error():
         fit_calibration(BULK, "abc", planted()),
         fit_calibration(BULK, "abc", planted(n_doubted=30)),
     )
-    assert doubted.slopes["bulk"] == pytest.approx(plain.slopes["bulk"], abs=0.03)
+    assert doubted.slopes[K] == pytest.approx(plain.slopes[K], abs=0.03)
     assert plain.doubted == 1.0
     assert doubted.doubted > 2.0
-    doubtful = Readings(200.0, doubts=(MAGNETIC_COLLAPSE,))
-    assert doubted.log_std_at(200.0, doubtful) > 2 * doubted.log_std_at(200.0, Readings(200.0))
+    doubtful = read(200.0, doubts=(MAGNETIC_COLLAPSE,))
+    assert doubted.log_std_at(200.0, doubtful) > 2 * doubted.log_std_at(200.0, read(200.0))
 
 
 def test_a_reading_that_is_missing_gives_no_value():
     fit = fit_calibration(SHEAR, "abc", with_shear_truth(planted()))
-    assert math.isnan(fit.on_dft_scale(Readings(bulk=200.0)))
+    assert math.isnan(fit.on_dft_scale(read(bulk=200.0)))
 
 
 def test_a_slope_below_zero_is_refused():
@@ -127,7 +128,7 @@ def test_too_few_rows_are_refused():
 
 
 def test_the_error_goes_over_from_soft_to_stiff():
-    fit = Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {"bulk": 1.0}, 0.3, 0.1, 200.0, 50)
+    fit = Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.3, 0.1, 200.0, 50)
     assert [fit.log_std_at(m) for m in (20.0, 200.0, 400.0)] == pytest.approx([0.3, 0.2, 0.1])
 
 
@@ -157,35 +158,33 @@ def known(monkeypatch):
 
 
 def test_other_settings_are_refused(known):
-    known(Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {"bulk": 1.0}, 0.1, 0.1, 200.0, 50))
+    known(Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.1, 0.1, 200.0, 50))
     with pytest.raises(VerificationError, match="calibrated at the settings abc, not at abd"):
-        calibrated(BULK_MODULUS, Readings(100.0, bulk_by="x"), "abd")
-    value, was_known = calibrated(BULK_MODULUS, Readings(100.0, bulk_by="x"), "abc")
+        calibrated(BULK_MODULUS, read(100.0, bulk_by="x"), "abd")
+    value, was_known = calibrated(BULK_MODULUS, read(100.0, bulk_by="x"), "abc")
     assert was_known
     assert (value.mean, value.std, value.raw, value.potential) == (100.0, 10.0, 100.0, "x")
     assert value.lower < 100 < value.upper
 
 
 def test_both_judges_together_come_before_one_alone(known):
-    alone = Calibration("shear_modulus_vrh", "y", "abc", 0.0, {"shear": 1.0}, 0.2, 0.2, 80.0, 50)
-    both = Calibration(
-        "shear_modulus_vrh", "y+x", "abc", 0.0, {"shear": 0.5, "bulk": 0.5}, 0.1, 0.1, 80.0, 50
-    )
-    known(alone, both)
-    read = Readings(400.0, 100.0, "x", "y")
-    assert calibrated(SHEAR_MODULUS, read, "abc")[0].mean == pytest.approx(200.0)
-    without_bulk = replace(read, bulk=math.nan)
+    alone = Calibration("shear_modulus_vrh", "y", "abc", 0.0, {G: 1.0}, 0.2, 0.2, 80.0, 50)
+    together = Calibration("shear_modulus_vrh", "y+x", "abc", 0.0, {G: 0.5, K: 0.5}, 0.1, 0.1, 80.0, 50)
+    known(alone, together)
+    both = read(400.0, 100.0, "x", "y")
+    assert calibrated(SHEAR_MODULUS, both, "abc")[0].mean == pytest.approx(200.0)
+    without_bulk = read(shear=100.0, bulk_by="x", shear_by="y")
     assert calibrated(SHEAR_MODULUS, without_bulk, "abc")[0].mean == pytest.approx(100.0)
 
 
 def test_the_difference_between_amplitudes_adds_to_the_error(known):
-    known(Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {"bulk": 1.0}, 0.03, 0.03, 200.0, 50))
-    read = Readings(100.0, bulk_by="x", bulk_change=4.0)
-    assert calibrated(BULK_MODULUS, read, "abc")[0].std == pytest.approx(5.0)
+    known(Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.03, 0.03, 200.0, 50))
+    found = read(100.0, bulk_by="x", bulk_change=4.0)
+    assert calibrated(BULK_MODULUS, found, "abc")[0].std == pytest.approx(5.0)
 
 
 def test_a_potential_nobody_compared_keeps_its_value_with_a_wide_error():
-    value, was_known = calibrated(BULK_MODULUS, Readings(100.0, bulk_by="somebody:else"), "abc")
+    value, was_known = calibrated(BULK_MODULUS, read(100.0, bulk_by="somebody:else"), "abc")
     assert not was_known
     assert (value.mean, value.std, value.potential) == (100.0, 25.0, "somebody:else")
 

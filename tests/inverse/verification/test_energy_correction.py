@@ -15,7 +15,9 @@ from inverse.verification.calibration.energy_correction import (
     has_scale,
     supported_elements,
 )
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_here
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from surrogates.errors import ConfigError, UnknownNameError, UnsupportedElementError, VerificationError
 from tests import crystals, stand_in_potential
 
@@ -191,7 +193,7 @@ def test_without_element_energies_there_is_no_scale():
 
 
 def test_the_verdict_of_such_a_potential_has_a_hull():
-    verdict = load_verifier(SCALED, store="", workers=0).verify_one(crystals.fcc("Al", 3.7))
+    verdict = open_here(VerificationPlan(panel_named(SCALED), store="")).verify_one(crystals.fcc("Al", 3.7))
     assert verdict.converged, verdict.reason
     above = verdict.values["energy_above_hull"]
     formation = verdict.values["formation_energy_per_atom"]

@@ -10,12 +10,16 @@ from inverse.candidates import second_opinion
 from inverse.candidates.second_opinion import SECOND_DIFFERS, doubt_factor
 from inverse.candidates.types import VerifiedValue
 from inverse.inputs.records import verification_from_record, verification_to_record
-from inverse.verification import judges
+from inverse.verification import ladder as ladders
 from inverse.verification.judge import Judge, RelaxationVerdict
-from inverse.verification.judges import LadderVerifier, load_verifier
+from inverse.verification.ladder import LadderVerifier
+from inverse.verification.opening import open_here, open_verifier
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from surrogates.errors import ConfigError, MachineError, UnknownNameError
-from tests import crystals, stand_in_potential
+from tests import crystals, panels, stand_in_potential
 from tests.own_judge import Packing
+from tests.readings import K
 
 EMT = "ase.calculators.emt:EMT"
 MORSE = "tests.stand_in_potential:pairwise"
@@ -24,15 +28,19 @@ PACKING = "tests.own_judge:packing"
 
 def ladder(panel, **arguments):
     references = {"formation_energy": lambda *_: -0.2, "hull_energy": lambda *_: 0.03}
-    return LadderVerifier(panel, **references | arguments)
+    return LadderVerifier(VerificationPlan(panel, **arguments), **references)
+
+
+def here(*also):
+    return open_here(VerificationPlan(panel_named(EMT), store="", also=also))
 
 
 def value(mean, std):
     return VerifiedValue(mean, std, mean - std, mean + std, mean, "x", "GPa")
 
 
-TWO = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
-ASKED = judges.Panel("auto", energy=EMT, bulk=EMT, shear=EMT, second=MORSE)
+TWO = panels.of(EMT, MORSE)
+ASKED = panels.of(EMT, EMT, second=MORSE)
 
 
 def test_a_second_opinion_stands_beside_the_values_and_changes_none():
@@ -53,7 +61,7 @@ def test_only_the_shortlist_gets_one():
 
 
 def test_one_beyond_the_errors_is_flagged_and_says_what(monkeypatch):
-    monkeypatch.setattr(judges, "calibrated", lambda prop, read, _: (value(*SAID[read.bulk_by]), True))
+    monkeypatch.setattr(ladders, "calibrated", lambda prop, read, _: (value(*SAID[read[K].by]), True))
     verdict = ladder(ASKED, shortlist={}).verify_one(crystals.fcc())
     assert SECOND_DIFFERS in verdict.flags
     stage = verdict.ladder[-1]
@@ -148,15 +156,13 @@ def numbers(item):
 
 
 def test_a_judge_of_ones_own_is_asked_last_and_its_value_is_a_value():
-    verdict = load_verifier(EMT, store="", workers=0, also=[PACKING]).verify_one(crystals.fcc())
+    verdict = here(PACKING).verify_one(crystals.fcc())
     assert verdict.values["packing_fraction"].mean == pytest.approx(0.74, abs=0.01)
     assert verdict.ladder[-1].name == "packing"
 
 
 def test_one_that_fails_costs_no_other_value():
-    verdict = load_verifier(EMT, store="", workers=0, also=["tests.own_judge:broken"]).verify_one(
-        crystals.fcc()
-    )
+    verdict = here("tests.own_judge:broken").verify_one(crystals.fcc())
     assert verdict.converged
     assert "bulk_modulus_vrh" in verdict.values
     assert verdict.ladder[-1].passed is False
@@ -164,7 +170,7 @@ def test_one_that_fails_costs_no_other_value():
 
 
 def test_one_that_answers_for_the_judges_is_refused_by_name():
-    verifier = load_verifier(EMT, store="", workers=0, also=["tests.own_judge:meddling", PACKING])
+    verifier = here("tests.own_judge:meddling", PACKING)
     verdict = verifier.verify_one(crystals.fcc())
     assert verdict.values["bulk_modulus_vrh"].potential == EMT
     assert verdict.ladder[-2].passed is False
@@ -175,7 +181,7 @@ def test_one_that_answers_for_the_judges_is_refused_by_name():
 def test_the_second_of_two_that_answer_the_same_is_refused(monkeypatch):
     other = Packing()
     other.name = "other"
-    verifier = load_verifier(EMT, store="", workers=0, also=[PACKING])
+    verifier = here(PACKING)
     monkeypatch.setattr(verifier, "_own", [*verifier._own, other])
     verdict = verifier.verify_one(crystals.fcc())
     assert verdict.values["packing_fraction"].potential == "packing"
@@ -184,7 +190,8 @@ def test_the_second_of_two_that_answer_the_same_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_misspelt_target_is_named(workers):
-    verifier = load_verifier(EMT, store="", workers=workers, also=[PACKING], wanted=["packing_fractions"])
+    plan = VerificationPlan(panel_named(EMT), store="", also=(PACKING,), wanted=("packing_fractions",))
+    verifier = open_verifier(plan, workers)
     (verdict,) = verifier.verify([crystals.fcc()])
     verifier.close()
     assert "packing_fraction" not in verdict.values
@@ -194,10 +201,10 @@ def test_a_misspelt_target_is_named(workers):
 
 def test_one_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="returned a int without `name`"):
-        load_verifier(EMT, store="", workers=0, also=["tests.stand_in_potential:not_a_calculator"])
+        here("tests.stand_in_potential:not_a_calculator")
     with pytest.raises(ConfigError, match=r"judge: math:pi is not callable"):
-        load_verifier(EMT, store="", workers=0, also=["math:pi"])
+        here("math:pi")
     with pytest.raises(ConfigError, match="judge 'math:sqrt' cannot be made: TypeError"):
-        load_verifier(EMT, store="", workers=0, also=["math:sqrt"])
+        here("math:sqrt")
     with pytest.raises(UnknownNameError, match="unknown judge 'packing'; valid: module:factory"):
-        load_verifier(EMT, store="", workers=0, also=["packing"])
+        here("packing")

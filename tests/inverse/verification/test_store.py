@@ -15,9 +15,11 @@ from inverse.potentials.loading import potential_version
 from inverse.potentials.machine import is_of_machine
 from inverse.potentials.relaxation import RelaxationSettings
 from inverse.verification.judge import Judge, JudgeSettings
-from inverse.verification.judges import load_verifier
+from inverse.verification.ladder import LadderVerifier
 from inverse.verification.mechanics.phonons import phonons
 from inverse.verification.mechanics.stiffness import StiffnessSettings
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from inverse.verification.store import (
     VerificationStore,
     canonical_structure,
@@ -148,7 +150,8 @@ def test_a_machine_that_failed_once_is_asked_again(store, monkeypatch, planted):
 
 def test_the_ladder_records_a_machine_that_failed_and_goes_on(store, monkeypatch):
     monkeypatch.setattr(stand_in_potential.OutOfMemory, "is_healthy", False)
-    verifier = load_verifier("tests.stand_in_potential:out_of_memory", store=store, workers=0)
+    plan = VerificationPlan(panel_named("tests.stand_in_potential:out_of_memory"))
+    verifier = LadderVerifier(plan, store)
     (verdict,) = verifier.verify([crystals.fcc("Al", 3.5)])
     assert not verdict.converged
     assert "CUDA error: out of memory" in verdict.reason

@@ -8,18 +8,18 @@ from pymatgen.core import Lattice, Structure
 
 from inverse.campaign.refereeing import referee_record
 from inverse.candidates.types import Candidate, Failure, Target
-from inverse.potentials.loading import available_potentials
-from inverse.verification import judges
 from inverse.verification.judge import Judge, TensorVerdict
-from inverse.verification.judges import LadderVerifier, panel_named
+from inverse.verification.ladder import LadderVerifier
 from inverse.verification.mechanics.weak_ground import (
     WeakGround,
     grounds_of_bonding,
-    is_superhard_light,
+    grounds_of_value,
     widening,
 )
+from inverse.verification.panel import OF_RECORD, OF_REFEREE
+from inverse.verification.plan import VerificationPlan
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
-from tests import crystals
+from tests import crystals, panels
 
 EMT = "ase.calculators.emt:EMT"
 MORSE = "tests.stand_in_potential:pairwise"
@@ -56,18 +56,20 @@ def test_layers_chains_and_molecules_are_known_by_their_bonds(structure, grounds
 
 
 def test_superhard_and_light_goes_together():
-    assert is_superhard_light(crystals.diamond(), 371.0)
-    assert not is_superhard_light(crystals.diamond(), 200.0)
-    assert not is_superhard_light(crystals.tungsten_carbide(), 273.0)
+    assert grounds_of_value(SHEAR_MODULUS, crystals.diamond(), 371.0) == [WeakGround.SUPERHARD_LIGHT]
+    assert not grounds_of_value(SHEAR_MODULUS, crystals.diamond(), 200.0)
+    assert not grounds_of_value(SHEAR_MODULUS, crystals.tungsten_carbide(), 273.0)
+    assert not grounds_of_value(BULK_MODULUS, crystals.diamond(), 440.0)
 
 
 def test_a_weak_ground_widens_the_error_and_no_other_flag_does():
-    assert widening(["unstable_tensor", WeakGround.LAYERED]) == 1.0
-    assert widening([str(WeakGround.DISPUTED), WeakGround.SUPERHARD_LIGHT]) == 1.5
+    assert widening(SHEAR_MODULUS, ["unstable_tensor", WeakGround.LAYERED]) == 1.0
+    both = [str(WeakGround.DISPUTED), WeakGround.SUPERHARD_LIGHT]
+    assert (widening(SHEAR_MODULUS, both), widening(BULK_MODULUS, both)) == (1.5, 1.0)
 
 
 def panel(appeal=EMT):
-    return judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE, appeal=appeal)
+    return panels.of(EMT, MORSE, appeal=appeal)
 
 
 def verified(monkeypatch, says, appeal=EMT, structure=None):
@@ -82,7 +84,8 @@ def verified(monkeypatch, says, appeal=EMT, structure=None):
 
     with monkeypatch.context() as patched:
         patched.setattr(Judge, "tensor", tensor)
-        verifier = LadderVerifier(panel(appeal), formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+        zero, plan = lambda *_: 0.0, VerificationPlan(panel(appeal))
+        verifier = LadderVerifier(plan, formation_energy=zero, hull_energy=zero)
         return verifier.verify_one(structure or crystals.fcc("Cu", 3.6)), len(asked)
 
 
@@ -135,10 +138,9 @@ def test_without_an_appeal_a_tensor_that_no_crystal_has_is_a_named_failure(monke
     assert not verdict.elasticity
 
 
-@pytest.mark.skipif(not available_potentials()["7net-l3i5"], reason="7net-l3i5 is not installed")
 def test_the_judges_of_record_appeal_to_the_energy_judge_and_the_referee_to_nobody():
-    assert panel_named().appeal == "7net-l3i5"
-    assert panel_named(referee=True).appeal == ""
+    assert OF_RECORD.appeal == "7net-l3i5"
+    assert OF_REFEREE.appeal == ""
 
 
 def test_the_referee_is_no_second_word_on_its_own_value(monkeypatch):

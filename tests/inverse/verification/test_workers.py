@@ -11,7 +11,9 @@ import pytest
 from inverse.candidates.types import Failure
 from inverse.potentials.machine import Patience
 from inverse.verification import workers
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from inverse.verification.workers import default_workers
 from surrogates.errors import ConfigError, MachineError, VerificationError
 from tests import crystals
@@ -24,6 +26,10 @@ MEMORY = "tests.stand_in_potential:out_of_memory"
 COPPER, NICKEL, GOLD = crystals.fcc("Cu"), crystals.fcc("Ni", 3.5), crystals.fcc("Au", 4.0)
 
 
+def plan_of(potential):
+    return VerificationPlan(panel_named(potential), store="")
+
+
 def pid_of(pool):
     return pool._workers[0].process.pid
 
@@ -34,7 +40,7 @@ def reasons(pool, structures):
 
 def test_stops_order_and_what_code_of_users_does_to_one_crystal(monkeypatch):
     monkeypatch.setattr(workers, "MOST_DEATHS", 1)
-    with load_verifier(MOODY, store="", workers=1) as pool:
+    with open_pool(plan_of(MOODY), 1) as pool:
         seen = []
         for position, verdict in pool.verify_each([COPPER] * 5, lambda: len(seen) >= 2):
             seen.append((position, verdict.converged))
@@ -64,7 +70,7 @@ def hold(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def held(hold):
-    with load_verifier(HELD, store="", workers=1) as pool:
+    with open_pool(plan_of(HELD), 1) as pool:
         pool.check()
         yield pool
 
@@ -107,7 +113,7 @@ def test_a_worker_that_a_signal_ended_says_nothing_of_its_crystal(hold, held, is
 
 
 def test_signals_from_outside_do_not_count_and_deaths_do():
-    pool = workers.VerifierPool(workers.WorkerPlan(HELD, store=""), 1)
+    pool = workers.VerifierPool(plan_of(HELD), 1)
 
     class Gone:
         is_ready, position, since = True, 0, 0.0
@@ -140,7 +146,7 @@ def test_phonons_are_computed_by_a_worker_and_end_when_asked(hold, held):
 
 def test_where_a_device_is_lost_the_crystal_is_asked_again_in_a_new_process(tmp_path, monkeypatch):
     monkeypatch.setenv("DEVICE_LOST_ONCE", str(tmp_path / "lost"))
-    with load_verifier("tests.stand_in_potential:loses_its_device_once", store="", workers=1) as pool:
+    with open_pool(plan_of("tests.stand_in_potential:loses_its_device_once"), 1) as pool:
         pool.start()
         first = pid_of(pool)
         assert reasons(pool, [COPPER, GOLD, NICKEL]) == ["", "", ""]
@@ -148,7 +154,7 @@ def test_where_a_device_is_lost_the_crystal_is_asked_again_in_a_new_process(tmp_
 
 
 def test_a_machine_that_goes_on_failing_ends_the_work():
-    told, pool = [], workers.VerifierPool(workers.WorkerPlan(MEMORY, store=""), 1)
+    told, pool = [], workers.VerifierPool(plan_of(MEMORY), 1)
     pool._patience = Patience(2)
     try:
         with pytest.raises(MachineError, match=r"failed 2 times in a row: .*out of memory"):
@@ -161,7 +167,7 @@ def test_a_machine_that_goes_on_failing_ends_the_work():
 def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
     """The first has all the time of the world, the second, which would never end, a second of it."""
     monkeypatch.setattr(workers, "GRACE", 0.0)
-    with load_verifier(HANGS, store="", workers=1, seconds_limit=1000.0) as pool:
+    with open_pool(VerificationPlan(panel_named(HANGS), store="", seconds_limit=1000.0), 1) as pool:
         verdicts = pool.verify_each([COPPER, GOLD])
         position, verdict = next(verdicts)
         assert position == 0
@@ -175,7 +181,7 @@ def test_a_candidate_beyond_its_time_is_killed_and_recorded(monkeypatch):
 
 
 def test_workers_that_cannot_start_end_the_run_with_the_reason():
-    pool = workers.VerifierPool(workers.WorkerPlan("no.such:potential", store=""), 1)
+    pool = workers.VerifierPool(plan_of("no.such:potential"), 1)
     with pytest.raises(VerificationError, match=r"workers do not start: .*no\.such"):
         pool.verify([COPPER])
     pool.close()
@@ -189,7 +195,10 @@ def test_workers_that_cannot_start_end_the_run_with_the_reason():
     ],
 )
 def test_code_of_users_runs_in_workers_only_and_what_it_refuses_is_said_once(code, error, message):
-    with load_verifier(code, store="", workers=1) as pool, pytest.raises(error, match=message):
+    with (
+        open_pool(plan_of(code), 1) as pool,
+        pytest.raises(error, match=message),
+    ):
         pool.check()
 
 
@@ -197,9 +206,11 @@ OWN = "from ase.calculators.emt import EMT\n\n\ndef own():\n    return EMT()\n"
 
 SCRIPT = """
 print('begun', flush=True)
-from inverse.verification.judges import load_verifier
+from inverse.verification.opening import open_pool
+from inverse.verification.panel import panel_named
+from inverse.verification.plan import VerificationPlan
 from pymatgen.core import Lattice, Structure
-pool = load_verifier('beside:own', store='', workers=1)
+pool = open_pool(VerificationPlan(panel_named('beside:own'), store=''), 1)
 print(pool.verify([Structure(Lattice.cubic(2.9), ['Cu'], [[0, 0, 0]])])[0].ladder[0].name)
 print(pool._workers[0].process.pid, flush=True)
 import time
@@ -238,7 +249,7 @@ def test_workers_never_see_the_users_script_know_its_path_and_end_with_it(tmp_pa
 def test_a_slow_start_says_once_what_is_waited_for(monkeypatch, caplog):
     """A factory that never returned was waited for 1,200 s without a word."""
     monkeypatch.setattr(workers, "SILENT_START", 0.0)
-    with load_verifier(MOODY, store="", workers=1) as pool:
+    with open_pool(plan_of(MOODY), 1) as pool:
         pool.check()
     said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("loading ")]
     limit = "a verification worker that is not ready after 1200 s is given up"

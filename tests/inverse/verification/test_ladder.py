@@ -8,9 +8,12 @@ from pymatgen.core import Lattice, Structure
 from inverse.candidates.types import EnergyFlag, Failure
 from inverse.potentials import loading as potentials
 from inverse.potentials.loading import available_potentials, load_potential
-from inverse.verification import judges
+from inverse.verification import panel as panel_module
 from inverse.verification.judge import Judge, JudgeSettings, RelaxationVerdict
-from inverse.verification.judges import LadderVerifier, load_verifier, panel_named, phase_disagreement
+from inverse.verification.ladder import LadderVerifier, phase_disagreement
+from inverse.verification.opening import open_here, open_verifier
+from inverse.verification.panel import REFEREED, panel_named
+from inverse.verification.plan import VerificationPlan
 from inverse.verification.store import VerificationStore, canonical_structure, verification_key
 from surrogates.errors import (
     ConfigError,
@@ -20,15 +23,21 @@ from surrogates.errors import (
     UnknownNameError,
     UnsupportedElementError,
 )
-from tests import crystals, stand_in_potential
+from tests import crystals, panels, stand_in_potential
+from tests.readings import G, K
 
 EMT = "ase.calculators.emt:EMT"
 MORSE = "tests.stand_in_potential:pairwise"
 
 
-def ladder(**arguments):
-    defaults = {"formation_energy": lambda *_: -0.2, "hull_energy": lambda *_: 0.03}
-    return LadderVerifier(panel_named(arguments.pop("potential", EMT)), **defaults | arguments)
+def ladder(potential=EMT, hull_energy=lambda *_: 0.03, **fields):
+    plan = VerificationPlan(panel_named(potential), **fields)
+    return LadderVerifier(plan, formation_energy=lambda *_: -0.2, hull_energy=hull_energy)
+
+
+def of_panel(panel, store=None):
+    zero = lambda *_: 0.0
+    return LadderVerifier(VerificationPlan(panel), store, formation_energy=zero, hull_energy=zero)
 
 
 def test_energies_come_from_the_reference():
@@ -101,7 +110,7 @@ def test_a_machine_that_fails_is_no_verdict_and_is_asked_again(monkeypatch):
 
 @pytest.mark.parametrize("failure", [Failure.COLLIDING_ATOMS, Failure.NOT_CONVERGED, Failure.TIME_LIMIT])
 def test_only_a_stalled_relaxation_leaves_a_judge_the_energy_judges_cell(monkeypatch, failure):
-    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
+    panel = panels.of(EMT, MORSE)
     original = Judge.relax
 
     def relax(self, structure, deadline=float("inf")):
@@ -110,7 +119,7 @@ def test_only_a_stalled_relaxation_leaves_a_judge_the_energy_judges_cell(monkeyp
         return original(self, structure, deadline)
 
     monkeypatch.setattr(Judge, "relax", relax)
-    verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+    verifier = of_panel(panel)
     verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
     is_stalled = failure is Failure.NOT_CONVERGED
     assert (f"not_relaxed_by_{MORSE}" in verdict.flags) == is_stalled
@@ -136,7 +145,7 @@ def test_an_element_the_potential_does_not_know_is_named(monkeypatch):
 
 
 def test_judges_that_disagree_fail_the_candidate(monkeypatch):
-    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
+    panel = panels.of(EMT, MORSE)
     expanded = crystals.fcc("Cu", 4.2)
     original = Judge.relax
 
@@ -146,7 +155,7 @@ def test_judges_that_disagree_fail_the_candidate(monkeypatch):
         return original(self, structure, deadline)
 
     monkeypatch.setattr(Judge, "relax", relax)
-    verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+    verifier = of_panel(panel)
     verdict = verifier.verify_one(crystals.fcc())
     assert verdict.reason.startswith("judges disagree on the phase: volumes per atom")
     assert verdict.failure is Failure.ANOTHER_PHASE
@@ -201,8 +210,8 @@ def test_a_crystal_that_becomes_another_is_flagged_and_no_failure():
 
 
 def test_two_judges_each_relax_for_themselves():
-    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=MORSE)
-    verifier = LadderVerifier(panel, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0)
+    panel = panels.of(EMT, MORSE)
+    verifier = of_panel(panel)
     verdict = verifier.verify_one(crystals.fcc("Cu", 3.6))
     stages = [stage.name for stage in verdict.ladder]
     assert stages[:3] == ["relaxed", "hull", "bulk modulus"]
@@ -212,33 +221,32 @@ def test_two_judges_each_relax_for_themselves():
 @pytest.mark.parametrize("planted", [False, True])
 def test_a_pre_relaxer_that_fails_leaves_the_judge_the_cell_as_given(tmp_path, planted):
     nan = "tests.stand_in_potential:says_nan"
-    panel = judges.Panel("auto", energy=EMT, bulk=EMT, shear=EMT, prerelax_by=nan)
+    panel = panels.of(EMT, EMT, prerelax_by=nan)
     store, structure = VerificationStore(tmp_path / "s.db"), crystals.fcc("Cu", 3.4)
     if planted:  # as older versions remembered it
         task, settings = f"relax after {nan}", JudgeSettings().digest
         key = verification_key(canonical_structure(structure), EMT, task, settings)
         store.put(key, {"reason": f"{nan} returned a value that is not finite"}, "Cu", EMT, task, settings)
     for _ in range(2):
-        verifier = LadderVerifier(
-            panel, store=store, formation_energy=lambda *_: 0.0, hull_energy=lambda *_: 0.0
-        )
+        verifier = of_panel(panel, store)
         verdict = verifier.verify_one(structure)
         assert verdict.converged, verdict.reason
         assert "not_prerelaxed" in verdict.flags
         assert f"from the cell as given: {nan} returned a value that is not" in verdict.ladder[0].reason
-    alone = ladder(settings=JudgeSettings()).verify_one(structure)
+    alone = ladder().verify_one(structure)
     assert verdict.values["bulk_modulus_vrh"] == alone.values["bulk_modulus_vrh"]
 
 
 def test_the_panel_of_record(monkeypatch):
-    monkeypatch.setattr(judges, "available_potentials", lambda: {"7net-l3i5": True})
+    monkeypatch.setattr(panel_module, "available_potentials", lambda: {"7net-l3i5": True})
     panel = panel_named("auto")
-    assert (panel.energy, panel.bulk, panel.shear) == ("7net-l3i5", "7net-l3i5", "diep")
+    assert (panel.energy, panel.judges[K], panel.judges[G]) == ("7net-l3i5", "7net-l3i5", "diep")
     referee = panel_named("auto", referee=True)
-    assert (referee.bulk, referee.shear) == ("diep", "7net-l3i5")
-    monkeypatch.setattr(judges, "available_potentials", lambda: {"7net-l3i5": False})
+    assert (referee.judges[K], referee.judges[G]) == ("diep", "7net-l3i5")
+    assert {prop.name for prop in REFEREED} == {K, G}
+    monkeypatch.setattr(panel_module, "available_potentials", lambda: {"7net-l3i5": False})
     panel = panel_named("auto")
-    assert (panel.energy, panel.bulk, panel.shear) == ("chgnet", "diep", "diep")
+    assert (panel.energy, panel.judges[K], panel.judges[G]) == ("chgnet", "diep", "diep")
     with pytest.raises(MissingExtraError, match=r"inverse-crystals\[sevenn\]"):
         panel_named("auto", referee=True)
     assert not panel_named("diep").has_energy
@@ -254,7 +262,7 @@ def test_the_panel_of_record(monkeypatch):
 )
 def test_unknown_potentials_are_named(name, message):
     with pytest.raises(UnknownNameError, match=message):
-        load_verifier(name, store="", workers=0)
+        open_here(VerificationPlan(panel_named(name), store=""))
 
 
 def test_a_factory_must_make_a_calculator():
@@ -280,7 +288,8 @@ def test_a_factory_that_fails_is_named():
     ],
 )
 def test_what_is_no_potential_is_said_before_any_crystal(name, error, message, workers):
-    with pytest.raises(error, match=message), closing(load_verifier(name, store="", workers=workers)) as pool:
+    plan = VerificationPlan(panel_named(name), store="")
+    with pytest.raises(error, match=message), closing(open_verifier(plan, workers)) as pool:
         pool.check()
 
 

@@ -1,0 +1,165 @@
+"""The panel: which potential judges which property; those of record, the referee's, and one alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inverse.potentials.loading import available_potentials, check_potential
+from inverse.potentials.traits import traits_of
+from surrogates.errors import MissingExtraError
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    MEASURED,
+    SHEAR_MODULUS,
+    Judged,
+    OfCell,
+    OfProperties,
+    Property,
+    judged_from,
+)
+
+AUTO = "auto"
+REFEREE = "referee"
+"""Name of the panel that re-judges hits: each property by a potential that did not judge it before."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Who judges what.
+
+    Attributes:
+        name: what was asked for.
+        energy: relaxes the structure that everything else starts from, and gives its energy.
+        judges: property name -> potential whose value counts; what is not named has no judge. By name, since
+            a panel travels to other processes.
+        stability: gives the whole tensor, by which a crystal is Born-stable or not.
+        prerelax_by: relaxes first, roughly; "" for none.
+        second: gives the second opinion on what is shortlisted; "" for nobody.
+        appeal: judges stability and what `stability` judges where that one calls unstable, or cannot judge,
+            what by the appeal's own tensor is stable; "" for nobody.
+    """
+
+    name: str
+    energy: str
+    judges: Mapping[str, str] = field(hash=False)
+    stability: str
+    prerelax_by: str = ""
+    second: str = ""
+    appeal: str = ""
+
+    @property
+    def potentials(self) -> tuple[str, ...]:
+        """Every potential the panel loads."""
+        named = (self.prerelax_by, self.energy, *self.of_tensor.values(), self.stability, self.second)
+        return tuple(dict.fromkeys(n for n in (*named, self.appeal) if n))
+
+    @property
+    def of_tensor(self) -> dict[str, str]:
+        """Property name -> judge, of what is read from a tensor."""
+        return {p.name: self.judges[p.name] for p in judged_from(Judged.TENSOR) if p.name in self.judges}
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether what follows from the energy of the relaxed crystal has a judge."""
+        return any(prop.name in self.judges for prop in judged_from(Judged.ENERGY))
+
+    @property
+    def read(self) -> tuple[Judged, ...]:
+        """From what the panel reads values."""
+        return tuple(source for source in MEASURED if any(p.name in self.judges for p in judged_from(source)))
+
+    def judge_of(self, prop: Property) -> str:
+        """Return the potential that judges a property, several joined by ", "; "" when none does."""
+        if isinstance(prop.formula, OfProperties):
+            inputs = [self.judge_of(other) for other in prop.formula.inputs]
+            return ", ".join(dict.fromkeys(inputs)) if all(inputs) else ""
+        return self.energy if isinstance(prop.formula, OfCell) else self.judges.get(prop.name, "")
+
+    def judged_otherwise(self, other: "Panel") -> tuple[Property, ...]:
+        """Return the properties that both judge, each by another potential."""
+        return tuple(
+            prop
+            for prop in judged_from(*MEASURED)
+            if prop.name in self.judges
+            and prop.name in other.judges
+            and self.judges[prop.name] != other.judges[prop.name]
+        )
+
+
+def seated(
+    name: str,
+    energy: str,
+    tensor: Mapping[Property, str],
+    stability: str,
+    *,
+    prerelax_by: str = "",
+    second: str = "",
+    appeal: str = "",
+) -> Panel:
+    """Return a panel whose energy judge judges all that follows from energies, where its own are of use.
+
+    Args:
+        name: see `Panel`, as are the others.
+        energy: see `Panel`.
+        tensor: property -> potential, of what is read from a tensor.
+        stability: see `Panel`.
+        prerelax_by: see `Panel`.
+        second: see `Panel`.
+        appeal: see `Panel`.
+    """
+    of_energy = judged_from(Judged.ENERGY) if traits_of(energy).has_formation_energies else ()
+    judges = {p.name: energy for p in of_energy} | {p.name: judge for p, judge in tensor.items()}
+    return Panel(name, energy, judges, stability, prerelax_by, second, appeal)
+
+
+def alone(potential: str) -> Panel:
+    """Return the panel of one potential that judges everything itself."""
+    return seated(potential, potential, dict.fromkeys(judged_from(Judged.TENSOR), potential), potential)
+
+
+OF_RECORD = seated(
+    AUTO,
+    "7net-l3i5",
+    {BULK_MODULUS: "7net-l3i5", SHEAR_MODULUS: "diep"},
+    "diep",
+    prerelax_by="7net-0",
+    second="7net-0",
+    appeal="7net-l3i5",
+)
+"""The judges of campaigns and benchmarks: each potential judges what it is best at."""
+
+WITHOUT_EXTRA = seated(AUTO, "chgnet", {BULK_MODULUS: "diep", SHEAR_MODULUS: "diep"}, "diep")
+"""The judges where the extra `sevenn` is not installed."""
+
+OF_REFEREE = seated(
+    REFEREE,
+    "7net-l3i5",
+    {BULK_MODULUS: "diep", SHEAR_MODULUS: "7net-l3i5"},
+    "7net-l3i5",
+    prerelax_by="7net-0",
+)
+"""The judges of record with the properties of the tensor exchanged."""
+
+REFEREED = OF_REFEREE.judged_otherwise(OF_RECORD)
+"""Properties of which the referee has an opinion of its own."""
+
+
+def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
+    """Return the panel of a name; `auto` depends on what is installed. Code of users is not run.
+
+    Args:
+        potential: "auto" or a potential's name.
+        referee: with "auto", `OF_REFEREE`.
+
+    Raises:
+        UnknownNameError: no such potential.
+        MissingExtraError: its package is not installed.
+    """
+    if potential != AUTO:
+        check_potential(potential)
+        return alone(potential)
+    has_all = available_potentials()["7net-l3i5"]
+    if referee and not has_all:
+        raise MissingExtraError("the referee needs 7net-l3i5: pip install 'inverse-crystals[sevenn]'")
+    if referee:
+        return OF_REFEREE
+    return OF_RECORD if has_all else WITHOUT_EXTRA
