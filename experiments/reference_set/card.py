@@ -126,7 +126,7 @@ def short_reason(reason: str) -> str:
 
 def _against_dft(biases: Biases, without: int, asked: int) -> str:
     if not biases:
-        return "Not measured here: no label of a crystal that DFT knows. See experiments/LOG.md."
+        return "Not measured here: no label of a crystal that DFT knows. See experiments/log."
     lines = [
         f"{asked} crystals that DFT (Materials Project, AFLOW) knows by formula and signature, in cells like "
         f"these; {without} of them had no K and G by the potential. Of the others:",

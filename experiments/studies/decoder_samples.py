@@ -2,7 +2,7 @@
 
 Run: python -m experiments.studies.decoder_samples [--n 1000] [--decoder default] [--conditions 50]
 
-Prints one JSON object; numbers that count are written to experiments/LOG.md by hand.
+Prints one JSON object; numbers that count are written to experiments/log by hand.
 """
 
 import argparse

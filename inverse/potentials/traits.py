@@ -27,7 +27,7 @@ class Traits:
 TRAITS: Mapping[str, Traits] = MappingProxyType(
     {"diep": Traits(has_kink=True, has_formation_energies=False, functional="r2SCAN")}
 )
-"""By name, of those that were examined: kink and energies (0.13 eV/atom off) in experiments/LOG.md."""
+"""By name, of those that were examined: kink and energies (0.13 eV/atom off) in experiments/log."""
 
 
 def traits_of(name: str) -> Traits:

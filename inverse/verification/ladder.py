@@ -257,7 +257,7 @@ class LadderVerifier:
         """Return the other judge's tensor where it is stable, None where nobody is asked or it is not.
 
         Of stable crystals (by DFT) that the judge of stability calls unstable, most are stable by the other
-        judge; of unstable ones next to none (experiments/LOG.md).
+        judge; of unstable ones next to none (experiments/log).
         """
         name = self.panel.appeal
         if not name:

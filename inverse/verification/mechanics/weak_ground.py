@@ -1,6 +1,6 @@
 """Kinds of crystals that the judges of stiffness are known to be weak at: named flags, and wider errors.
 
-Every factor was measured on DFT rows of record (experiments/LOG.md): it brings the share of DFT values within
+Every factor was measured on DFT rows of record (experiments/log): it brings the share of DFT values within
 the 90 % interval of the shear modulus to 90 %.
 """
 
