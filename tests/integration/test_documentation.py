@@ -59,7 +59,8 @@ PYTHON = ["python", "-m"]
 OTHER_PROGRAMS = {"make", "pip", "uv", "bash"}
 """That commands may begin with: they are not carried out."""
 
-REGISTRIES = [made for made in vars(registry).values() if isinstance(made, registry.Registry)]
+GROUPS = {made.group for made in vars(registry).values() if isinstance(made, registry.Registry)}
+"""Of entry points."""
 
 FOLDERS = ("inverse", "surrogates", "experiments", "tests", "docs")
 MARK = re.compile(r"<!-- not run: (.+) -->")
@@ -184,7 +185,8 @@ def test_paths_and_names_exist(page: Path) -> None:
         if re.fullmatch(rf"({'|'.join(FOLDERS)})/[\w./-]*", code):
             assert (ROOT / code).exists(), f"{page.name}: {code}"
         elif re.match(rf"({'|'.join(FOLDERS[:4])})\.\w", code):
-            assert is_there(code.partition("(")[0]), f"{page.name}: {code}"
+            name = code.partition("(")[0]
+            assert name in GROUPS or is_there(name), f"{page.name}: {code}"
 
 
 def is_there(name: str) -> bool:
@@ -290,9 +292,10 @@ def at_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{m}{x},{100 + 7 * k + 3 * j}" for k, m in enumerate(metals) for j, x in enumerate("CNB")]
     (folder / "toughness.csv").write_text("\n".join(["formula,toughness", *rows]) + "\n")
     (folder / "best.txt").write_text("c000000\n")
-    for block in blocks(PAGES[0]):
-        if block.file:
-            (folder / block.file).write_text(block.text, encoding="utf-8")
+    for page in PAGES:
+        for block in blocks(page):
+            if block.file:
+                (folder / block.file).write_text(block.text, encoding="utf-8")
     return folder
 
 
@@ -354,7 +357,7 @@ def test_examples_run(page: Path, desk: Path, finished: Path) -> None:
 
 def extends(group: str, module: str, attribute: str) -> None:
     """Refuse an entry point of a group that nobody looks in, or of something that cannot be made; use it."""
-    assert group in {GROUP, *(one.group for one in REGISTRIES)}
+    assert group in {GROUP, *GROUPS}
     if group == GROUP:  # records are read when the program starts: no page has its package installed
         return
     made = getattr(importlib.import_module(module), attribute)
