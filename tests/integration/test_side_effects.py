@@ -62,7 +62,7 @@ def test_campaigns_side_by_side_and_in_turns_keep_to_their_own_logs(tmp_path: Pa
         started = {"a": a.n_started, "b": b.n_started}
     logs = {name: (tmp_path / name / "log.txt").read_text() for name in names}
     for name in names:
-        assert logs[name].count("INFO inverse.campaign.campaign: c") == started[name]
+        assert logs[name].count("INFO inverse.campaign: c") == started[name]
         assert "of nobody's run" not in logs[name]
 
 
@@ -101,7 +101,7 @@ def test_campaigns_in_threads_keep_to_their_own_logs_and_listeners(tmp_path: Pat
         assert f"{other} is asked" not in told[name]
         log = (tmp_path / name / "log.txt").read_text()
         assert log.count("is asked") == 1
-        assert log.count("INFO inverse.campaign.campaign: c") == 6
+        assert log.count("INFO inverse.campaign: c") == 6
     assert PACKAGE.level == level
     assert torch.get_num_threads() == threads
 

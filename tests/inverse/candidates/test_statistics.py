@@ -3,12 +3,13 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inverse.candidates.statistics import wilson_interval
 
 
+@settings(deadline=None)  # the first call imports scipy.stats
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_the_formula_of_wilson(pair: tuple[int, int]) -> None:
     hits, n = pair

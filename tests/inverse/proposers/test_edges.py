@@ -74,7 +74,7 @@ def test_shares_follow_hits_and_a_quarter_of_near_misses() -> None:
     """Rates by hand: (successes + six tries at the first share) over (started + six), 8 % kept for each."""
 
     def source(name: str) -> SimpleNamespace:
-        return SimpleNamespace(name=name, tell=lambda candidates: None)
+        return SimpleNamespace(name=name, ask=lambda n, step, seed: [], tell=lambda candidates: None)
 
     made = Hybrid([source("a"), source("b"), source("c")], {"a": 0.5, "b": 0.25})
     rates = {"a": 0.5, "b": 0.25, "c": 0.1}
