@@ -2,11 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import torch
 from pymatgen.core import Structure
 
 from inverse.campaign.dynamical_stability import AskPhonons
@@ -19,7 +21,13 @@ from inverse.decoders import Condition, load_decoder
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
-from inverse.prediction.completion import OF_ONE_PROPERTY, CompletedSurrogate, JoinedCompositions
+from inverse.prediction.answers import iterate_predictions, surrogates_of
+from inverse.prediction.completion import (
+    OF_ONE_PROPERTY,
+    CompletedSurrogate,
+    JoinedCompositions,
+    answering_crystals,
+)
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.prediction.placement import PlacedSurrogate
@@ -192,12 +200,50 @@ def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogat
         ConfigError: a device that is not there.
     """
     place = device_named(device)
-    surrogate: Surrogate = surrogate_named(tier)
+    surrogate: Any = surrogate_named(tier)
     if surrogate.level is not Level.STRUCTURE:
         raise ConfigError(f"the surrogate {tier!r} does not take structures")
+    return _placed(surrogate, place)
+
+
+def _placed(surrogate: Any, place: torch.device) -> Surrogate:
+    """Return a surrogate on a device; one of others that cannot be moved answers where it is."""
     if place.type == "cpu" or not hasattr(surrogate, "to"):
-        return surrogate  # one of others that cannot be moved answers where it is
+        found: Surrogate = surrogate
+        return found
     return PlacedSurrogate(surrogate.to(place), place)
+
+
+def predictions(
+    structures: Iterable[str | Path | Structure],
+    formulas: Sequence[str],
+    model: str | Path | None = None,
+    device: str = "auto",
+) -> Iterator[dict[str, Any]]:
+    """Return the records of `inverse predict`, see `iterate_predictions`.
+
+    Args:
+        structures: files, folders and structures.
+        formulas: answered at composition level.
+        model: folder of weights that `inverse train` wrote; None asks the shipped surrogates.
+        device: as in a config; compositions are answered on the CPU.
+
+    Raises:
+        ConfigError: a device that is not there.
+        UnknownNameError: no weights there.
+        DataError: none of the paths exists, and no formula is given.
+    """
+    place = device_named(device)
+    own, of_formulas = surrogates_of(model)
+    if own is not None and own is not of_formulas:
+        own = _placed(own, place)
+    return iterate_predictions(
+        structures,
+        formulas,
+        own,
+        of_formulas,
+        shipped=lambda: answering_crystals(load_structure_surrogate(device, ACCURATE)),
+    )
 
 
 def proposer_named(method: str, space: SearchSpace) -> Proposer:

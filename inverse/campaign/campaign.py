@@ -570,6 +570,6 @@ def stored_config(output: Path) -> CampaignConfig:
     if not path.is_file():
         raise RunFolderError(f"{output}: holds no run (no config.yaml); start one with `inverse run`")
     try:
-        return load_config(path)
+        return load_config(path, is_stored=True)
     except EngineError as error:
         raise RunFolderError(f"{path}: is damaged ({error})") from None

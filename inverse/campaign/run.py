@@ -45,7 +45,7 @@ def read_run(folder: str | Path) -> Run:
         manifest = stored.manifest()
     refereed = read_referee(folder)
     shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
-    return Run(folder, load_config(folder / "config.yaml"), shown, manifest, tuple(verdicts))
+    return Run(folder, load_config(folder / "config.yaml", is_stored=True), shown, manifest, tuple(verdicts))
 
 
 def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:

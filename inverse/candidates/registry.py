@@ -100,6 +100,10 @@ class Registry:
         """
         return self._entry(name).brought_by
 
+    def bringers(self, name: str) -> tuple[str, ...]:
+        """Return who brings a name; several is one too many, () nobody."""
+        return tuple({e.module: e.brought_by for e in self._entries() if e.name == name}.values())
+
     def place(self, name: str) -> str:
         """Return module:factory of a name; errors as those of `brought_by`."""
         entry = self._entry(name)

@@ -63,12 +63,10 @@ def run(
         gone = 0.0 if started_at is None else max(0.0, time.time() - started_at)
         deadline = (began if started_at is None else time.monotonic() - gone) + limit
     _announce_code(settings, on_progress)
-    from inverse.campaign.run import read_run
     from inverse.potentials.loading import one_thread
 
     with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
-        _carry_out(settings, folder, resume, deadline, on_progress)
-    return read_run(folder)
+        return _carry_out(settings, folder, resume, deadline, on_progress)
 
 
 def _carry_out(
@@ -77,13 +75,14 @@ def _carry_out(
     resume: bool,
     deadline: float | None,
     on_progress: "Callable[[Progress], None] | None",
-) -> None:
-    """Run a campaign and write its report."""
+) -> "Run":
+    """Run a campaign and write its report; return what it left, read once."""
     from inverse.assembly import assemble
     from inverse.campaign.campaign import Campaign
+    from inverse.campaign.run import read_run
     from inverse.campaign.run_folder import RunFolder
     from inverse.campaign.stopping import writing_up
-    from inverse.report.page import build_report
+    from inverse.report.page import build_report, write_report
 
     parts = assemble(settings)
     try:
@@ -102,7 +101,9 @@ def _carry_out(
         except VerificationError:  # the campaign has written what there is
             build_report(folder)
             raise
-        build_report(folder)
+        run = read_run(folder)
+        write_report(run)
+    return run
 
 
 def _announce_code(
@@ -164,15 +165,17 @@ def predict(
     structures: "Iterable[str | Path | Structure] | str | Path | Structure" = (),
     formulas: Sequence[str] = (),
     model: str | Path | None = None,
+    device: str = "auto",
 ) -> list[dict[str, Any]]:
     """Return surrogate values, one record per structure (files, folders, Structures) and formula.
 
-    `model` names a folder of weights that `train` wrote; None asks the shipped surrogates.
+    `model` names a folder of weights that `train` wrote; None asks the shipped surrogates. `device` is where
+    they compute: auto, cpu, cuda.
     """
-    from inverse.prediction.answers import iterate_predictions, surrogates_of
+    from inverse.assembly import predictions
 
     names = [formulas] if isinstance(formulas, str) else formulas
-    return list(iterate_predictions(_as_list(structures), names, *surrogates_of(model)))
+    return list(predictions(_as_list(structures), names, model, device))
 
 
 def sample(
@@ -210,6 +213,7 @@ def verify(
     also: Sequence[str] = (),
     second_opinion: bool = False,
     referee: bool = False,
+    device: str = "auto",
 ) -> list[dict[str, Any]]:
     """Return what the judges say, one record per structure; arguments as `iterate_verifications`.
 
@@ -223,6 +227,7 @@ def verify(
         also=also,
         second_opinion=second_opinion,
         referee=referee,
+        device=device,
     )
     return list(found)
 
@@ -236,6 +241,7 @@ def iterate_verifications(
     also: Sequence[str] = (),
     second_opinion: bool = False,
     referee: bool = False,
+    device: str = "auto",
     on_start: Callable[[int], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield verification records in input order as they finish; closing the iterator stops the work.
@@ -249,6 +255,7 @@ def iterate_verifications(
         also: judges of your own properties, by name or as module:factory.
         second_opinion: ask another potential beside the judges; its values stand beside theirs.
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
+        device: where the potentials compute: auto, cpu, cuda.
         on_start: told how many structures there are, once they are read and no argument is amiss.
 
     Raises:
@@ -261,7 +268,9 @@ def iterate_verifications(
     from inverse.verification import VerificationPlan, open_verifier, panel_named, verification_records
     from inverse.verification.answers import packaged_classifier
     from inverse.verification.workers import VerifierPool, default_workers
+    from surrogates.platform.devices import device_named
 
+    device_named(device)
     read = list(read_inputs(structures))
     if workers is None:
         workers = min(default_workers(), sum(item.structure is not None for item in read))
@@ -271,7 +280,9 @@ def iterate_verifications(
     if second_opinion and not panel.second:
         who = "the referee" if referee else f"the potential {potential}"
         raise ConfigError(f"{who} has no second opinion beside it; only auto, with the extra sevenn, has one")
-    plan = VerificationPlan(panel, reuse, also=tuple(also), shortlist={} if second_opinion else None)
+    plan = VerificationPlan(
+        panel, reuse, also=tuple(also), shortlist={} if second_opinion else None, device=device
+    )
     verifier = open_verifier(plan, workers)
     try:
         if isinstance(verifier, VerifierPool):
@@ -298,12 +309,12 @@ def referee(folder: str | Path) -> str:
     from inverse.campaign.refereeing import asked_of_referee, referee_run, summary
     from inverse.campaign.run import read_run
     from inverse.candidates.types import Status
-    from inverse.report.page import build_report
+    from inverse.report.page import write_report
     from inverse.verification.calibration.referee_quality import quality
 
     records = list(referee_run(Path(folder)))
-    build_report(Path(folder))
     run = read_run(folder)
+    write_report(run)
     n_verified = sum(candidate.verification is not None for candidate in run.candidates)
     n_hits = sum(candidate.status is Status.HIT for candidate in run.candidates)
     return summary(records, quality(asked_of_referee(run.config.targets)), n_hits, n_verified)

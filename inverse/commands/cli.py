@@ -62,6 +62,7 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 Files = Annotated[
     list[Path] | None, typer.Argument(help="CIF, POSCAR, extxyz, pymatgen JSON, .jsonl.gz, folders.")
 ]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 OutputFile = Annotated[
     Path | None, typer.Option("--output", "-o", help="JSON lines file; stdout without it.")
 ]
@@ -108,16 +109,17 @@ def predict(
         Path | None, typer.Option("--model", help="Weights of `inverse train`, instead of the shipped ones.")
     ] = None,
     output: OutputFile = None,
+    device: Device = "auto",
 ) -> int:
     """Surrogate values of structures and formulas."""
     if not files and not formula:
         raise ConfigError("predict: name at least one file, or a formula with --formula WC")
-    from inverse.prediction.answers import iterate_predictions, surrogates_of
+    from inverse.assembly import predictions
 
-    answering = surrogates_of(model)
-    with results_only() as stdout, JsonLines(output, stdout) as lines, progress("predict", None) as bar:
-        found = iterate_predictions(files or [], formula or [], *answering)
-        _write_all(lines, found, bar)
+    with results_only() as stdout:
+        found = predictions(files or [], formula or [], model, device)
+        with JsonLines(output, stdout) as lines, progress("predict", None) as bar:
+            _write_all(lines, found, bar)
     return _status_of(lines, "predict")
 
 
@@ -163,6 +165,7 @@ def verify(
     referee: Annotated[
         bool, typer.Option("--referee", help="The referee instead of the judges: K by diep, G by 7net-l3i5.")
     ] = False,
+    device: Device = "auto",
 ) -> int:
     """Relax, elastic tensor, energy above hull."""
     if not files:
@@ -181,6 +184,7 @@ def verify(
             also=also or (),
             second_opinion=second_opinion,
             referee=referee,
+            device=device,
             on_start=lambda n: bar.expect(n, "structures, the judges are loading"),
         )
         _write_all(lines, found, bar)

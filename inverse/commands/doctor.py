@@ -11,6 +11,7 @@ from typing import Any
 
 from inverse.campaign.provenance import WEIGHT_FOLDERS, versions, weights
 from inverse.campaign.version import DISTRIBUTION
+from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES
 from surrogates.errors import EngineError
 
 
@@ -25,6 +26,7 @@ def diagnose() -> dict[str, Any]:
         ("device", _device),
         ("weights", _weights),
         ("judges", _judges),
+        ("extensions", _extensions),
         ("reference", _reference),
         ("store", _store),
         ("shared_data", _shared_data),
@@ -86,6 +88,19 @@ def _judges(problems: list[str]) -> dict[str, Any]:
     if not any(available.values()):
         problems.append("judges: no potential is installed; pip install chgnet diep")
     return {name: potential_version(name) if there else None for name, there in available.items()}
+
+
+def _extensions(problems: list[str]) -> Mapping[str, Any]:
+    """Return which packages bring what names beside this program's own; nothing of them is imported."""
+    found: dict[str, dict[str, str]] = {}
+    for registry in (PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES):
+        for name in registry.names():
+            if registry.is_packaged(name) and len(registry.bringers(name)) == 1:
+                continue
+            found.setdefault(registry.group, {})[name] = " and ".join(registry.bringers(name))
+            if len(registry.bringers(name)) > 1:
+                problems.append(f"extensions: {registry.what} {name!r} is brought by several packages")
+    return found
 
 
 def _reference(problems: list[str]) -> dict[str, Any]:

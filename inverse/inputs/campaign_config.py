@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES, Registry
 from inverse.candidates.types import Target
@@ -26,6 +26,9 @@ AUTO = "auto"
 """For `verify.potential`: the judges of record, of those that are installed."""
 
 DEFAULT_VERIFICATIONS = 60
+
+STORED = "stored"
+"""Key of the context of a validation: whether a config is a run folder's own."""
 
 
 class Search(Part):
@@ -160,8 +163,8 @@ class CampaignConfig(Part):
         return self
 
     @model_validator(mode="after")
-    def _readable_seeds(self) -> "CampaignConfig":
-        if self.seed_structures:
+    def _readable_seeds(self, info: ValidationInfo) -> "CampaignConfig":
+        if self.seed_structures and not (info.context or {}).get(STORED):
             from inverse.inputs.carried_files import read_seeds
 
             read_seeds(self.seed_structures)
@@ -197,14 +200,21 @@ class CampaignConfig(Part):
         return tuple(spec.to_target(self.properties[name]) for name, spec in self.target_specs.items())
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any], where: str = "config") -> "CampaignConfig":
+    def from_mapping(
+        cls, data: Mapping[str, Any], where: str = "config", is_stored: bool = False
+    ) -> "CampaignConfig":
         """Return the config that a plain mapping (parsed YAML) describes.
+
+        Args:
+            data: keys and values.
+            where: it comes from, for messages.
+            is_stored: a run folder's own, whose seeds were read before they were copied there.
 
         Raises:
             ConfigError: one line naming the place, the key, the value and the nearest valid choice.
         """
         try:
-            return cls.model_validate(dict(data))
+            return cls.model_validate(dict(data), context={STORED: is_stored})
         except ValidationError as error:
             raise config_error(error, cls, where) from None
         except EngineError as error:
@@ -223,6 +233,8 @@ class CampaignConfig(Part):
         Raises:
             ConfigError: a value that the config would refuse.
         """
+        if all(value is None for value in (verifications, seconds, seed, device)):
+            return self
         data = self.to_mapping()
         if verifications is not None:
             data["budget"]["verifications"] = verifications
@@ -270,10 +282,11 @@ def packaged_configs() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-def load_config(source: str | Path) -> CampaignConfig:
+def load_config(source: str | Path, is_stored: bool = False) -> CampaignConfig:
     """Return the config of a file, or the packaged one of that name.
 
-    Relative `seed_structures` and `surrogates` start at the config file's folder.
+    Relative `seed_structures` and `surrogates` start at the config file's folder. `is_stored` says that it
+    is a run folder's own: its seeds are not read.
 
     Raises:
         ConfigError: one line naming the file, the key, the value and the nearest valid choice.
@@ -292,7 +305,7 @@ def load_config(source: str | Path) -> CampaignConfig:
     for key in ("seed_structures", "surrogates"):
         if isinstance(data.get(key), list):
             data[key] = [_resolved(entry, path) for entry in data[key]]
-    return CampaignConfig.from_mapping(data, str(path))
+    return CampaignConfig.from_mapping(data, str(path), is_stored)
 
 
 def _exists(path: Path) -> bool:

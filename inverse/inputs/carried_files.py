@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,21 @@ def read_seeds(paths: Sequence[Path]) -> tuple[Seed, ...]:
     Raises:
         ConfigError: a file that is missing, is a folder, cannot be read or holds no ordered crystal.
     """
-    return tuple(seed for path in paths for seed in _read(path))
+    return tuple(seed for path in paths for seed in _read(path, _state(path)))
 
 
-def _read(path: Path) -> list[Seed]:
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file does: time of writing and size; None where there is no file to read."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, state: tuple[int, int] | None) -> tuple[Seed, ...]:
+    """Return the crystals of one file, read once a process in the same state."""
     where = f"seed_structures: {one_line(repr(str(path)), 80)}"
     try:
         if path.is_dir():
@@ -70,7 +82,7 @@ def _read(path: Path) -> list[Seed]:
         except Exception as error:  # a library gives up on a cell that the reader let pass
             raise ConfigError(f"{where}: {record.id}: no primitive cell ({one_line(error)})") from None
         seeds.append(Seed(record.id, primitive, tuple(record.flags)))
-    return seeds
+    return tuple(seeds)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ def iterate_predictions(
     composition_surrogate: CompositionSurrogate | None = None,
     scale: str | None = None,
     known_energies: bool = True,
+    shipped: Callable[[], Surrogate] | None = None,
 ) -> Iterator[Record]:
     """Yield one JSON-able record per structure, in input order, then one per formula.
 
@@ -115,6 +116,7 @@ def iterate_predictions(
         scale: of all answers; None follows the `source` of each row, Materials Project PBE without one.
         known_energies: False says what the shipped surrogate itself predicts, also of known phases: its
             errors are measured so.
+        shipped: loads the shipped one, where it is needed; None takes it on the CPU.
 
     Raises:
         DataError: no path exists, and no formula is given; at once, before anything is predicted.
@@ -124,7 +126,7 @@ def iterate_predictions(
         scale_index(scale)
     records = read_inputs(structures, beside_others=bool(formulas))
     return itertools.chain(
-        _structure_records(records, surrogate, scale, known_energies),
+        _structure_records(records, surrogate, scale, known_energies, shipped or _shipped),
         _formula_records(formulas, composition_surrogate, scale or SCALES[0]),
     )
 
@@ -191,8 +193,16 @@ def _given_structure(structure: Structure, index: int) -> ReadStructure:
     return examined(RawStructure(structure=structure), ReadStructure(f"structure#{index}", ""))
 
 
+def _shipped() -> Surrogate:
+    return answering_crystals(load_surrogate("accurate"))
+
+
 def _structure_records(
-    records: Iterator[ReadStructure], surrogate: Surrogate | None, scale: str | None, known_energies: bool
+    records: Iterator[ReadStructure],
+    surrogate: Surrogate | None,
+    scale: str | None,
+    known_energies: bool,
+    shipped: Callable[[], Surrogate],
 ) -> Iterator[Record]:
     atoms_per_batch = ATOMS_PER_BATCH
     phases: KnownPhases | None = None
@@ -200,7 +210,7 @@ def _structure_records(
         readable = [i for i, r in enumerate(window) if r.structure is not None]
         results: dict[int, Record] = {}
         if readable and surrogate is None:
-            surrogate = answering_crystals(load_surrogate("accurate"))
+            surrogate = shipped()
             phases = KnownPhases.packaged() if known_energies else None
         for batch in _batches(readable, [_n_atoms(r) for r in window], atoms_per_batch):
             answered, ran_out = _answers(window, batch, surrogate, scale, phases)

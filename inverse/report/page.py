@@ -46,8 +46,16 @@ def build_report(run_folder: str | Path) -> Path:
         RunFolderError: no run there, damaged, or the page cannot be written.
         ConfigError: its config.yaml cannot be read.
     """
-    run = read_run(run_folder)
-    path = Path(run_folder) / "report.html"
+    return write_report(read_run(run_folder))
+
+
+def write_report(run: Run) -> Path:
+    """Write report.html into the folder of a run that was read; return its path.
+
+    Raises:
+        RunFolderError: the page cannot be written.
+    """
+    path = run.folder / "report.html"
     text = render(run)
     try:
         write_atomically(path, text)

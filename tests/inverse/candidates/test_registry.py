@@ -136,6 +136,8 @@ def test_configs_are_read_and_help_is_shown_without_models() -> None:
         "from inverse.inputs.campaign_config import config_schema, load_config\n"
         "assert load_config('superhard-quick').search.method == 'hybrid'\n"
         "assert 'tpe' in config_schema()['$defs']['Search']['properties']['method']['enum']\n"
+        "from inverse.commands.cli import main\n"
+        "assert main(['--help']) == main(['verify', '--help']) == 0\n"
         "heavy = {'torch', 'optuna', 'ase', 'chgnet', 'inverse.proposers', 'inverse.potentials'}\n"
         "sys.exit(' '.join(sorted(heavy & sys.modules.keys())) or 0)\n"
     )

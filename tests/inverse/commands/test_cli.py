@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from inverse.commands import api
@@ -426,3 +427,16 @@ def test_signals_keep_what_there_is(number: int, tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "Traceback" not in err
     assert json.loads(output.read_text()) == {"id": "a"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("command", [["predict", "--formula", "WC"], ["verify", "wc.cif"]])
+def test_a_device_that_is_not_there_is_refused_in_one_line(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    crystals.tungsten_carbide().to("wc.cif")
+    assert main([*command, "--device", "cuda"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "cuda" in said
+    assert "\n" not in said

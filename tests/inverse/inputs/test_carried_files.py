@@ -18,12 +18,15 @@ from pymatgen.io.cif import CifWriter
 from inverse.campaign.manifest import config_hash
 from inverse.campaign.run import read_run
 from inverse.candidates.types import Status
+from inverse.commands import api
 from inverse.commands.cli import main
+from inverse.inputs import carried_files, structure_files
 from inverse.inputs.campaign_config import CampaignConfig, load_config
 from inverse.inputs.carried_files import read_seeds
 from inverse.prediction.training import train
 from surrogates.errors import ConfigError, RunFolderError
 from tests import fakes
+from tests.crystals import fcc
 
 TUNGSTEN_CARBIDE = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
 
@@ -281,3 +284,27 @@ def test_band_gap_is_a_target_of_the_shipped_surrogates() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_reads_each_seed_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config, its overrides, the search and the report's copy of the config ask for the same crystals."""
+    fcc("Al", 4.04).to(str(tmp_path / "al.cif"))
+    (tmp_path / "wish.yaml").write_text(
+        "targets: {bulk_modulus_vrh: {min: 100}}\nseed_structures: [al.cif]\nbudget: {verifications: 1}\n"
+    )
+    read: list[str] = []
+
+    def counted(paths: Any) -> Any:
+        read.extend(str(path) for path in paths)
+        return structure_files.read_structures(paths)
+
+    monkeypatch.setattr(carried_files, "read_structures", counted)
+    monkeypatch.setattr("inverse.assembly.assemble", lambda config: fakes.parts(config))
+    config = load_config(tmp_path / "wish.yaml")
+    assert config.with_overrides() is config
+    assert read_seeds(config.with_overrides(seed=3).seed_structures)
+    api.run(tmp_path / "wish.yaml", tmp_path / "run", seed=3)
+    assert read == [str(tmp_path / "al.cif")]
+    fcc("Al", 4.1).to(str(tmp_path / "al.cif"))
+    assert read_seeds(config.seed_structures)[0].structure.volume == pytest.approx(4.1**3 / 4, rel=1e-3)
+    assert len(read) == 2

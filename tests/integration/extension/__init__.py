@@ -1,0 +1,1 @@
+"""Somebody else's package, and the test that installs and uses it."""
