@@ -329,7 +329,7 @@ def answers(*_: object, **__: object) -> Iterator[dict[str, Any]]:
 def test_json_lines_to_stdout_or_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inverse.prediction.answers.iterate_predictions", answers)
+    monkeypatch.setattr("inverse.assembly.iterate_predictions", answers)
     assert main(["predict", "--formula", "WC"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0]["value"] is None
@@ -360,7 +360,7 @@ def test_what_libraries_print_does_not_reach_stdout(
         print("CHGNet initialized")
         yield {"id": "a"}
 
-    monkeypatch.setattr("inverse.prediction.answers.iterate_predictions", noisy)
+    monkeypatch.setattr("inverse.assembly.iterate_predictions", noisy)
     assert main(["predict", "--formula", "WC"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out) == {"id": "a"}
@@ -402,12 +402,12 @@ def test_compare_and_bench_have_a_python_twin(monkeypatch: pytest.MonkeyPatch, t
 
 SLOW = """
 import sys, time
-import inverse.prediction.answers
+import inverse.assembly
 def slow(*_, **__):
     yield {"id": "a"}
     sys.stderr.write("ready\\n"); sys.stderr.flush()
     time.sleep(60)
-inverse.prediction.answers.iterate_predictions = slow
+inverse.assembly.iterate_predictions = slow
 from inverse.commands.cli import main
 sys.exit(main(["predict", "--formula", "WC", "--output", sys.argv[1]]))
 """

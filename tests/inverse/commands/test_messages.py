@@ -100,7 +100,7 @@ def test_progress_counts_every_record_and_says_what_went_wrong(
             yield {"id": str(k), "formula": "BW", "formula_display": "WB"}
         yield {"id": "x", "error": {"type": "StructureError", "message": "no atoms"}}
 
-    monkeypatch.setattr("inverse.prediction.answers.iterate_predictions", records)
+    monkeypatch.setattr("inverse.assembly.iterate_predictions", records)
     assert main(["predict", "--formula", "WB", "--output", str(tmp_path / "out.jsonl")]) == 0
     said = capsys.readouterr().err.splitlines()
     assert said == ["predict: 15 done", "predict: 1 of 15 without a result"]
