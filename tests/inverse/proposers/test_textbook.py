@@ -20,10 +20,13 @@ def answers(n: int, targets: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
-        ({"band_gap": {"min": 2.0}, "energy_above_hull": {"max": 0.05}}, {"MgO", "BN"}),
+        # the median gap of MgO over its polymorphs is 3.3 eV
+        ({"band_gap": {"min": 3.5}}, {"MgO", "BN"}),
         ({"bulk_modulus_vrh": {"min": 300}, "shear_modulus_vrh": {"min": 150}}, {"WC", "C"}),
     ],
 )
 def test_what_everybody_knows_comes_first(targets: dict[str, Any], expected: set[str]) -> None:
     found = answers(50, targets)
     assert expected <= set(found), found
+    n = len(set(found))
+    assert len(set(found[:n])) == n, "no second polymorph before every formula had its turn"
