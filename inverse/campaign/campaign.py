@@ -44,7 +44,7 @@ from inverse.candidates.types import Candidate, Origin, Rule, Status, Verificati
 from inverse.inputs.campaign_config import CampaignConfig, load_config
 from inverse.inputs.records import (
     significant,
-    verification_from_record,
+    verification_received,
     verification_to_record,
 )
 from inverse.proposers.news import Pace, listening
@@ -321,8 +321,10 @@ class Campaign:
         structures = [candidates[identity].structure for identity in waiting]
         for position, verification in self._parts.verifier.verify_each(structures, self.stop.is_set):
             identity = waiting[position]
-            # through the record, so that a resumed run judges the very same numbers
-            verdict = verification_from_record(verification_to_record(rounded(verification)))
+            verdict = rounded(verification)
+            if verdict is not verification or verdict.record is None:
+                # through the record, so that a resumed run judges the very same numbers
+                verdict = verification_received(verification_to_record(verdict))
             self._pace = self._pace.after(time.monotonic() - began)
             began = time.monotonic()
             self.folder.write_verification(identity, verdict)
@@ -540,7 +542,8 @@ def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
 def rounded(verification: Verification) -> Verification:
     """Return the verdict as it is told back: moduli to 1e-3 GPa, energies to 1e-5 eV, others to six digits.
 
-    Batch and machine change the last digits; what the campaign learns from does not.
+    Batch and machine change the last digits; what the campaign learns from does not. One that is rounded
+    already is returned itself.
     """
     values = {}
     for name, value in verification.values.items():
@@ -553,7 +556,7 @@ def rounded(verification: Verification) -> Verification:
             upper=_rounded(value.upper, decimals),
             raw=_rounded(value.raw, decimals),
         )
-    return replace(verification, values=values)
+    return verification if values == verification.values else replace(verification, values=values)
 
 
 def _rounded(value: float, decimals: int | None) -> float:

@@ -333,6 +333,7 @@ class Verification:
         seconds: wall time in all.
         elasticity: the shear judge's tensor and what follows from it, see `elastic_summary`; empty without.
         failure: why not converged, by name: what decisions rest on; None when converged.
+        record: as plain JSON, kept so that it is not made again; None before it was asked for.
     """
 
     potential: str
@@ -347,6 +348,7 @@ class Verification:
     second_opinion: Mapping[str, VerifiedValue] = field(default_factory=_empty)
     elasticity: Mapping[str, Any] = field(default_factory=_empty)
     failure: Failure | None = None
+    record: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Name a failure that nobody named `OTHER`, so that a failed verification always has one.

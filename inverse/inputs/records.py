@@ -111,7 +111,26 @@ def structure_from_record(record: Mapping[str, Any]) -> Structure:
 
 
 def verification_to_record(verification: Verification) -> dict[str, Any]:
-    """Return a verification as plain JSON."""
+    """Return a verification as plain JSON, made once: afterwards, or where it came as one, it is kept."""
+    if verification.record is None:
+        object.__setattr__(verification, "record", _verification_record(verification))
+    return dict(verification.record or {})
+
+
+def verification_received(record: Mapping[str, Any]) -> Verification:
+    """Return the verification of a record of `verification_to_record`, which keeps it.
+
+    What was received so is what a reader of the record finds, and is not made into a record again.
+
+    Raises:
+        DataError: a field is missing or is not what it should be.
+    """
+    found = verification_from_record(record)
+    object.__setattr__(found, "record", record)
+    return found
+
+
+def _verification_record(verification: Verification) -> dict[str, Any]:
     structure = verification.structure
     return {
         "potential": verification.potential,

@@ -18,7 +18,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from inverse.candidates.types import Failure, Verification
-from inverse.inputs.records import structure_to_record, verification_from_record
+from inverse.inputs.records import structure_to_record, verification_received
 from inverse.potentials.limits import GUARD
 from inverse.potentials.machine import Patience
 from inverse.verification.mechanics.phonons import PhononVerdict
@@ -317,7 +317,7 @@ class VerifierPool:
             position, worker.position = worker.position, None
             self._patience.worked()
             self._disturbed.worked()
-            yield position, verification_from_record(content)
+            yield position, verification_received(content)
         else:
             position, seconds = worker.position, time.monotonic() - worker.since
             self._remove(worker)
