@@ -268,16 +268,21 @@ def load_potential(name: str, device: str = "auto") -> Potential:
 def _loaded(name: str, device: str) -> Potential:
     with quiet():
         if is_code_of_others(name):
-            found = _of_others(name, device)
-            _SCALES[name] = EnergyScale(found.element_energies, found.formation_energy_error)
-            return found
+            return _known_scale(_of_others(name, device))
         try:
             built: Potential = POTENTIALS.get(name)(device)
         except Exception as error:
             if not is_of_machine(error) and not has_failed(device):
                 raise
             raise MachineError(f"{name} cannot be loaded: {_one_line(error)}") from error
-        return built
+        return _known_scale(built)
+
+
+def _known_scale(potential: Potential) -> Potential:
+    """Return a potential that was loaded; on what its formation energies rest is remembered."""
+    scale = EnergyScale(potential.element_energies, potential.formation_energy_error)
+    _SCALES[potential.name] = scale
+    return potential
 
 
 def _of_others(name: str, device: str) -> Potential:
@@ -319,14 +324,14 @@ def _refusal(name: str, reason: str) -> ConfigError:
 
 @dataclass(frozen=True)
 class EnergyScale:
-    """How other people's potential says what a formation energy is: fields as those of a `Potential`."""
+    """How a potential itself says what a formation energy is: fields as those of a `Potential`."""
 
     element_energies: Mapping[str, float]
     formation_energy_error: float
 
 
 _SCALES: dict[str, EnergyScale] = {}
-"""Of the potentials of others that this process loaded: what they say does not depend on the device."""
+"""Of the potentials that this process loaded: what they say does not depend on the device."""
 
 
 def energy_scale(name: str) -> EnergyScale | None:
@@ -335,8 +340,6 @@ def energy_scale(name: str) -> EnergyScale | None:
     Raises:
         EngineError: what `load_potential` refuses.
     """
-    if not is_code_of_others(name):
-        return None
     if name not in _SCALES:
         load_potential(name)
     return _SCALES[name] if _SCALES[name].element_energies else None

@@ -189,7 +189,6 @@ def test_without_element_energies_there_is_no_scale():
         formation_energy(crystals.fcc("Al", 4.04), -3.0, plain)
     with pytest.raises(ConfigError, match=r"with_a_bad_scale has the element energy 'Al2': -3\.0; give"):
         has_scale("tests.stand_in_potential:with_a_bad_scale")
-    assert not has_scale("diep")
 
 
 def test_the_verdict_of_such_a_potential_has_a_hull():
