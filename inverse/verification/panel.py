@@ -62,11 +62,6 @@ class Panel:
         """Whether what follows from the energy of the relaxed crystal has a judge."""
         return any(prop.name in self.judges for prop in judged_from(Judged.ENERGY))
 
-    @property
-    def read(self) -> tuple[Judged, ...]:
-        """From what the panel reads values."""
-        return tuple(source for source in MEASURED if any(p.name in self.judges for p in judged_from(source)))
-
     def judge_of(self, prop: Property) -> str:
         """Return the potential that judges a property, several joined by ", "; "" when none does."""
         if isinstance(prop.formula, OfProperties):
