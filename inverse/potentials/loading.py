@@ -92,7 +92,7 @@ class Potential:
     batch: Batch | None = None
     device: str = "cpu"
     is_kinked: bool = False
-    element_energies: Mapping[str, float] = field(default_factory=dict)
+    element_energies: Mapping[str, float] = field(default_factory=dict, hash=False)
     formation_energy_error: float = UNMEASURED_ERROR
 
     def check_elements(self, symbols: set[str]) -> None:

@@ -16,7 +16,7 @@ def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:
     """Return a prediction whose error bar is `factor` times as wide; means and domain stay.
 
     A positive property keeps its median and is widened in logarithms: bounds and samples stay positive and in
-    order, whatever the factor; none leaves the property's physical range. Differentiable.
+    order, whatever the factor; none leaves the property's physical range unless the mean does. Differentiable.
 
     Args:
         prediction: of C crystals.
@@ -32,8 +32,8 @@ def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:
     return replace(
         prediction,
         std=prediction.std * factor,
-        lower=within_range(prediction.property, apart(prediction.lower)),
-        upper=within_range(prediction.property, apart(prediction.upper)),
+        lower=torch.minimum(within_range(prediction.property, apart(prediction.lower)), mean),
+        upper=torch.maximum(within_range(prediction.property, apart(prediction.upper)), mean),
         samples=within_range(prediction.property, apart(prediction.samples)),
     )
 

@@ -415,7 +415,7 @@ def test_verdicts_of_each_crystal_count_at_its_own_composition() -> None:
 
 def test_priors_by_hand() -> None:
     """The median error bar, or the median residual as a std and by n / (n + 2) where that is larger."""
-    assert prior_of(BULK_MODULUS, [9.0], [9.0]) == PRIORS[BULK_MODULUS]
+    assert prior_of(BULK_MODULUS, [9.0], [9.0]) == PRIORS[BULK_MODULUS.judged]
     own = prior_of(BAND_GAP, [0.3, -0.1, 0.2], [0.4, 0.1, 0.3])
     assert astuple(own) == pytest.approx(astuple(Prior(0.15, 0.3, 0.06, 1.8)))
     scale = 1.4826 * 3.0 * 3 / 5
