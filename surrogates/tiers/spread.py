@@ -16,7 +16,7 @@ def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:
     """Return a prediction whose error bar is `factor` times as wide; means and domain stay.
 
     A positive property keeps its median and is widened in logarithms: bounds and samples stay positive and in
-    order, whatever the factor; none leaves the property's physical range unless the mean does. Differentiable.
+    order, whatever the factor; none leaves the physical range unless the mean does. Differentiable.
 
     Args:
         prediction: of C crystals.
