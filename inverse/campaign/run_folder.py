@@ -209,9 +209,13 @@ class RunFolder(Journal):
             raise RunFolderError(f"{path}: cannot be read ({error})") from None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace manifest.json."""
+        """Replace manifest.json, with one line a step: a long run has many, and each writes them all."""
+        lines = ",\n    ".join(json.dumps(plain(step)) for step in manifest["steps"])
+        text = json.dumps(plain({**manifest, "steps": None}), indent=2) + "\n"
+        listed = f"[\n    {lines}\n  ]" if lines else "[]"
+        text = text.replace('\n  "steps": null', f'\n  "steps": {listed}', 1)
         with self._named_errors("write"):
-            write_atomically(self.path / "manifest.json", json.dumps(plain(manifest), indent=2) + "\n")
+            write_atomically(self.path / "manifest.json", text)
 
     def log_handler(self) -> logging.Handler:
         """Return a handler that appends to log.txt."""

@@ -254,7 +254,8 @@ class HitGroups:
 
     def n_with(self, candidates: Iterable[Candidate]) -> int:
         """Return how many groups there would be with these candidates, which are not taken in."""
-        return len(self) + len({_group(c) for c in candidates if has_met(c)} - self._members.keys())
+        groups = {_group(c) for c in candidates if has_met(c)}
+        return len(self) + sum(group not in self._members for group in groups)
 
     def take_in(self, candidates: Iterable[Candidate]) -> None:
         """Take in those that met every target, hits and duplicates of hits, as they are stored."""
