@@ -166,9 +166,17 @@ class Journal:
             journal.executemany("INSERT INTO waiting VALUES (?, ?)", list(enumerate(waiting)))
 
     def proposer_state(self, step: int) -> Mapping[str, Any]:
-        """Return what the proposer kept when it was asked for a step; {} where that is not the last one."""
+        """Return what the proposer kept when it was asked for a step; {} where that is not the last one.
+
+        Raises:
+            RunFolderError: what is stored is no state.
+        """
         stored = self.meta(PROPOSER_STATE, {})
-        return stored["state"] if stored.get("step") == step else {}
+        with self._damage(PROPOSER_STATE):
+            state = stored["state"] if stored.get("step") == step else {}
+            if not isinstance(state, Mapping):
+                raise ValueError(f"a {type(state).__name__}, not an object")
+        return state
 
     def write_verification(self, identity: str, verification: Verification) -> None:
         """Write one verdict the moment it is known."""

@@ -257,7 +257,6 @@ def _answers(
         found = dict(surrogate.predict(crystals, surrogate.properties))
         if phases is not None:
             found |= {prop: exact(prop, crystals.composition, 1) for prop in of_basis(Basis.OF_COMPOSITION)}
-        if phases is not None:
             same_scale = [
                 s if scales[k] == SCALES[0] else None for k, s in zip(positions, structures, strict=True)
             ]

@@ -10,6 +10,7 @@ from ase.db import connect
 
 from inverse.campaign import tables
 from inverse.campaign.candidate_table import write_candidates_csv
+from inverse.campaign.journal import PROPOSER_STATE
 from inverse.campaign.run_folder import RunFolder, read_candidates
 from inverse.campaign.tables import Tables
 from inverse.candidates.types import Status
@@ -165,3 +166,11 @@ def test_a_database_that_cannot_be_written_is_named(copied: Path, monkeypatch: p
         monkeypatch.setattr(AseDatabase, "write", full)
         with pytest.raises(RunFolderError, match=r"candidates\.db: cannot be written: No space left"):
             made.take(list(folder.named(["c000001"])))
+
+
+@pytest.mark.parametrize("stored", [["a list"], {"step": 0}, {"step": 0, "state": "a word"}])
+def test_a_state_of_the_proposer_that_is_none_is_damage_in_one_line(copied: Path, stored: object) -> None:
+    with RunFolder.open(copied) as folder:
+        folder.set_meta(PROPOSER_STATE, stored)
+        with pytest.raises(RunFolderError, match="campaign.db is damaged .proposer state"):
+            folder.proposer_state(0)
