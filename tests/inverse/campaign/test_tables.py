@@ -172,5 +172,5 @@ def test_a_database_that_cannot_be_written_is_named(copied: Path, monkeypatch: p
 def test_a_state_of_the_proposer_that_is_none_is_damage_in_one_line(copied: Path, stored: object) -> None:
     with RunFolder.open(copied) as folder:
         folder.set_meta(PROPOSER_STATE, stored)
-        with pytest.raises(RunFolderError, match="campaign.db is damaged .proposer state"):
+        with pytest.raises(RunFolderError, match=r"campaign\.db is damaged \(proposer state"):
             folder.proposer_state(0)
