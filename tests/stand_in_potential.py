@@ -177,6 +177,13 @@ def with_a_scale():
     return made
 
 
+def binds_strongly():
+    """Says that its elements are far above what it gives compounds: all of them are stable."""
+    made = Pairwise()
+    made.element_energies = {"Cu": 5.0, "Au": 5.0, "Pt": 5.0}
+    return made
+
+
 def with_a_bad_scale():
     """Says a formula where a symbol belongs."""
     made = Pairwise()

@@ -91,11 +91,6 @@ def _fits() -> Mapping[str, Any]:
         raise DataError(f"element energies {_FILE.name} cannot be read: {error}") from None
 
 
-def corrected_potentials() -> tuple[str, ...]:
-    """Return the potentials whose energies can be put on the reference's scale."""
-    return tuple(_fits())
-
-
 def has_scale(potential: str) -> bool:
     """Return whether a potential's energies give formation energies: fitted here, or as it says itself."""
     return potential in _fits() or energy_scale(potential) is not None
