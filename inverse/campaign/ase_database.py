@@ -1,6 +1,7 @@
 """candidates.db: the verified candidates as an ASE database, which `ase db` and `ase gui` open."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ def _row(candidate: Candidate) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     for name, predicted in candidate.predictions.items():
         pairs[f"predicted_{name}"] = float(predicted.mean)
     pairs |= elastic_numbers(verification)
-    data: dict[str, Any] = {"record": candidate_to_record(candidate)}
+    record = candidate_to_record(replace(candidate, verification=None))
+    del record["verification"]  # the journal has it
+    data: dict[str, Any] = {"record": record}
     if (tensor := tensor_of(verification)) is not None:
         data["elastic_tensor"] = tensor
     return atoms, pairs, data

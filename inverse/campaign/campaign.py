@@ -37,6 +37,7 @@ from inverse.candidates.ranking import (
     as_judged,
     confirmed,
     failure,
+    followed,
     judged,
     with_duplicates,
 )
@@ -325,6 +326,7 @@ class Campaign:
             if verdict is not verification or verdict.record is None:
                 # through the record, so that a resumed run judges the very same numbers
                 verdict = verification_received(verification_to_record(verdict))
+            verdict = self._followed(verdict)
             self._pace = self._pace.after(time.monotonic() - began)
             began = time.monotonic()
             self.folder.write_verification(identity, verdict)
@@ -335,6 +337,13 @@ class Campaign:
             self._say("verify", f"{formula}: {note}", found.values())
             self._tables.write_if_due()
         return found
+
+    def _followed(self, verdict: Verification) -> Verification:
+        """Return the verdict as it is stored: with what follows from it, so that it is written once."""
+        try:
+            return followed(verdict, self.objective)
+        except Exception:  # as it is told when it is judged
+            return verdict
 
     def _judged_so_far(self) -> list[Candidate]:
         """Return the candidates of the step that was begun last, judged as far as verdicts are on disk."""
@@ -408,7 +417,7 @@ class Campaign:
         """Let the journal say which hits are duplicates now; return those of which it said otherwise."""
         first = self._groups.changes()
         changed = [as_duplicate(c, first[c.id]) for c in self.folder.named(first)]
-        self.folder.update_candidates(changed)
+        self.folder.regroup_candidates(changed)
         return changed
 
     def _tabulate(self, candidates: Sequence[Candidate]) -> None:

@@ -3,9 +3,9 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,11 @@ from surrogates.errors import EngineError, RunFolderError
 NAME = "campaign.db"
 """Of the file in a run folder."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the journal's tables."""
+
+READABLE = (1, 2)
+"""Formats that are read; in the first the record of a candidate held its verdict once more."""
 
 PROPOSER_STATE = "proposer state"
 """Key in `meta`: what the proposer kept when it was asked last, and for which step."""
@@ -60,7 +63,10 @@ CREATE INDEX IF NOT EXISTS rows_in_order ON rows (place, value, id);
 CREATE TRIGGER IF NOT EXISTS rows_go_stale AFTER UPDATE ON candidates
   BEGIN DELETE FROM rows WHERE id = new.id; END;
 """
-"""`rows` is written from `candidates`: what has none, or was changed since, is still to be tabled.
+"""`verifications` holds each verdict, with what follows from it; `true` in the record of a candidate says
+that the one there is its own: until their step ends, candidates have none.
+
+`rows` is written from `candidates`: what has none, or was changed since, is still to be tabled.
 
 `waiting` holds who waits since the step that was begun last. A candidate of an earlier step that another one
 takes up again is `recalled` there, with its record `before` that: what the step that proposed it was told.
@@ -149,16 +155,13 @@ class Journal:
             journal.execute("INSERT OR REPLACE INTO steps VALUES (?, 0, ?)", (step, json.dumps(plain(notes))))
             journal.executemany(
                 "INSERT INTO candidates VALUES (?, ?, ?, ?)",
-                [(c.id, step, wanted.get(c.id, 0), _dump(candidate_to_record(c))) for c in candidates],
+                [(c.id, step, wanted.get(c.id, 0), _apart(c)) for c in candidates],
             )
             journal.executemany(
                 "INSERT INTO recalled SELECT id, ?, ?, record FROM candidates WHERE id = ?",
                 [(step, wanted.get(c.id, 0), c.id) for c in recalled],
             )
-            journal.executemany(
-                "UPDATE candidates SET record = ? WHERE id = ?",
-                [(_dump(candidate_to_record(c)), c.id) for c in recalled],
-            )
+            _replace(journal, recalled)
             if proposer_state:
                 stored = json.dumps({"step": step, "state": proposer_state})
                 journal.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (PROPOSER_STATE, stored))
@@ -181,30 +184,28 @@ class Journal:
     def write_verification(self, identity: str, verification: Verification) -> None:
         """Write one verdict the moment it is known."""
         with self._transaction() as journal:
-            journal.execute(
-                "INSERT OR REPLACE INTO verifications VALUES (?, ?)",
-                (identity, _dump(verification_to_record(verification))),
-            )
+            journal.execute(_WRITE_VERDICT, (identity, _dump(verification_to_record(verification))))
 
     def finish_step(self, step: int, candidates: Sequence[Candidate], notes: Mapping[str, Any]) -> None:
         """Replace the step's changed candidates and mark it done; one transaction."""
         with self._transaction() as journal:
-            journal.executemany(
-                "UPDATE candidates SET record = ? WHERE id = ?",
-                [(_dump(candidate_to_record(c)), c.id) for c in candidates],
-            )
+            _replace(journal, candidates)
+            _replace_verdicts(journal, candidates)
             journal.execute(
                 "UPDATE steps SET done = 1, notes = ? WHERE step = ?",
                 (json.dumps(plain(notes)), step),
             )
 
     def update_candidates(self, candidates: Sequence[Candidate]) -> None:
-        """Replace candidates (rank, duplicates, score) in one transaction."""
+        """Replace candidates and their verdicts in one transaction."""
         with self._transaction() as journal:
-            journal.executemany(
-                "UPDATE candidates SET record = ? WHERE id = ?",
-                [(_dump(candidate_to_record(c)), c.id) for c in candidates],
-            )
+            _replace(journal, candidates)
+            _replace_verdicts(journal, candidates)
+
+    def regroup_candidates(self, candidates: Sequence[Candidate]) -> None:
+        """Replace candidates whose verdicts are as they were (status, duplicates) in one transaction."""
+        with self._transaction() as journal:
+            _replace(journal, candidates)
 
     def step_candidates(self, step: int) -> tuple[list[Candidate], list[str]]:
         """Return a step's candidates in proposal order and the chosen ids in order of choice.
@@ -212,14 +213,14 @@ class Journal:
         Those that it recalled are among them. What a later step recalled is as it was before.
         """
         rows = self._query(
-            "SELECT c.id, ifnull(r.before, c.record), c.chosen "
-            "FROM candidates c LEFT JOIN recalled r USING (id) WHERE c.step = ?1 "
-            "UNION ALL SELECT c.id, c.record, r.chosen "
-            "FROM recalled r JOIN candidates c USING (id) WHERE r.step = ?1 ORDER BY 1",
+            "SELECT c.id, ifnull(r.before, c.record), v.record, c.chosen FROM candidates c "
+            "LEFT JOIN recalled r USING (id) LEFT JOIN verifications v USING (id) WHERE c.step = ?1 "
+            "UNION ALL SELECT c.id, c.record, v.record, r.chosen FROM recalled r "
+            "JOIN candidates c USING (id) LEFT JOIN verifications v USING (id) WHERE r.step = ?1 ORDER BY 1",
             (step,),
         )
-        chosen = sorted((order, identity) for identity, _, order in rows if order)
-        return self._candidates((r[0], r[1]) for r in rows), [identity for _, identity in chosen]
+        chosen = sorted((order, identity) for identity, _, _, order in rows if order)
+        return self._candidates(row[:3] for row in rows), [identity for _, identity in chosen]
 
     def recalled(self, step: int) -> set[str]:
         """Return the ids of the candidates of earlier steps that a step took up again."""
@@ -227,7 +228,7 @@ class Journal:
 
     def waiting(self) -> list[Candidate]:
         """Return the candidates that wait since the step that was begun last, in their order."""
-        rows = self._query("SELECT id, record FROM waiting JOIN candidates USING (id) ORDER BY place")
+        rows = self._query(f"{_WHOLE} JOIN waiting w USING (id) ORDER BY w.place")
         return self._candidates(rows)
 
     def step_notes(self, step: int) -> dict[str, Any]:
@@ -247,23 +248,35 @@ class Journal:
 
     def candidates(self) -> list[Candidate]:
         """Return every candidate of the run, in proposal order."""
-        return self._candidates(self._query("SELECT id, record FROM candidates ORDER BY id"))
+        return self._candidates(self._query(f"{_WHOLE} ORDER BY c.id"))
 
     def named(self, identities: Iterable[str]) -> Iterator[Candidate]:
         """Yield the candidates of these ids, in the order given."""
         for identity in identities:
-            yield from self._candidates(
-                self._query("SELECT id, record FROM candidates WHERE id = ?", (identity,))
-            )
+            yield from self._candidates(self._query(f"{_WHOLE} WHERE c.id = ?", (identity,)))
 
     def verified_ids(self) -> list[str]:
         """Return the ids of the candidates that have a verdict, in proposal order."""
         return [identity for (identity,) in self._query("SELECT id FROM verifications ORDER BY id")]
 
-    def verifications(self) -> dict[str, Verification]:
-        """Return the verdicts by candidate id in the order in which they fell, half-done steps included."""
-        rows = self._query("SELECT id, record FROM verifications ORDER BY rowid")
-        return self._verdicts(rows)
+    def order_of_verdicts(self) -> list[str]:
+        """Return the ids of the candidates that have a verdict, in the order in which the verdicts fell."""
+        return [identity for (identity,) in self._query("SELECT id FROM verifications ORDER BY rowid")]
+
+    def verifications(self, but: Collection[str] = ()) -> dict[str, Verification]:
+        """Return the verdicts by candidate id in the order in which they fell, half-done steps included.
+
+        Args:
+            but: ids whose verdicts are not asked for.
+        """
+        if not but:
+            return self._verdicts(self._query("SELECT id, record FROM verifications ORDER BY rowid"))
+        found: dict[str, Verification] = {}
+        for identity in self.order_of_verdicts():
+            if identity not in but:
+                rows = self._query("SELECT id, record FROM verifications WHERE id = ?", (identity,))
+                found |= self._verdicts(rows)
+        return found
 
     # -- rows of the table -----------------------------------------------------------------------------------
 
@@ -301,9 +314,9 @@ class Journal:
 
     def _candidates(self, rows: Iterable[Sequence[Any]]) -> list[Candidate]:
         found = []
-        for identity, record in rows:
+        for identity, record, verdict in rows:
             with self._damage(identity):
-                found.append(_candidate(identity, record))
+                found.append(_candidate(identity, record, verdict))
         return found
 
     def _verdicts(self, rows: Iterable[Sequence[Any]]) -> dict[str, Verification]:
@@ -336,8 +349,24 @@ class Journal:
     def _check_format(self) -> None:
         if self._query("PRAGMA quick_check")[0][0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
-        if self.meta("format") != FORMAT:
-            raise RunFolderError(f"{self.path}: campaign.db has format {self.meta('format')}, not {FORMAT}")
+        if (found := self.meta("format")) not in READABLE:
+            raise RunFolderError(f"{self.path}: campaign.db has format {found}, not {FORMAT}")
+
+    def _renew(self) -> None:
+        """Bring a journal of an older format to this one, in one transaction: each verdict is kept once."""
+        if self.meta("format") == FORMAT:
+            return
+        rows = self._query("SELECT id, record FROM candidates WHERE id IN (SELECT id FROM verifications)")
+        with self._transaction() as journal:
+            for identity, text in rows:
+                with self._damage(identity):
+                    record = _mapping(text)
+                    verdict = record.get("verification")
+                if isinstance(verdict, dict):
+                    journal.execute(_WRITE_VERDICT, (identity, _dump(verdict)))
+                    changed = _dump({**record, "verification": True})
+                    journal.execute("UPDATE candidates SET record = ? WHERE id = ?", (changed, identity))
+            journal.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (json.dumps(FORMAT),))
 
     def _open_for_reading(self) -> None:
         self._journal = _read_only(self.path / NAME)
@@ -397,13 +426,16 @@ def _mapping(text: Any) -> dict[str, Any]:
     return found
 
 
-def _candidate(identity: Any, text: Any) -> Candidate:
-    """Return a stored candidate.
+def _candidate(identity: Any, text: Any, verdict: Any) -> Candidate:
+    """Return a stored candidate, with the verdict stored beside it where its record says that it has one.
 
     Raises:
         ValueError: its id is not `c` and digits, or not the one that it is stored under.
     """
-    found = candidate_from_record(_mapping(text))
+    record = _mapping(text)
+    if record.get("verification") is True:
+        record["verification"] = _mapping(verdict)
+    found = candidate_from_record(record)
     if not isinstance(identity, str) or not _ID.fullmatch(identity) or found.id != identity:
         raise ValueError(f"the id {found.id!r}, where ids are c and digits")
     _require_crystal(found.structure)
@@ -427,6 +459,34 @@ def _require_crystal(structure: Structure) -> None:
         raise ValueError("a structure that is no crystal")
     if not structure.volume > SMALLEST * len(structure):
         raise ValueError("a structure without volume")
+
+
+_WHOLE = "SELECT c.id, c.record, v.record FROM candidates c LEFT JOIN verifications v USING (id)"
+"""Candidates as `_candidate` reads them."""
+
+_WRITE_VERDICT = (
+    "INSERT INTO verifications VALUES (?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET record = excluded.record WHERE record <> excluded.record"
+)
+"""A row that is there keeps its place: places say in which order the verdicts fell."""
+
+
+def _replace(journal: sqlite3.Connection, candidates: Iterable[Candidate]) -> None:
+    changed = [(_apart(c), c.id) for c in candidates]
+    journal.executemany("UPDATE candidates SET record = ? WHERE id = ?", changed)
+
+
+def _replace_verdicts(journal: sqlite3.Connection, candidates: Iterable[Candidate]) -> None:
+    verdicts = ((c.id, c.verification) for c in candidates)
+    judged = [(i, _dump(verification_to_record(verdict))) for i, verdict in verdicts if verdict is not None]
+    journal.executemany(_WRITE_VERDICT, judged)
+
+
+def _apart(candidate: Candidate) -> str:
+    """Return the record of a candidate whose verdict is stored in a table of its own."""
+    is_judged = candidate.verification is not None
+    record = candidate_to_record(replace(candidate, verification=None))
+    return _dump({**record, "verification": True if is_judged else None})
 
 
 def _dump(record: Mapping[str, Any]) -> str:

@@ -40,12 +40,13 @@ def read_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     with RunFolder.read(folder) as stored:
-        verdicts = stored.verifications()
-        candidates = [with_verdict(c, verdicts.get(c.id)) for c in stored.candidates()]
-        manifest = stored.manifest()
+        candidates = stored.candidates()
+        left = stored.verifications(but={c.id for c in candidates if c.verification is not None})
+        candidates = [with_verdict(c, left.get(c.id)) for c in candidates]
+        order, manifest = tuple(stored.order_of_verdicts()), stored.manifest()
     refereed = read_referee(folder)
     shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
-    return Run(folder, load_config(folder / "config.yaml", is_stored=True), shown, manifest, tuple(verdicts))
+    return Run(folder, load_config(folder / "config.yaml", is_stored=True), shown, manifest, order)
 
 
 def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:

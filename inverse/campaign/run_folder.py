@@ -73,7 +73,7 @@ class RunFolder(Journal):
             if not (resume and folder.has_run()):
                 folder._refuse_taken(config_yaml, resume)
                 return
-        cls.open(path, config_hash).close()
+        cls._locked(path, config_hash).close()
 
     @classmethod
     def create(
@@ -142,11 +142,21 @@ class RunFolder(Journal):
 
     @classmethod
     def open(cls, path: Path, config_hash: str | None = None) -> "RunFolder":
-        """Return an existing run folder, locked for writing.
+        """Return an existing run folder, locked for writing; one of an older format is brought to this one.
 
         Raises:
             RunFolderError: no run there, damaged, locked by another process, or of another config.
         """
+        folder = cls._locked(path, config_hash)
+        try:
+            folder._renew()
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    @classmethod
+    def _locked(cls, path: Path, config_hash: str | None) -> "RunFolder":
         folder = cls(path)
         folder._require_journal()
         with folder._named_errors("open"):

@@ -64,8 +64,7 @@ def judged(
     the judges' calibrated means and lies at most 0.1 eV/atom above the hull unless a target says otherwise.
     What cannot be called known, derivative or new is no hit either, and its reason says so.
     """
-    values = with_derived(verification.values, verification.structure, objective.properties)
-    verification = replace(verification, values=values)
+    verification = followed(verification, objective)
     # a run that was stopped judged it before: nothing of what it was among others then may stay
     candidate = replace(candidate, verification=verification, duplicate_of="", reason="", rule=None)
     reason, breach = failure(verification), None
@@ -85,6 +84,13 @@ def judged(
         why = candidate.unclassified or "no relaxed structure to classify"
         candidate, missed = replace(candidate, unclassified=why), f"hit class: unknown ({why})"
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
+
+
+def followed(verification: Verification, objective: Objective) -> Verification:
+    """Return the verdict with the values that follow from the judges': itself where it has them."""
+    values = with_derived(verification.values, verification.structure, objective.properties)
+    has_them = len(values) == len(verification.values)
+    return verification if has_them else replace(verification, values=values)
 
 
 def confirmed(candidate: Candidate, confirm: Classify, derivatives: bool) -> Candidate:

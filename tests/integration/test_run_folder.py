@@ -228,13 +228,14 @@ def test_a_part_of_another_kind_is_one_line(
     copied: Path, capsys: Any, path: tuple[str | int, ...], value: object
 ) -> None:
     identity = next(c.id for c in read_candidates(copied) if c.verification and c.verification.structure)
+    table, path = ("verifications", path[1:]) if path[0] == "verification" else ("candidates", path)
     with RunFolder.read(copied) as folder:
-        ((text,),) = folder._query("SELECT record FROM candidates WHERE id = ?", (identity,))
+        ((text,),) = folder._query(f"SELECT record FROM {table} WHERE id = ?", (identity,))
     record = part = json.loads(text)
     for key in path[:-1]:
         part = part[key]
     part[path[-1]] = value
-    execute(copied, "UPDATE candidates SET record = ? WHERE id = ?", json.dumps(record), identity)
+    execute(copied, f"UPDATE {table} SET record = ? WHERE id = ?", json.dumps(record), identity)
     for command in COMMANDS[:3]:
         assert f"run: campaign.db is damaged ({identity}" in line_of(capsys, command)
 

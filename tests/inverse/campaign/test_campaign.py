@@ -365,7 +365,7 @@ def test_duplicates_that_a_kill_left_as_hits_are_told_apart_when_the_run_is_open
         raise KeyboardInterrupt("killed")
 
     with opened(tmp_path / "run", Cells(search(9)), **one) as run:
-        run.folder.update_candidates = killed  # type: ignore[method-assign]
+        run.folder.regroup_candidates = killed  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt, match="killed"):
             run.step()
     opened(tmp_path / "run", Cells(), **one).close()
