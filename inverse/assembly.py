@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,9 @@ from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
 from inverse.candidates.types import HitClass
-from inverse.decoders import Condition, load_decoder
+from inverse.decoders import Condition, Decoder, load_decoder
+from inverse.decoders.loading import takes_device
+from inverse.decoders.sampling import Sample, condition_of, draw
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
@@ -56,7 +58,7 @@ from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
 from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, judged_from
-from surrogates.platform.devices import device_named
+from surrogates.platform.devices import device_named, require_cpu
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
 
 LOGGER = logging.getLogger("inverse.assembly")
@@ -156,7 +158,7 @@ def _parts(
         base=base,
         corrected=Evaluator(searching, below, objective.properties, beside=base),
         compositions=compositions,
-        decoder=_decoder(config.search.decoder),
+        decoder=_decoder(config.search.decoder, config.device),
         condition=Condition,
         composition_reason=screen.composition_breach,
         screening=screen.breach,
@@ -246,6 +248,58 @@ def predictions(
     )
 
 
+def samples(
+    n: int,
+    targets: Mapping[str, float],
+    elements: Sequence[str] = (),
+    seed: int = 0,
+    n_atoms: tuple[int, int] = (1, 24),
+    decoder: str = "default",
+    device: str = "auto",
+) -> Iterator[Sample]:
+    """Return the crystals of `inverse sample`; what is wrong with the arguments is said before any is drawn.
+
+    Args:
+        n: how many at most.
+        targets: property name -> wanted value; a wish, not a promise.
+        elements: allowed ones; all without any.
+        seed: the same arguments give the same crystals.
+        n_atoms: least and most in the primitive cell.
+        decoder: by name.
+        device: as in a config; told to decoders that ask for it, and the others draw on the CPU.
+
+    Raises:
+        ConfigError: fewer than one sample, an unknown property or element, an unphysical target, or a device
+            that is not there or of no use to the decoder.
+        UnknownNameError: no such decoder.
+        DecodingError: no crystal of the decoder meets the condition; when the first is asked for.
+    """
+    condition = condition_of(n, targets, elements, n_atoms)
+    return draw(n, condition, seed, decoder_named(decoder, device))
+
+
+def decoder_named(name: str, device: str = "auto") -> Decoder:
+    """Return the decoder of a name, on a device where whoever makes it asks for one.
+
+    Raises:
+        ConfigError: a device that is not there, or that this decoder has no use for.
+        UnknownNameError: no such decoder.
+    """
+    if takes_device(name):
+        return load_decoder(name, str(device_named(device)))
+    require_cpu(device, f"the decoder {name!r} draws")
+    return load_decoder(name)
+
+
+def training(
+    config: str | Path | Mapping[str, Any], output: str | Path | None = None, device: str | None = None
+) -> dict[str, Any]:
+    """Return the report of `inverse train`; see `inverse.prediction.training.train`."""
+    from inverse.prediction.training import train  # what only training needs is not read by a search
+
+    return train(config, output, device)
+
+
 def proposer_named(method: str, space: SearchSpace) -> Proposer:
     """Return the proposer of a search method, joined by the seeds of the space's config.
 
@@ -306,9 +360,9 @@ def _composition_surrogate(own: Sequence[Any] = ()) -> CompositionSurrogate | No
 
 
 @lru_cache(maxsize=2)
-def _decoder(name: str) -> Any:
+def _decoder(name: str, device: str) -> Any:
     try:
-        return load_decoder(name)
+        return load_decoder(name, str(device_named(device)))
     except EngineError as error:
         if name != "default":  # what was asked for is not left out
             raise

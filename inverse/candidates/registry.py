@@ -250,7 +250,7 @@ PROPOSERS = Registry("inverse.proposers", "search method", "PROPOSERS")
 """`search.method`: a class or function that makes a `Proposer` of (space)."""
 
 DECODERS = Registry("inverse.decoders", "decoder", "DECODERS")
-"""`search.decoder`: a class or function without arguments that makes a `Decoder`."""
+"""`search.decoder`: a class or function of nothing or of (device) that makes a `Decoder`."""
 
 SURROGATES = Registry("inverse.surrogates", "surrogate", "SURROGATES", "inverse.prediction")
 """`search.surrogate`: a class or function without arguments that makes a `Surrogate`."""

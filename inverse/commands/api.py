@@ -187,18 +187,22 @@ def sample(
     output: str | Path | None = None,
     n_atoms: tuple[int, int] = (1, 24),
     decoder: str = "default",
+    device: str = "auto",
 ) -> "list[Structure]":
     """Return n crystals drawn from a decoder; with `output`, also CIFs and samples.csv there.
 
+    `device` is told to decoders that ask for it; the shipped ones draw on the CPU.
+
     Raises:
         UnknownNameError: no such decoder.
-        ConfigError: a target or an element that does not exist, or fewer than one sample.
+        ConfigError: a target or an element that does not exist, fewer than one sample, or a device that is
+            not there or of no use.
         DecodingError: no crystal meets the condition.
     """
-    from inverse.decoders import load_decoder
-    from inverse.decoders.sampling import draw, write_samples
+    from inverse.assembly import samples
+    from inverse.decoders.sampling import write_samples
 
-    drawn = list(draw(n, targets or {}, elements, seed, n_atoms, load_decoder(decoder)))
+    drawn = list(samples(n, targets or {}, elements, seed, n_atoms, decoder, device))
     if output is not None:
         write_samples(drawn, Path(output))
     return [one.structure for one in drawn]
@@ -365,11 +369,16 @@ def export(folder: str | Path, format: str = "cif", shortlist: str | Path | None
     return list(write(Path(folder), format, shortlist=None if shortlist is None else Path(shortlist)))
 
 
-def train(config: str | Path | Mapping[str, Any], output: str | Path | None = None) -> dict[str, Any]:
-    """Return the report of a training run: held-out errors beside the baseline, and where the weights are."""
-    from inverse.prediction.training import train as fit
+def train(
+    config: str | Path | Mapping[str, Any], output: str | Path | None = None, device: str | None = None
+) -> dict[str, Any]:
+    """Return the report of a training run: held-out errors beside the baseline, and where the weights are.
 
-    return fit(config, output)
+    `device` stands instead of the config's: auto or cpu, where all training computes.
+    """
+    from inverse.assembly import training
+
+    return training(config, output, device)
 
 
 def properties() -> list[dict[str, Any]]:

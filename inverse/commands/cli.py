@@ -133,19 +133,21 @@ def sample(
     elements: Annotated[str, typer.Option("--elements", help="Allowed elements, such as W,B,C.")] = "",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     decoder: Annotated[str, typer.Option("--decoder", help="Which decoder draws.")] = "default",
+    device: Annotated[
+        str, typer.Option("--device", help="For decoders that ask for it; the shipped ones draw on the CPU.")
+    ] = "auto",
 ) -> int:
     """Crystals drawn from a decoder."""
-    from inverse.decoders import load_decoder
-    from inverse.decoders.sampling import condition_of, draw, write_samples
+    from inverse.assembly import samples
+    from inverse.decoders.sampling import write_samples
 
     targets = dict(_target_of(text) for text in target or [])
     symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
     if seed < 0:
         raise ConfigError(f"--seed {seed}: must not be negative")
-    condition_of(n, targets, symbols, (1, 24))
-    drawing = load_decoder(decoder)
     with results_only(), progress("sample", n) as bar:
-        written = write_samples(_counted(draw(n, targets, symbols, seed, decoder=drawing), bar), output)
+        drawn = samples(n, targets, symbols, seed, decoder=decoder, device=device)
+        written = write_samples(_counted(drawn, bar), output)
     note(f"{written} samples in {output}")
     return 0 if written else FAILED
 
@@ -247,12 +249,15 @@ def export(
 def train(
     config: Annotated[str, typer.Argument(help="A YAML file that names what to train, or a CSV of values.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the weights.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto or cpu, where all training computes.")
+    ] = None,
 ) -> int:
     """Train a surrogate, the shipped ones or one of your own table."""
     from inverse.commands import api
 
     with results_only() as stdout:
-        result = api.train(config, output)
+        result = api.train(config, output, device)
     JsonLines(None, stdout).write(result)
     return 0
 

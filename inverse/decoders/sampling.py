@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pymatgen.core import Structure
 
-from inverse.decoders import Condition, Decoder, load_decoder
+from inverse.decoders import Condition, Decoder
 from inverse.decoders.cif_writer import cif_text
 from surrogates.crystals.batch import ELEMENT_SYMBOLS
 from surrogates.crystals.formulas import display_formula
@@ -36,22 +36,12 @@ class Sample:
     log_likelihood: float
 
 
-def draw(
-    n: int,
-    targets: Mapping[str, float],
-    elements: Sequence[str] = (),
-    seed: int = 0,
-    n_atoms: tuple[int, int] = (1, 24),
-    decoder: Decoder | None = None,
-) -> Iterator[Sample]:
-    """Yield at most n crystals, of the trained decoder or another; the same arguments give the same crystals.
+def draw(n: int, condition: Condition, seed: int, decoder: Decoder) -> Iterator[Sample]:
+    """Yield at most n crystals of a decoder; the same arguments give the same crystals.
 
     Raises:
-        ConfigError: fewer than one sample, an unknown property or element, or an unphysical target.
         DecodingError: no crystal of the decoder meets the condition.
     """
-    condition = condition_of(n, targets, elements, n_atoms)
-    decoder = decoder or load_decoder()
     for first in range(0, n, CHUNK):
         crystals = decoder.sample(min(CHUNK, n - first), condition, seed * 1_000_003 + first)
         likelihood = decoder.log_likelihood(crystals, condition)
@@ -66,7 +56,7 @@ def condition_of(
     """Return the decoder's condition, checked.
 
     Raises:
-        ConfigError: as in `draw`.
+        ConfigError: fewer than one sample, an unknown property or element, or an unphysical target.
     """
     if n < 1:
         raise ConfigError(f"number of samples: {n} is not more than zero")

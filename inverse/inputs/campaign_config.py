@@ -18,6 +18,7 @@ from inverse.inputs.yaml_reading import config_error, one_line, parse_yaml, read
 from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.physics.element_groups import element_groups
 from surrogates.physics.properties import PROPERTIES, Property, nearest_property
+from surrogates.platform.devices import PATTERN as DEVICE
 
 if TYPE_CHECKING:
     from inverse.inputs.carried_files import Trained
@@ -136,7 +137,7 @@ class CampaignConfig(Part):
     verify: Verify = Verify()
     budget: Budget = Budget(verifications=DEFAULT_VERIFICATIONS)
     seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = 0
-    device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    device: Annotated[Text, Field(pattern=DEVICE)] = "auto"
 
     @model_validator(mode="after")
     def _possible_targets(self) -> "CampaignConfig":

@@ -10,6 +10,7 @@ from inverse.inputs.table_header import Header
 from inverse.inputs.yaml_reading import config_error, parse_yaml, read_text
 from surrogates.errors import ConfigError, nearest
 from surrogates.physics.properties import PROPERTY_NAME
+from surrogates.platform.devices import PATTERN as DEVICE
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -22,6 +23,7 @@ class Stage(BaseModel):
     name: str = Field(default="", pattern=r"^[A-Za-z0-9 ._-]{0,80}$")
     output: Path | None = None
     data: Path | None = None
+    device: str = Field(default="auto", pattern=DEVICE)
 
 
 class CompositionNetworks(BaseModel):
@@ -55,7 +57,7 @@ class CompositionStage(CompositionNetworks, Stage):
 
     def settings(self) -> dict[str, Any]:
         """Return what the fit is told."""
-        return self.model_dump(exclude={"kind", "name", "output", "data"}, exclude_none=True)
+        return self.model_dump(exclude={"kind", "name", "output", "data", "device"}, exclude_none=True)
 
 
 class StructureStage(Stage):

@@ -21,6 +21,7 @@ from inverse.inputs.user_table import read_table
 from inverse.reference.training_table import carried_formulas
 from surrogates.checkpoints.checkpoint import MANIFEST, load_trainer, save_checkpoint
 from surrogates.errors import ConfigError, RunFolderError
+from surrogates.platform.devices import require_cpu
 
 REPORT, WORK = "report.json", "work"
 """What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
@@ -31,13 +32,20 @@ BESIDE_ERRORS = ("missing", "learning_curves")
 Progress = Callable[[int, int], None]
 
 
-def train(config: str | Path | Mapping[str, Any], output: str | Path | None = None) -> dict[str, Any]:
+def train(
+    config: str | Path | Mapping[str, Any], output: str | Path | None = None, device: str | None = None
+) -> dict[str, Any]:
     """Return the report of a run: held-out errors beside the constant baseline, and where the weights are.
 
     The config names a `kind`: `composition` (formula tables), `structure` (crystal structures), `stack` (the
     accurate tier), `decoder`, or `table` (a user's CSV of formulas, or a folder of structures with a CSV).
     Relative paths in a file are relative to that file. `surrogates.checkpoints.checkpoint.load_surrogate`
     gives the surrogate of `report["weights"]` back.
+
+    Args:
+        config: a file, or a mapping of the same keys.
+        output: folder for the weights, instead of the config's.
+        device: instead of the config's; all training computes on the CPU.
 
     Raises:
         ConfigError: a config that cannot be carried out; names the key and the nearest valid one.
@@ -46,6 +54,7 @@ def train(config: str | Path | Mapping[str, Any], output: str | Path | None = No
     """
     started = time.monotonic()
     stage, where = read_stage(config)
+    require_cpu(stage.device if device is None else device, "training computes")
     folder = Path(output or stage.output or Path("runs") / (stage.name or f"train-{stage.kind}"))
     _refuse_existing(folder)
     with _progress_bar(f"training {stage.name or stage.kind}") as progress:

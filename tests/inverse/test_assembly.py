@@ -4,12 +4,14 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
-from inverse.candidates.registry import PROPOSERS
+from inverse.candidates.registry import DECODERS, PROPOSERS
 from inverse.candidates.types import Candidate, Origin
+from inverse.decoders import load_decoder
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
@@ -19,6 +21,35 @@ from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError
 from surrogates.physics.properties import BULK_MODULUS
 from tests.crystals import fcc
+
+
+def test_a_decoder_that_asks_is_told_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def made(device: str) -> object:
+        told.append(device)
+        return load_decoder("prototypes")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setitem(DECODERS._decorated, ("told", __name__), made)
+    drawn = assembly.samples(1, {}, decoder="told", device="cuda:0")
+    assert told == ["cuda:0"]
+    assert len(list(drawn)) == 1
+
+
+def test_a_device_of_no_use_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"device: 'cuda': the decoder 'prototypes' draws on the CPU"):
+        assembly.samples(1, {}, decoder="prototypes", device="cuda")
+    (tmp_path / "table.csv").write_text("formula,value\nWC,1\n")
+    with pytest.raises(ConfigError, match=r"device: 'cuda': training computes on the CPU"):
+        assembly.training(tmp_path / "table.csv", tmp_path / "weights", "cuda")
+    in_config = {"kind": "table", "data": str(tmp_path / "table.csv"), "value": "value", "device": "cuda"}
+    with pytest.raises(ConfigError, match="training computes on the CPU"):
+        assembly.training(in_config, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
 
 
 @pytest.mark.parametrize("method", PROPOSERS.names())

@@ -128,6 +128,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["run", "superhard-quick", "--device", "gpu"], "device: 'gpu'"),
         (["run", "superhard-quick", "--seed", "-1"], "seed: -1"),
         (["predict"], "name at least one file"),
+        (["predict", "-f", "WC", "--device", "gpu"], "device: 'gpu' is not valid; valid: auto, cpu, cuda"),
         (["predict", "gone.cif"], "gone.cif: no such file"),
         (["verify"], "name at least one file"),
         (["verify", "gone.cif"], "gone.cif: no such file"),
@@ -430,13 +431,18 @@ def test_signals_keep_what_there_is(number: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("command", [["predict", "--formula", "WC"], ["verify", "wc.cif"]])
+@pytest.mark.parametrize(
+    "command",
+    [["predict", "--formula", "WC"], ["verify", "wc.cif"], ["sample", "-o", "s"], ["train", "table.csv"]],
+)
 def test_a_device_that_is_not_there_is_refused_in_one_line(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     crystals.tungsten_carbide().to("wc.cif")
+    Path("table.csv").write_text("formula,value\nWC,1\n")
     assert main([*command, "--device", "cuda"]) == 2
     said = capsys.readouterr().err.strip()
     assert "cuda" in said
     assert "\n" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "wc.cif"]
