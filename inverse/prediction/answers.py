@@ -145,7 +145,8 @@ def surrogates_of(model: str | Path | None) -> tuple[Surrogate | None, Compositi
     """
     if model is None:
         return None, None
-    found, kind = load_surrogate(model), load_manifest(model)["kind"]
+    folder = Path(model)  # never packaged weights of that name
+    found, kind = load_surrogate(folder), load_manifest(folder)["kind"]
     return found if kind != "composition" else None, found if kind != "structure" else None
 
 

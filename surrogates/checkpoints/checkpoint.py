@@ -125,15 +125,14 @@ def _named_errors(folder: Path) -> Iterator[None]:
 def load_surrogate(name_or_path: str | Path = "structure") -> Any:
     """Return the surrogate of packaged weights ('structure', 'composition') or of a folder of weights.
 
-    The same object is returned for the same unchanged folder; it is read-only.
+    The same object is returned for the same unchanged folder; it is read-only. A string that names packaged
+    weights means these, whatever lies in the working directory; a Path is a folder.
 
     Raises:
         UnknownNameError: neither a packaged name nor a folder.
         CheckpointError: the weights are missing, damaged or of a newer format.
     """
-    folder = Path(name_or_path)
-    if not folder.is_dir():
-        folder = packaged_folder(str(name_or_path))
+    folder = _folder_of(name_or_path)
     if not (folder / MANIFEST).is_file():
         packaged = Path(__file__).parents[1] / "weights"
         names = [path.name for path in packaged.iterdir() if (path / MANIFEST).is_file()]
@@ -211,5 +210,8 @@ def weights_digest(name: str) -> str:
         raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing") from None
 
 
-def _folder_of(name: str) -> Path:
-    return Path(name) if Path(name).is_dir() else packaged_folder(name)
+def _folder_of(name_or_path: str | Path) -> Path:
+    """Return where weights lie: those of the package before a folder that happens to bear their name."""
+    folder = Path(name_or_path)
+    is_packaged = name_or_path == folder.name and (packaged_folder(folder.name) / MANIFEST).is_file()
+    return packaged_folder(str(name_or_path)) if is_packaged or not folder.is_dir() else folder

@@ -11,6 +11,7 @@ from surrogates.checkpoints.checkpoint import (
     load_surrogate,
     packaged_folder,
     save_checkpoint,
+    weights_digest,
 )
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import CheckpointError, UnknownNameError, UnsupportedElementError
@@ -107,6 +108,25 @@ def test_packaged_weights_know_hard_and_soft():
     assert 340 < float(bulk.mean[1]) < 430
     size = sum(f.stat().st_size for f in packaged_folder("structure").iterdir())
     assert size < 4_000_000
+
+
+@pytest.mark.skipif(not packaged_folder("structure").is_dir(), reason="no structure weights are packaged")
+def test_a_folder_of_the_working_directory_is_never_taken_for_packaged_weights(tmp_path, monkeypatch):
+    """People keep crystals in a folder `structure`, and weights of their own in one of the kind's name."""
+    ours = load_surrogate("structure")
+    monkeypatch.chdir(tmp_path)
+    for name in ("structure", "accurate", "composition"):
+        (tmp_path / name).mkdir()
+    assert load_surrogate("structure") is ours
+    assert load_surrogate("accurate").properties
+    with pytest.raises(UnknownNameError, match="structure"):
+        load_surrogate(Path("structure"))
+    save_checkpoint(tiny_surrogate().to_checkpoint(), tmp_path / "structure")
+    assert load_surrogate("structure") is ours
+    assert weights_digest("structure") == weights_digest(str(packaged_folder("structure")))
+    own = load_surrogate(Path("structure"))
+    assert own is not ours
+    assert load_surrogate("./structure") is own
 
 
 def test_weights_of_format_1_stay_readable():

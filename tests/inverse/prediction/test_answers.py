@@ -13,10 +13,12 @@ from pymatgen.core import Lattice, Structure
 import inverse
 from inverse.prediction import answers as prediction
 from inverse.prediction.answers import iterate_predictions, predict
+from surrogates.checkpoints.checkpoint import save_checkpoint
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, SCALES, CrystalBatch, element_index
 from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError
 from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, Property
 from surrogates.protocol import CompositionBatch, Level, Prediction
+from tests.surrogates.tiny import crystals, tiny_surrogate
 
 
 def answer(prop: Property, mean: torch.Tensor) -> Prediction:
@@ -183,3 +185,17 @@ def test_deuterium_in_a_crystal_is_hydrogen_and_said_so_in_a_formula_refused() -
 def test_results_are_streamed() -> None:
     records = iterate_predictions((crystal("Al", 3) for _ in range(3)), surrogate=VolumeSurrogate())
     assert math.isclose(next(records)["predictions"]["bulk_modulus_vrh"]["mean"], 27, rel_tol=1e-5)
+
+
+def test_a_model_is_a_folder_and_no_model_is_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the folder is called, in which a user keeps weights or crystals."""
+    crystal = crystals()[0]
+    (shipped,) = inverse.predict([crystal])
+    save_checkpoint(tiny_surrogate().to_checkpoint(), tmp_path / "structure")
+    (tmp_path / "accurate").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert inverse.predict([crystal]) == [shipped]
+    (own,) = inverse.predict([crystal], model="structure")
+    assert own["predictions"]["bulk_modulus_vrh"] != shipped["predictions"]["bulk_modulus_vrh"]
