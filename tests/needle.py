@@ -20,10 +20,10 @@ from inverse.candidates.objective import Objective
 from inverse.decoders.protocol import Condition
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import Evaluator
-from inverse.proposers.building.cells import built, shapes_of
+from inverse.proposers.building.cells import shapes_of
 from inverse.proposers.screening import Screen
 from inverse.proposers.search_space import SearchSpace
-from inverse.reference.geometries import packaged_geometries
+from inverse.reference.geometries import built, packaged_geometries
 from inverse.reference.structure_types import Prototype, label_counts
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, CrystalBatch, element_index
 from surrogates.crystals.neighbors import periodic_edges

@@ -3,8 +3,10 @@
 For each (structure type, Wyckoff letters) the free numbers of the structures of at most twelve atoms are
 grouped; the mean of each group that at least two formulas share goes to prototype_geometries.json.gz.
 No structure of a single formula enters. Lengths are in units of the cube root of the volume per atom.
+Those of 13 to 24 atoms go to large_prototype_geometries.json.gz, with pymatgen's AFLOW prototypes (MIT) of
+at most 24 atoms whose types have no shape in either file.
 
-    python -m experiments.package_data.prototype_geometries
+    python -m experiments.package_data.prototype_geometries [small] [large]
 """
 
 import gzip
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Structure
 
+from inverse.reference.geometries import LARGE, MOST_SEARCHED, SMALL, packaged_geometries
 from inverse.reference.signatures import Orbit, format_signature
 from inverse.reference.skeletons import LABELS, anonymous
 from inverse.reference.structure_types import alike_class
@@ -25,18 +28,37 @@ from surrogates.crystals.wyckoff import wyckoff_positions
 from surrogates.datasets.shared import crystal_rows
 from surrogates.errors import EngineError
 
-MOST_ATOMS, MOST_ELEMENTS = 12, 4
+SIZES = {SMALL: (1, MOST_SEARCHED), LARGE: (MOST_SEARCHED + 1, 24)}
+"""Least and most atoms of the cells of each file."""
+
+MOST_ELEMENTS = 4
 WIDTH = 0.06
 """Largest difference of any free number within a group (relative length, angle parameter, fraction)."""
 MOST_GROUPS = 4
-TARGET = Path(__file__).parents[2] / "inverse" / "reference" / "prototype_geometries.json.gz"
+FOLDER = Path(__file__).parents[2] / "inverse" / "reference"
 
 
-def rows():
+def rows(least, most):
     for name in ("mp_structures", "elasticity"):
         for row in crystal_rows(name):
-            if len(row["species"]) <= MOST_ATOMS and len(set(row["species"])) <= MOST_ELEMENTS:
+            if least <= len(row["species"]) <= most and len(set(row["species"])) <= MOST_ELEMENTS:
                 yield row
+
+
+def prototypes(most):
+    """Yield pymatgen's AFLOW prototypes as rows."""
+    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+
+    for entry in AFLOW_PROTOTYPE_LIBRARY:
+        structure = entry["snl"].structure
+        species = [site.specie.symbol for site in structure]
+        if structure.is_ordered and len(species) <= most and len(set(species)) <= len(LABELS):
+            yield {
+                "lattice": structure.lattice.matrix,
+                "species": species,
+                "frac_coords": structure.frac_coords,
+                "formula": structure.composition.reduced_formula,
+            }
 
 
 def described(row):
@@ -87,10 +109,11 @@ def grouped(members):
     return sorted(groups, key=lambda g: -len(g["formulas"]))
 
 
-def main() -> None:
+def collected(found):
+    """Return (structure type, sites) -> free numbers, kinds and formula of each row."""
     members = defaultdict(list)
     failed = total = 0
-    for row in rows():
+    for row in found:
         total += 1
         if total % 2000 == 0:
             sys.stderr.write(f"{total}\n")
@@ -100,10 +123,16 @@ def main() -> None:
             failed += 1
             continue
         members[key].append((numbers, kinds, formula))
+    sys.stderr.write(f"{total} structures, {failed} unread\n")
+    return members
+
+
+def learned(members, fewest):
+    """Return the records of groups that at least so many formulas share."""
     result = []
     for (text, sites), listed in sorted(members.items()):
         for group in grouped(listed)[:MOST_GROUPS]:
-            if len(group["formulas"]) < 2:
+            if len(group["formulas"]) < fewest:
                 continue
             mean = group["first"] + np.mean(group["shifts"], axis=0)
             result.append(
@@ -116,11 +145,25 @@ def main() -> None:
                     "kinds": dict(sorted(group["kinds"].items(), key=lambda item: -item[1])[:12]),
                 }
             )
-    text = "[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in result) + "\n]\n"
-    TARGET.write_bytes(gzip.compress(text.encode(), mtime=0))
-    sys.stderr.write(
-        f"{total} structures, {failed} unread, {len(result)} geometries, {TARGET.stat().st_size} bytes\n"
-    )
+    return result
+
+
+def write(name, records):
+    text = "[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in records) + "\n]\n"
+    (FOLDER / name).write_bytes(gzip.compress(text.encode(), mtime=0))
+    sys.stderr.write(f"{name}: {len(records)} geometries, {(FOLDER / name).stat().st_size} bytes\n")
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or ["small", "large"]
+    if "small" in chosen:
+        write(SMALL, learned(collected(rows(*SIZES[SMALL])), 2))
+    if "large" in chosen:
+        small = set(packaged_geometries())  # some rows are no primitive cells
+        records = [r for r in learned(collected(rows(*SIZES[LARGE])), 2) if r["type"] not in small]
+        known = {record["type"] for record in records} | small
+        others = learned(collected(prototypes(SIZES[LARGE][1])), 1)
+        write(LARGE, [*records, *(r for r in others if r["type"] not in known)])
 
 
 if __name__ == "__main__":

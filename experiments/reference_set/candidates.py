@@ -14,8 +14,8 @@ import torch
 from pymatgen.core import Structure
 
 from experiments.reference_set.elements import FEW, LANTHANIDES, STIFF_LIGHTS, STIFF_METALS, allowed_elements
-from inverse.proposers.building.cells import Geometry, built, packaged_geometries
 from inverse.proposers.building.compositions import fractions
+from inverse.reference.geometries import Geometry, built, packaged_geometries
 from inverse.reference.signatures import Cell, parse_signature, signature_text
 from inverse.reference.skeletons import LABELS, anonymous
 from inverse.reference.structure_types import Prototype, alike_class

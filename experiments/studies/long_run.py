@@ -35,7 +35,7 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.types import Failure, Verification, VerifiedValue
 from inverse.inputs.campaign_config import CampaignConfig, load_config
 from inverse.prediction.evaluation import Evaluator
-from inverse.proposers.baselines.lookup import Lookup
+from inverse.proposers.baselines.known_phases import Lookup
 from inverse.proposers.hybrid import Hybrid
 from inverse.reference import ReferenceHull
 from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS

@@ -1,7 +1,7 @@
 """The search method `hybrid`: known types, decoder, gradients, TPE and the user's seeds behind one ask."""
 
 from inverse.candidates.registry import PROPOSERS
-from inverse.proposers.baselines.lookup import Lookup
+from inverse.proposers.baselines.known_phases import textbook_answers
 from inverse.proposers.bayesian import tpe
 from inverse.proposers.decoder_draws import DecoderDraws
 from inverse.proposers.given import GivenSeeds
@@ -28,7 +28,7 @@ def hybrid(space: SearchSpace) -> Hybrid:
     """Return all sources behind one ask; the tables' answers are among them where known ones are welcome."""
     sources: list[Proposer] = [SeedSearch(space, space.seeds)] if space.seeds else []
     if space.constraints.novelty == "any":
-        sources.append(Lookup(space.config, space.complete, best_known_first=True))
+        sources.append(textbook_answers(space))
     sources += [substitution(space), tpe(space)]
     if space.decoder is not None:
         sources += [GradientSearch(space, most_starts=48), DecoderDraws(space)]

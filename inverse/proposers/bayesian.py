@@ -27,12 +27,12 @@ from pymatgen.core import Element
 
 from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
-from inverse.proposers.building.cells import built, shapes_of
+from inverse.proposers.building.cells import shapes_of
 from inverse.proposers.building.compositions import predicted_volumes, promise_of
 from inverse.proposers.protocol import Proposal, Proposer, happens
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.trial_space import Chosen, Numbers, TrialSpace, bounded, middle_of, place_of, volume_at
-from inverse.reference.geometries import Geometry
+from inverse.reference.geometries import Geometry, built
 from inverse.reference.structure_types import Prototype
 from surrogates.errors import RunFolderError
 from surrogates.platform.process_settings import ProcessSetting

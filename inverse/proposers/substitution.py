@@ -9,7 +9,7 @@ from pymatgen.core import Structure
 
 from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
-from inverse.proposers.building.cells import built, has_shape, scaled, shapes_of, skeleton
+from inverse.proposers.building.cells import has_shape, shapes_of, skeleton
 from inverse.proposers.building.compositions import ranked_compositions
 from inverse.proposers.building.plans import Plan, planned
 from inverse.proposers.news import tell
@@ -18,7 +18,7 @@ from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.divided_types import KNOWN_ELEMENTS
 from inverse.reference.familiarity import types_of
-from inverse.reference.geometries import Geometry
+from inverse.reference.geometries import Geometry, built, scaled
 from inverse.reference.structure_types import Prototype, Stoichiometry
 from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import MissingExtraError

@@ -1,13 +1,19 @@
-"""Structures of carried signatures: where symmetry leaves only the cell free, or with a decoder's help."""
+"""Known phases rebuilt from their carried signatures: elements put into a prototype, scaled to the volume.
 
-from collections.abc import Callable, Mapping
+The prototypes are the structure type's learned shapes. What no shape is known of is built where symmetry
+leaves only the volume free, and filled by a decoder elsewhere. All is checked against the signature again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from pymatgen.core import Structure
 
+from inverse.reference.geometries import Geometry, built, geometries_of
 from inverse.reference.signatures import CARRIED_SYMPREC, Cell, Signature, parse_signature, signature_text
 from inverse.reference.skeletons import Skeleton, anonymous, skeletons_of
+from inverse.reference.structure_types import alike_class
 from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import EngineError
 
@@ -29,18 +35,31 @@ AXIAL_RATIO: Mapping[str, float] = {
 """c/a of common types whose sites are fixed by symmetry (textbook values: WC, AlB2, hcp, NiAs ...)."""
 
 
+MOST_SHAPES = 16
+"""Shapes of a type that are tried, the most frequent first."""
+
+
 def structure_of(
     found: Signature, complete: Complete | None = None, seed: int = 0, axial_ratio: float | None = None
 ) -> Structure | None:
     """Return a crystal (primitive cell) with this signature and volume per atom; None when that fails.
 
-    Sites without free coordinates in a cubic cell, or in one whose c/a is given or tabulated, need nothing;
-    others are handed to `complete` and scaled to the volume. What comes back has exactly this signature; of
-    the Wyckoff assignments that have it, the one with the most room between atoms.
+    The prototype is the structure type's learned shape (`rebuilt`); without one, sites without free
+    coordinates in a cubic cell, or in one whose c/a is given or tabulated, need nothing, and others are
+    handed to `complete` and scaled to the volume. What comes back has exactly this signature; of several
+    Wyckoff assignments that have it, the one with the most room between atoms.
+
+    Args:
+        found: signature and volume.
+        complete: a decoder's.
+        seed: of the decoder's draws.
+        axial_ratio: c/a of sites that symmetry fixes, instead of the prototype's.
 
     Raises:
         StructureError: not a signature.
     """
+    if axial_ratio is None and (structure := rebuilt(found)) is not None:
+        return structure
     is_cubic = found.space_group >= 195
     ratio = axial_ratio if axial_ratio is not None else AXIAL_RATIO.get(anonymous(found.text)[0])
     best: tuple[float, Structure] | None = None
@@ -60,6 +79,41 @@ def structure_of(
         if best is None or room > best[0] + 1e-6:
             best = room, structure
     return None if best is None else best[1]
+
+
+def rebuilt(found: Signature) -> Structure | None:
+    """Return a known phase by its prototype: the elements on a learned shape of its type, at its volume.
+
+    Of the shapes that have the signature the one with the most room between atoms, those seen with such kinds
+    of elements before all others; None where no shape of the type is known or none has the signature.
+
+    Raises:
+        StructureError: not a signature.
+        DataError: the packaged shapes are missing or damaged.
+    """
+    text, elements = anonymous(found.text)
+    kinds = tuple(alike_class(e) for e in elements)
+    shapes = geometries_of(text)[:MOST_SHAPES]
+    seen = [shape for shape in shapes if kinds in shape.kinds]
+    for own in (seen, [shape for shape in shapes if kinds not in shape.kinds]):
+        structures = _on(own, elements, found.volume_per_atom)
+        if fitting := [s for s in structures if _has(s, found.text)]:
+            return max(fitting, key=closest_contact)
+    return None
+
+
+def _on(shapes: Sequence[Geometry], elements: Sequence[str], volume_per_atom: float) -> list[Structure]:
+    """Return the elements on each shape, primitive cells of exactly this volume per atom."""
+    if not shapes:
+        return []
+    crystals = built(shapes, [elements] * len(shapes), [volume_per_atom] * len(shapes))
+    structures = crystals.to_structures(primitive=True)
+    return [s.scale_lattice(volume_per_atom * len(s)) for s in structures]
+
+
+def is_buildable(text: str) -> bool:
+    """Return whether `structure_of` needs no decoder for this signature."""
+    return bool(geometries_of(anonymous(text)[0])) or fixed_by_symmetry(text)
 
 
 def closest_contact(structure: Structure) -> float:
@@ -99,7 +153,7 @@ def _completed(skeleton: Skeleton, volume_per_atom: float, complete: Complete, s
 
 
 def fixed_by_symmetry(text: str) -> bool:
-    """Return whether `structure_of` needs no decoder for this signature."""
+    """Return whether symmetry leaves nothing free but the volume, and c/a where it is tabulated."""
     space_group = parse_signature(text)[0]
     has_ratio = space_group >= 195 or anonymous(text)[0] in AXIAL_RATIO
     return has_ratio and any(s.n_free_coordinates == 0 for s in skeletons_of(text, limit=4))

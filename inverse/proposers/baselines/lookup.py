@@ -1,24 +1,19 @@
 """The look-up baseline: known formulas whose tabulated DFT values already meet the targets; costs nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice, zip_longest
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from pymatgen.core import Composition
 
 from inverse.candidates.derived import with_followed
 from inverse.candidates.objective import Objective
-from inverse.candidates.registry import PROPOSERS
-from inverse.candidates.types import Candidate, Origin, Target
+from inverse.candidates.types import Target
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.proposers.protocol import Proposal, Proposer, Seeding, next_place
 from inverse.proposers.screening import Screen
-from inverse.proposers.search_space import SearchSpace
-from inverse.reference.construction import Complete, fixed_by_symmetry, structure_of
 from inverse.reference.facts import Facts
 from inverse.reference.known import KnownMaterials
-from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
 from surrogates.derived import exact
 from surrogates.physics.mass import density
@@ -107,7 +102,7 @@ def lookup(
         values = tabulated_values(row.formula, row.values, hard, facts, known)
         if values is not None:
             rows[row.formula] = replace(row, values=values)
-    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *_simplicity(r.formula)))
+    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *simplicity(r.formula)))
 
 
 def unchecked(config: CampaignConfig) -> tuple[str, ...]:
@@ -250,7 +245,7 @@ def _fact(formula: str, prop: Property, facts: Facts, known: KnownMaterials) -> 
     return volume if prop == VOLUME else float(density(composition.weight / composition.num_atoms, volume))
 
 
-def _simplicity(formula: str) -> tuple[int, float, str]:
+def simplicity(formula: str) -> tuple[int, float, str]:
     """Return a key that puts few elements and few atoms first."""
     composition = Composition(formula)
     return len(composition), composition.num_atoms, formula
@@ -266,76 +261,3 @@ def _margin(values: Mapping[str, float], targets: Sequence[Target]) -> float:
         if target.maximum is not None and target.maximum > SMALLEST_CEILING:
             margins.append(1.0 - value / target.maximum)
     return min(margins)
-
-
-@dataclass
-class Lookup(Proposer):
-    """Proposes known formulas that meet the targets, where a structure can be built.
-
-    Attributes:
-        config: of the campaign.
-        complete: a decoder's `complete`; without it only cells fixed by symmetry can be built.
-        known: where the signatures come from.
-        facts: where the values come from.
-        best_known_first: formulas with most carried structures first, as the textbook has them, and of each
-            its most symmetric one before any second; else best margin first, as the baseline has them.
-    """
-
-    config: CampaignConfig
-    complete: Complete | None = None
-    known: KnownMaterials = field(default_factory=KnownMaterials.packaged)
-    facts: Facts = field(default_factory=Facts.packaged)
-    best_known_first: bool = False
-    name: str = "lookup"
-    seeding: Seeding = Seeding.LIST
-    _choices: list[tuple[LookupRow, Signature]] | None = None
-    _next: int = 0
-
-    def ask(self, n: int, step: int, seed: int) -> list[Proposal]:
-        """Return the next `n` known structures that can be built; [] when the table is used up."""
-        if self._choices is None:
-            rows = self._rows()
-            each = [[(row, s) for s in self._structures(row) if self._usable(row, s)] for row in rows]
-            if self.best_known_first:
-                each = [[c for c in turn if c is not None] for turn in zip_longest(*each)]
-            self._choices = list(chain.from_iterable(each))
-        proposals: list[Proposal] = []
-        for place in range(self._next, len(self._choices)):
-            if len(proposals) == n:
-                break
-            row, found = self._choices[place]
-            structure = structure_of(found, self.complete, seed)
-            if structure is not None:
-                history = {"formula": row.formula, "signature": found.text, "values": dict(row.values)}
-                key, book = str(place), Origin.TEXTBOOK
-                proposals.append(Proposal(structure, self.name, seed, history, key=key, origin=book))
-        return proposals
-
-    def tell(self, candidates: Sequence[Candidate]) -> None:
-        """Go on after the last place that was tried; the table itself does not change."""
-        self._next = max(self._next, next_place(self.name, candidates))
-
-    def _rows(self) -> list[LookupRow]:
-        rows = lookup(self.config, self.facts, self.known, any_polymorph=self.best_known_first)
-        if not self.best_known_first:
-            return rows
-        return sorted(
-            rows, key=lambda r: (-len(self.known.signatures_of(r.formula)), *_simplicity(r.formula))
-        )
-
-    def _structures(self, row: LookupRow) -> list[Signature]:
-        found = self.known.signatures_of(row.formula)
-        return sorted(found, key=lambda s: -s.space_group) if self.best_known_first else found
-
-    def _usable(self, row: LookupRow, found: Signature) -> bool:
-        least, most = self.config.constraints.n_atoms
-        n_atoms = n_atoms_of(found.text)
-        is_the_entry = row.n_atoms in (0, n_atoms)
-        can_build = self.complete is not None or fixed_by_symmetry(found.text)
-        return least <= n_atoms <= most and is_the_entry and can_build
-
-
-@PROPOSERS.register("lookup")
-def of_space(space: SearchSpace) -> Lookup:
-    """Return the baseline as a search method."""
-    return Lookup(space.config, space.complete)

@@ -9,7 +9,8 @@ import pytest
 from inverse.candidates.types import Target
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.baselines import lookup, orderings
-from inverse.proposers.baselines.lookup import Lookup, LookupRow
+from inverse.proposers.baselines.known_phases import Lookup
+from inverse.proposers.baselines.lookup import LookupRow
 from inverse.proposers.baselines.ordered_cells import Ordering
 from inverse.reference import Facts, KnownMaterials
 from inverse.reference.signatures import Signature

@@ -8,7 +8,8 @@ from pymatgen.core import Composition
 from inverse.candidates.types import Candidate, Origin, Target
 from inverse.inputs.campaign_config import CampaignConfig, load_config
 from inverse.proposers.baselines.baselines import baselines
-from inverse.proposers.baselines.lookup import Lookup, lookup
+from inverse.proposers.baselines.known_phases import Lookup
+from inverse.proposers.baselines.lookup import lookup
 from inverse.proposers.baselines.lookup import unchecked as lookup_unchecked
 from inverse.proposers.baselines.ordered_cells import ordered_structures
 from inverse.proposers.baselines.orderings import Orderings, orderings

@@ -12,12 +12,12 @@ from inverse.candidates.types import Target
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.building import cells as building
-from inverse.proposers.building.cells import built, packaged_geometries, scaled, shapes_of
+from inverse.proposers.building.cells import shapes_of
 from inverse.proposers.building.compositions import RankedComposition, ranked_compositions
 from inverse.proposers.building.descent import DescentSettings, allowed_mask, improved, relaxed, softened
 from inverse.proposers.building.plans import assignments, planned
 from inverse.reference import geometries
-from inverse.reference.geometries import Geometry
+from inverse.reference.geometries import Geometry, built, packaged_geometries, scaled
 from inverse.reference.structure_types import Prototype, alike_class, prototypes, stoichiometry
 from surrogates.crystals.batch import N_ELEMENTS, element_index
 from surrogates.errors import DataError

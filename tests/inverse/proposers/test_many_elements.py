@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.bayesian import OuterSearch
-from inverse.proposers.building.cells import built, shapes_of
+from inverse.proposers.building.cells import shapes_of
 from inverse.proposers.building.compositions import ranked_compositions
 from inverse.proposers.genetic import GeneticSearch
 from inverse.proposers.protocol import Proposer
 from inverse.proposers.search_space import SearchSpace
 from inverse.proposers.substitution import Substitution, SubstitutionSettings
 from inverse.reference.divided_types import divided_types
+from inverse.reference.geometries import built
 from inverse.reference.signatures import Orbit, format_signature, signature
 from inverse.reference.skeletons import LABELS, anonymous
 from surrogates.errors import ConfigError

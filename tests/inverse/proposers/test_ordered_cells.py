@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inverse.proposers.baselines.ordered_cells import MAX_ORDERED, Ordering, ordered_structures, supercells
-from inverse.reference import KnownMaterials
+from inverse.reference import KnownMaterials, construction
 from inverse.reference.signatures import Cell, signature_text
 from inverse.reference.skeletons import n_atoms_of
 from surrogates.crystals.symmetry import SymmetricCrystals
@@ -15,7 +15,7 @@ from surrogates.errors import DataError
 from tests.stand_in_tables import tables
 
 NEEDS_A_DECODER = "194|4 .3m C|4 .3m V"
-"""Both sites have a free coordinate; eight atoms."""
+"""Both sites have a free coordinate; eight atoms. Where no shape of the type is known, that is."""
 
 
 def rock_salt(metal: str, volume: float) -> tuple[str, str, float]:
@@ -135,8 +135,9 @@ def test_only_the_shared_sites_change_hands_whatever_else_the_phases_hold() -> N
 
 @pytest.mark.parametrize(("asked", "seed"), [({}, 0), ({"seed": 5}, 5)])
 def test_a_decoder_is_asked_with_the_seed_and_its_failure_gives_no_crystal(
-    asked: dict[str, int], seed: int
+    asked: dict[str, int], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(construction, "geometries_of", lambda text: ())
     seeds: list[int] = []
 
     def complete(crystals: SymmetricCrystals, seed: int) -> SymmetricCrystals:

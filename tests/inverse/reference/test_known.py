@@ -1,7 +1,7 @@
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
-from inverse.reference import Facts, KnownMaterials, skeletons_of
+from inverse.reference import Facts, KnownMaterials, construction, skeletons_of
 from inverse.reference.construction import fixed_by_symmetry, structure_of
 from inverse.reference.known import composition_distance
 from inverse.reference.signatures import Signature, signature
@@ -88,7 +88,8 @@ def test_fixed_crystals_are_built_with_signature_and_volume(known):
                 assert again.volume_per_atom == pytest.approx(found.volume_per_atom, rel=1e-4)
 
 
-def test_what_symmetry_leaves_open_needs_a_decoder():
+def test_what_symmetry_leaves_open_and_no_shape_is_known_of_needs_a_decoder(monkeypatch):
+    monkeypatch.setattr(construction, "geometries_of", lambda text: ())
     open_signature = Signature("63|4 2mm B|4 2mm W", 63, 10.5)
     assert structure_of(open_signature) is None
     asked = []
