@@ -32,6 +32,9 @@ OFFSET_PRIOR = 3.0
 FEW_DOUBTED = 2.0
 """Factor on the error of doubted crystals where fewer than ten were compared."""
 
+SPREADS = 1e-3, 3.0
+"""Smallest and largest standard deviation of a logarithm that is stated."""
+
 N_FOLDS = 10
 N_BOOTSTRAP = 1000
 
@@ -264,9 +267,5 @@ def _spread(residual: np.ndarray, change: np.ndarray, where: np.ndarray) -> floa
     """
     if where.sum() >= 12:
         residual, change = residual[where], change[where]
-    low, high = 1e-3, 3.0
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        held = np.mean(residual <= Z90 * np.hypot(middle, change))
-        low, high = (low, middle) if held >= 0.9 else (middle, high)
-    return round(high, 6)
+    needed = np.sqrt(np.maximum((residual / Z90) ** 2 - change**2, 0.0))
+    return round(float(np.clip(np.quantile(needed, 0.9, method="inverted_cdf"), *SPREADS)), 6)

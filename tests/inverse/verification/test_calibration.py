@@ -14,6 +14,7 @@ from inverse.verification.calibration.moduli import (
     write_calibrations,
 )
 from inverse.verification.calibration.moduli_fit import (
+    Z90,
     Pair,
     Plan,
     fit_calibration,
@@ -23,6 +24,7 @@ from inverse.verification.calibration.moduli_fit import (
     shuffled,
     with_intervals,
 )
+from inverse.verification.calibration.moduli_fit import _spread as spread
 from inverse.verification.calibration.readings import MAGNETIC_COLLAPSE
 from inverse.verification.judge import JudgeSettings
 from surrogates.errors import DataError, VerificationError
@@ -203,3 +205,17 @@ def test_a_potential_in_another_version_than_its_calibration_is_named():
     assert other_versions(now) == {}
     before = replace(fit, versions={"diep": "diep 0.0.1"})
     assert other_versions(before) == {"diep": potential_version("diep")}
+
+
+def test_the_spread_is_the_smallest_that_holds_ninety_percent() -> None:
+    """Nine of ten residuals, beside what each crystal's own change of strain explains; all rows where few."""
+    residual, change = np.arange(1, 11) / 100, np.zeros(10)
+    everywhere, few = np.ones(10, dtype=bool), np.arange(10) < 5
+    assert spread(residual, change, everywhere) == pytest.approx(0.09 / Z90, abs=1e-6)
+    assert spread(residual, change, few) == spread(residual, change, everywhere)
+    found = spread(residual, np.full(10, 0.03), everywhere)
+    assert math.hypot(found, 0.03) == pytest.approx(0.09 / Z90, abs=1e-6)
+    assert spread(residual * 1e-6, change, everywhere) == 1e-3
+    assert spread(residual * 1e6, change, everywhere) == 3.0
+    many = np.tile(residual, 3)
+    assert spread(many, np.zeros(30), np.tile(residual, 3) <= 0.05) == pytest.approx(0.05 / Z90, abs=1e-6)
