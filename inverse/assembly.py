@@ -59,6 +59,7 @@ from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
 from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, judged_from
 from surrogates.platform.devices import device_named, require_cpu
+from surrogates.platform.factories import is_factory, source_version
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
 
 LOGGER = logging.getLogger("inverse.assembly")
@@ -127,7 +128,8 @@ def _parts(
     screen = Screen(config.constraints, known, classifier)
     own = [load_surrogate(trained.folder) for trained in config.trained]
     if config.search.surrogate:
-        own.insert(0, load_structure_surrogate(config.device, config.search.surrogate))
+        place = device_named(config.device)
+        own.insert(0, _placed(surrogate_named(config.search.surrogate), place))
     compositions = _composition_surrogate(own)
     beside = [load_structure_surrogate(config.device, name) for name in OF_ONE_PROPERTY]
     fast, accurate = (
@@ -209,8 +211,8 @@ def load_structure_surrogate(device: str = "auto", tier: str = FAST) -> Surrogat
 
 
 def _placed(surrogate: Any, place: torch.device) -> Surrogate:
-    """Return a surrogate on a device; one of others that cannot be moved answers where it is."""
-    if place.type == "cpu" or not hasattr(surrogate, "to"):
+    """Return a surrogate on a device; one of compositions, or that cannot be moved, answers where it is."""
+    if place.type == "cpu" or not hasattr(surrogate, "to") or surrogate.level is Level.COMPOSITION:
         found: Surrogate = surrogate
         return found
     return PlacedSurrogate(surrogate.to(place), place)
@@ -383,10 +385,15 @@ def _brought(config: CampaignConfig) -> dict[str, str]:
         (DECODERS, config.search.decoder),
     )
     return {
-        f"{registry.what} {name}": registry.brought_by(name)
+        f"{registry.what} {name}": registry.brought_by(name) if name in registry else _state_of(name)
         for registry, name in named
         if name and not registry.is_packaged(name)
     }
+
+
+def _state_of(surrogate: str) -> str:
+    """Return what tells one state of a surrogate, module:factory or folder, from another."""
+    return source_version(surrogate) if is_factory(surrogate) else fingerprint(Path(surrogate))
 
 
 def description(

@@ -49,6 +49,7 @@ OPEN_TO_INVERSE = (
     "surrogates.platform",
     "surrogates.physics",
     "surrogates.crystals",
+    "surrogates.checkpoints.architecture",
     "surrogates.checkpoints.checkpoint",
     "surrogates.checkpoints.trial",
     "surrogates.tiers.spread",

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from inverse.candidates.types import PREDICTED_ENOUGH, Candidate, Rule, Status
-from inverse.inputs.campaign_config import CampaignConfig
+from inverse.inputs.campaign_config import SEARCHED_WITH, CampaignConfig
 from inverse.inputs.carried_files import fingerprint
 
 FORMAT_VERSION = 1
@@ -106,7 +106,10 @@ def config_hash(config: CampaignConfig) -> str:
         del verify["predicted_enough"]
     mapping["verify"] = verify
     # what files hold counts, not where they lie
-    mapping |= {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
+    held = {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
+    if SEARCHED_WITH in held:
+        mapping["search"] = {**mapping["search"], "surrogate": held.pop(SEARCHED_WITH)}
+    mapping |= held
     return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:16]
 
 

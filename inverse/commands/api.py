@@ -110,11 +110,11 @@ def _announce_code(
     settings: "CampaignConfig", on_progress: "Callable[[Progress], None] | None" = None
 ) -> None:
     """Say whose code a config is about to run; a log line where nobody watches."""
-    if not settings.verify.code:
+    if not settings.code:
         return
     from inverse.campaign.parts import NOTICE, Progress
 
-    message = f"this config runs code: {', '.join(settings.verify.code)}"
+    message = f"this config runs code: {', '.join(settings.code)}"
     if on_progress is None:
         LOGGER.warning("%s", message)
     else:

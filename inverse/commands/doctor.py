@@ -12,6 +12,7 @@ from typing import Any
 from inverse.campaign.provenance import WEIGHT_FOLDERS, versions, weights
 from inverse.campaign.version import DISTRIBUTION
 from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES
+from surrogates.checkpoints.checkpoint import ARCHITECTURES
 from surrogates.errors import EngineError
 
 
@@ -93,7 +94,7 @@ def _judges(problems: list[str]) -> dict[str, Any]:
 def _extensions(problems: list[str]) -> Mapping[str, Any]:
     """Return which packages bring what names beside this program's own; nothing of them is imported."""
     found: dict[str, dict[str, str]] = {}
-    for registry in (PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES):
+    for registry in (PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES, ARCHITECTURES):
         for name in registry.names():
             if registry.is_packaged(name) and len(registry.bringers(name)) == 1:
                 continue

@@ -19,6 +19,7 @@ from surrogates.errors import ConfigError, EngineError, nearest
 from surrogates.physics.element_groups import element_groups
 from surrogates.physics.properties import PROPERTIES, Property, nearest_property
 from surrogates.platform.devices import PATTERN as DEVICE
+from surrogates.platform.factories import is_factory
 
 if TYPE_CHECKING:
     from inverse.inputs.carried_files import Trained
@@ -28,6 +29,9 @@ AUTO = "auto"
 
 DEFAULT_VERIFICATIONS = 60
 
+SEARCHED_WITH = "search.surrogate"
+"""Key of a folder of weights, among the config's files and folders."""
+
 STORED = "stored"
 """Key of the context of a validation: whether a config is a run folder's own."""
 
@@ -36,7 +40,8 @@ class Search(Part):
     """How candidates are proposed.
 
     `surrogate` names one that is asked before the shipped ones, for what it predicts; `decoder` the one that
-    is drawn from. All three are names of this program or of installed packages.
+    is drawn from. All three are names of this program or of installed packages; a surrogate may also be
+    module:factory, or a folder of weights that `inverse train` wrote.
     """
 
     method: Text = "hybrid"
@@ -51,12 +56,23 @@ class Search(Part):
     @field_validator("surrogate")
     @classmethod
     def _known_surrogate(cls, value: str) -> str:
-        return _named(value, SURROGATES) if value else value
+        if not value or value in SURROGATES or is_factory(value) or _is_folder(value):
+            return value
+        hint = f"{nearest(value, SURROGATES.names())} (or module:factory, or a folder of `inverse train`)"
+        raise ValueError(f"{one_line(repr(value), 60)} is not a surrogate; {hint}")
 
     @field_validator("decoder")
     @classmethod
     def _known_decoder(cls, value: str) -> str:
         return _named(value, DECODERS)
+
+
+def _is_folder(value: str) -> bool:
+    """Return whether this is a folder; what no file system can hold is none."""
+    try:
+        return Path(value).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _named(value: str, registry: Registry) -> str:
@@ -90,7 +106,7 @@ class Verify(Part):
     @field_validator("potential")
     @classmethod
     def _known_potential(cls, value: str) -> str:
-        if value != AUTO and value not in POTENTIALS and not _is_factory(value):
+        if value != AUTO and value not in POTENTIALS and not is_factory(value):
             hint = f"{nearest(value, [AUTO, *POTENTIALS.names()])} (or module:factory)"
             raise ValueError(f"{one_line(repr(value), 60)} is not a potential; {hint}")
         return value
@@ -99,17 +115,11 @@ class Verify(Part):
     @classmethod
     def _named_judges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in JUDGES and not _is_factory(name):
+            if name not in JUDGES and not is_factory(name):
                 known = f"{nearest(name, JUDGES.names())} (or " if JUDGES.names() else "give "
                 hint = f"{known}module:factory{')' if JUDGES.names() else ''}"
                 raise ValueError(f"{one_line(repr(name), 60)} is not a judge; {hint}")
         return value
-
-
-def _is_factory(value: str) -> bool:
-    """Return whether a name has the form package.module:factory."""
-    module, colon, factory = value.partition(":")
-    return bool(colon) and factory.isidentifier() and all(p.isidentifier() for p in module.split("."))
 
 
 class Budget(Part):
@@ -188,8 +198,11 @@ class CampaignConfig(Part):
 
     @cached_property
     def _of_named_surrogate(self) -> dict[str, Property]:
-        """What `search.surrogate` predicts; loaded where a target names what nobody else has."""
-        if not self.search.surrogate:
+        """What `search.surrogate` predicts; loaded where a target names what nobody else has.
+
+        To read a config runs no code that it names: a module:factory may only predict what is known.
+        """
+        if not self.search.surrogate or is_factory(self.search.surrogate):
             return {}
         from inverse.inputs.named_surrogate import surrogate_named
 
@@ -257,9 +270,20 @@ class CampaignConfig(Part):
         return data
 
     @property
+    def code(self) -> tuple[str, ...]:
+        """Every module:factory that is called: a config that names one is a program."""
+        return tuple(filter(is_factory, [self.search.surrogate])) + self.verify.code
+
+    @property
     def inputs(self) -> dict[str, tuple[Path, ...]]:
         """Files and folders that the config names, by key; keys without any are left out."""
-        named = {"seed_structures": self.seed_structures, "surrogates": self.surrogates}
+        own = self.search.surrogate
+        is_folder = bool(own) and own not in SURROGATES and not is_factory(own)
+        named = {
+            "seed_structures": self.seed_structures,
+            "surrogates": self.surrogates,
+            SEARCHED_WITH: (Path(own),) if is_folder else (),
+        }
         return {key: paths for key, paths in named.items() if paths}
 
     def to_yaml(self, carried: bool = False) -> str:
@@ -271,9 +295,12 @@ class CampaignConfig(Part):
         if carried and self.inputs:
             from inverse.inputs.carried_files import carried_paths
 
-            mapping |= {
-                key: [path.as_posix() for path in carried_paths(key, own)] for key, own in self.inputs.items()
-            }
+            for key, own in self.inputs.items():
+                copies = [path.as_posix() for path in carried_paths(key, own)]
+                if key == SEARCHED_WITH:
+                    mapping["search"]["surrogate"] = copies[0]
+                else:
+                    mapping[key] = copies
         return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
@@ -286,7 +313,8 @@ def packaged_configs() -> tuple[str, ...]:
 def load_config(source: str | Path, is_stored: bool = False) -> CampaignConfig:
     """Return the config of a file, or the packaged one of that name.
 
-    Relative `seed_structures` and `surrogates` start at the config file's folder. `is_stored` says that it
+    Relative `seed_structures`, `surrogates` and a folder as `search.surrogate` start at the config file's
+    folder. `is_stored` says that it
     is a run folder's own: its seeds are not read.
 
     Raises:
@@ -306,6 +334,11 @@ def load_config(source: str | Path, is_stored: bool = False) -> CampaignConfig:
     for key in ("seed_structures", "surrogates"):
         if isinstance(data.get(key), list):
             data[key] = [_resolved(entry, path) for entry in data[key]]
+    search = data.get("search")
+    if isinstance(search, dict) and isinstance(own := search.get("surrogate"), str):
+        folder = path.parent / own
+        if own and own not in SURROGATES and not is_factory(own) and _is_folder(str(folder)):
+            data["search"] = {**search, "surrogate": str(folder.absolute())}
     return CampaignConfig.from_mapping(data, str(path), is_stored)
 
 
@@ -336,7 +369,6 @@ def config_schema(with_extensions: bool = True) -> dict[str, Any]:
     schema["else"] = {"properties": {"targets": {"propertyNames": {"enum": sorted(PROPERTIES)}}}}
     search = schema["$defs"]["Search"]["properties"]
     search["method"]["enum"] = list(PROPOSERS.names(with_extensions))
-    search["surrogate"]["enum"] = ["", *SURROGATES.names(with_extensions)]
     search["decoder"]["enum"] = list(DECODERS.names(with_extensions))
     verify = schema["$defs"]["Verify"]["properties"]
     verify["potential"] = _named_or_factory([AUTO, *POTENTIALS.names(with_extensions)]) | {"default": AUTO}

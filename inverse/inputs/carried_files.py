@@ -16,11 +16,11 @@ from surrogates.physics.properties import Property
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-FOLDERS = {"seed_structures": "seeds", "surrogates": "surrogates"}
+FOLDERS = {"seed_structures": "seeds", "surrogates": "surrogates", "search.surrogate": "searched_with"}
 """Key of the config -> folder of the copies inside a run folder."""
 
-TABLE = "table"
-"""Kind of checkpoint that a user's table becomes."""
+KINDS_OF_THE_PROGRAM = ("composition", "composition_groups", "structure", "stack")
+"""Kinds of checkpoint that no user's table becomes."""
 
 PRIMITIVE_WITHIN = 0.01
 """Å, within which two sites of a seed count as images of one another."""
@@ -110,10 +110,11 @@ def read_trained(folders: Sequence[Path]) -> tuple[Trained, ...]:
     for folder in folders:
         where = f"surrogates: {one_line(repr(str(folder)), 80)}"
         try:
-            manifest = load_manifest(folder)
-            if manifest["kind"] != TABLE:
-                raise ConfigError(f"{where}: is of kind {manifest['kind']!r}; only kind {TABLE!r} fits here")
-            own = Trained(folder, load_surrogate(folder).properties[0])
+            known, manifest = load_surrogate(folder).properties, load_manifest(folder)
+            if manifest["kind"] in KINDS_OF_THE_PROGRAM or len(known) != 1:
+                hint = "only one property of a user's table fits here; see search.surrogate"
+                raise ConfigError(f"{where}: is of kind {manifest['kind']!r}; {hint}")
+            own = Trained(folder, known[0])
         except ConfigError:
             raise
         except (EngineError, OSError, ValueError, KeyError, TypeError) as error:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from inverse.inputs.table_header import Header
 from inverse.inputs.yaml_reading import config_error, parse_yaml, read_text
+from surrogates.checkpoints.checkpoint import ARCHITECTURES
 from surrogates.errors import ConfigError, nearest
 from surrogates.physics.properties import PROPERTY_NAME
 from surrogates.platform.devices import PATTERN as DEVICE
@@ -60,14 +61,12 @@ class CompositionStage(CompositionNetworks, Stage):
         return self.model_dump(exclude={"kind", "name", "output", "data", "device"}, exclude_none=True)
 
 
-class StructureStage(Stage):
-    """The structure surrogate or its accurate tier; `settings` are those of surrogates.training.structure or
-    surrogates.training.stack.
-    """
+class ArchitectureStage(Stage):
+    """An architecture that brings its own data, by its name; every other key is a setting of its own."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    kind: Literal["structure", "stack"]
+    kind: str
 
     def settings(self) -> dict[str, Any]:
         """Return what the fit is told; it checks the keys itself."""
@@ -93,12 +92,32 @@ class DecoderStage(Stage):
     structures: DecoderNetwork = DecoderNetwork(steps=2800)
 
 
+class Model(BaseModel):
+    """Which architecture learns a table; every other key is a setting of its own, which it checks itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    architecture: str = "table"
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ARCHITECTURES:
+            raise ValueError(f"{value!r} is not valid; {nearest(value, ARCHITECTURES.names())}")
+        return value
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the fit is told."""
+        return dict(self.model_extra or {})
+
+
 class TableStage(Stage):
     """A user's own table: a CSV of formulas, or a CSV beside a folder of structures.
 
     `formula` names the column of formulas, without it the first of `FORMULA_COLUMNS`; with `structures`,
     `file` names the column of file names or ids. A unit beside the name of `value` counts as `unit`.
-    `log: null` takes logarithms when all values are positive and span more than a decade.
+    `log: null` takes logarithms when all values are positive and span more than a decade. `model` names
+    another architecture than the kernel's.
     """
 
     kind: Literal["table"]
@@ -113,17 +132,29 @@ class TableStage(Stage):
     log: bool | None = None
     folds: int = Field(default=5, ge=2, le=20)
     seed: int = Field(default=7, ge=0)
+    model: Model = Model()
 
 
-TrainingStage = CompositionStage | StructureStage | DecoderStage | TableStage
+TrainingStage = CompositionStage | ArchitectureStage | DecoderStage | TableStage
 
 STAGES: dict[str, type[TrainingStage]] = {
     "composition": CompositionStage,
-    "structure": StructureStage,
-    "stack": StructureStage,
     "decoder": DecoderStage,
     "table": TableStage,
 }
+"""Kinds whose keys are checked here; any other is the name of an architecture, which checks its own."""
+
+
+def stage_of(kind: object, where: str) -> type[TrainingStage]:
+    """Return the record of a kind of training config.
+
+    Raises:
+        ConfigError: no such kind.
+    """
+    if isinstance(kind, str) and (kind in STAGES or kind in ARCHITECTURES):
+        return STAGES.get(kind, ArchitectureStage)
+    hint = nearest(str(kind), {*STAGES, *ARCHITECTURES.names()})
+    raise ConfigError(f"{where}: kind: {kind!r} is not valid; {hint}")
 
 
 def table_of(path: Path, text: str) -> dict[str, Any]:
@@ -151,10 +182,7 @@ def read_stage(config: str | Path | Mapping[str, Any]) -> tuple[TrainingStage, s
         text = read_text(path)
         raw = table_of(path, text) if path.suffix.lower() == ".csv" else parse_yaml(text, str(path))
         where, base = str(path), path.parent
-    kind = raw.get("kind")
-    if kind not in STAGES:
-        raise ConfigError(f"{where}: kind: {kind!r} is not valid; {nearest(str(kind), STAGES)}")
-    model = STAGES[kind]
+    model = stage_of(raw.get("kind"), where)
     try:
         stage = model.model_validate(raw)
     except ValidationError as error:

@@ -21,7 +21,6 @@ from inverse.candidates.failures import CrystalFailureError
 from inverse.candidates.registry import POTENTIALS, PROGRAM, asked_for
 from inverse.candidates.types import Failure
 from inverse.potentials.batches import Batch, SinglePoint
-from inverse.potentials.factories import factory_named, module_and_factory, source_version
 from inverse.potentials.machine import has_failed, is_of_machine
 from surrogates.crystals.batch import ELEMENT_SYMBOLS
 from surrogates.errors import (
@@ -33,6 +32,7 @@ from surrogates.errors import (
     VerificationError,
 )
 from surrogates.platform.devices import device_named
+from surrogates.platform.factories import factory_named, module_and_factory, source_version
 
 EDGES_ON_CPU = 4000
 """Neighbour pairs in one pass on a CPU: more of them gain nothing there."""

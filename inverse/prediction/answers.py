@@ -14,7 +14,7 @@ from pymatgen.core import Structure
 from inverse.candidates.types import EnergyFlag
 from inverse.inputs.file_formats import RawStructure
 from inverse.inputs.structure_files import ReadStructure, examined, read_structures
-from inverse.prediction.completion import answering_crystals
+from inverse.prediction.completion import answering_crystals, of_crystals
 from inverse.prediction.evaluation import LOWEST_ABOVE_HULL
 from inverse.reference import ReferenceHull
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, Strain, with_known
@@ -23,9 +23,16 @@ from surrogates.crystals.batch import SCALE_OF_SOURCE, SCALES, CrystalBatch, sca
 from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.derived import exact
-from surrogates.errors import DataError, EngineError, StructureError
+from surrogates.errors import DataError, EngineError, ShapeError, StructureError
 from surrogates.physics.properties import FORMATION_ENERGY, Basis, Property, of_basis
-from surrogates.protocol import CompositionBatch, CompositionSurrogate, Prediction, Surrogate, scale_of
+from surrogates.protocol import (
+    CompositionBatch,
+    CompositionSurrogate,
+    Level,
+    Prediction,
+    Surrogate,
+    scale_of,
+)
 
 LEAST_CONTACT = 0.5
 """Share of the sum of covalent radii; closer atoms are no crystal that any model was trained on."""
@@ -134,7 +141,8 @@ def iterate_predictions(
 def surrogates_of(model: str | Path | None) -> tuple[Surrogate | None, CompositionSurrogate | None]:
     """Return who answers structures and who formulas; None stands for the shipped surrogate.
 
-    Weights of a user's own table answer both, as far as its rows were of that kind.
+    Weights of a user's own table answer both, as far as its rows were of that kind: formulas also for
+    crystals, crystals for nothing else.
 
     Args:
         model: folder of weights that `inverse train` wrote.
@@ -255,7 +263,7 @@ def _answers(
     def run(positions: Sequence[int]) -> Predictions:
         structures = [window[batch[k]].structure for k in positions]
         crystals = CrystalBatch.from_structures(structures, [scales[k] for k in positions])  # type: ignore[arg-type]
-        found = dict(surrogate.predict(crystals, surrogate.properties))
+        found = dict(of_crystals(surrogate, crystals, surrogate.properties))
         if phases is not None:
             found |= {prop: exact(prop, crystals.composition, 1) for prop in of_basis(Basis.OF_COMPOSITION)}
             same_scale = [
@@ -365,6 +373,8 @@ def _formula_records(
         part = formulas[start : start + WINDOW]
 
         def run(positions: Sequence[int], part: Sequence[str] = part) -> Predictions:
+            if answering.level is Level.STRUCTURE:
+                raise ShapeError(f"{answering.name} needs crystals, not compositions")
             chosen = [part[k] for k in positions]
             compositions = CompositionBatch.from_formulas(chosen, scale_index(scale))
             return answering.predict(compositions, answering.properties)

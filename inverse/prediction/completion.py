@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from surrogates.protocol import (
 OF_ONE_PROPERTY: tuple[str, ...] = ("band_gap",)
 """Packaged weights of surrogates of crystals that predict what the others do not, one property each."""
 
+Predictions = Mapping[Property, Prediction]
+
 STRUCTURE_ERROR = 0.08
 """eV/atom added (in squares) to a composition's formation energy: this structure need not be its best."""
 
@@ -41,7 +44,7 @@ class CompletedSurrogate:
         self,
         structure: Surrogate,
         composition: CompositionSurrogate | None = None,
-        own: Sequence[Surrogate] = (),
+        own: Sequence[Surrogate | CompositionSurrogate] = (),
         wanted: Sequence[Property] = (),
         beside: Sequence[Surrogate] = (),
     ) -> None:
@@ -50,14 +53,16 @@ class CompletedSurrogate:
         Args:
             structure: the shipped surrogate.
             composition: answers the formation energy and what is wanted, as far as `structure` lacks them.
-            own: of the user's tables; they answer crystals and come before the shipped ones.
+            own: of the user, of either level; they come before the shipped ones.
             wanted: properties of the targets.
             beside: shipped surrogates of crystals for what `structure` lacks; asked for what is wanted.
         """
         self._structure, self._composition = structure, composition
         lacking = {*wanted} - {*structure.properties}
         asked = [surrogate for surrogate in beside if lacking & {*surrogate.properties}]
-        self._own = {p: surrogate for surrogate in asked for p in surrogate.properties if p in lacking}
+        self._own: dict[Property, Surrogate | CompositionSurrogate] = {
+            p: surrogate for surrogate in asked for p in surrogate.properties if p in lacking
+        }
         self._own |= {p: surrogate for surrogate in own for p in surrogate.properties}
         own = [surrogate for surrogate in (*asked, *own) if surrogate in self._own.values()]
         has = () if composition is None else composition.properties
@@ -83,7 +88,7 @@ class CompletedSurrogate:
         own: dict[Property, Prediction] = {}
         for surrogate in {id(self._own[p]): self._own[p] for p in properties if p in self._own}.values():
             its = [p for p in properties if self._own.get(p) is surrogate]
-            own |= surrogate.predict(crystals, its)
+            own |= of_crystals(surrogate, crystals, its)
         members = max((p.samples.shape[0] for p in (known or own).values()), default=1)
         if extra and self._composition is not None:
             batch = CompositionBatch.from_crystals(crystals)
@@ -96,6 +101,15 @@ class CompletedSurrogate:
             is_joint = len(surrogate.properties) > 1
             known[prop] = _resampled(found, members, surrogate.name) if is_joint else _redrawn(found, members)
         return {p: known[p] for p in properties}
+
+
+def of_crystals(surrogate: Any, crystals: CrystalBatch, asked: Sequence[Property]) -> Predictions:
+    """Return what a surrogate of either level says of crystals."""
+    is_of_formulas = surrogate.level is Level.COMPOSITION
+    found: Predictions = surrogate.predict(
+        CompositionBatch.from_crystals(crystals) if is_of_formulas else crystals, asked
+    )
+    return found
 
 
 def answering_crystals(structure: Surrogate) -> CompletedSurrogate:

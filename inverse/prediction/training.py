@@ -10,17 +10,12 @@ from typing import Any
 from inverse.decoders.training import PartRecipe, TrainedDecoder, train_decoder
 from inverse.decoders.training_structures import SETTING
 from inverse.inputs.records import significant
-from inverse.inputs.training_config import (
-    CompositionStage,
-    DecoderStage,
-    TableStage,
-    TrainingStage,
-    read_stage,
-)
+from inverse.inputs.training_config import DecoderStage, TableStage, TrainingStage, read_stage
 from inverse.inputs.user_table import read_table
 from inverse.reference.training_table import carried_formulas
-from surrogates.checkpoints.checkpoint import MANIFEST, load_trainer, save_checkpoint
-from surrogates.errors import ConfigError, RunFolderError
+from surrogates.checkpoints.architecture import Architecture, Rows, Task
+from surrogates.checkpoints.checkpoint import ARCHITECTURES, MANIFEST, READ_BY, Checkpoint, save_checkpoint
+from surrogates.errors import ConfigError, EngineError, RunFolderError
 from surrogates.platform.devices import require_cpu
 
 REPORT, WORK = "report.json", "work"
@@ -38,7 +33,8 @@ def train(
     """Return the report of a run: held-out errors beside the constant baseline, and where the weights are.
 
     The config names a `kind`: `composition` (formula tables), `structure` (crystal structures), `stack` (the
-    accurate tier), `decoder`, or `table` (a user's CSV of formulas, or a folder of structures with a CSV).
+    accurate tier), `decoder`, `table` (a user's CSV of formulas, or a folder of structures with a CSV), or
+    any architecture of an installed package; `model: {architecture: name}` lets one learn a user's table.
     Relative paths in a file are relative to that file. `surrogates.checkpoints.checkpoint.load_surrogate`
     gives the surrogate of `report["weights"]` back.
 
@@ -65,7 +61,8 @@ def train(
         if isinstance(trained, TrainedDecoder):
             trained.save(folder)
         else:
-            save_checkpoint(trained.to_checkpoint(), folder, half=stage.kind != "table")
+            name = stage.model.architecture if isinstance(stage, TableStage) else stage.kind
+            save_checkpoint(checkpoint_of(trained, name), folder, half=architecture_named(name).half)
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be written: {error.strerror or error}") from None
@@ -88,15 +85,62 @@ def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict
     if isinstance(stage, DecoderStage):
         return _fit_decoder(stage, progress, work)
     if isinstance(stage, TableStage):
-        return _fit_table(stage, progress)
-    settings = {"work": str(work), **stage.settings()}
-    trainer = load_trainer(stage.kind)
-    if isinstance(stage, CompositionStage):
-        surrogate, errors = trainer(settings, stage.data, progress, carried_formulas)
-    else:
-        surrogate, errors = trainer(settings, stage.data, progress)
+        return _fit_table(stage, progress, work)
+    task = Task(
+        stage.kind, stage.settings(), work, data=stage.data, progress=progress, carried=carried_formulas
+    )
+    surrogate, errors = trained_by(task)
     held_out = {name: value for name, value in errors.items() if name not in BESIDE_ERRORS}
     return surrogate, {"held_out": held_out} | {k: errors[k] for k in BESIDE_ERRORS if k in errors}
+
+
+def trained_by(task: Task) -> tuple[Any, Mapping[str, Any]]:
+    """Return the surrogate of a task's architecture and its errors.
+
+    Raises:
+        ConfigError: whoever brings the architecture does not keep what its group promises; else as it says.
+    """
+    architecture = architecture_named(task.architecture)
+    try:
+        surrogate, errors = architecture.train(task)
+    except EngineError:
+        raise
+    except Exception as error:
+        if ARCHITECTURES.is_packaged(task.architecture):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        said = f"cannot be trained: {type(error).__name__}: {reason}".rstrip(": ")
+        raise ARCHITECTURES.refusal(task.architecture, said) from error
+    return surrogate, errors
+
+
+def architecture_named(name: str) -> Architecture:
+    """Return the architecture of a name.
+
+    Raises:
+        UnknownNameError: no such name.
+        ConfigError: what has the name is none.
+    """
+    made = ARCHITECTURES.make(name)
+    if not isinstance(made, Architecture):
+        raise ARCHITECTURES.refusal(name, f"is a {type(made).__name__}, not an Architecture")
+    return made
+
+
+def checkpoint_of(surrogate: Any, architecture: str) -> Checkpoint:
+    """Return the checkpoint of what an architecture trained, which it will read again.
+
+    Raises:
+        ConfigError: the surrogate gives none, or one of another kind.
+    """
+    made = surrogate.to_checkpoint() if callable(getattr(surrogate, "to_checkpoint", None)) else None
+    if not isinstance(made, Checkpoint):
+        reason = f"trains a {type(surrogate).__name__} whose to_checkpoint() gives no Checkpoint"
+        raise ARCHITECTURES.refusal(architecture, reason)
+    if READ_BY.get(made.kind, made.kind) != architecture:
+        reason = f"trains a surrogate whose checkpoint is of kind {made.kind!r}"
+        raise ARCHITECTURES.refusal(architecture, reason)
+    return made
 
 
 def _fit_decoder(stage: DecoderStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
@@ -110,28 +154,26 @@ def _fit_decoder(stage: DecoderStage, progress: Progress, work: Path) -> tuple[A
     return trained, {"held_out": trained.facts}
 
 
-def _fit_table(stage: TableStage, progress: Progress) -> tuple[Any, dict[str, Any]]:
+def _fit_table(stage: TableStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
     """Return the surrogate and the report: errors by cross-validation over formulas, rows left out."""
     table = read_table(stage)
-    surrogate, errors = load_trainer(stage.kind)(
-        table.property,
-        table.batch,
-        table.values,
-        table.formulas,
-        table.is_log,
-        stage.folds,
-        stage.seed,
-        progress,
+    rows = Rows(
+        table.property, table.batch, table.values, table.formulas, table.is_log, stage.folds, stage.seed
     )
+    name = stage.model.architecture
+    surrogate, errors = trained_by(Task(name, stage.model.settings(), work, rows=rows, progress=progress))
+    if table.property not in surrogate.properties:
+        raise ARCHITECTURES.refusal(name, f"trains a surrogate that does not predict {table.property.name}")
     report = {
         "property": table.property.name,
         "unit": table.property.unit,
         "level": surrogate.level,
         "log": table.is_log,
-        "held_out": {k: v if k == "n" else significant(v) for k, v in vars(errors).items()},
+        "held_out": {k: significant(v) if isinstance(v, float) else v for k, v in errors.items()},
         "skipped": [f"line {line}: {reason}" for line, reason in table.skipped],
     }
-    surrogate.record.update(report)
+    if isinstance(record := getattr(surrogate, "record", None), dict):
+        record.update(report)  # some architectures keep what their training said
     return surrogate, report
 
 

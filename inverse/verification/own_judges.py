@@ -11,11 +11,11 @@ from pymatgen.core import Structure
 from inverse.candidates.judged import is_predicted_only, judged_names
 from inverse.candidates.registry import JUDGES
 from inverse.candidates.types import VerifiedValue
-from inverse.potentials.factories import factory_named
 from inverse.potentials.machine import is_of_machine
 from inverse.verification.protocol import PropertyJudge
-from surrogates.errors import ConfigError, EngineError, MachineError, VerificationError
+from surrogates.errors import ConfigError, MachineError, VerificationError
 from surrogates.physics.properties import PROPERTIES
+from surrogates.platform.factories import made_by
 
 
 @lru_cache(maxsize=16)
@@ -40,16 +40,7 @@ def _made(name: str) -> Any:
         if name not in JUDGES:
             raise JUDGES.unknown(name, "module:factory")
         return JUDGES.make(name)
-    factory = factory_named(name, "judge")
-    try:
-        return factory()
-    except EngineError:
-        raise
-    except (Exception, SystemExit) as error:
-        text = str(error).strip().splitlines()
-        raise ConfigError(
-            f"judge {name!r} cannot be made: {type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
-        ) from error
+    return made_by(name, "judge")
 
 
 def own_values(

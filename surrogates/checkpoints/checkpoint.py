@@ -1,7 +1,6 @@
 """Checkpoints: weights (safetensors) beside a JSON manifest of kind, config and format version."""
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.errors import CheckpointError, EngineError, UnknownNameError
+from surrogates.errors import CheckpointError, EngineError, UnknownNameError, nearest
+from surrogates.platform.registry import Registry
 from surrogates.platform.whole_files import write_atomically
 
 FORMAT_VERSION = 1
@@ -22,22 +22,11 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 
-LOADERS: dict[str, str] = {
-    "structure": "surrogates.tiers.ensemble:StructureSurrogate",
-    "composition": "surrogates.models.composition:CompositionEnsemble",
-    "composition_groups": "surrogates.models.composition_groups:CompositionGroups",
-    "stack": "surrogates.tiers.stack:AccurateSurrogate",
-    "table": "surrogates.models.kernel:KernelSurrogate",
-}
-"""Kind of checkpoint -> 'module:class' with a `from_checkpoint(checkpoint)` constructor."""
+ARCHITECTURES = Registry("inverse.architectures", "architecture", "ARCHITECTURES", "surrogates.training")
+"""`kind` of a training config and of weights: an `Architecture`, which trains them and reads them."""
 
-TRAINERS: dict[str, str] = {
-    "structure": "surrogates.training.structure:train_from_settings",
-    "composition": "surrogates.training.composition:train_from_settings",
-    "stack": "surrogates.training.stack:train_from_settings",
-    "table": "surrogates.training.kernel:fit_table",
-}
-"""Kind of checkpoint -> 'module:function' that fits it; what `inverse train` calls."""
+READ_BY: dict[str, str] = {"composition_groups": "composition"}
+"""Kind of checkpoint -> the architecture that reads it, where its name is another."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Old version -> function that turns its manifest into one of the next version."""
@@ -48,7 +37,7 @@ class Checkpoint:
     """What a folder of weights holds.
 
     Attributes:
-        kind: key of LOADERS.
+        kind: name of the architecture that reads it (or see READ_BY).
         config: JSON-able: architecture, properties, calibration, training record.
         tensors: name -> weights; stored as float16 where the manifest says so, float32 in memory.
         version: of the format it was written in.
@@ -140,26 +129,16 @@ def load_surrogate(name_or_path: str | Path = "structure") -> Any:
     return _load(str(folder.resolve()), (folder / MANIFEST).stat().st_mtime_ns)
 
 
-def load_trainer(kind: str) -> Callable[..., Any]:
-    """Return the function that fits checkpoints of a kind.
-
-    Raises:
-        UnknownNameError: no such kind.
-    """
-    if kind not in TRAINERS:
-        raise UnknownNameError.among("kind of training", kind, TRAINERS)
-    module, _, name = TRAINERS[kind].partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
-
-
 @lru_cache(maxsize=8)
 def _load(folder: str, stamp: int) -> Any:
     checkpoint = load_checkpoint(folder)
-    if checkpoint.kind not in LOADERS:
-        raise CheckpointError(f"checkpoint {folder}: unknown kind {checkpoint.kind!r}")
-    module, _, name = LOADERS[checkpoint.kind].partition(":")
-    reader = getattr(importlib.import_module(module), name)
+    name = READ_BY.get(checkpoint.kind, checkpoint.kind)
+    if name not in ARCHITECTURES:
+        hint = nearest(name, ARCHITECTURES.names())
+        raise CheckpointError(f"checkpoint {folder}: unknown kind {checkpoint.kind!r}; {hint}")
+    reader = ARCHITECTURES.make(name)
+    if not callable(getattr(reader, "from_checkpoint", None)):
+        raise ARCHITECTURES.refusal(name, f"is a {type(reader).__name__}, which reads no checkpoint")
     with _named_errors(Path(folder)):
         found = reader.from_checkpoint(checkpoint)
         if Path(folder).parent == packaged_folder(""):

@@ -179,6 +179,20 @@ class CrystalBatch:
             for c in range(self.n_crystals)
         ]
 
+    def select(self, index: Tensor) -> "CrystalBatch":
+        """Return the crystals of an index (R,) long without repeats, in its order."""
+        place = torch.full((self.n_crystals,), -1, dtype=torch.long, device=index.device)
+        place[index] = torch.arange(len(index), device=index.device)
+        own = place[self.crystal_index]
+        atoms = torch.argsort(own, stable=True)[int((own < 0).sum()) :]
+        return CrystalBatch(
+            self.lattice[index],
+            self.frac_coords[atoms],
+            self.occupancy[atoms],
+            own[atoms],
+            self.scale[index],
+        )
+
     def replace(self, **changes: Any) -> "CrystalBatch":
         """Return a copy with some fields changed, checked again."""
         return dataclass_replace(self, **changes)

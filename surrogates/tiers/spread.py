@@ -1,4 +1,4 @@
-"""Predictions with wider error bars, or moved: positive properties in logarithms, so they stay positive."""
+"""Predictions of a normal distribution, with wider error bars, or moved; positive ones stay positive."""
 
 from dataclasses import replace
 
@@ -6,10 +6,32 @@ import torch
 from torch import Tensor
 
 from surrogates.derived import within_range
-from surrogates.protocol import Prediction
+from surrogates.physics.properties import Property
+from surrogates.protocol import Z90, Prediction
+
+N_SAMPLES = 80
+"""Joint draws of a prediction that has none of its own."""
 
 LEAST_SHARE = 1e-6
 """Share of the mean below which no value of a positive property is read: logarithms need more than zero."""
+
+
+def normal(prop: Property, mean: Tensor, std: Tensor, in_domain: Tensor | None = None) -> Prediction:
+    """Return the prediction of a normal distribution, within the physical range; differentiable.
+
+    Samples are the same quantiles for every crystal, so that they rise together.
+
+    Args:
+        prop: what is predicted.
+        mean: (C,) natural units.
+        std: (C,) of the whole error.
+        in_domain: (C,) bool; all by default.
+    """
+    levels = torch.special.ndtri((torch.arange(N_SAMPLES) + 0.5) / N_SAMPLES).to(mean)
+    values = (mean, mean - Z90 * std, mean + Z90 * std, mean + levels[:, None] * std)
+    middle, lower, upper, samples = (within_range(prop, v) for v in values)
+    trusted = torch.ones_like(mean, dtype=torch.bool) if in_domain is None else in_domain
+    return Prediction(prop, middle, std, lower, upper, samples, trusted)
 
 
 def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:

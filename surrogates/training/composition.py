@@ -1,7 +1,7 @@
 """Trained members -> calibrated composition surrogate, with held-out errors beside two baselines."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from surrogates.checkpoints.architecture import Architecture, Task
+from surrogates.checkpoints.checkpoint import ARCHITECTURES, Checkpoint
 from surrogates.crystals.batch import N_ELEMENTS
 from surrogates.datasets.shared import SETTING, data_folder
 from surrogates.datasets.tables import (
     SOURCES,
     TABLE_PROPERTIES,
-    Column,
     FormulaTable,
     formula_table,
     read_formula_tables,
@@ -237,56 +238,62 @@ ENERGY = "energy"
 """Key of the settings of networks that learn formation energies alone."""
 
 
-def train_from_settings(
-    settings: Mapping[str, Any],
-    data: Path | None = None,
-    progress: Progress | None = None,
-    otherwise: Callable[[], Sequence[Column]] | None = None,
-) -> tuple[CompositionGroups, dict[str, Any]]:
-    """Return the surrogate trained on the formula tables of a data folder, and its held-out errors.
+@ARCHITECTURES.register("composition")
+class CompositionArchitecture(Architecture):
+    """The composition surrogate.
 
-    Args:
-        settings: keys of CompositionTraining; `work`, the folder of members; and `energy`, again keys of
-            CompositionTraining, of networks for formation energies alone, which then answer for them.
-        data: folder that holds tables/ and structures/; the shared data by default.
-        progress: called with (steps done, steps in all).
-        otherwise: gives (source, property, value by formula) columns to learn from where `data` is not named
-            and the shared tables are not there; the errors then say under `missing` what the columns lack.
-
-    Raises:
-        ConfigError: a setting that does not exist or is out of range.
-        DataError: the tables are missing or damaged.
+    Its settings are the keys of CompositionTraining; `work`, the folder of members; and `energy`, again keys
+    of CompositionTraining, of networks for formation energies alone, which then answer for them.
     """
-    work = Path(settings["work"]) if settings.get("work") else None
-    everything = _training(settings, "")
-    energy = _training(settings[ENERGY], f"{ENERGY}.") if settings.get(ENERGY) else None
-    folder = data_folder() if data is None else data
-    lacking: dict[str, Any] = {}
-    if (folder / "tables").is_dir():
-        table = read_formula_tables(folder)
-    elif data is None and otherwise is not None:
-        table = formula_table(otherwise()).known_only()
-        absent = [name for name in TABLE_PROPERTIES if name not in table.properties]
-        lacking["missing"] = f"{', '.join(absent) or 'some rows'}: no tables in {folder}; set {SETTING}"
-    else:
-        raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
-    total = everything.members * everything.steps
-    whole = total + (energy.members * energy.steps if energy else 0)
 
-    def count(done: int, _: int, before: int = 0) -> None:
-        if progress is not None:
-            progress(before + done, whole)
+    half = True
 
-    ensemble, errors = train_composition(table, everything, count, work)
-    if energy is None:
-        return CompositionGroups([ensemble]), errors | lacking
-    own, own_errors = train_composition(
-        table.only([FORMATION_ENERGY.name]),
-        energy,
-        lambda done, steps: count(done, steps, total),
-        None if work is None else work / ENERGY,
-    )
-    return CompositionGroups([ensemble, own]), errors | own_errors | lacking
+    def train(self, task: Task) -> tuple[CompositionGroups, dict[str, Any]]:
+        """Return the surrogate trained on the formula tables of a data folder, and its held-out errors.
+
+        The folder holds tables/ and structures/; without `data` it is the shared one, and where that has no
+        tables, what the program carries: the errors then say under `missing` what the columns lack.
+
+        Raises:
+            ConfigError: a setting that does not exist or is out of range.
+            DataError: the tables are missing or damaged.
+        """
+        task.refuse_table()
+        settings, data = task.settings, task.data
+        work = Path(str(settings.get("work", task.work)))
+        everything = _training(settings, "")
+        energy = _training(settings[ENERGY], f"{ENERGY}.") if settings.get(ENERGY) else None
+        folder = data_folder() if data is None else data
+        lacking: dict[str, Any] = {}
+        if (folder / "tables").is_dir():
+            table = read_formula_tables(folder)
+        elif data is None and task.carried is not None:
+            table = formula_table(task.carried()).known_only()
+            absent = [name for name in TABLE_PROPERTIES if name not in table.properties]
+            lacking["missing"] = f"{', '.join(absent) or 'some rows'}: no tables in {folder}; set {SETTING}"
+        else:
+            raise DataError(f"{folder}: no tables/ in it; set {SETTING} to the folder of the shared data")
+        total = everything.members * everything.steps
+        whole = total + (energy.members * energy.steps if energy else 0)
+
+        def count(done: int, _: int, before: int = 0) -> None:
+            task.progress(before + done, whole)
+
+        ensemble, errors = train_composition(table, everything, count, work)
+        if energy is None:
+            return CompositionGroups([ensemble]), errors | lacking
+        own, own_errors = train_composition(
+            table.only([FORMATION_ENERGY.name]),
+            energy,
+            lambda done, steps: count(done, steps, total),
+            work / ENERGY,
+        )
+        return CompositionGroups([ensemble, own]), errors | own_errors | lacking
+
+    def from_checkpoint(self, checkpoint: Checkpoint) -> CompositionEnsemble | CompositionGroups:
+        """Return the surrogate of a checkpoint, of one ensemble or of several; errors as its own."""
+        is_one = checkpoint.kind == "composition"
+        return (CompositionEnsemble if is_one else CompositionGroups).from_checkpoint(checkpoint)
 
 
 def _training(settings: Mapping[str, Any], where: str) -> CompositionTraining:

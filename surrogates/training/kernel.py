@@ -1,19 +1,22 @@
 """Fit of the kernel surrogate: hyperparameters by leave-one-out, errors on rows held out by formula."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from surrogates.checkpoints.architecture import Architecture, Task
+from surrogates.checkpoints.checkpoint import ARCHITECTURES, Checkpoint
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.errors import DataError
 from surrogates.features.kernel_features import composition_inputs, structure_inputs
 from surrogates.models.kernel import KernelSettings, KernelSurrogate, kernel
 from surrogates.physics.properties import Property
 from surrogates.protocol import Z90, CompositionBatch
+from surrogates.training.cross_validation import TableErrors, checked_values, errors_of, folds_of
 
 MAX_CENTRES = 1500
 """Rows that carry the kernel; with more rows, so many are drawn and all rows are fitted through them."""
@@ -21,31 +24,37 @@ MAX_CENTRES = 1500
 TUNING_ROWS = 500
 """Rows on which hyperparameters are chosen."""
 
-MIN_ROWS = 20
-"""A smaller table teaches nothing that could be checked."""
-
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class TableErrors:
-    """Held-out errors by cross-validation over formulas, natural units.
+class NoSettings:
+    """What the kernel surrogate may be told beside its table: nothing."""
 
-    Attributes:
-        n: rows, each held out once.
-        mae: mean absolute error.
-        mae_constant: of the training median.
-        rmse: root mean square error.
-        r2: share of the variance explained.
-        coverage_90: share of rows inside the 90 % interval.
-    """
 
-    n: int
-    mae: float
-    mae_constant: float
-    rmse: float
-    r2: float
-    coverage_90: float
+@ARCHITECTURES.register("table")
+class KernelArchitecture(Architecture):
+    """The kernel surrogate of a user's table; hyperparameters are chosen by its rows."""
+
+    def train(self, task: Task) -> tuple[KernelSurrogate, Mapping[str, Any]]:
+        """Return the surrogate of all rows and its errors by cross-validation; errors as `fit_table`."""
+        rows = task.table()
+        task.settings_as(NoSettings)
+        surrogate, errors = fit_table(
+            rows.property,
+            rows.batch,
+            rows.values,
+            rows.formulas,
+            rows.is_log,
+            rows.folds,
+            rows.seed,
+            task.progress,
+        )
+        return surrogate, asdict(errors)
+
+    def from_checkpoint(self, checkpoint: Checkpoint) -> KernelSurrogate:
+        """Return the surrogate of a checkpoint; errors as its own."""
+        return KernelSurrogate.from_checkpoint(checkpoint)
 
 
 def fit_table(
@@ -74,14 +83,14 @@ def fit_table(
         DataError: too few rows or formulas, values that are not finite or all the same, or not
             positive although logarithms were asked for.
     """
-    truth = _checked(np.asarray(values, dtype=np.float64), groups, is_log, folds, prop.name)
+    truth = checked_values(np.asarray(values, dtype=np.float64), groups, is_log, folds, prop.name)
     level = "structure" if isinstance(batch, CrystalBatch) else "composition"
     with torch.no_grad():
         inputs = structure_inputs(batch) if isinstance(batch, CrystalBatch) else composition_inputs(batch)
         fractions = batch.composition if isinstance(batch, CrystalBatch) else batch.fractions
     elements = _elements(fractions)
     latent = torch.from_numpy(np.log(truth) if is_log else truth)
-    fold = _folds(groups, folds, seed)
+    fold = folds_of(groups, folds, seed)
     mean, std, constant = (torch.zeros(len(truth), dtype=torch.float64) for _ in range(3))
     for k in range(folds):
         held, kept = torch.from_numpy(fold == k), torch.from_numpy(fold != k)
@@ -98,40 +107,15 @@ def fit_table(
     surrogate = KernelSurrogate(prop, settings, surrogate._tensors, {})
     if progress is not None:
         progress(folds + 1, folds + 1)
-    errors = _errors(truth, mean, constant, is_log)
     inside = (latent - mean).abs() <= Z90 * _cross_factor(latent, mean, std, fold) * std
-    return surrogate, replace(errors, coverage_90=float(inside.double().mean()))
-
-
-def _checked(values: np.ndarray, groups: Sequence[str], is_log: bool, folds: int, name: str) -> np.ndarray:
-    if len(values) < MIN_ROWS or len(set(groups)) < max(folds, 10):
-        raise DataError(
-            f"{name}: {len(values)} rows of {len(set(groups))} formulas; at least {MIN_ROWS} rows "
-            f"of {max(folds, 10)} formulas are needed"
-        )
-    if not np.isfinite(values).all():
-        raise DataError(f"{name}: row {int(np.flatnonzero(~np.isfinite(values))[0])} is not a finite number")
-    if is_log and values.min() <= 0:
-        raise DataError(
-            f"{name}: logarithms were asked for, but row {int(values.argmin())} is {values.min():g}"
-        )
-    if np.ptp(values) <= 1e-12 * np.abs(values).max():
-        raise DataError(f"{name}: all {len(values)} values are {values[0]:g}; there is nothing to learn")
-    return values
+    middle, median = (np.exp(t.numpy()) if is_log else t.numpy() for t in (mean, constant))
+    return surrogate, errors_of(truth, middle, median, inside.numpy())
 
 
 def _elements(fractions: Tensor) -> tuple[str, ...]:
     from surrogates.crystals.batch import ELEMENT_SYMBOLS
 
     return tuple(ELEMENT_SYMBOLS[z] for z in (fractions > 0).any(dim=0).nonzero().flatten().tolist())
-
-
-def _folds(groups: Sequence[str], folds: int, seed: int) -> np.ndarray:
-    """Return (C,) fold of each row; whole formulas, evenly many."""
-    names = sorted(set(groups))
-    order = np.random.default_rng([seed, 1]).permutation(len(names))
-    of_name = {name: int(order[i]) % folds for i, name in enumerate(names)}
-    return np.array([of_name[g] for g in groups])
 
 
 def _fit(
@@ -215,16 +199,3 @@ def _cross_factor(latent: Tensor, mean: Tensor, std: Tensor, fold: np.ndarray) -
         held = torch.from_numpy(fold == k)
         factors[held] = torch.quantile(ratio[~held], 0.9) / Z90
     return factors
-
-
-def _errors(truth: np.ndarray, mean: Tensor, constant: Tensor, is_log: bool) -> TableErrors:
-    natural = [np.exp(t.numpy()) if is_log else t.numpy() for t in (mean, constant)]
-    residual = truth - natural[0]
-    return TableErrors(
-        n=len(truth),
-        mae=float(np.abs(residual).mean()),
-        mae_constant=float(np.abs(truth - natural[1]).mean()),
-        rmse=float(np.sqrt((residual**2).mean())),
-        r2=float(1 - (residual**2).mean() / truth.var()),
-        coverage_90=float("nan"),
-    )

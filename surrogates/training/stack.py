@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogates.checkpoints.checkpoint import load_surrogate, save_checkpoint
+from surrogates.checkpoints.architecture import Architecture, Task
+from surrogates.checkpoints.checkpoint import ARCHITECTURES, Checkpoint, load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import TARGETS
+from surrogates.datasets.shared import SETTING
 from surrogates.errors import CheckpointError, ConfigError
 from surrogates.features.descriptors import crystal_descriptors
 from surrogates.models.trees import Trees
@@ -314,36 +316,38 @@ def member_spread(stack: StackGroup, data: TrainingData, rows: Tensor) -> Tensor
     return torch.cat(members, dim=1).std(dim=0, correction=0)
 
 
-def train_from_settings(
-    settings: Mapping[str, Any], data: Path | None = None, progress: Any = None
-) -> tuple[AccurateSurrogate, Mapping[str, Any]]:
-    """Return the trained surrogate and its errors; what `inverse train` calls for `kind: stack`.
+@ARCHITECTURES.register("stack")
+class StackArchitecture(Architecture):
+    """The accurate tier; its settings are the keys of StackConfig."""
 
-    Args:
-        settings: keys of StackConfig.
-        data: must be None: the folder is the one that INVERSE_DATA names.
-        progress: called with (epochs done, epochs in all).
+    half = True
 
-    Raises:
-        ConfigError: a key or value that does not fit.
-        DataError: the shared structures are missing.
-    """
-    from surrogates.datasets.shared import SETTING
+    def train(self, task: Task) -> tuple[AccurateSurrogate, Mapping[str, Any]]:
+        """Return the trained surrogate and its errors; progress counts epochs.
 
-    if data is not None:
-        raise ConfigError(f"data: set {SETTING} to {str(data)!r} instead; structures are read from there")
-    config = StackConfig.from_mapping(settings)
-    config = replace(config, output=str(Path(config.work) / "accurate"))
-    n_epochs = config.second().n_folds * int(config.second().fit.get("epochs", 40))
-    done = 0
+        Raises:
+            ConfigError: a key or value that does not fit; a folder of data, which INVERSE_DATA names.
+            DataError: the shared structures are missing.
+        """
+        task.refuse_table()
+        if task.data is not None:
+            hint = f"set {SETTING} to {str(task.data)!r} instead; structures are read from there"
+            raise ConfigError(f"data: {hint}")
+        config = StackConfig.from_mapping({"work": str(task.work), **task.settings})
+        config = replace(config, output=str(Path(config.work) / "accurate"))
+        n_epochs = config.second().n_folds * int(config.second().fit.get("epochs", 40))
+        done = 0
 
-    def count(_: str, __: dict[str, float]) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, n_epochs)
+        def count(_: str, __: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+            task.progress(done, n_epochs)
 
-    report = train_stack(config, progress=count)
-    if report.output is None:
-        raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
-    return load_surrogate(report.output), {**report.metrics, "learning_curves": report.curves}
+        report = train_stack(config, progress=count)
+        if report.output is None:
+            raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
+        return load_surrogate(report.output), {**report.metrics, "learning_curves": report.curves}
+
+    def from_checkpoint(self, checkpoint: Checkpoint) -> AccurateSurrogate:
+        """Return the surrogate of a checkpoint; errors as its own."""
+        return AccurateSurrogate.from_checkpoint(checkpoint)

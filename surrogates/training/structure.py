@@ -4,7 +4,7 @@ K and G of the curated elasticity set, or the one property that a config names a
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogates.checkpoints.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
+from surrogates.checkpoints.architecture import Architecture, Task
+from surrogates.checkpoints.checkpoint import (
+    ARCHITECTURES,
+    MANIFEST,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from surrogates.crystals.batch import N_ELEMENTS
 from surrogates.datasets.crystal_values import value_labels, value_rows
 from surrogates.datasets.elasticity import Labels, elasticity_labels, elasticity_rows
@@ -389,39 +396,41 @@ def _epochs(config: TrainingConfig) -> int:
     return epochs
 
 
-def train_from_settings(
-    settings: Mapping[str, Any],
-    data: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[StructureSurrogate, Mapping[str, Any]]:
-    """Return the trained surrogate and its errors; what `inverse train` calls for `kind: structure`.
+@ARCHITECTURES.register("structure")
+class StructureArchitecture(Architecture):
+    """The structure surrogate; its settings are the keys of TrainingConfig."""
 
-    Args:
-        settings: keys of TrainingConfig.
-        data: must be None: the folder is the one that INVERSE_DATA names.
-        progress: called with (epochs done, epochs in all).
+    half = True
 
-    Raises:
-        ConfigError: a key or value that does not fit.
-        DataError: the shared structures are missing.
-    """
-    if data is not None:
-        raise ConfigError(f"data: set {SETTING} to {str(data)!r} instead; structures are read from there")
-    config = TrainingConfig.from_mapping(settings)
-    config = replace(config, output=str(Path(config.work) / "weights"))
-    done, epochs = 0, _epochs(config)
+    def train(self, task: Task) -> tuple[StructureSurrogate, Mapping[str, Any]]:
+        """Return the trained surrogate and its errors; progress counts epochs.
 
-    def count(_: str, __: dict[str, float]) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, epochs)
+        Raises:
+            ConfigError: a key or value that does not fit; a folder of data, which INVERSE_DATA names.
+            DataError: the shared structures are missing.
+        """
+        task.refuse_table()
+        if task.data is not None:
+            hint = f"set {SETTING} to {str(task.data)!r} instead; structures are read from there"
+            raise ConfigError(f"data: {hint}")
+        config = TrainingConfig.from_mapping({"work": str(task.work), **task.settings})
+        config = replace(config, output=str(Path(config.work) / "weights"))
+        done, epochs = 0, _epochs(config)
 
-    report = train(config, progress=count)
-    if config.energy and report.output is not None and "missing" not in report.metrics:
-        is_whole = train_energy(config, count) is not None
-        report = train(config, members=[]) if is_whole else TrainingReport({})
-    if report.output is None:
-        raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
-    surrogate = StructureSurrogate.from_checkpoint(load_checkpoint(report.output))
-    return surrogate, {**report.metrics, "learning_curves": report.curves}
+        def count(_: str, __: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+            task.progress(done, epochs)
+
+        report = train(config, progress=count)
+        if config.energy and report.output is not None and "missing" not in report.metrics:
+            is_whole = train_energy(config, count) is not None
+            report = train(config, members=[]) if is_whole else TrainingReport({})
+        if report.output is None:
+            raise CheckpointError(f"training paused; the same command resumes it from {config.work}")
+        surrogate = self.from_checkpoint(load_checkpoint(report.output))
+        return surrogate, {**report.metrics, "learning_curves": report.curves}
+
+    def from_checkpoint(self, checkpoint: Checkpoint) -> StructureSurrogate:
+        """Return the surrogate of a checkpoint; errors as its own."""
+        return StructureSurrogate.from_checkpoint(checkpoint)

@@ -43,15 +43,21 @@ seed: 5
 """
 
 
+def installed(folder: Path, entry_points: str, *modules: str | None) -> None:
+    """Install the package, with further modules, beside a working folder."""
+    site = folder / "site"
+    info = site / "crystal_kit-1.2.dist-info"
+    info.mkdir(parents=True)
+    for module in (crystal_kit.__file__, *modules):
+        shutil.copy(str(module), site / Path(str(module)).name)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crystal-kit\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(entry_points)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a working folder beside which the package is installed."""
-    site = tmp_path / "site"
-    info = site / "crystal_kit-1.2.dist-info"
-    info.mkdir(parents=True)
-    shutil.copy(str(crystal_kit.__file__), site / "crystal_kit.py")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crystal-kit\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    installed(tmp_path, ENTRY_POINTS)
     (tmp_path / "wish.yaml").write_text(CONFIG)
     return tmp_path
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from inverse.candidates import registry
 from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES, Registry
+from surrogates.checkpoints.checkpoint import ARCHITECTURES
 from surrogates.errors import ConfigError, UnknownNameError
+from surrogates.platform import registry
 from tests.test_house_rules import MODULES
 
-ALL = [PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES]
+ALL = [PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES, ARCHITECTURES]
 
 Install = Callable[..., None]
 

@@ -207,7 +207,7 @@ def test_predict_with_own_weights(weights: Path, tmp_path: Path, capsys: Any) ->
         ({"targets": {"density": {"min": 1}}}, "predicts 'toughness', which no target names"),
         ({"surrogates": ["gone"]}, "gone': holds no weights of `inverse train`"),
         ({"surrogates": ["own", "own"]}, "predicts 'toughness', as does"),
-        ({"surrogates": ["shipped"]}, "only kind 'table' fits here"),
+        ({"surrogates": ["shipped"]}, "only one property of a user's table fits here"),
         ({"surrogates": []}, "unknown property 'toughness'"),
     ],
 )

@@ -10,7 +10,6 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from inverse.candidates.types import Failure
-from inverse.potentials.factories import source_version
 from inverse.potentials.loading import potential_version
 from inverse.potentials.machine import is_of_machine
 from inverse.potentials.relaxation import RelaxationSettings
@@ -27,6 +26,7 @@ from inverse.verification.store import (
     verification_key,
 )
 from surrogates.errors import DataError, MachineError
+from surrogates.platform.factories import source_version
 from tests import crystals, stand_in_potential
 
 EMT = "ase.calculators.emt:EMT"

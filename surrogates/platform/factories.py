@@ -10,7 +10,39 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from surrogates.errors import ConfigError, UnknownNameError
+from surrogates.errors import ConfigError, EngineError, UnknownNameError
+
+
+def made_by(name: str, what: str) -> Any:
+    """Return what the function that `module:factory` names makes; loads the module and calls it.
+
+    Args:
+        name: "package.module:function".
+        what: for the error: "judge", "surrogate".
+
+    Raises:
+        UnknownNameError: see `factory_named`.
+        ConfigError: see `factory_named`; or the function fails.
+    """
+    factory = factory_named(name, what)
+    try:
+        return factory()
+    except EngineError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
+        raise ConfigError(f"{what} {name!r} cannot be made: {reason}") from error
+
+
+def is_factory(name: str) -> bool:
+    """Return whether a name has the form package.module:factory.
+
+    >>> is_factory("mine.models:stiffness"), is_factory("structure"), is_factory("C:\\weights")
+    (True, False, False)
+    """
+    module, colon, factory = name.partition(":")
+    return bool(colon) and factory.isidentifier() and all(p.isidentifier() for p in module.split("."))
 
 
 def factory_named(name: str, what: str) -> Callable[[], Any]:
