@@ -17,7 +17,10 @@ from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 
 FOLDER = Path(__file__).parents[2] / "surrogates" / "physics" / "properties"
 
-PRICES = "mendeleev 1.3.0 (MIT), of Wikipedia's Prices of chemical elements, revision 1262554464 (2024)"
+PRICES = (
+    "mendeleev 1.3.0 (MIT), of Wikipedia's Prices of chemical elements, revision 1262554464 "
+    "(2024, inferred from its number)"
+)
 RESERVES = "pymatgen HHIModel, of Gaultois et al., Chem. Mater. 25, 2911 (2013)"
 
 

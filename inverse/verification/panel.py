@@ -1,15 +1,18 @@
 """The panel: which potential judges which property; those of record, the referee's, and one alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import yaml
 
 from inverse.potentials.loading import available_potentials, check_potential
 from inverse.potentials.traits import traits_of
-from surrogates.errors import MissingExtraError
+from surrogates.errors import DataError, MissingExtraError
 from surrogates.physics.properties import (
-    BULK_MODULUS,
     MEASURED,
-    SHEAR_MODULUS,
+    PROPERTIES,
     Judged,
     OfCell,
     OfProperties,
@@ -111,27 +114,104 @@ def alone(potential: str) -> Panel:
     return seated(potential, potential, dict.fromkeys(judged_from(Judged.TENSOR), potential), potential)
 
 
-OF_RECORD = seated(
-    AUTO,
-    "7net-l3i5",
-    {BULK_MODULUS: "7net-l3i5", SHEAR_MODULUS: "diep"},
-    "diep",
-    prerelax_by="7net-0",
-    second="7net-0",
-    appeal="7net-l3i5",
-)
-"""The judges of campaigns and benchmarks: each potential judges what it is best at."""
+@dataclass(frozen=True)
+class Seat:
+    """What one potential is in a panel: an entry of `panels.yaml`.
 
-WITHOUT_EXTRA = seated(AUTO, "chgnet", {BULK_MODULUS: "diep", SHEAR_MODULUS: "diep"}, "diep")
+    Attributes:
+        potential: its name.
+        roles: of ROLES.
+        judges: property name -> what its calibration is made of.
+    """
+
+    potential: str
+    roles: tuple[str, ...]
+    judges: "Mapping[str, Calibrated]"
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What the calibration of a judged property is made of.
+
+    Attributes:
+        beside: names of further properties whose readings enter, by their judges.
+        offsets: an offset for every anion class that is frequent enough.
+        doubted: crystals with a doubt are left out of the fit and get an error of their own.
+    """
+
+    beside: tuple[str, ...] = ()
+    offsets: bool = False
+    doubted: bool = False
+
+
+def seats(panel: str) -> tuple[Seat, ...]:
+    """Return who sits in a panel of `panels.yaml`.
+
+    Raises:
+        DataError: a role or property that does not exist, or a role without exactly one holder where it
+            needs one.
+    """
+    text = files("inverse.verification").joinpath("panels.yaml").read_text(encoding="utf-8")
+    return seats_of(yaml.safe_load(text)[panel], f"panels.yaml: {panel}")
+
+
+def seats_of(entries: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Seat, ...]:
+    """Return the seats of a mapping: potential -> roles and judges; `where` is for errors, as of `seats`."""
+    found = []
+    for potential, entry in entries.items():
+        judges = {
+            name: Calibrated(
+                tuple(how.get("beside", ())), how.get("offsets", False), how.get("doubted", False)
+            )
+            for name, how in entry.get("judges", {}).items()
+        }
+        found.append(Seat(potential, tuple(entry.get("roles", ())), judges))
+        named = {*judges, *(name for how in judges.values() for name in how.beside)}
+        if unknown := sorted(named - {p.name for p in judged_from(Judged.TENSOR)}):
+            raise DataError(f"{where}: {potential}: {unknown[0]!r} is not read from a tensor")
+        if unknown := sorted({*entry} - {"roles", "judges"} | {*entry.get("roles", ())} - ROLES.keys()):
+            raise DataError(f"{where}: {potential}: {unknown[0]!r} is no role")
+    for role, is_needed in ROLES.items():
+        holders = [seat.potential for seat in found if role in seat.roles]
+        if len(holders) > 1 or (is_needed and not holders):
+            raise DataError(f"{where}: {role} is held by {' and '.join(holders) or 'nobody'}")
+    judged = [name for seat in found for name in seat.judges]
+    if twice := sorted({name for name in judged if judged.count(name) > 1}):
+        raise DataError(f"{where}: {twice[0]} has two judges")
+    return tuple(found)
+
+
+ROLES: Mapping[str, bool] = {
+    "energy": True,
+    "stability": True,
+    "prerelax": False,
+    "second": False,
+    "appeal": False,
+}
+"""Role in a panel -> whether somebody must hold it; see `Panel`."""
+
+
+def panel_of(name: str, seated_there: Sequence[Seat]) -> Panel:
+    """Return the panel of some seats."""
+    held = {role: next((s.potential for s in seated_there if role in s.roles), "") for role in ROLES}
+    return seated(
+        name,
+        held["energy"],
+        {PROPERTIES[prop]: seat.potential for seat in seated_there for prop in seat.judges},
+        held["stability"],
+        prerelax_by=held["prerelax"],
+        second=held["second"],
+        appeal=held["appeal"],
+    )
+
+
+OF_RECORD = panel_of(AUTO, seats(AUTO))
+"""The judges of campaigns and benchmarks."""
+
+WITHOUT_EXTRA = panel_of(AUTO, seats("without_extra"))
 """The judges where the extra `sevenn` is not installed."""
 
-OF_REFEREE = seated(
-    REFEREE,
-    "7net-l3i5",
-    {BULK_MODULUS: "diep", SHEAR_MODULUS: "7net-l3i5"},
-    "7net-l3i5",
-    prerelax_by="7net-0",
-)
+OF_REFEREE = panel_of(REFEREE, seats(REFEREE))
 """The judges of record with the properties of the tensor exchanged."""
 
 REFEREED = OF_REFEREE.judged_otherwise(OF_RECORD)

@@ -34,12 +34,15 @@ from inverse.candidates import registry
 from inverse.commands.cli import app, main
 from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.campaign_config import CampaignConfig, config_schema, packaged_configs
-from inverse.inputs.training_config import STAGES
+from inverse.inputs.training_config import stage_of
 from inverse.proposers.protocol import completed
 from inverse.reference import HitClassifier, KnownMaterials
 from inverse.report.page import build_report
 from inverse.verification.plan import VerificationPlan
-from surrogates.physics.properties import GROUP, PROPERTIES
+from surrogates.checkpoints.architecture import Architecture, Rows, Task
+from surrogates.checkpoints.checkpoint import ARCHITECTURES
+from surrogates.physics.properties import GROUP, PROPERTIES, Property
+from surrogates.protocol import CompositionBatch
 from tests import crystals, fakes
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +63,7 @@ OTHER_PROGRAMS = {"make", "pip", "uv", "bash"}
 """That commands may begin with: they are not carried out."""
 
 GROUPS = {made.group for made in vars(registry).values() if isinstance(made, registry.Registry)}
+GROUPS |= {ARCHITECTURES.group}
 """Of entry points."""
 
 FOLDERS = ("inverse", "surrogates", "experiments", "tests", "docs")
@@ -322,6 +326,8 @@ def desk(at_hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield folder
     for name in PROPERTIES.keys() - properties.keys():
         del PROPERTIES[name]  # a page registers one
+    for entry in [key for key in ARCHITECTURES._decorated if (folder / f"{key[1]}.py").is_file()]:
+        del ARCHITECTURES._decorated[entry]  # and another an architecture
     for name in set(sys.modules) - known:
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
@@ -345,8 +351,8 @@ def test_examples_run(page: Path, desk: Path, finished: Path) -> None:
                 parsed(shlex.split(line))
         elif block.language == "toml":
             for group, named in tomllib.loads(block.text)["project"]["entry-points"].items():
-                for name in named.values():
-                    extends(group, *name.split(":"))
+                for name, place in named.items():
+                    extends(group, name, *place.split(":"))
         for words in block.commands:
             parsed(words)
             if is_cheap(words):
@@ -355,7 +361,7 @@ def test_examples_run(page: Path, desk: Path, finished: Path) -> None:
                 assert main([*words[1:], *few]) == 0, f"{where}: {' '.join(words)}"
 
 
-def extends(group: str, module: str, attribute: str) -> None:
+def extends(group: str, name: str, module: str, attribute: str) -> None:
     """Refuse an entry point of a group that nobody looks in, or of something that cannot be made; use it."""
     assert group in {GROUP, *GROUPS}
     if group == GROUP:  # records are read when the program starts: no page has its package installed
@@ -364,12 +370,28 @@ def extends(group: str, module: str, attribute: str) -> None:
     if group == registry.PROPOSERS.group:
         space = fakes.search_space(CampaignConfig.from_mapping(fakes.CONFIG))
         assert len(completed(made(space)).ask(3, 0, 7)) == 3
+    if group == ARCHITECTURES.group:
+        trained_and_read(made())
+        ARCHITECTURES.register(name)(made)
+
+
+def trained_and_read(architecture: Architecture) -> None:
+    """Refuse an architecture that cannot learn a table, or says something else once its weights are read."""
+    formulas = [f"{metal}{other}" for metal in ("Ti", "Zr", "V", "Nb", "Mo", "W") for other in "CNBO"]
+    batch = CompositionBatch.from_formulas(formulas)
+    values = (100 * batch.fractions[:, 5] + 300).tolist()
+    rows = Rows(Property("toughness", "t", "", 0.0, 1e4, "table"), batch, values, formulas)
+    surrogate, errors = architecture.train(Task("page", rows=rows))
+    assert errors["mae"] < 0.5 * errors["mae_constant"]
+    again = architecture.from_checkpoint(surrogate.to_checkpoint())
+    told = [each.predict(batch, [rows.property])[rows.property].mean for each in (surrogate, again)]
+    assert told[0].tolist() == pytest.approx(told[1].tolist())
 
 
 def loads(mapping: dict[str, Any]) -> None:
     """Refuse a config, of a campaign or of a training, that the program would refuse."""
     if "kind" in mapping:
-        STAGES[mapping["kind"]].model_validate(mapping)
+        stage_of(mapping["kind"], "page").model_validate(mapping)
         return
     config = {**WANTED, **mapping}
     jsonschema.validate(config, config_schema())

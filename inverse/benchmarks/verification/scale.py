@@ -8,10 +8,10 @@ import numpy as np
 from inverse.benchmarks.dft_rows import calibration_rows, doubtful_labels
 from inverse.benchmarks.verification.carried_readings import judged_rows
 from inverse.benchmarks.verification.stored_verdicts import PHASE, UNSTABLE, StoredRow
+from inverse.candidates.registry import POTENTIALS
 from inverse.report.progress_bar import progress
 from inverse.verification.calibration.moduli import Calibration
 from inverse.verification.calibration.moduli_fit import (
-    THRESHOLDS,
     Pair,
     Plan,
     fit_calibration,
@@ -23,16 +23,32 @@ from inverse.verification.calibration.moduli_fit import (
 from inverse.verification.calibration.readings import ANIONS, OF_TENSOR, Readings
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.mechanics.weak_ground import WIDER, WeakGround
-from inverse.verification.panel import OF_RECORD
+from inverse.verification.panel import AUTO, OF_RECORD, seats
 from inverse.verification.store import VerificationStore
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
+from surrogates.physics.properties import PROPERTIES
 
 OFFSET_CLASSES = (*(name for name, _ in ANIONS if name not in ("halide", "hydride")), "none")
 """Anion classes frequent enough for an offset."""
 
-BULK_PLAN = Plan(BULK_MODULUS, "7net-l3i5", (BULK_MODULUS,), is_doubted=True)
-SHEAR_PLAN = Plan(SHEAR_MODULUS, "diep+7net-l3i5", (SHEAR_MODULUS, BULK_MODULUS), OFFSET_CLASSES)
-PLANS = (BULK_PLAN, SHEAR_PLAN)
+
+def plans_of(panel: str) -> tuple[Plan, ...]:
+    """Return what the calibrations of a panel of `panels.yaml` are made of, one for each judged property."""
+    there = seats(panel)
+    judge_of = {name: seat.potential for seat in there for name in seat.judges}
+    return tuple(
+        Plan(
+            PROPERTIES[name],
+            "+".join(judge_of[one] for one in (name, *how.beside)),
+            tuple(PROPERTIES[one] for one in (name, *how.beside)),
+            OFFSET_CLASSES if how.offsets else (),
+            is_doubted=how.doubted,
+        )
+        for seat in there
+        for name, how in seat.judges.items()
+    )
+
+
+PLANS = plans_of(AUTO)
 """How `auto` is calibrated; the referee and single potentials by their own modulus alone."""
 
 APPEALED_TO = OF_RECORD.appeal
@@ -118,11 +134,11 @@ def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozense
         values = with_intervals(
             [formulas[i] for i in chosen],
             lambda drawn: measures(
-                truth[chosen[drawn]], mean[chosen[drawn]], log_std[chosen[drawn]], THRESHOLDS[name]
+                truth[chosen[drawn]], mean[chosen[drawn]], log_std[chosen[drawn]], OF_TENSOR[name].threshold
             ),
             seed,
         )
-        above = int((truth[chosen] > THRESHOLDS[name]).sum())
+        above = int((truth[chosen] > OF_TENSOR[name].threshold).sum())
         return {"n": len(chosen), "above_threshold": above, **values}
 
     fitted = fit_calibration(plan, settings, [p for p in pairs if _has_all(plan, p.readings)])
@@ -136,7 +152,7 @@ def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozense
             "offsets": dict(fitted.offsets),
         },
         "sum_of_slopes": round(sum(fitted.slopes.values()), 3),
-        "threshold": THRESHOLDS[name],
+        "threshold": OF_TENSOR[name].threshold,
         "kept": measured(kept),
         "with_those_set_aside": measured(np.ones(len(pairs), dtype=bool)),
         "set_aside": round(1 - int(kept.sum()) / len(rows), 4),
@@ -195,7 +211,8 @@ def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
 
     Every row is stable by DFT. With the wider error that such a G is given; out of fold as the others.
     """
-    plan = Plan(SHEAR_MODULUS, APPEALED_TO, (SHEAR_MODULUS,))
+    prop = next(PROPERTIES[name] for name, who in OF_RECORD.of_tensor.items() if who == OF_RECORD.stability)
+    plan = Plan(prop, APPEALED_TO, (prop,))
     asked = [row for row in rows if row.catastrophe == UNSTABLE]
     heard = [r for r in rows if APPEALED_TO in r.alone and _has_all(plan, r.alone[APPEALED_TO])]
     pairs = [Pair(r.row["formula"], r.alone[APPEALED_TO], r.row[plan.property.name]) for r in heard]
@@ -205,7 +222,7 @@ def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
         return found
     mean, log_std = out_of_fold(plan, JudgeSettings().method, pairs, seed)
     truth, wider = np.array([pair.truth for pair in pairs]), WIDER[plan.property.name][WeakGround.DISPUTED]
-    threshold = THRESHOLDS[plan.property.name]
+    threshold = OF_TENSOR[plan.property.name].threshold
     measured = measures(truth[where], mean[where], wider * log_std[where], threshold)
     return {**found, **{name: round(float(value), 3) for name, value in measured.items()}}
 
@@ -236,7 +253,7 @@ def fitted_calibrations(rows: Sequence[StoredRow]) -> Iterator[tuple[Plan, list[
     for plan in PLANS:
         pairs = [p for p in pairs_of(plan, rows) if _has_all(plan, p.readings)]
         yield plan, pairs, fit_calibration(plan, settings, pairs)
-    for potential in ("diep", "7net-l3i5", "7net-0", "chgnet"):
+    for potential in POTENTIALS.names(with_extensions=False):
         for prop in (known.property for known in OF_TENSOR.values()):
             plan = Plan(prop, potential, (prop,))
             alone = [(row.row, row.alone[potential]) for row in rows if potential in row.alone]
@@ -255,11 +272,11 @@ def out_of_fold_metrics(plan: Plan, pairs: Sequence[Pair], seed: int = 0) -> dic
     truth = np.array([pair.truth for pair in pairs])
     return {
         "n": len(pairs),
-        "threshold": THRESHOLDS[name],
-        "above_threshold": int((truth > THRESHOLDS[name]).sum()),
+        "threshold": OF_TENSOR[name].threshold,
+        "above_threshold": int((truth > OF_TENSOR[name].threshold).sum()),
         **with_intervals(
             [pair.formula for pair in pairs],
-            lambda i: measures(truth[i], mean[i], log_std[i], THRESHOLDS[name]),
+            lambda i: measures(truth[i], mean[i], log_std[i], OF_TENSOR[name].threshold),
             seed,
         ),
     }

@@ -9,16 +9,10 @@ import numpy as np
 
 from inverse.potentials.loading import potential_version
 from inverse.verification.calibration.moduli import BLEND, Calibration
-from inverse.verification.calibration.readings import Readings
+from inverse.verification.calibration.readings import OF_TENSOR, Readings
 from surrogates.errors import DataError
 from surrogates.physics.properties import Property
 from surrogates.protocol import Z90
-
-STIFF_FROM = {"bulk_modulus_vrh": 200.0, "shear_modulus_vrh": 80.0}
-"""GPa; above it the errors of the potentials are about half as large, relative to the value."""
-
-THRESHOLDS = {"bulk_modulus_vrh": 300.0, "shear_modulus_vrh": 150.0}
-"""GPa; recall and precision of exceeding these are stated."""
 
 HUBER = 1.5
 """Residuals beyond this many standard deviations pull the fit linearly, not quadratically."""
@@ -102,7 +96,7 @@ def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool
         offsets=offsets,
         log_std=0.1,
         log_std_stiff=0.1,
-        stiff_from=STIFF_FROM[plan.property.name],
+        stiff_from=OF_TENSOR[plan.property.name].stiff_from,
         n=len(trusted),
         versions={name: potential_version(name) for name in plan.judges.split("+")},
     )

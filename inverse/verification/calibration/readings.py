@@ -61,6 +61,8 @@ class OfTensor:
         doubt: named doubt of one that changes more; "" flags the tensor instead.
         sensible: lowest and highest value that a crystal has.
         by_volume: strains of the volume alone give it.
+        stiff_from: value above which the errors of the potentials are about half as large, relative to it.
+        threshold: recall and precision of exceeding it are stated of a calibration.
     """
 
     property: Property
@@ -71,6 +73,8 @@ class OfTensor:
     doubt: str = ""
     sensible: tuple[float, float] = (-math.inf, math.inf)
     by_volume: bool = False
+    stiff_from: float = math.inf
+    threshold: float = math.inf
 
 
 OF_TENSOR: Mapping[str, OfTensor] = {
@@ -85,6 +89,8 @@ OF_TENSOR: Mapping[str, OfTensor] = {
             doubt=BULK_AMPLITUDE,
             sensible=(0.1, 1000.0),  # caesium 1.6, diamond 443 GPa
             by_volume=True,
+            stiff_from=200.0,
+            threshold=300.0,
         ),
         OfTensor(
             SHEAR_MODULUS,
@@ -93,6 +99,8 @@ OF_TENSOR: Mapping[str, OfTensor] = {
             "shear_amplitude",
             steady=0.05,
             sensible=(-math.inf, 1000.0),  # diamond 535 GPa
+            stiff_from=80.0,
+            threshold=150.0,
         ),
     )
 }

@@ -106,8 +106,8 @@ def test_a_folder_starts_at_the_config_and_is_known_by_what_it_holds(desk: Path,
 def test_a_surrogate_of_formulas_answers_crystals_before_the_shipped_one(weights: Path) -> None:
     own: Any = surrogate_named(str(weights))
     asked = CompletedSurrogate(fakes.AnalyticSurrogate(), own=[own])
-    told = own.predict(CompositionBatch.from_formulas(["WC3"]), [BULK_MODULUS])[BULK_MODULUS]
     batch = CrystalBatch.from_structures([crystals.l1_2("W", "C")])
+    told = own.predict(CompositionBatch.from_crystals(batch), [BULK_MODULUS])[BULK_MODULUS]
     assert float(asked.predict(batch, [BULK_MODULUS])[BULK_MODULUS].mean) == pytest.approx(float(told.mean))
 
 
