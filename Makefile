@@ -1,5 +1,6 @@
 # make run    environment in .venv, install, the packaged search `superhard-quick`, ranked table, report
 # make test   environment, ruff, mypy and the whole test suite
+# make wheel  the wheel, installed with torch alone into an empty environment, runs `superhard-quick` (10 minutes)
 # Only Python 3.11-3.13 and a package index are needed. PYTHON=python3.12 chooses another interpreter.
 
 SHELL := /bin/bash
@@ -13,13 +14,16 @@ OUTPUT ?= runs/superhard-quick-$(shell date +%Y%m%d-%H%M%S)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint environment clean
+.PHONY: run test wheel lint environment clean
 
 run: $(VENV)/.installed
 	$(BIN)/inverse run superhard-quick --output $(OUTPUT) --started-at $(START)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest
+
+wheel: $(VENV)/.installed-test
+	INVERSE_TEST_WHEEL=1 $(BIN)/python -m pytest tests/integration/test_wheel.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
