@@ -1,6 +1,7 @@
 """The architecture, enforced: import direction, cycles, print, work at import, vague names."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,6 +56,42 @@ OPEN_TO_INVERSE = (
     "surrogates.tiers.spread",
 )
 """What design may know of the surrogates; how they are made and trained is their own affair."""
+
+A_MODULUS = re.compile(r"bulk_modulus|shear_modulus|\b[KG]_VRH\b|\bBULK|\bSHEAR")
+"""A name of the bulk or the shear modulus."""
+
+MAY_NAME_A_MODULUS = {
+    "inverse.benchmarks.bookkeeping": "a stand-in campaign needs some target",
+    "inverse.benchmarks.constraints": "a stand-in campaign needs some target",
+    "inverse.benchmarks.dft_rows": "DFT rows of record of K and G, with their columns",
+    "inverse.benchmarks.held_out": "errors of K and G, the subject of the benchmark",
+    "inverse.benchmarks.speed": "times of predicting K and G, the subject of the benchmark",
+    "inverse.benchmarks.surrogates": "errors of K and G and their bars, the subject of the benchmark",
+    "inverse.benchmarks.verification.elasticity": "tensors against relaxed strained cells: K and G",
+    "inverse.benchmarks.verification.known_materials": "K of the literature of seven crystals",
+    "inverse.benchmarks.verification.scale": "bars that the calibrations of K and G must meet",
+    "inverse.benchmarks.verification.speed": "tensors against another program's: K and G",
+    "inverse.candidates.elastic_constants": "names of what follows from a tensor, in files",
+    "inverse.commands.cli": "an example in a help text",
+    "inverse.decoders.element_features": "K of the elements, a feature of mendeleev's",
+    "inverse.decoders.training_data": "file names and columns of the tables of moduli",
+    "inverse.potentials.symmetric_cell": "elasticity: the factor of shear strains",
+    "inverse.proposers.baselines.lookup": "looks up the carried moduli of DFT",
+    "inverse.proposers.baselines.orderings": "mixes the carried moduli of DFT",
+    "inverse.reference.facts": "the record of the carried moduli of DFT, with its columns",
+    "inverse.verification.calibration.readings": "the one record of what is read from tensors, by property",
+    "inverse.verification.judge": "elasticity: the verdict that holds a tensor",
+    "inverse.verification.mechanics.elastic_summary": "elasticity: averages and what follows from them",
+    "inverse.verification.mechanics.stiffness": "elasticity: the tensor",
+    "inverse.verification.mechanics.weak_ground": "where potentials are known to be wrong about G",
+    "surrogates.datasets.elasticity": "DFT rows of K and G, with their columns",
+    "surrogates.datasets.reference_set": "columns of the reference set",
+    "surrogates.datasets.tables": "columns of the tables of moduli",
+    "surrogates.physics.elasticity": "elasticity: averages of a tensor",
+    "surrogates.physics.properties": "names the records of properties",
+    "surrogates.physics.properties.elastic": "the records of the elastic properties",
+}
+"""Module -> why it may name K or G; all else goes by property. Examples in docstrings do not count."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "core"}
 MAY_PRINT: set[str] = set()
@@ -210,6 +247,51 @@ def test_no_print_and_no_vague_name(module: str) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert not calls or module in MAY_PRINT, f"{module} prints at lines {calls}"
+
+
+def named_in(tree: ast.Module) -> set[str]:
+    """Return the names and texts that code goes by: all but its docstrings and comments."""
+    with_body = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, with_body)]
+    prose = {id(one.value) for body in bodies for one in body if isinstance(one, ast.Expr)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            found.add(node.value)
+        elif isinstance(node, ast.Name | ast.Attribute):
+            found.add(node.id if isinstance(node, ast.Name) else node.attr)
+        elif isinstance(node, ast.alias | ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
+            found.add(node.arg)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_properties_are_data(module: str) -> None:
+    """No module names the bulk or the shear modulus but those that are about them, each with its reason."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    named = sorted(name for name in named_in(tree) if A_MODULUS.search(name))
+    if module in MAY_NAME_A_MODULUS:
+        assert named, f"{module} names none any more: take it off the list"
+    else:
+        assert not named, f"{module} names {named}: go by property, or say in MAY_NAME_A_MODULUS why not"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [
+        ("a = values['bulk_modulus_vrh']", True),
+        ("from surrogates.physics.properties import SHEAR_MODULUS", True),
+        ("def f(shear_modulus):\n    return shear_modulus", True),
+        ("symbol = 'K_VRH'", True),
+        ("def f():\n    'bulk_modulus_vrh, say'", False),
+        ("x = 1\n'In the unit of bulk_modulus_vrh.'\n# G_VRH", False),
+        ("unit = prop.unit", False),
+    ],
+)
+def test_a_modulus_is_seen_in_code_and_not_in_prose(text: str, is_named: bool) -> None:
+    assert any(A_MODULUS.search(name) for name in named_in(ast.parse(text))) == is_named
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
-from surrogates.physics.properties import (
-    BULK_MODULUS,
-    ENERGY_ABOVE_HULL,
-    FORMATION_ENERGY,
-    SHEAR_MODULUS,
-    Property,
-)
+from surrogates.physics.properties import PROPERTIES, Property
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,24 @@ class Input:
         return np.asarray((self.stretch(np.clip(values, self.low, self.high)) - self.shift) / self.spread)
 
 
-INPUTS: tuple[Input, ...] = (
-    Input(BULK_MODULUS, 1.0, 1000.0, np.log, 4.5, 0.8),
-    Input(SHEAR_MODULUS, 1.0, 1000.0, np.log, 3.8, 0.9),
-    Input(FORMATION_ENERGY, -5.0, 5.0, np.positive, -0.8, 1.0),
-    Input(ENERGY_ABOVE_HULL, 0.0, 1.0, np.sqrt, 0.2, 0.5),
-)
+STRETCHES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "none": np.positive,
+}
+"""Names of `conditions.yaml` -> what they stand for."""
+
+
+def packaged_inputs() -> tuple[Input, ...]:
+    """Return the inputs of `conditions.yaml`."""
+    text = files("inverse.decoders").joinpath("conditions.yaml").read_text(encoding="utf-8")
+    return tuple(
+        Input(**{**one, "property": PROPERTIES[one["property"]], "stretch": STRETCHES[one["stretch"]]})
+        for one in yaml.safe_load(text)
+    )
+
+
+INPUTS: tuple[Input, ...] = packaged_inputs()
 """What the packaged decoder was trained to be asked for, in the order of its inputs."""
 
 CONDITIONED: tuple[str, ...] = tuple(one.property.name for one in INPUTS)

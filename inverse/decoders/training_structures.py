@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from inverse.decoders.conditioning import CONDITIONED
 from surrogates.crystals.standardisation import StandardCrystal, standardise
 from surrogates.crystals.wyckoff import wyckoff_positions
 from surrogates.errors import DataError, EngineError
@@ -86,8 +87,7 @@ def write_structures(path: Path) -> None:
             continue
         crystal, _ = found
         key = (row["formula"], crystal.space_group, tuple((s.wyckoff, s.element) for s in crystal.sites))
-        names = ("bulk_modulus_vrh", "shear_modulus_vrh", "formation_energy_per_atom", "energy_above_hull")
-        numbers = [float("nan") if row.get(n) is None else float(row[n]) for n in names]
+        numbers = [float("nan") if row.get(n) is None else float(row[n]) for n in CONDITIONED]
         if key in seen:
             old = values[seen[key]]
             values[seen[key]] = [b if np.isnan(a) else a for a, b in zip(old, numbers, strict=True)]

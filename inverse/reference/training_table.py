@@ -8,8 +8,7 @@ import pandas as pd
 from inverse.reference.facts import Facts
 from inverse.reference.phases import NO_ENERGY
 from inverse.reference.phases import SOURCES as PHASE_SOURCES
-
-MODULI = ("bulk_modulus_vrh", "shear_modulus_vrh")
+from surrogates.physics.properties import MODULI
 
 Column = tuple[str, str, Mapping[str, float]]
 """Source, property, value by reduced formula: what composition networks are trained on."""
@@ -30,10 +29,11 @@ def carried_formulas() -> list[Column]:
         names = np.asarray(phases.formulas)[rows].tolist()
         energies = (phases.energies[rows] / 1000.0).tolist()
         columns.append((source, "formation_energy_per_atom", dict(zip(names, energies, strict=True))))
-    entries = pd.DataFrame({name: moduli[name] for name in ("formula", "source", *MODULI)})
+    names_of_moduli = [prop.name for prop in MODULI]
+    entries = pd.DataFrame({name: moduli[name] for name in ("formula", "source", *names_of_moduli)})
     for index, source in enumerate(("mp", "aflow")):
         own = entries[entries["source"] == index].groupby("formula")
-        for name in MODULI:
+        for name in names_of_moduli:
             means = own[name].agg(lambda values: float(np.exp(np.mean(np.log(values)))))
             columns.append((source, name, means.to_dict()))
     return [*columns, ("mp_legacy", "band_gap", facts.band_gaps)]

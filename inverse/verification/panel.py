@@ -232,9 +232,11 @@ def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
     if potential != AUTO:
         check_potential(potential)
         return alone(potential)
-    has_all = available_potentials()["7net-l3i5"]
-    if referee and not has_all:
-        raise MissingExtraError("the referee needs 7net-l3i5: pip install 'inverse-crystals[sevenn]'")
-    if referee:
-        return OF_REFEREE
-    return OF_RECORD if has_all else WITHOUT_EXTRA
+    wanted, there = OF_REFEREE if referee else OF_RECORD, available_potentials()
+    of_extras = dict.fromkeys(
+        n for n in (wanted.energy, *wanted.potentials) if n not in WITHOUT_EXTRA.potentials
+    )
+    lacking = [name for name in of_extras if not there[name]]
+    if lacking and referee:
+        raise MissingExtraError(f"the referee needs {lacking[0]}: pip install 'inverse-crystals[sevenn]'")
+    return WITHOUT_EXTRA if lacking else wanted

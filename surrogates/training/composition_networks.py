@@ -15,7 +15,7 @@ from surrogates.datasets.tables import SOURCES, FormulaTable
 from surrogates.errors import ConfigError
 from surrogates.features.elements import element_properties
 from surrogates.models.composition_network import CompositionNetwork
-from surrogates.physics.properties import PROPERTIES
+from surrogates.physics.properties import MODULI, PROPERTIES
 from surrogates.platform.whole_files import write_atomically
 from surrogates.training.fit_state import fit_tensors, one_cycle, restore_fit
 
@@ -254,9 +254,10 @@ def _strata(
     table: FormulaTable, rows: np.ndarray, training: CompositionTraining
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return rows with moduli, the others (with all of source 0), and how many of the former a batch has."""
-    if "bulk_modulus_vrh" not in table.properties:
+    measured = MODULI[0].name  # wherever there is any, there is this one
+    if measured not in table.properties:
         return rows[:0], rows, 0
-    is_elastic = np.isfinite(table.values[rows, table.properties.index("bulk_modulus_vrh")])
+    is_elastic = np.isfinite(table.values[rows, table.properties.index(measured)])
     elastic, energy = rows[is_elastic], rows[~is_elastic | (table.source[rows] == 0)]
     return elastic, energy, int(training.batch * training.elastic_share) if len(elastic) else 0
 

@@ -19,6 +19,6 @@ def baselines(config: CampaignConfig) -> Mapping[str, Any]:
     found = lookup.lookup(config, facts, known)
     mixed = orderings.orderings(config, facts, known)
     return {
-        "lookup": lookup.baseline_record(found, len(facts.bulk_modulus_vrh), lookup.unchecked(config)),
+        "lookup": lookup.baseline_record(found, len(facts.moduli["formula"]), lookup.unchecked(config)),
         "orderings": orderings.baseline_record(mixed, orderings.unchecked(config)),
     }

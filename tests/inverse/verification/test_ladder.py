@@ -238,13 +238,17 @@ def test_a_pre_relaxer_that_fails_leaves_the_judge_the_cell_as_given(tmp_path, p
 
 
 def test_the_panel_of_record(monkeypatch):
-    monkeypatch.setattr(panel_module, "available_potentials", lambda: {"7net-l3i5": True})
+    monkeypatch.setattr(
+        panel_module, "available_potentials", lambda: dict.fromkeys(("7net-l3i5", "7net-0"), True)
+    )
     panel = panel_named("auto")
     assert (panel.energy, panel.judges[K], panel.judges[G]) == ("7net-l3i5", "7net-l3i5", "diep")
     referee = panel_named("auto", referee=True)
     assert (referee.judges[K], referee.judges[G]) == ("diep", "7net-l3i5")
     assert {prop.name for prop in REFEREED} == {K, G}
-    monkeypatch.setattr(panel_module, "available_potentials", lambda: {"7net-l3i5": False})
+    monkeypatch.setattr(
+        panel_module, "available_potentials", lambda: dict.fromkeys(("7net-l3i5", "7net-0"), False)
+    )
     panel = panel_named("auto")
     assert (panel.energy, panel.judges[K], panel.judges[G]) == ("chgnet", "diep", "diep")
     with pytest.raises(MissingExtraError, match=r"inverse-crystals\[sevenn\]"):
