@@ -237,6 +237,10 @@ def test_a_pre_relaxer_that_fails_leaves_the_judge_the_cell_as_given(tmp_path, p
     assert verdict.values["bulk_modulus_vrh"] == alone.values["bulk_modulus_vrh"]
 
 
+SEVENN = ("7net-l3i5", "7net-0")
+"""Potentials of the extra."""
+
+
 def test_the_panel_of_record(monkeypatch):
     monkeypatch.setattr(
         panel_module, "available_potentials", lambda: dict.fromkeys(("7net-l3i5", "7net-0"), True)
