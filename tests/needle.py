@@ -2,8 +2,8 @@
 
 The surrogate is a funnel of three additive parts, each in standard deviations of the bulk modulus: chemistry
 (how near the elements stand to the best two, and in which amounts), coordination (unlike and like neighbours
-within a few shells, on the scale of the volume), and volume. Only the
-needle itself has more than `FOUND` of a hit.
+within a few shells, on the scale of the volume), and volume. Only the needle itself has more than `FOUND` of
+a hit.
 """
 
 import math

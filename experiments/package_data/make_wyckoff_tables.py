@@ -1,10 +1,8 @@
 """Write surrogates/crystals/wyckoff_tables.safetensors: representatives of the 1,731 Wyckoff positions.
 
 The positions come from pyxtal's table (MIT; International Tables A, origin choice 2, monoclinic unique axis
-b,
-rhombohedral groups in hexagonal axes); site-symmetry symbols are asked of spglib, crystal by crystal, which
-proves the table
-against spglib at the same time.
+b, rhombohedral groups in hexagonal axes); site-symmetry symbols are asked of spglib, crystal by crystal,
+which proves the table against spglib at the same time.
 
 Run: python -m experiments.package_data.make_wyckoff_tables
 """

@@ -41,10 +41,10 @@ MEASURED = {
     "Ce": ((4.85, 4.85, 4.85, 90, 90, 90), "Fm-3m", [(0, 0, 0)]),
 }
 """Cells, Å and degrees, space group and sites of elements that no table has so: Te, Adenis et al., Acta
-Cryst. C 45, 941 (1989); Cl, Collin, Acta Cryst. 5, 431 (1952); Br, Vonnegut and Warren, J. Am.
-Chem. Soc. 58, 2459 (1936); Sn, Thewlis and Davey, Nature 174,
-1011 (1954); Ce below 100 K, a sixth denser than ASE's, which is that of room temperature: Koskenmaki and
-Gschneidner, Handbook on the Physics and Chemistry of Rare Earths 1, 337 (1978).
+Cryst. C 45, 941 (1989); Cl, Collin, Acta Cryst. 5, 431 (1952); Br, Vonnegut and Warren, J. Am. Chem. Soc. 58,
+2459 (1936); Sn, Thewlis and Davey, Nature 174, 1011 (1954); Ce below 100 K, a sixth denser than ASE's, which
+is that of room temperature: Koskenmaki and Gschneidner, Handbook on the Physics and Chemistry of Rare Earths
+1, 337 (1978).
 """
 
 RHOMBOHEDRAL = ("Sb", "Bi", "Sm", "In")

@@ -31,10 +31,17 @@ def geometric_value(structure: Structure, prop: Property) -> float:
     Raises:
         UnknownNameError: no formula for the property.
     """
+    return _geometric_value(_crystals(structure), prop)
+
+
+def _crystals(structure: Structure) -> CrystalBatch:
+    return CrystalBatch.from_structures([structure], dtype=torch.float64)
+
+
+def _geometric_value(crystals: CrystalBatch, prop: Property) -> float:
     if not isinstance(prop.formula, OfCell | OfComposition):
         known = [p.name for p in of_basis(Basis.OF_CELL, Basis.OF_COMPOSITION)]
         raise UnknownNameError.among("formula of the structure", prop.name, known)
-    crystals = CrystalBatch.from_structures([structure], dtype=torch.float64)
     if isinstance(prop.formula, OfCell):
         return float(prop.formula.function(crystals)[0])
     if bool(unknown_rows(prop.formula, crystals.composition)):
@@ -64,9 +71,9 @@ def with_derived(
     """
     result = _followed(values)
     if structure is not None:
-        geometric = [*of_basis(Basis.OF_CELL), *(prop for prop in wanted if prop.is_exact)]
-        found = _geometric(structure, geometric, _cell_source(values))
-        result |= {name: value for name, value in found.items() if name not in result}
+        geometric = (*of_basis(Basis.OF_CELL), *(prop for prop in wanted if prop.is_exact))
+        missing = [prop for prop in geometric if prop.name not in result]
+        result |= _geometric(structure, missing, _cell_source(values)) if missing else {}
     return _followed(result)
 
 
@@ -89,9 +96,9 @@ def _is_usable(prop: Property, value: VerifiedValue | None) -> bool:
 def _geometric(
     structure: Structure, properties: Iterable[Property], cell_source: str
 ) -> dict[str, VerifiedValue]:
-    found = {}
+    found, crystals = {}, _crystals(structure)
     for prop in properties:
-        value = geometric_value(structure, prop)
+        value = _geometric_value(crystals, prop)
         if math.isfinite(value):
             std = prop.formula.relaxed_error * abs(value) if isinstance(prop.formula, OfCell) else 0.0
             source = "" if prop.is_exact else cell_source

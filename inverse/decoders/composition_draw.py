@@ -39,6 +39,9 @@ class ElementRules:
             used: (C,) elements so far.
             is_met: (C,) whether a wanted element is among them (or none is asked for).
         """
+        # Elements come in rising rank, so what a rule still asks for must stand behind the next element: a
+        # needed one is never jumped over, and the places left must hold all needed ones, and one more where
+        # a wanted one is still missing that none of the needed ones is.
         low, high = self.n_elements
         rank = torch.arange(N_ELEMENTS)
         needed_after, usable_after = _n_after(self.needed), _n_after(self.usable)
@@ -106,10 +109,8 @@ class FormulaDraw:
         """Return C formulas that obey the rules; the amounts may have a common factor.
 
         Masks alone would favour formulas that wander until a rule is met. So several are drawn for each row
-        and one is
-        chosen by the probability that the masks left at each of its steps (sampling importance resampling):
-        the result
-        follows the model given that the rules hold.
+        and one is chosen by the probability that the masks left at each of its steps (sampling importance
+        resampling): the result follows the model given that the rules hold.
 
         Args:
             latent: (C, 2 * MAX_ELEMENTS + 2) uniform numbers; the last one chooses.

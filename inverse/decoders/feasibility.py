@@ -32,6 +32,8 @@ def _sums(free: tuple[int, ...]) -> int:
 @lru_cache(maxsize=1_000_000)
 def _can_place(remaining: tuple[int, ...], fixed: tuple[int, ...], free: tuple[int, ...]) -> bool:
     """Return whether every element's atoms split into fixed positions (each once) and free ones."""
+    # Free positions repeat, so what they reach is known once and for all; only what they do not reach is
+    # searched for among the fixed ones, of which each is used once.
     reached = _sums(free)
     open_amounts = [amount for amount in remaining if not reached >> amount & 1]
     if not open_amounts:
@@ -74,7 +76,11 @@ def is_feasible(space_group: int, start: int, remaining: tuple[int, ...]) -> boo
 
 
 def next_start(space_group: int, wyckoff: int) -> int:
-    """Return the first Wyckoff index allowed after `wyckoff`: itself when it is free, else the next."""
+    """Return the first Wyckoff index allowed after `wyckoff`: itself when it is free, else the next.
+
+    Letters never fall, so that a skeleton is written in one order only. A position without free coordinates
+    is the same points every time and holds one orbit; one with free coordinates holds any number.
+    """
     return wyckoff if wyckoff_positions(space_group)[wyckoff].n_free else wyckoff + 1
 
 

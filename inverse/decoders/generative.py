@@ -44,8 +44,7 @@ class GenerativeDecoder:
     """Composition model and structure model behind the `Decoder` protocol.
 
     The latent is uniform numbers: 18 for the composition, 50 for the skeleton, 78 for lattice and
-    coordinates, in which the
-    crystal is continuous.
+    coordinates, in which the crystal is continuous.
 
     Attributes:
         compositions: the composition model.
@@ -100,8 +99,7 @@ class GenerativeDecoder:
         skeletons first.
 
         Generators: `default_rng([seed, round])` per round of draws. When a narrow condition has fewer than n
-        skeletons, the
-        same skeleton comes back with other free numbers.
+        skeletons, the same skeleton comes back with other free numbers.
 
         Raises:
             DecodingError: no crystal meets the condition.

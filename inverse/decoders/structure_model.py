@@ -201,11 +201,15 @@ class StructureNetwork(nn.Module):
         self, skeletons: Skeletons, condition: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return (C,) log-probability of the discrete choices, (C, H) state after them, (C, 64) context."""
+        # Teacher forcing: every step is fed what the choices before it were, so that one pass over the
+        # recurrent network gives all conditional probabilities, those of `draw_skeletons`. Rows are padded;
+        # what stands behind the last site is masked out at the end.
         none = self.position.num_embeddings - 1
         context = self.encode(skeletons.amounts.float(), condition)
         c, s = skeletons.wyckoff.shape
         units, group = skeletons.units.clamp(max=MAX_UNITS), skeletons.group
         position = skeletons.position
+        # atoms left before each step; units and group are chosen from the reduced amounts, hence twice
         placed = torch.zeros(c, s + 1, N_ELEMENTS)
         count = wyckoff_tables().n_representatives[position] * skeletons.is_site
         placed[:, 1:].scatter_(2, skeletons.element.unsqueeze(2), count.unsqueeze(2).float())
@@ -226,6 +230,8 @@ class StructureNetwork(nn.Module):
             1, group.unsqueeze(1) - 1
         ).squeeze(1)
         at_site, left = output[:, 2 : 2 + s], left[:, 2 : 2 + s]
+        # Sites stand in the order of their letters: a letter before the last one cannot follow, and each
+        # skeleton has one sequence only, whose probability is its own.
         start = torch.cat([zeros, skeletons.wyckoff[:, :-1]], dim=1)
         letters = self.letter_logits(at_site, group.unsqueeze(1).expand(-1, s))
         letters = letters.masked_fill(torch.arange(N_LETTERS) < start.unsqueeze(2), -1e9).log_softmax(-1)

@@ -87,9 +87,9 @@ class Verify(Part):
     """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
 
     `also` names judges of your own properties, asked after the others. Potentials and judges have a name, of
-    this program or of an installed package, or are module:factory. `phonons: false`
-    leaves out the phonons of the ten best, computed at the end while time is left. `predicted_enough` is the
-    probability from which on a target that no judge computes counts as met.
+    this program or of an installed package, or are module:factory. `phonons: false` leaves out the phonons of
+    the ten best, computed at the end while time is left. `predicted_enough` is the probability from which on
+    a target that no judge computes counts as met.
     """
 
     potential: Text = "auto"

@@ -59,14 +59,15 @@ def types_of(formula: str) -> frozenset[str]:
 
 def kinship(classifier: HitClassifier, structure: Structure) -> Kinship:
     """Return where a relaxed structure stands among known materials."""
-    found = classifier.classify(structure)
+    cell = Cell.from_structure(structure)
+    found = classifier.classify(cell)
     return Kinship(
         found.hit_class,
         found.derivative_of,
         found.nearest_known,
         found.parent_prototype,
         found.vacancy_of,
-        KnownEnergies.packaged().phase_of(structure),
+        KnownEnergies.packaged().phase_of(cell),
     )
 
 

@@ -70,32 +70,32 @@ class HitClassifier:
     hull: ReferenceHull | None = None
     _by_energy: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False)
 
-    def classify(self, structure: Structure) -> Classification:
+    def classify(self, crystal: Structure | Cell) -> Classification:
         """Return the class of a crystal.
 
         Raises:
             StructureError: not an ordered crystal, or spglib finds no symmetry at any tolerance.
         """
-        cell = Cell.from_structure(structure)
+        cell = Cell.of(crystal)
         formula = cell.reduced_formula
         is_known = self.known.is_known_formula(formula)
-        derivative_of, by_energy = self.derivative_of(structure)
+        derivative_of, by_energy = self.derivative_of(cell)
         unknown_class = HitClass.DERIVATIVE if derivative_of else HitClass.NEW
         can_say = bool(self.known.signatures_of(formula))
         return Classification(
             hit_class=HitClass.KNOWN if is_known else unknown_class,
             derivative_of=derivative_of,
-            nearest_known=derivative_of or self.known.nearest(structure),
-            parent_prototype=parent_prototype(structure),
+            nearest_known=derivative_of or self.known.nearest(cell),
+            parent_prototype=parent_prototype(cell),
             is_known=is_known,
-            new_structure=not self.known.has_structure(structure) if can_say else None,
+            new_structure=not self.known.has_structure(cell) if can_say else None,
             by_energy=by_energy,
             vacancy_of="" if is_known or derivative_of else vacancy_of(cell, self.known),
         )
 
-    def derivative_of(self, structure: Structure) -> tuple[str, bool]:
+    def derivative_of(self, crystal: Structure | Cell) -> tuple[str, bool]:
         """Return the end member ("" when none) and whether only its energy says so."""
-        members = list(_end_members(Cell.from_structure(structure)))
+        members = list(_end_members(Cell.of(crystal)))
         matches = [(self._preference(m), m.formula) for m in members if self._matches_carried(m)]
         if matches:
             return min(matches)[1], False

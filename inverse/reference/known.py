@@ -110,7 +110,7 @@ class KnownMaterials:
         volumes = self.volumes[start:stop].tolist()
         return [Signature(t, int(t.split("|", 1)[0]), v) for t, v in zip(texts, volumes, strict=True)]
 
-    def has_structure(self, structure: Structure) -> bool:
+    def has_structure(self, crystal: Structure | Cell) -> bool:
         """Return whether one of the crystal's signatures (four tolerances) is carried for its formula.
 
         False too where no signature is carried for the formula: `signatures_of` tells the two apart.
@@ -118,7 +118,7 @@ class KnownMaterials:
         Raises:
             StructureError: not an ordered crystal.
         """
-        cell = Cell.from_structure(structure)
+        cell = Cell.of(crystal)
         carried = {s.text for s in self.signatures_of(cell.reduced_formula)}
         return bool(carried) and any(signature_text(cell, symprec) in carried for symprec in SYMPRECS)
 
@@ -134,7 +134,7 @@ class KnownMaterials:
         first_left_out = ORIGINS.index("WBM (computed, by substitution)")
         return templates(((f, t, v) for f, t, v, o in rows if o < first_left_out), max_atoms, max_elements)
 
-    def nearest(self, structure: Structure) -> str:
+    def nearest(self, crystal: Structure | Cell) -> str:
         """Return the formula of the nearest known material, "" when its elements occur in none.
 
         Known formula: itself. Otherwise the known formula of the same elements, or with one element exchanged
@@ -143,7 +143,7 @@ class KnownMaterials:
         Raises:
             StructureError: not an ordered crystal.
         """
-        composition = Composition(Cell.from_structure(structure).reduced_formula)
+        composition = Composition(Cell.of(crystal).reduced_formula)
         if self.is_known_formula(composition):
             return str(composition.reduced_formula)
         best, distance = "", float("inf")

@@ -143,9 +143,9 @@ class KnownEnergies:
                 answers[row] = KnownEnergy(cell.energy + difference, std, cell.phase)
         return answers
 
-    def phase_of(self, structure: Structure) -> KnownPhase | None:
+    def phase_of(self, crystal: Structure | Cell) -> KnownPhase | None:
         """Return the tabulated phase that a crystal is, None when it is none; the surrogate is not asked."""
-        cell = self._cell_of(structure)
+        cell = self._cell_of(crystal)
         return None if cell is None else cell.phase
 
     def strain_of(self, structure: Structure) -> Strain | None:
@@ -160,12 +160,14 @@ class KnownEnergies:
         change = structure.volume / len(structure) / cell.volume_per_atom - 1.0
         return Strain(cell.phase, change) if abs(change) > NEAR_IN_VOLUME else None
 
-    def _cell_of(self, structure: Structure | None, within: float = NEAR_IN_VOLUME) -> TabulatedCell | None:
+    def _cell_of(
+        self, crystal: Structure | Cell | None, within: float = NEAR_IN_VOLUME
+    ) -> TabulatedCell | None:
         """Return the tabulated cell of a crystal's formula and signature, or of its mirror image's."""
-        if structure is None:
+        if crystal is None:
             return None
         try:
-            cell = Cell.from_structure(structure)
+            cell = Cell.of(crystal)
         except EngineError:
             return None  # not ordered: no phase of the table
         near = [

@@ -122,6 +122,15 @@ class Cell:
             )
         return cls(lattice, coords, species)
 
+    @classmethod
+    def of(cls, crystal: "Structure | Cell") -> "Cell":
+        """Return the cell of a structure, or the cell itself: one is made where a crystal comes in.
+
+        Raises:
+            StructureError: as of `from_structure`.
+        """
+        return crystal if isinstance(crystal, Cell) else cls.from_structure(crystal)
+
     @property
     def volume_per_atom(self) -> float:
         """Å³ per atom."""
@@ -301,7 +310,7 @@ def end_members(structure: Structure) -> list[str]:
     return sorted(formulas - {cell.reduced_formula})
 
 
-def parent_prototype(structure: Structure) -> str:
+def parent_prototype(crystal: Structure | Cell) -> str:
     """Return the signature after each class of alike elements became one symbol (the class's first element).
 
     Taken at the largest tolerance of `SYMPRECS` at which spglib finds a symmetry.
@@ -309,7 +318,7 @@ def parent_prototype(structure: Structure) -> str:
     Raises:
         StructureError: not ordered, or no tolerance gives a symmetry.
     """
-    cell = Cell.from_structure(structure)
+    cell = Cell.of(crystal)
     merged = cell.mapped(_CLASS_SYMBOL)
     for symprec in reversed(SYMPRECS):
         text = signature_text(merged, symprec)

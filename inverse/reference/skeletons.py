@@ -130,6 +130,8 @@ def skeletons_of(signature_text: str, limit: int = MAX_ASSIGNMENTS) -> list[Skel
 @lru_cache(maxsize=20_000)
 def _is_exact(space_group: int, sites: tuple[tuple[str, str], ...], wanted: str) -> bool:
     """Return whether fixed sites in a cell of general axes have this signature and not a higher symmetry."""
+    # Fixed sites leave the coordinates no freedom, only the axes: at lengths and angles that nothing but the
+    # crystal system makes equal, spglib finds the group itself or one that the sites alone enforce.
     points = [_fixed_points(space_group, letter) for letter, _ in sites]
     species = [element for (_, element), p in zip(sites, points, strict=True) for _ in range(len(p))]
     lattice = np.diag([5.0, 5.0 if space_group >= 75 else 5.65, 5.0 if space_group >= 195 else 6.45])

@@ -41,13 +41,11 @@ HARD_LOGIT = 30.0
 class SymmetricCrystals:
     """C crystals with S symmetric sites (orbits) in all, flat.
 
-    `free_lattice` holds log a, log b, log c (Å) and three angle parameters u, v, w of the conventional
-    cell: cos alpha = tanh u,
-    cos beta = tanh v, cos gamma = cos alpha cos beta + sin alpha sin beta tanh w, so that every real
-    vector is a lattice. Slots
-    that the crystal system fixes (see `is_lattice_free`) are ignored; so are the slots of `free_coords`
-    outside
-    `is_coordinate_free`. Setting: see `surrogates.crystals.wyckoff`.
+    `free_lattice` holds log a, log b, log c (Å) and three angle parameters u, v, w of the conventional cell:
+    cos alpha = tanh u, cos beta = tanh v, cos gamma = cos alpha cos beta + sin alpha sin beta tanh w, so that
+    every real vector is a lattice. Slots that the crystal system fixes (see `is_lattice_free`) are ignored;
+    so are the slots of `free_coords` outside `is_coordinate_free`. Setting: see
+    `surrogates.crystals.wyckoff`.
 
     Attributes:
         space_group: (C,) long, 1 to 230.
@@ -199,8 +197,7 @@ class SymmetricCrystals:
         """Return all atoms of each crystal.
 
         Differentiable in `species_logits` (soft occupancy), `free_coords` and `free_lattice`. Atoms stand in
-        the order of
-        their sites.
+        the order of their sites.
 
         Args:
             primitive: the primitive instead of the conventional cell.

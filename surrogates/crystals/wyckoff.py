@@ -1,8 +1,7 @@
 """Tables of the 1,731 Wyckoff positions and of the lattice systems; for `symmetry` only.
 
 Setting: International Tables A, unique axis b, origin choice 2, hexagonal axes for rhombohedral groups.
-Written and proved
-against spglib by `experiments.package_data.make_wyckoff_tables` from pyxtal's table (MIT).
+Written and proved against spglib by `experiments.package_data.make_wyckoff_tables` from pyxtal's table (MIT).
 """
 
 import json

@@ -1,8 +1,8 @@
 """The project's own reference set: crystals labelled by `7net-0`, shipped with the package.
 
 The values are the potential's own, not DFT's: K agrees, G is about half (CARD.md beside the file gives the
-biases), so they stand on a scale of their own. A formula that is held out of training must be
-held out here as well.
+biases), so they stand on a scale of their own. A formula that is held out of training must be held out
+here as well.
 """
 
 from collections.abc import Mapping

@@ -63,8 +63,7 @@ class TrainingConfig:
         rough_eos_weight: of rough ones.
         stiff_weight: of stiff rows in the loss.
         unsure: weigh rows by how surely structure and moduli were joined.
-        reference_weight: of the rows of the reference set, on the scale of its potential;
-            0 leaves them out.
+        reference_weight: of the rows of the reference set, on the scale of its potential; 0 leaves them out.
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
         energy: keys of EnergyConfig; see `surrogates.training.energy`.

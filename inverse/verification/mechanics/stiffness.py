@@ -501,6 +501,8 @@ def coupled_modes(cell: SymmetricCell, strain_basis: np.ndarray) -> np.ndarray:
     The images of all maps from strains to displacements that commute with every operation; force constants
     do not lead out of this space.
     """
+    # Forces under a strain are such a map: symmetry alone says which displacements it can set off. Any map
+    # averaged over the group commutes with it, and the average of all maps spans all that do.
     n_group, n_free = len(cell.rotations), 3 * cell.n_atoms
     strains = strain_basis @ cell.strain_operations @ strain_basis.T
     images = []
