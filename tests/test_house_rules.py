@@ -79,7 +79,6 @@ MAY_NAME_A_MODULUS = {
     "inverse.proposers.baselines.lookup": "looks up the carried moduli of DFT",
     "inverse.proposers.baselines.orderings": "mixes the carried moduli of DFT",
     "inverse.reference.facts": "the record of the carried moduli of DFT, with its columns",
-    "inverse.verification.calibration.readings": "the one record of what is read from tensors, by property",
     "inverse.verification.judge": "elasticity: the verdict that holds a tensor",
     "inverse.verification.mechanics.elastic_summary": "elasticity: averages and what follows from them",
     "inverse.verification.mechanics.stiffness": "elasticity: the tensor",

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from itertools import combinations
 from operator import attrgetter
 
 import numpy as np
+import yaml
 from pymatgen.core import Structure
 
 from inverse.potentials.traits import traits_of
 from inverse.verification.judge import TensorVerdict
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
+from surrogates.physics.properties import PROPERTIES, Property
 
 ANIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("oxide", frozenset({"O"})),
@@ -44,8 +46,8 @@ ABSURD = "absurd_tensor"
 """Flag of moduli that no crystal has: they are named, and are no numbers."""
 
 MAGNETIC_COLLAPSE = "magnetic_collapse"
-BULK_AMPLITUDE = "bulk_amplitude_dependent"
-"""Doubts: flags that set K aside from the stated errors; its error is stated apart and is larger."""
+VOLUME_AMPLITUDE = "bulk_amplitude_dependent"
+"""Doubts: flags that set a value aside from the stated errors; its error is stated apart and is larger."""
 
 
 @dataclass(frozen=True)
@@ -77,33 +79,16 @@ class OfTensor:
     threshold: float = math.inf
 
 
-OF_TENSOR: Mapping[str, OfTensor] = {
-    known.property.name: known
-    for known in (
-        OfTensor(
-            BULK_MODULUS,
-            "bulk",
-            "bulk_modulus",
-            "bulk_amplitude",
-            steady=0.02,
-            doubt=BULK_AMPLITUDE,
-            sensible=(0.1, 1000.0),  # caesium 1.6, diamond 443 GPa
-            by_volume=True,
-            stiff_from=200.0,
-            threshold=300.0,
-        ),
-        OfTensor(
-            SHEAR_MODULUS,
-            "shear",
-            "shear_modulus",
-            "shear_amplitude",
-            steady=0.05,
-            sensible=(-math.inf, 1000.0),  # diamond 535 GPa
-            stiff_from=80.0,
-            threshold=150.0,
-        ),
-    )
-}
+def read_from_tensors() -> dict[str, OfTensor]:
+    """Return what `of_tensor.yaml` says, by property name."""
+    text = files("inverse.verification.calibration").joinpath("of_tensor.yaml").read_text(encoding="utf-8")
+    return {
+        name: OfTensor(PROPERTIES[name], **{**one, "sensible": tuple(one["sensible"])})
+        for name, one in yaml.safe_load(text).items()
+    }
+
+
+OF_TENSOR: Mapping[str, OfTensor] = read_from_tensors()
 """By property name, all that is read from tensors."""
 
 
@@ -138,7 +123,7 @@ class Readings:
     Attributes:
         of: by property name.
         anion: class of `anion_class`.
-        doubts: MAGNETIC_COLLAPSE, BULK_AMPLITUDE.
+        doubts: MAGNETIC_COLLAPSE, VOLUME_AMPLITUDE.
     """
 
     of: Mapping[str, Reading] = field(default_factory=dict)

@@ -1,20 +1,31 @@
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from inverse.verification.calibration.readings import (
-    BULK_AMPLITUDE,
     MAGNETIC_COLLAPSE,
+    OF_TENSOR,
+    VOLUME_AMPLITUDE,
     anion_class,
     reading,
     readings,
     stability,
 )
 from inverse.verification.judge import TensorVerdict
+from surrogates.physics.properties import Judged, judged_from
 from tests import crystals
 from tests.readings import G, K
+
+
+def test_what_is_read_from_tensors_is_what_the_records_of_properties_say_and_a_verdict_has() -> None:
+    assert list(OF_TENSOR) == [prop.name for prop in judged_from(Judged.TENSOR)]
+    for known in OF_TENSOR.values():
+        assert {known.value, known.amplitude} <= {field.name for field in fields(TensorVerdict)}
+        assert known.sensible[0] < known.stiff_from < known.threshold < known.sensible[1]
+    assert OF_TENSOR[K].doubt == VOLUME_AMPLITUDE
+    assert (OF_TENSOR[K].by_volume, OF_TENSOR[G].by_volume) == (True, False)
 
 
 def of_two(bulk, shear, bulk_cell, shear_cell):
@@ -90,7 +101,7 @@ def test_open_shells_that_the_judges_place_differently_are_doubted():
 def test_a_bulk_modulus_that_depends_on_the_strain_is_doubted():
     cell, shear = crystals.fcc(), verdict("diep", cubic(300, 100, 80))
     bulk = verdict("a", cubic(300, 100, 80), bulk_modulus=170.0, bulk_amplitude=9.0)
-    assert of_two(bulk, shear, cell, cell).doubts == (BULK_AMPLITUDE,)
+    assert of_two(bulk, shear, cell, cell).doubts == (VOLUME_AMPLITUDE,)
 
 
 def test_anion_classes():
