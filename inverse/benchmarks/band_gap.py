@@ -42,6 +42,11 @@ LARGEST_MAE, LEAST_METALS, LEAST_COVERAGE = 0.30, 0.88, 0.87
 """eV; shares of metals told right and of insulators inside the 90 % interval."""
 
 
+MISS = 2.0 / 0.1
+"""What an interval score adds to the width of a 90 % interval for each eV that the truth lies outside
+(Gneiting and Raftery, doi:10.1198/016214506000001437): the least on average has the true quantiles."""
+
+
 @dataclass(frozen=True)
 class Textbook:
     """A crystal whose gap is in every textbook.
@@ -147,7 +152,13 @@ def held_out_errors(record: Mapping[str, Any], n: int, seed: int, file: Path) ->
     surrogate = errors("surrogate", truth, said["value"], resampled)
     inside = (truth >= said["lower"] - STEP) & (truth <= said["upper"] + STEP)
     is_gap, everything = truth > METAL, np.ones_like(truth, dtype=bool)
+    width = said["upper"] - said["lower"]
+    outside = np.maximum(said["lower"] - truth, 0.0) + np.maximum(truth - said["upper"], 0.0)
+    score = width + MISS * outside
     surrogate |= {
+        "interval_score": resampled.mean(score, everything),
+        "interval_score_insulators": resampled.mean(score, is_gap),
+        "width_insulators": resampled.mean(width, is_gap),
         "coverage_90": resampled.mean(inside, everything),
         "coverage_90_insulators": resampled.mean(inside, is_gap),
         "coverage_90_said_insulators": resampled.mean(inside, said["value"] > METAL),

@@ -10,7 +10,13 @@ from surrogates.crystals.batch import SCALES
 from surrogates.features.basis import DEGREES, N_RADIAL, N_SHELLS
 from surrogates.features.elements import element_properties, element_property
 from surrogates.features.graph import CrystalGraph
-from surrogates.settings import BelowOne, Count, Positive, Whole
+from surrogates.settings import BelowOne, Count, NotNegative, Positive, Whole
+
+LEAST_DISTANCE = 1e-3
+"""Below which no distance from the training rows counts: the logarithm needs more than zero."""
+
+RIDGE = 1e-4
+"""Share of the mean variance that is added to every variance of the hidden features."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class InvariantConfig:
         hidden: width of the readout.
         dropout: in the readout while training.
         trend: add a linear law of fixed features, which `set_trend` gives; the rest is learned beside it.
+        familiarity: power of the distance from the training rows by which the widths grow; 0 knows of none.
+            It is Mahalanobis' distance in the readout's first layer; `set_familiarity` gives its metric.
     """
 
     n_outputs: Count = 2
@@ -40,6 +48,7 @@ class InvariantConfig:
     hidden: Count = 128
     dropout: BelowOne = 0.1
     trend: bool = False
+    familiarity: NotNegative = 0.0
 
 
 class InvariantNetwork(nn.Module):
@@ -77,15 +86,38 @@ class InvariantNetwork(nn.Module):
         if config.trend:
             n_fixed = 4 * self.elements.shape[1] + 3 + len(SCALES) + N_RADIAL
             self.trend = nn.Linear(n_fixed, config.n_outputs).requires_grad_(False)
+        if config.familiarity:
+            self.centre = nn.Parameter(torch.zeros(config.hidden), requires_grad=False)
+            self.whitening = nn.Parameter(torch.eye(config.hidden), requires_grad=False)
 
     def forward(self, graph: CrystalGraph) -> Tensor:
         """Return (C, 2 x n_outputs); differentiable in vectors, volume and occupancy."""
         pooled, overall = self.features(graph)
-        out = self.readout(torch.cat([pooled, overall], dim=1))
-        if not self.config.trend:
-            return out
-        trend = self.trend(self._fixed(graph, overall))
-        return torch.cat([out[:, : self.config.n_outputs] + trend, out[:, self.config.n_outputs :]], dim=1)
+        hidden = self.readout[0](torch.cat([pooled, overall], dim=1))
+        out = self.readout[1:](hidden)
+        values, widths = out[:, : self.config.n_outputs], out[:, self.config.n_outputs :]
+        if self.config.trend:
+            values = values + self.trend(self._fixed(graph, overall))
+        if self.config.familiarity:
+            widths = widths + self.config.familiarity * self._distance(hidden).log().unsqueeze(1)
+        return torch.cat([values, widths], dim=1)
+
+    def hidden_features(self, graph: CrystalGraph) -> Tensor:
+        """Return (C, hidden) outputs of the readout's first layer, in which familiarity is measured."""
+        return self.readout[0](torch.cat(self.features(graph), dim=1))
+
+    def _distance(self, hidden: Tensor) -> Tensor:
+        """Return (C,) distances from the training rows; the root mean square over them is 1."""
+        return (((hidden - self.centre) @ self.whitening).square().mean(dim=1) + LEAST_DISTANCE**2).sqrt()
+
+    def set_familiarity(self, hidden: Tensor) -> None:
+        """Set the metric of the distance by (R, hidden) `hidden_features` of the training rows."""
+        rows = hidden.double()
+        covariance = torch.cov(rows.T)
+        ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
+        with torch.no_grad():
+            self.centre.copy_(rows.mean(dim=0))
+            self.whitening.copy_(torch.linalg.cholesky(torch.linalg.inv(covariance + ridge)))
 
     def fixed_features(self, graph: CrystalGraph) -> Tensor:
         """Return (C, F) what the linear law reads: element statistics, density, scale, mean radial sums."""

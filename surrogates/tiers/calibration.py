@@ -1,6 +1,6 @@
 """Is the spread true? Error bars fitted to residuals that no member saw, and joint noise for samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,15 +27,19 @@ MOST_WIDENING = 20.0
 """Per eV/atom."""
 
 FEWEST_HELD = 60
-"""Crystals held out of all members below which no widening is fitted."""
+"""Crystals held out below which no widening is fitted, and no group a factor of its own."""
+
+RAMP = 0.1
+"""From a value that parts two groups of error bars, within which those of one go over to the other's."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Error bar of one property from the log-width a network predicts and the value itself.
 
-    log error bar = offset + slope x log-width + bend . (value, value²); 90 % of residuals lie within 1.645 of
-    it, and residuals divided by it have the kept quantiles, whose tails are heavier than a normal's.
+    log error bar = offset + slope x log-width + bend . (value, value²) + log factor(value); 90 % of residuals
+    lie within 1.645 of it, and residuals divided by it have the kept quantiles, whose tails are heavier than
+    a normal's.
 
     Attributes:
         offset: see above.
@@ -47,6 +51,8 @@ class Calibration:
         largest_disagreement: spread of members over error bar beyond which a crystal is out of domain.
         widening: growth of the error bar per eV/atom above the hull of known phases; see `far_from_hull`.
             Whoever knows the hull applies it.
+        knots: values at which the factor is given, linear in between, constant outside; none is a factor 1.
+        factors: at the knots.
     """
 
     offset: float
@@ -57,12 +63,15 @@ class Calibration:
     largest_disagreement: float = 1.0
     width_range: tuple[float, float] = (-99.0, 99.0)
     widening: float = 0.0
+    knots: tuple[float, ...] = ()
+    factors: tuple[float, ...] = ()
 
     def std(self, log_width: Tensor, value: Tensor) -> Tensor:
         """Return error bars, in the units the residuals had; differentiable."""
         v = value.clamp(*self.value_range)
         width = log_width.clamp(*self.width_range)
-        return torch.exp(self.offset + self.slope * width + self.bend[0] * v + self.bend[1] * v.square())
+        plain = torch.exp(self.offset + self.slope * width + self.bend[0] * v + self.bend[1] * v.square())
+        return plain * interpolated(value, self.knots, self.factors) if self.knots else plain
 
     def of_members(self, values: Tensor, log_widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean (C,) of members, its error bar, and how far they are apart; differentiable.
@@ -105,13 +114,33 @@ class Calibration:
         return strict_record(cls, {**older, **record}, "calibration")
 
 
+def interpolated(value: Tensor, knots: Sequence[float], values: Sequence[float]) -> Tensor:
+    """Return what is `values` at the knots, linear in between, constant outside; differentiable."""
+    x, y = value.new_tensor(knots), value.new_tensor(values)
+    held = value.clamp(float(x[0]), float(x[-1]))
+    left = torch.bucketize(held.detach(), x[1:-1])
+    return y[left] + (held - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])
+
+
 def fit_calibration(
-    residual: Tensor, log_width: Tensor, value: Tensor, largest_disagreement: float = 1.0
+    residual: Tensor,
+    log_width: Tensor,
+    value: Tensor,
+    largest_disagreement: float = 1.0,
+    groups: Sequence[float] = (),
 ) -> Calibration:
     """Return the calibration of residuals (R,) made on rows that the network did not see.
 
     Slope and bend are a least-squares fit to log |residual| (robust to tails), the offset makes 1.645 error
-    bars hold 90 % of the residuals (split conformal, doi:10.1007/3-540-36755-1_29).
+    bars hold 90 % of the residuals (split conformal, doi:10.1007/3-540-36755-1_29), and so in each group.
+
+    Args:
+        residual: (R,).
+        log_width: (R,).
+        value: (R,).
+        largest_disagreement: see `Calibration`.
+        groups: ascending values that part the groups (Mondrian conformal, doi:10.1007/0-387-25061-1); the
+            factor goes from one group's to the next within RAMP of a value.
     """
     size = residual.double().abs().clamp(min=1e-6)
     narrow, wide = torch.quantile(
@@ -126,8 +155,9 @@ def fit_calibration(
     moments = columns.T @ columns + ridge
     _, slope, first, second = torch.linalg.solve(moments, columns.T @ size.clamp(min=1e-4).log()).tolist()
     scaled = size / torch.exp(slope * width + first * clamped + second * clamped.square())
-    n = len(size)
-    unit = torch.quantile(scaled, min(1.0, 0.9 * (n + 1) / n)) / Z90
+    knots, factors = _factors(scaled, plain, groups)
+    scaled = scaled / interpolated(plain, knots, factors) if knots else scaled
+    unit = _held_90(scaled) / Z90
     grid = torch.linspace(0, 1, N_LEVELS, dtype=torch.float64)
     grid[-1] = 0.995
     quantiles = torch.quantile(scaled / unit, grid)
@@ -139,7 +169,28 @@ def fit_calibration(
         quantiles=tuple(round(float(q), 5) for q in quantiles),
         largest_disagreement=largest_disagreement,
         width_range=(narrow, wide),
+        knots=knots,
+        factors=factors,
     )
+
+
+def _factors(
+    scaled: Tensor, value: Tensor, groups: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return knots and factors: how much wider than the rest the error bars of each group have to be."""
+    if not groups:
+        return (), ()
+    group = torch.bucketize(value, value.new_tensor(groups))
+    whole = _held_90(scaled)
+    own = [scaled[group == k] for k in range(len(groups) + 1)]
+    of_group = [round(float(_held_90(s) / whole), 5) if len(s) >= FEWEST_HELD else 1.0 for s in own]
+    knots = tuple(value + side * RAMP for value in groups for side in (-1, 1))
+    return knots, tuple(of_group[(k + 1) // 2] for k in range(len(knots)))
+
+
+def _held_90(sizes: Tensor) -> Tensor:
+    n = len(sizes)
+    return torch.quantile(sizes, min(1.0, 0.9 * (n + 1) / n))
 
 
 def hull_widening(error: Tensor, std: Tensor, label_std: float, above: Tensor) -> float:

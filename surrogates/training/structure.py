@@ -41,6 +41,9 @@ from surrogates.training.fitting import FitConfig, FitReport, fit, fitted_and_wa
 from surrogates.training.metrics import moduli_metrics, value_metrics
 from surrogates.training.new_crystals import for_new_crystals
 
+FAMILIAR_AT_ONCE = 256
+"""Rows whose features are worked out at once."""
+
 
 @dataclass(frozen=True)
 class TrainingReport:
@@ -94,6 +97,7 @@ def train(
         fits = fitted_members(config, data, members, progress, early or {})
         if not fits:
             return TrainingReport({}, ())
+        fits = with_familiarity(config, data, fits)
         surrogate, metrics = assemble(config, data, fits)
         if early:
             metrics["pretraining"] = assemble(replace(config, energy={}), load_reference(config), early)[1]
@@ -236,13 +240,37 @@ def fit_member(
     return fit(shape, settings, data.stores, data.labels, rows, watch, state, tell, start=start)
 
 
+def with_familiarity(
+    config: TrainingConfig, data: TrainingData, fits: Mapping[int, FitReport]
+) -> dict[int, FitReport]:
+    """Return fits whose widths grow with the distance from the rows that each member was fitted to.
+
+    Unchanged where the config asks for no familiarity.
+    """
+    if not config.familiarity:
+        return dict(fits)
+    found = {}
+    for k, report in fits.items():
+        network = InvariantNetwork(replace(report.network.config, familiarity=config.familiarity))
+        network.load_state_dict(report.network.state_dict(), strict=False)
+        rows, store = (data.fold != k).nonzero().flatten(), data.stores[0]
+        with torch.no_grad():
+            hidden = [
+                report.network.hidden_features(store.batch(part, data.labels.scale[part]))
+                for part in rows.split(FAMILIAR_AT_ONCE)
+            ]
+        network.set_familiarity(torch.cat(hidden))
+        found[k] = replace(report, network=network.eval().requires_grad_(False))
+    return found
+
+
 def assemble(
     config: TrainingConfig, data: TrainingData, fits: Mapping[int, FitReport]
 ) -> tuple[StructureSurrogate, dict[str, Any]]:
     """Return the surrogate made of finished members and its errors on formulas they did not see."""
     values, widths = out_of_fold(data, fits)
     residual = residuals(data.labels, values, data.labels.is_scored)
-    calibrations = calibrated(residual, values, widths)
+    calibrations = calibrated(residual, values, widths, config.groups)
     calibrations = with_limits(calibrations, member_spread(data, fits), widths, values, data.labels.is_scored)
     measured = moduli_metrics if config.learned is None else value_metrics
     metrics = measured(data.labels, values, widths, calibrations)
@@ -285,12 +313,17 @@ def residuals(labels: Labels, values: Tensor, rows: Tensor) -> Tensor:
     return torch.where(rows.unsqueeze(1) & ~is_inside, deviation, torch.nan)
 
 
-def calibrated(residual: Tensor, values: Tensor, widths: Tensor) -> tuple[Calibration, ...]:
-    """Return the calibrations of values and log-widths that left residuals out of fold, (C, T) each."""
+def calibrated(
+    residual: Tensor, values: Tensor, widths: Tensor, groups: Sequence[float] = ()
+) -> tuple[Calibration, ...]:
+    """Return the calibrations of values and log-widths that left residuals out of fold, (C, T) each.
+
+    `groups` are the values that part groups whose error bars are each fitted to their own residuals.
+    """
     found = []
     for t, own in enumerate(residual.unbind(dim=1)):
         known = torch.isfinite(own)
-        found.append(fit_calibration(own[known], widths[known, t], values[known, t]))
+        found.append(fit_calibration(own[known], widths[known, t], values[known, t], groups=groups))
     return tuple(found)
 
 

@@ -1,11 +1,14 @@
+import pytest
 import torch
 
 from surrogates.protocol import far_from_hull
 from surrogates.tiers.calibration import (
+    FEWEST_HELD,
     Calibration,
     coverage,
     fit_calibration,
     hull_widening,
+    interpolated,
     joint_uniforms,
     rank_correlation,
 )
@@ -49,6 +52,40 @@ def test_joint_levels_are_antithetic_correlated_and_fixed():
 def test_json_round_trip():
     calibration = fit_calibration(*residuals())
     assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+def in_groups(n=6000, seed=0):
+    """Residuals three times as wide as the law says below a value of 0.3, and with a heavy tail."""
+    residual, width, value = residuals(n, seed)
+    generator = torch.Generator().manual_seed(seed + 100)
+    tail = 1.0 + 9.0 * (torch.rand(n, generator=generator) < 0.15)
+    return torch.where(value < 0.3, residual * tail, residual), width, value
+
+
+def test_error_bars_hold_ninety_percent_in_each_group_where_groups_are_parted():
+    plain, parted = (fit_calibration(*in_groups(), groups=groups) for groups in ((), (0.3,)))
+    residual, width, value = in_groups(seed=1)
+    for own in (value < 0.2, value > 0.4):
+        held = coverage(residual[own], parted.std(width, value)[own])
+        assert abs(held - 0.9) < 0.02
+        assert abs(coverage(residual[own], plain.std(width, value)[own]) - 0.9) > 0.025
+    assert abs(coverage(residual, parted.std(width, value)) - 0.9) < 0.02
+    assert parted.factors[0] > parted.factors[1]
+    assert parted.knots == pytest.approx((0.2, 0.4))
+    assert Calibration.from_json(parted.to_json()) == parted
+    older = {k: v for k, v in plain.to_json().items() if k not in ("knots", "factors")}
+    assert Calibration.from_json(older) == plain
+
+
+def test_between_two_groups_the_bar_goes_over_and_a_group_of_few_has_that_of_all():
+    at = torch.tensor([-5.0, 1.0, 1.5, 2.0, 2.25, 2.5, 9.0], requires_grad=True)
+    found = interpolated(at, (1.0, 2.0, 2.5), (3.0, 1.0, 2.0))
+    assert found.tolist() == pytest.approx([3.0, 3.0, 2.0, 1.0, 1.5, 2.0, 2.0])
+    (slope,) = torch.autograd.grad(found.sum(), at)
+    assert slope[[0, 2, 4, 6]].tolist() == pytest.approx([0.0, -2.0, 2.0, 0.0])
+    residual, width, value = in_groups(1000)
+    few = fit_calibration(residual, width, value, groups=(float(value.sort().values[FEWEST_HELD - 2]),))
+    assert few.factors[0] == 1.0
 
 
 def test_an_odd_width_is_no_wider_than_the_widest_that_was_calibrated():
