@@ -20,6 +20,7 @@ from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError
 from surrogates.physics.properties import BULK_MODULUS
+from tests import fakes
 from tests.crystals import fcc
 
 
@@ -112,6 +113,20 @@ def test_a_surrogate_of_compositions_is_no_surrogate_of_structures(monkeypatch: 
     monkeypatch.setattr("inverse.assembly.surrogate_named", lambda name: shipped)
     with pytest.raises(ConfigError, match="'structure' does not take structures"):
         load_structure_surrogate("cpu")
+
+
+def test_a_surrogate_of_a_factory_is_asked_first_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: None)
+    wish = {"targets": {"bulk_modulus_vrh": {"min": 300}}}
+    named = {"search": {"surrogate": "tests.fakes:AnalyticSurrogate", "method": "random"}}
+    parts = assemble(CampaignConfig.from_mapping(wish | named))
+    weights = parts.description["weights"]
+    assert weights["surrogate tests.fakes:AnalyticSurrogate"].startswith("source ")
+    assert weights["structure"].endswith(f"+{fakes.AnalyticSurrogate().name}")
+    batch = CrystalBatch.from_structures([fcc()])
+    told = fakes.AnalyticSurrogate().predict(batch, [BULK_MODULUS])[BULK_MODULUS]
+    asked = parts.surrogate.predict(batch, [BULK_MODULUS])[BULK_MODULUS]
+    assert float(asked.mean) == pytest.approx(float(told.mean), rel=1e-5)
 
 
 def test_a_search_stays_within_the_elements_that_every_surrogate_states() -> None:
