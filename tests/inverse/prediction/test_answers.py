@@ -11,7 +11,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 import inverse
-from inverse.inputs.named_surrogate import surrogate_named
+from inverse.inputs import named_surrogate
 from inverse.prediction import answers as prediction
 from inverse.prediction.answers import iterate_predictions, predict
 from surrogates.checkpoints.checkpoint import save_checkpoint
@@ -197,7 +197,7 @@ def test_a_model_is_a_folder_and_no_model_is_the_shipped_one(
     save_checkpoint(tiny_surrogate().to_checkpoint(), tmp_path / "structure")
     (tmp_path / "accurate").mkdir()
     monkeypatch.chdir(tmp_path)
-    surrogate_named.cache_clear()  # it would answer with what was opened before
+    named_surrogate._made.cache_clear()  # it would answer with what was opened before
     assert inverse.predict([crystal]) == [shipped]
     (own,) = inverse.predict([crystal], model="structure")
     assert own["predictions"]["bulk_modulus_vrh"] != shipped["predictions"]["bulk_modulus_vrh"]
