@@ -64,6 +64,12 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/inverse/reference/test_known_energies.py",
     ),
     "inverse/proposers/baselines/baselines.py": _BASELINES,
+    "inverse/proposers/baselines/assigned_types.py": (f"{_PROPOSERS}/test_assigned_types.py",),
+    "inverse/proposers/baselines/known_phases.py": (
+        f"{_PROPOSERS}/test_lookup.py",
+        f"{_PROPOSERS}/test_assigned_types.py",
+        *_BASELINES,
+    ),
     "inverse/proposers/baselines/lookup.py": (f"{_PROPOSERS}/test_lookup.py", *_BASELINES),
     "inverse/proposers/baselines/orderings.py": (f"{_PROPOSERS}/test_orderings.py", *_BASELINES),
     "inverse/proposers/baselines/ordered_cells.py": (f"{_PROPOSERS}/test_ordered_cells.py", *_BASELINES),

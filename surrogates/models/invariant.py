@@ -34,8 +34,8 @@ class InvariantConfig:
         hidden: width of the readout.
         dropout: in the readout while training.
         trend: add a linear law of fixed features, which `set_trend` gives; the rest is learned beside it.
-        familiarity: power of the distance from the training rows by which the widths grow; 0 knows of none.
-            It is Mahalanobis' distance in the readout's first layer; `set_familiarity` gives its metric.
+        distance_power: widths grow with this power of the distance from the training rows; 0 leaves it out.
+            It is Mahalanobis' distance in the readout's first layer; `set_metric` gives its metric.
     """
 
     n_outputs: Count = 2
@@ -48,7 +48,7 @@ class InvariantConfig:
     hidden: Count = 128
     dropout: BelowOne = 0.1
     trend: bool = False
-    familiarity: NotNegative = 0.0
+    distance_power: NotNegative = 0.0
 
 
 class InvariantNetwork(nn.Module):
@@ -86,7 +86,7 @@ class InvariantNetwork(nn.Module):
         if config.trend:
             n_fixed = 4 * self.elements.shape[1] + 3 + len(SCALES) + N_RADIAL
             self.trend = nn.Linear(n_fixed, config.n_outputs).requires_grad_(False)
-        if config.familiarity:
+        if config.distance_power:
             self.centre = nn.Parameter(torch.zeros(config.hidden), requires_grad=False)
             self.whitening = nn.Parameter(torch.eye(config.hidden), requires_grad=False)
 
@@ -98,19 +98,19 @@ class InvariantNetwork(nn.Module):
         values, widths = out[:, : self.config.n_outputs], out[:, self.config.n_outputs :]
         if self.config.trend:
             values = values + self.trend(self._fixed(graph, overall))
-        if self.config.familiarity:
-            widths = widths + self.config.familiarity * self._distance(hidden).log().unsqueeze(1)
+        if self.config.distance_power:
+            widths = widths + self.config.distance_power * self._distance(hidden).log().unsqueeze(1)
         return torch.cat([values, widths], dim=1)
 
     def hidden_features(self, graph: CrystalGraph) -> Tensor:
-        """Return (C, hidden) outputs of the readout's first layer, in which familiarity is measured."""
+        """Return (C, hidden) outputs of the readout's first layer, in which distances are measured."""
         return self.readout[0](torch.cat(self.features(graph), dim=1))
 
     def _distance(self, hidden: Tensor) -> Tensor:
         """Return (C,) distances from the training rows; the root mean square over them is 1."""
         return (((hidden - self.centre) @ self.whitening).square().mean(dim=1) + LEAST_DISTANCE**2).sqrt()
 
-    def set_familiarity(self, hidden: Tensor) -> None:
+    def set_metric(self, hidden: Tensor) -> None:
         """Set the metric of the distance by (R, hidden) `hidden_features` of the training rows."""
         rows = hidden.double()
         covariance = torch.cov(rows.T)

@@ -66,8 +66,8 @@ class TrainingConfig:
         reference_weight: of the rows of the reference set, on the scale of its potential; 0 leaves them out.
         groups: ascending predicted values (log10 where positive) that part groups of crystals; error bars are
             fitted in each group apart.
-        familiarity: power of the distance from a member's training rows by which its error bars grow before
-            they are fitted; see InvariantConfig. A member's weights do not depend on it.
+        distance_power: error bars grow with this power of the distance from a member's training rows before
+            they are fitted; see InvariantConfig. What a member learns does not depend on it.
         network: keys of InvariantConfig.
         fit: keys of FitConfig.
         energy: keys of EnergyConfig; see `surrogates.training.energy`.
@@ -90,7 +90,7 @@ class TrainingConfig:
     unsure: bool = False
     reference_weight: NotNegative = 0.0
     groups: tuple[float, ...] = ()
-    familiarity: NotNegative = 0.0
+    distance_power: NotNegative = 0.0
     network: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, Any] = field(default_factory=dict)
@@ -133,8 +133,8 @@ class TrainingConfig:
         target = checked(TargetConfig, config.target, f"{where}: target") if config.target else {}
         if target and (config.energy or config.pretraining):
             raise ConfigError(f"{where}: target: energy and pretraining go with K and G, not with a target")
-        if "familiarity" in config.network:
-            raise ConfigError(f"{where}: network.familiarity: no key of the network; it stands beside it")
+        if "distance_power" in config.network:
+            raise ConfigError(f"{where}: network.distance_power: no key of the network; it stands beside it")
         if list(config.groups) != sorted(set(config.groups)):
             raise ConfigError(f"{where}: groups: {list(config.groups)} are not ascending")
         if target:

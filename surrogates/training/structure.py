@@ -41,7 +41,7 @@ from surrogates.training.fitting import FitConfig, FitReport, fit, fitted_and_wa
 from surrogates.training.metrics import moduli_metrics, value_metrics
 from surrogates.training.new_crystals import for_new_crystals
 
-FAMILIAR_AT_ONCE = 256
+AT_ONCE = 256
 """Rows whose features are worked out at once."""
 
 
@@ -97,7 +97,7 @@ def train(
         fits = fitted_members(config, data, members, progress, early or {})
         if not fits:
             return TrainingReport({}, ())
-        fits = with_familiarity(config, data, fits)
+        fits = with_distances(config, data, fits)
         surrogate, metrics = assemble(config, data, fits)
         if early:
             metrics["pretraining"] = assemble(replace(config, energy={}), load_reference(config), early)[1]
@@ -240,26 +240,26 @@ def fit_member(
     return fit(shape, settings, data.stores, data.labels, rows, watch, state, tell, start=start)
 
 
-def with_familiarity(
+def with_distances(
     config: TrainingConfig, data: TrainingData, fits: Mapping[int, FitReport]
 ) -> dict[int, FitReport]:
     """Return fits whose widths grow with the distance from the rows that each member was fitted to.
 
-    Unchanged where the config asks for no familiarity.
+    Unchanged where the config asks for none.
     """
-    if not config.familiarity:
+    if not config.distance_power:
         return dict(fits)
     found = {}
     for k, report in fits.items():
-        network = InvariantNetwork(replace(report.network.config, familiarity=config.familiarity))
+        network = InvariantNetwork(replace(report.network.config, distance_power=config.distance_power))
         network.load_state_dict(report.network.state_dict(), strict=False)
         rows, store = (data.fold != k).nonzero().flatten(), data.stores[0]
         with torch.no_grad():
             hidden = [
                 report.network.hidden_features(store.batch(part, data.labels.scale[part]))
-                for part in rows.split(FAMILIAR_AT_ONCE)
+                for part in rows.split(AT_ONCE)
             ]
-        network.set_familiarity(torch.cat(hidden))
+        network.set_metric(torch.cat(hidden))
         found[k] = replace(report, network=network.eval().requires_grad_(False))
     return found
 

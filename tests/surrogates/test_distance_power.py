@@ -32,14 +32,14 @@ def graph(pairs: Sequence[Sequence[str]], a: float = 5.0) -> CrystalGraph:
 
 
 def networks() -> tuple[InvariantNetwork, InvariantNetwork]:
-    """Return a network and the same with familiarity, fitted to rock salts."""
+    """Return a network and the same that knows distances, fitted to rock salts."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         plain = InvariantNetwork(SMALL).eval()
-    familiar = InvariantNetwork(replace(SMALL, familiarity=POWER)).eval()
+    familiar = InvariantNetwork(replace(SMALL, distance_power=POWER)).eval()
     familiar.load_state_dict(plain.state_dict(), strict=False)
     with torch.no_grad():
-        familiar.set_familiarity(plain.hidden_features(graph(PAIRS)))
+        familiar.set_metric(plain.hidden_features(graph(PAIRS)))
     return plain, familiar
 
 
@@ -56,7 +56,7 @@ def test_widths_grow_with_the_distance_by_the_power_asked_for_and_values_stay() 
     assert float(far[:, 1].min()) > float(near[:, 1].max())
 
 
-def test_a_group_with_familiarity_is_read_back_as_it_was_written() -> None:
+def test_a_group_with_its_metric_is_read_back_as_it_was_written() -> None:
     _, familiar = networks()
     flat = Calibration(0.0, 1.0, (0.0, 0.0), (-99.0, 99.0), tuple(torch.linspace(0, 2.6, 33).tolist()))
     zero, one = torch.zeros(1), torch.ones(1)
@@ -70,8 +70,8 @@ def test_a_group_with_familiarity_is_read_back_as_it_was_written() -> None:
 
 
 def test_it_is_no_key_of_the_network_and_groups_ascend() -> None:
-    assert TrainingConfig.from_mapping({"familiarity": 0.6, "groups": [0.3, 1.0]}).groups == (0.3, 1.0)
-    with pytest.raises(ConfigError, match=r"network\.familiarity: no key of the network"):
-        TrainingConfig.from_mapping({"network": {"familiarity": 0.6}})
+    assert TrainingConfig.from_mapping({"distance_power": 0.6, "groups": [0.3, 1.0]}).groups == (0.3, 1.0)
+    with pytest.raises(ConfigError, match=r"network\.distance_power: no key of the network"):
+        TrainingConfig.from_mapping({"network": {"distance_power": 0.6}})
     with pytest.raises(ConfigError, match="are not ascending"):
         TrainingConfig.from_mapping({"groups": [1.0, 0.3]})
