@@ -19,14 +19,14 @@ from inverse.benchmarks.verification.scale import (
     out_of_fold_metrics,
 )
 from inverse.benchmarks.verification.stored_verdicts import StoredRow
-from inverse.verification.calibration.moduli import Calibration, load_calibrations, write_calibrations
-from inverse.verification.calibration.moduli_fit import Pair, Plan, out_of_fold
+from inverse.verification.calibration.moduli import ModulusCalibration, load_calibrations, write_calibrations
+from inverse.verification.calibration.moduli_fit import FitPlan, Pair, out_of_fold
 from inverse.verification.calibration.referee_quality import DFT, JUDGES, write_rows
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.panel import OF_REFEREE, REFEREED
 from inverse.verification.store import VerificationStore
 
-REFEREE_PLANS = tuple(Plan(prop, OF_REFEREE.judges[prop.name], (prop,)) for prop in REFEREED)
+REFEREE_PLANS = tuple(FitPlan(prop, OF_REFEREE.judges[prop.name], (prop,)) for prop in REFEREED)
 """How the referee is calibrated: each potential by its own modulus alone."""
 
 
@@ -71,7 +71,9 @@ def refereed(rows: Sequence[StoredRow]) -> dict[str, np.ndarray]:
     return columns
 
 
-def with_others(fits: Sequence[Calibration], old: Sequence[Calibration]) -> list[Calibration]:
+def with_others(
+    fits: Sequence[ModulusCalibration], old: Sequence[ModulusCalibration]
+) -> list[ModulusCalibration]:
     """Return the fits, and the old calibrations at the same settings of judges that were not fitted now."""
     fitted = {(fit.property, fit.judges) for fit in fits}
     settings = {fit.settings for fit in fits}

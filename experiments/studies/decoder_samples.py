@@ -81,7 +81,7 @@ def as_drawn(decoder: Decoder, n: int, seed: int) -> dict[str, float]:
 
 def known_formulas() -> dict[str, float]:
     """Return reduced formula -> bulk modulus (NaN where unknown) of the tables; empty without shared data."""
-    from inverse.decoders.training_structures import data_folder
+    from surrogates.platform.data_folder import data_folder
 
     if not (data_folder() / "tables").exists():
         return {}

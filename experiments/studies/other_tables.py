@@ -17,10 +17,10 @@ import torch
 from inverse.benchmarks.intervals import bootstrapped
 from inverse.prediction.training import train
 from surrogates.datasets.elasticity import formula_fold
-from surrogates.datasets.shared import data_folder
 from surrogates.physics.isotropic import debye_temperature
 from surrogates.physics.periodic_table import ATOMIC_MASSES, ELEMENT_SYMBOLS
 from surrogates.physics.units import G_PER_CM3_PER_AMU_PER_A3
+from surrogates.platform.data_folder import data_folder
 from surrogates.training.configs import N_FOLDS, TrainingConfig
 from surrogates.training.stack import base_group, fits_of
 from surrogates.training.structure import load_moduli, member_outputs

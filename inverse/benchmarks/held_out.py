@@ -23,7 +23,7 @@ MATERIALS_PROJECT = ("mp_matcalc_binary", "mp_matbench_match", "matten_n100", "m
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutPredictions:
     """R rows: what a model said and what DFT says, natural units.
 
     Attributes:
@@ -52,7 +52,7 @@ class HeldOut:
         return np.isin(self.sources, MATERIALS_PROJECT)
 
 
-def read_held_out(path: Path, rows: ScoredRows) -> HeldOut | None:
+def read_held_out(path: Path, rows: ScoredRows) -> HeldOutPredictions | None:
     """Return the predictions in a file beside the DFT rows; None without such a file, or if of other rows.
 
     Raises:
@@ -74,7 +74,7 @@ def read_held_out(path: Path, rows: ScoredRows) -> HeldOut | None:
         raise DataError(f"{path}: cannot be read ({error})") from None
     if made_of != rows.digest:
         return None
-    return HeldOut(
+    return HeldOutPredictions(
         rows.ids[place],
         rows.formulas[place],
         rows.sources[place],

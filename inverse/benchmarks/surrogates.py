@@ -10,7 +10,7 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.benchmarks.dft_rows import ScoredRows, rows_of_surrogates
-from inverse.benchmarks.held_out import FOLDER, HeldOut, read_held_out
+from inverse.benchmarks.held_out import FOLDER, HeldOutPredictions, read_held_out
 from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.verification.raw_potentials import against_potentials
 from inverse.candidates.objective import Objective
@@ -101,7 +101,9 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     }
     if result["missing"]:
         result["how"] = "python -m experiments.studies.compare " + " ".join(result["missing"])
-    tiers: dict[str, HeldOut] = {name: there[name] for name in ("accurate", "fast") if name in there}
+    tiers: dict[str, HeldOutPredictions] = {
+        name: there[name] for name in ("accurate", "fast") if name in there
+    }
     result["potentials"] = against_potentials(tiers, THRESHOLD, seed)
     if "accurate" in there:
         result["probabilities"] = {w: probability_errors(there["accurate"], w) for w in WISHES}
@@ -111,7 +113,7 @@ def run_surrogates(n: int = 256, seed: int = 0, folder: Path = FOLDER) -> dict[s
     return result
 
 
-def current_predictions(rows: ScoredRows, folder: Path = FOLDER) -> dict[str, HeldOut | None]:
+def current_predictions(rows: ScoredRows, folder: Path = FOLDER) -> dict[str, HeldOutPredictions | None]:
     """Return what each model says of the rows; None without predictions of these rows by these weights."""
     found = {name: read_held_out(folder / f"{name}.parquet", rows) for name in all_names()}
     for tier, name in TIERS.items():
@@ -125,7 +127,7 @@ def all_names() -> tuple[str, ...]:
     return (*MODELS, *EXTRAPOLATION, *CHEMISTRIES)
 
 
-def model_errors(held: HeldOut, seed: int = 0) -> dict[str, Any]:
+def model_errors(held: HeldOutPredictions, seed: int = 0) -> dict[str, Any]:
     """Return errors of a model by property with 95 % intervals over formulas, and the notes it came with."""
     return {**held.notes, **{p.name: property_errors(held, p, seed) for p in (BULK_MODULUS, SHEAR_MODULUS)}}
 
@@ -160,7 +162,7 @@ def _found(errors: Mapping[str, Any]) -> str:
     return " / ".join("-" if value is None else f"{value:.2f}" for value in (recall, precision))
 
 
-def property_errors(held: HeldOut, prop: Property, seed: int = 0) -> dict[str, Any]:
+def property_errors(held: HeldOutPredictions, prop: Property, seed: int = 0) -> dict[str, Any]:
     """Return errors overall, by source and kind, the stiff tail and the coverage of one property."""
     truth, said = held.truth[prop], held.predictions[prop]
     mean = said.mean.numpy().astype(float)
@@ -195,7 +197,7 @@ def property_errors(held: HeldOut, prop: Property, seed: int = 0) -> dict[str, A
     }
 
 
-def beyond(held: HeldOut, seed: int = 0) -> dict[str, Any]:
+def beyond(held: HeldOutPredictions, seed: int = 0) -> dict[str, Any]:
     """Return recall and precision of K > 300 GPa by a model that saw no label above.
 
     Each fit judges all formulas above and one fold of the others; a row counts by its weight, so that
@@ -214,7 +216,7 @@ def beyond(held: HeldOut, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def probability_errors(held: HeldOut, wish: str) -> dict[str, Any]:
+def probability_errors(held: HeldOutPredictions, wish: str) -> dict[str, Any]:
     """Return expected calibration error and Brier score of the probability that targets are met together.
 
     Ten bins of equal numbers among the rows with probability above 1 %; the error is the mean over these

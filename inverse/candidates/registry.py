@@ -29,6 +29,9 @@ DECODERS = Registry("inverse.decoders", "decoder", "DECODERS")
 SURROGATES = Registry("inverse.surrogates", "surrogate", "SURROGATES", "inverse.prediction")
 """`search.surrogate`: a class or function without arguments that makes a `Surrogate`."""
 
+AUTO = "auto"
+"""For `verify.potential`: the judges of record, of those that are installed."""
+
 POTENTIALS = Registry("inverse.potentials", "potential", "POTENTIALS")
 """`verify.potential`: a function of nothing or of (device) that makes a `Potential` or an ASE calculator."""
 

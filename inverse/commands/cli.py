@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from inverse.campaign.stopping import SIGNALS
 from inverse.commands.console import (
     BAD_USAGE,
     FAILED,
@@ -56,8 +57,6 @@ def inverse(
 ) -> None:
     """Inverse design of crystals: wanted properties in, verified candidate crystals out."""
 
-
-SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 Files = Annotated[
     list[Path] | None, typer.Argument(help="CIF, POSCAR, extxyz, pymatgen JSON, .jsonl.gz, folders.")

@@ -90,7 +90,7 @@ def skeleton_keys(crystals: SymmetricCrystals) -> list[tuple]:
     return [(g, *sorted(s)) for g, s in zip(crystals.space_group.tolist(), sites, strict=True)]
 
 
-class Pool:
+class SoundPool:
     """Sound crystals in the order they came, those with a new skeleton first.
 
     Args:

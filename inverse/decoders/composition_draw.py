@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inverse.decoders.composition_model import END, MAX_AMOUNT, MAX_ELEMENTS, CompositionNetwork, Formulas
+from inverse.decoders.composition_model import END, MAX_AMOUNT, MAX_ELEMENTS, FormulaNetwork, Formulas
 from surrogates.crystals.batch import N_ELEMENTS
 
 N_TRIES = 8
@@ -97,7 +97,7 @@ class FormulaDraw:
         guidance: above 1 overstates the condition (classifier-free guidance); 1 is the model itself.
     """
 
-    network: CompositionNetwork
+    network: FormulaNetwork
     condition: Tensor
     rules: ElementRules
     totals: Sequence[int]

@@ -36,7 +36,7 @@ class Formulas:
         return (self.ranks < END).sum(dim=1)
 
 
-class CompositionNetwork(nn.Module):
+class FormulaNetwork(nn.Module):
     """A recurrent network over the elements, then over the amounts.
 
     Args:

@@ -9,7 +9,7 @@ from inverse.decoders.acceptance import covalent_radii
 from surrogates.crystals.batch import ELEMENT_SYMBOLS
 
 
-def element_table() -> np.ndarray:
+def element_statistics() -> np.ndarray:
     """Return (103, 12) standardised features; the first 8 go into the structure model."""
     rows = []
     with warnings.catch_warnings():

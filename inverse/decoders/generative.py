@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from inverse.candidates.registry import DECODERS
-from inverse.decoders.acceptance import Pool, is_sound, scaled_apart
+from inverse.decoders.acceptance import SoundPool, is_sound, scaled_apart
 from inverse.decoders.composition_draw import FormulaDraw
-from inverse.decoders.composition_model import MAX_ELEMENTS, CompositionNetwork, Formulas
+from inverse.decoders.composition_model import MAX_ELEMENTS, FormulaNetwork, Formulas
 from inverse.decoders.conditioning import wanted_vector
 from inverse.decoders.constraints import allowed_totals, element_rules, fixed_amounts
 from inverse.decoders.protocol import Condition
@@ -55,7 +55,7 @@ class GenerativeDecoder:
         name: of this decoder.
     """
 
-    compositions: CompositionNetwork
+    compositions: FormulaNetwork
     structures: StructureNetwork
     element_order: Tensor
     temperature: float = 1.0
@@ -104,7 +104,7 @@ class GenerativeDecoder:
         Raises:
             DecodingError: no crystal meets the condition.
         """
-        pool = Pool(n)
+        pool = SoundPool(n)
         for step in range(_ROUNDS):
             rng = np.random.default_rng([seed, step])
             size = max(16, int(1.25 * (n - pool.n_distinct)) + 4)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inverse.candidates.registry import DECODERS
-from inverse.decoders.acceptance import Pool, distance_ratios, is_sound
+from inverse.decoders.acceptance import SoundPool, distance_ratios, is_sound
 from inverse.decoders.protocol import Condition
 from surrogates.crystals.batch import N_ELEMENTS, element_index
 from surrogates.crystals.symmetry import HARD_LOGIT, SymmetricCrystals
@@ -22,7 +22,7 @@ _ROUNDS = 12
 
 
 @dataclass(frozen=True)
-class Prototype:
+class DecodedPrototype:
     """One prototype: orbits, which of them share an element, free numbers.
 
     Attributes:
@@ -67,7 +67,7 @@ class PrototypeDecoder:
     the covalent radii).
     """
 
-    prototypes: tuple[Prototype, ...]
+    prototypes: tuple[DecodedPrototype, ...]
     name: str = "prototypes"
     latent_size: int = 3 + _N_LABELS
 
@@ -101,7 +101,7 @@ class PrototypeDecoder:
         Raises:
             DecodingError: no prototype meets the condition.
         """
-        pool = Pool(n)
+        pool = SoundPool(n)
         for step in range(_ROUNDS):
             rng = np.random.default_rng([seed, step])
             size = int(1.5 * (n - pool.n_distinct)) + 4
@@ -141,7 +141,7 @@ class PrototypeDecoder:
         n_elements = (crystals.harden().amounts.round() > 0).sum(dim=1)
         return -(log(len(self.prototypes)) + n_elements * log(N_ELEMENTS)) / crystals.n_atoms
 
-    def _assignments(self, prototype: Prototype, condition: Condition) -> list[tuple[int, ...]]:
+    def _assignments(self, prototype: DecodedPrototype, condition: Condition) -> list[tuple[int, ...]]:
         """Return the element columns of each way to meet a fixed composition; [()] when open."""
         n, labels = sum(prototype.amounts), len(prototype.amounts)
         fits = condition.n_atoms[0] <= n <= condition.n_atoms[1]
@@ -167,7 +167,9 @@ class PrototypeDecoder:
                 found.append(tuple(element_index(s) for s in order))
         return found
 
-    def _decoded(self, fitting: list[Prototype], row: list[float], condition: Condition) -> SymmetricCrystals:
+    def _decoded(
+        self, fitting: list[DecodedPrototype], row: list[float], condition: Condition
+    ) -> SymmetricCrystals:
         prototype = fitting[int(row[0] * len(fitting))]
         labels = len(prototype.amounts)
         if condition.composition is not None:
@@ -193,14 +195,14 @@ def packaged() -> PrototypeDecoder:
     return PrototypeDecoder.packaged()
 
 
-def _prototype(record: dict) -> Prototype:
+def _prototype(record: dict) -> DecodedPrototype:
     from surrogates.crystals.symmetry import wyckoff_positions
 
     positions = wyckoff_positions(record["space_group"])
     amounts = [0] * (max(record["species"]) + 1)
     for wyckoff, species in zip(record["wyckoff"], record["species"], strict=True):
         amounts[species] += positions[wyckoff].primitive_multiplicity
-    return Prototype(
+    return DecodedPrototype(
         record["name"],
         record["space_group"],
         tuple(record["wyckoff"]),

@@ -17,13 +17,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from inverse.decoders.composition_model import CompositionNetwork, Formulas
+from inverse.decoders.composition_model import FormulaNetwork, Formulas
 from inverse.decoders.conditioning import condition_vectors
-from inverse.decoders.element_features import element_order, element_table
+from inverse.decoders.element_features import element_order, element_statistics
 from inverse.decoders.structure_model import Skeletons, StructureNetwork
 from inverse.decoders.tokens import FreeTokens
 from inverse.decoders.training_data import (
-    FormulaTable,
+    DecoderFormulas,
     read_formulas,
     read_structures,
     to_formulas,
@@ -33,6 +33,7 @@ from inverse.decoders.training_structures import require_data
 from inverse.decoders.weights_io import save_networks
 from surrogates.crystals.batch import element_index
 from surrogates.errors import ConfigError
+from surrogates.platform.progress import StepProgress
 from surrogates.platform.whole_files import replacing, write_atomically
 
 LOGGER = logging.getLogger("inverse.decoders")
@@ -43,9 +44,7 @@ HELD_OUT = 0.02
 COMPOSITIONS, STRUCTURES = 512, 192
 """Formulas and crystals a step."""
 
-Network = TypeVar("Network", CompositionNetwork, StructureNetwork)
-
-Progress = Callable[[int, int], None]
+Network = TypeVar("Network", FormulaNetwork, StructureNetwork)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class PartRecipe:
 class TrainedDecoder:
     """Both networks, and what is worth knowing of their training."""
 
-    compositions: CompositionNetwork
+    compositions: FormulaNetwork
     structures: StructureNetwork
     facts: dict[str, Any]
 
@@ -77,7 +76,7 @@ class TrainedDecoder:
 
 
 def train_decoder(
-    compositions: PartRecipe, structures: PartRecipe, work: Path, progress: Progress | None = None
+    compositions: PartRecipe, structures: PartRecipe, work: Path, progress: StepProgress | None = None
 ) -> TrainedDecoder:
     """Return the decoder trained on the shared tables and structures.
 
@@ -103,7 +102,7 @@ def train_decoder(
         if progress is not None:
             progress(done, total)
 
-    first = _drawn(CompositionNetwork, compositions.seed)
+    first = _drawn(FormulaNetwork, compositions.seed)
     facts: dict[str, Any] = {}
     facts["compositions"] = _kept(
         first,
@@ -155,7 +154,7 @@ def is_held_out(names: list[str]) -> np.ndarray:
 
 def statistics(amounts: np.ndarray) -> np.ndarray:
     """Return (F, n) element statistics of compositions."""
-    table = element_table()
+    table = element_statistics()
     fraction = amounts / amounts.sum(axis=1, keepdims=True)
     mean = fraction @ table
     spread = np.sqrt(np.maximum(fraction @ table**2 - mean**2, 0.0))
@@ -167,7 +166,7 @@ def statistics(amounts: np.ndarray) -> np.ndarray:
     return np.concatenate([mean, spread, low, high, fraction.max(axis=1, keepdims=True)], axis=1)
 
 
-def filled_moduli(table: FormulaTable, work: Path) -> np.ndarray:
+def filled_moduli(table: DecoderFormulas, work: Path) -> np.ndarray:
     """Return the values with missing moduli filled by boosted trees (natural units); kept in a folder."""
     path = work / "filled_moduli.npy"
     if path.exists():
@@ -201,7 +200,7 @@ def learning_rate(share: float, peak: float) -> float:
 
 
 def train_compositions(
-    network: CompositionNetwork, recipe: PartRecipe, work: Path, tell: Callable[[int], None]
+    network: FormulaNetwork, recipe: PartRecipe, work: Path, tell: Callable[[int], None]
 ) -> dict[str, Any]:
     """Train the composition model in place on all formulas, those with moduli more; returns facts of it.
 
@@ -263,7 +262,7 @@ def _drawn(kind: type[Network], seed: int) -> Network:
 
 @torch.no_grad()
 def held_out_composition(
-    network: CompositionNetwork, formulas: Formulas, values: np.ndarray, is_test: np.ndarray
+    network: FormulaNetwork, formulas: Formulas, values: np.ndarray, is_test: np.ndarray
 ) -> dict[str, float]:
     """Return the mean log-likelihood of held-out formulas with and without their values."""
     rows = np.nonzero(is_test)[0][:4000]
@@ -337,7 +336,7 @@ def train_structures(
     """Train the structure model in place on all standardised structures; see `train_compositions`."""
     table = read_structures(work)
     LOGGER.info("%d crystals", table.crystals.n_crystals)
-    network.element_features.copy_(torch.as_tensor(element_table()[:, :8], dtype=torch.float32))
+    network.element_features.copy_(torch.as_tensor(element_statistics()[:, :8], dtype=torch.float32))
     volume = torch.log(table.crystals.to_crystals().volume)
     network.atomic_volume.copy_(atomic_volumes(table.crystals.amounts.round(), volume))
     skeletons, tokens = tokens_of(table.crystals, network.atomic_volume)

@@ -14,10 +14,11 @@ from inverse.decoders.conditioning import CONDITIONED
 from inverse.decoders.generative import skeletons_of
 from inverse.decoders.structure_model import Skeletons
 from inverse.decoders.tokens import FreeTokens, free_tokens
-from inverse.decoders.training_structures import MAX_ATOMS, SETTING, data_folder, write_structures
+from inverse.decoders.training_structures import MAX_ATOMS, write_structures
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS
 from surrogates.crystals.symmetry import HARD_LOGIT, SymmetricCrystals
 from surrogates.errors import DataError
+from surrogates.platform.data_folder import SETTING, data_folder
 
 TABLES = {
     "oqmd": ("formation_energy_per_atom",),
@@ -33,7 +34,7 @@ TABLES = {
 
 
 @dataclass(frozen=True)
-class FormulaTable:
+class DecoderFormulas:
     """F distinct reduced formulas of at most 24 atoms.
 
     Attributes:
@@ -47,7 +48,7 @@ class FormulaTable:
     values: np.ndarray
 
 
-def read_formulas(work: Path) -> FormulaTable:
+def read_formulas(work: Path) -> DecoderFormulas:
     """Return all formulas of the tables with lowest formation energy and moduli; kept in a folder.
 
     Raises:
@@ -59,10 +60,10 @@ def read_formulas(work: Path) -> FormulaTable:
         work.mkdir(parents=True, exist_ok=True)
         np.savez(path, names=np.array(table.names), amounts=table.amounts, values=table.values)
     with np.load(path) as file:
-        return FormulaTable(file["names"].tolist(), file["amounts"], file["values"])
+        return DecoderFormulas(file["names"].tolist(), file["amounts"], file["values"])
 
 
-def _read_tables() -> FormulaTable:
+def _read_tables() -> DecoderFormulas:
     rows: dict[str, list[float]] = {}
     for table, columns in TABLES.items():
         file = data_folder() / "tables" / f"{table}.parquet"
@@ -86,7 +87,7 @@ def _read_tables() -> FormulaTable:
             names.append(name)
             amounts.append(counts)
             values.append(row)
-    return FormulaTable(names, np.array(amounts, dtype=np.int16), np.array(values, dtype=np.float32))
+    return DecoderFormulas(names, np.array(amounts, dtype=np.int16), np.array(values, dtype=np.float32))
 
 
 def _is_plausible(column: str, value: float) -> bool:

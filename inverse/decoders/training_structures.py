@@ -3,7 +3,6 @@
 import gzip
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,13 @@ from inverse.decoders.conditioning import CONDITIONED
 from surrogates.crystals.standardisation import StandardCrystal, standardise
 from surrogates.crystals.wyckoff import wyckoff_positions
 from surrogates.errors import DataError, EngineError
+from surrogates.platform.data_folder import SETTING, data_folder
 from surrogates.platform.whole_files import replacing
 
 LOGGER = logging.getLogger("inverse.decoders")
 
-SETTING = "INVERSE_DATA"
-"""Environment variable that names the data folder; without it `../shared/data` beside the repository."""
-
 FILES = ("elasticity", "mp_structures", "wbm")
 MAX_ATOMS = 24
-
-
-def data_folder() -> Path:
-    """Return the folder of the shared data, whether it exists or not."""
-    named = os.environ.get(SETTING)
-    return Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 def require_data() -> None:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from inverse.decoders.composition_model import CompositionNetwork
+from inverse.decoders.composition_model import FormulaNetwork
 from inverse.decoders.structure_model import StructureNetwork
 from surrogates.crystals.batch import element_index
 from surrogates.errors import CheckpointError
@@ -23,7 +23,7 @@ def _folder() -> Path:
 
 
 def save_networks(
-    compositions: CompositionNetwork,
+    compositions: FormulaNetwork,
     structures: StructureNetwork,
     element_order: list[str],
     facts: dict[str, object],
@@ -59,7 +59,7 @@ def save_networks(
 
 def load_networks(
     name: str = "default", folder: Path | None = None
-) -> tuple[CompositionNetwork, StructureNetwork, Tensor]:
+) -> tuple[FormulaNetwork, StructureNetwork, Tensor]:
     """Return composition model, structure model and element order.
 
     Raises:
@@ -73,7 +73,7 @@ def load_networks(
         raise CheckpointError(f"decoder weights {name!r} in {source} cannot be read: {error}") from None
     if content.get("format") != FORMAT:
         raise CheckpointError(f"decoder weights {name!r}: format {content.get('format')}; known: {FORMAT}")
-    compositions = CompositionNetwork(content["n_hidden"]["compositions"])
+    compositions = FormulaNetwork(content["n_hidden"]["compositions"])
     structures = StructureNetwork(content["n_hidden"]["structures"])
     for part, network in (("compositions", compositions), ("structures", structures)):
         state = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES, Registry
+from inverse.candidates.registry import AUTO, DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES, Registry
 from inverse.candidates.types import Target
 from inverse.inputs.constraints import Constraints, infeasibility
 from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
@@ -23,9 +23,6 @@ from surrogates.platform.factories import is_factory
 
 if TYPE_CHECKING:
     from inverse.inputs.carried_files import Trained
-
-AUTO = "auto"
-"""For `verify.potential`: the judges of record, of those that are installed."""
 
 DEFAULT_VERIFICATIONS = 60
 
@@ -92,7 +89,7 @@ class Verify(Part):
     a target that no judge computes counts as met.
     """
 
-    potential: Text = "auto"
+    potential: Text = AUTO
     reuse: Flag = True
     also: tuple[Text, ...] = ()
     phonons: Flag = True

@@ -16,7 +16,7 @@ from surrogates.platform.devices import PATTERN as DEVICE
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Stage(BaseModel):
+class AnyStage(BaseModel):
     """What every training config may say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +47,7 @@ class CompositionNetworks(BaseModel):
     seed: int = Field(default=7, ge=0)
 
 
-class CompositionStage(CompositionNetworks, Stage):
+class CompositionStage(CompositionNetworks, AnyStage):
     """The composition surrogate, from the formula tables under `data` (the shared data by default).
 
     `energy` are networks of their own for formation energies, of which there are 20 times as many values.
@@ -61,7 +61,7 @@ class CompositionStage(CompositionNetworks, Stage):
         return self.model_dump(exclude={"kind", "name", "output", "data", "device"}, exclude_none=True)
 
 
-class ArchitectureStage(Stage):
+class ArchitectureStage(AnyStage):
     """An architecture that brings its own data, by its name; every other key is a setting of its own."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -84,7 +84,7 @@ class DecoderNetwork(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
-class DecoderStage(Stage):
+class DecoderStage(AnyStage):
     """The decoder: its composition model and its structure model, from the shared data."""
 
     kind: Literal["decoder"]
@@ -111,7 +111,7 @@ class Model(BaseModel):
         return dict(self.model_extra or {})
 
 
-class TableStage(Stage):
+class TableStage(AnyStage):
     """A user's own table: a CSV of formulas, or a CSV beside a folder of structures.
 
     `formula` names the column of formulas, without it the first of `FORMULA_COLUMNS`; with `structures`,

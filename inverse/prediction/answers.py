@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from inverse.candidates.types import EnergyFlag
 from inverse.inputs.file_formats import RawStructure
 from inverse.inputs.structure_files import ReadStructure, examined, read_structures
 from inverse.prediction.completion import answering_crystals, of_crystals
-from inverse.prediction.evaluation import LOWEST_ABOVE_HULL
+from inverse.prediction.evaluation import LOWEST_ABOVE_HULL, Predictions
 from inverse.reference import ReferenceHull
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, Strain, with_known
 from surrogates.checkpoints.checkpoint import load_manifest, load_surrogate
@@ -24,12 +24,11 @@ from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.derived import exact
 from surrogates.errors import DataError, EngineError, ShapeError, StructureError
-from surrogates.physics.properties import FORMATION_ENERGY, Basis, Property, of_basis
+from surrogates.physics.properties import FORMATION_ENERGY, Basis, of_basis
 from surrogates.protocol import (
     CompositionBatch,
     CompositionSurrogate,
     Level,
-    Prediction,
     Surrogate,
     scale_of,
 )
@@ -46,7 +45,6 @@ ATOMS_PER_BATCH = 4096
 FLAGGED = 0.1
 """eV/atom below the hull of known phases from which on a prediction says so."""
 
-Predictions = Mapping[Property, Prediction]
 Record = dict[str, Any]
 
 

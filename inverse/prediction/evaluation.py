@@ -20,7 +20,7 @@ from surrogates.tiers.spread import moved, widened
 
 Predictions = Mapping[Property, Prediction]
 
-HullEnergy = Callable[[str], float]
+HullBelow = Callable[[str], float]
 """Formula -> formation energy of the hull of known phases there, eV/atom; EngineError where it is unknown."""
 
 HullPotentials = Callable[[np.ndarray], np.ndarray]
@@ -37,7 +37,7 @@ of WBM whose formula is in no table, DFT puts 2.5 % below -0.1 and 0.1 % below t
 actinides: what is predicted below is far likelier an error, and its distance says how large a one.
 """
 
-OUT_OF_DOMAIN, LEAST_ENERGY_STD = 2.0, 0.2
+WIDENED_OUT_OF_DOMAIN, LEAST_ENERGY_STD = 2.0, 0.2
 """Factor on the error bars of what lies outside a surrogate's domain, and the smallest std of an energy
 there, eV/atom. A convention: with all compounds of one anion left out of the training the bars are 1.2 times
 too narrow, and of crystals outside the domain there are hardly any labels (7 of 3,248).
@@ -52,7 +52,7 @@ TRACE = 1e-6
 LEAST_STD, LEAST_RELATIVE_STD = 1e-9, 1e-6
 """Error bars that nothing is divided by: of an energy, eV/atom, and of a modulus, relative."""
 
-FARTHEST = 0.25
+FARTHEST_IN_DOMAIN = 0.25
 """eV/atom predicted above the hull beyond which K and G are out of domain: of adversarial ascents that end
 there the claims are off by 17 % in the median and 45 % at the 90th percentile, of the others by 7 and 24 %.
 """
@@ -81,7 +81,7 @@ class Evaluator:
     def __init__(
         self,
         surrogate: Surrogate,
-        hull_energy: HullEnergy,
+        hull_energy: HullBelow,
         wanted: Sequence[Property],
         chunk: int = CHUNK,
         beside: "Evaluator | None" = None,
@@ -293,9 +293,11 @@ def _as_sure_as_its_domain(prediction: Prediction) -> Prediction:
     outside = ~prediction.in_domain
     if not bool(outside.any()):
         return prediction
-    factor = torch.full_like(prediction.std, OUT_OF_DOMAIN)
+    factor = torch.full_like(prediction.std, WIDENED_OUT_OF_DOMAIN)
     if prediction.property == FORMATION_ENERGY:
-        factor = (LEAST_ENERGY_STD / prediction.std.detach().clamp(min=LEAST_STD)).clamp(min=OUT_OF_DOMAIN)
+        factor = (LEAST_ENERGY_STD / prediction.std.detach().clamp(min=LEAST_STD)).clamp(
+            min=WIDENED_OUT_OF_DOMAIN
+        )
     return widened(prediction, torch.where(outside, factor, torch.ones_like(factor)))
 
 
@@ -317,8 +319,10 @@ def _above_hull(energy: Prediction, hull: Tensor) -> Prediction:
 def _as_proposed(prediction: Prediction, far: Tensor, above: Tensor) -> Prediction:
     """Return a modulus with its error bar `far` (C,) times as wide, and the error of the geometry in it.
 
-    It is out of domain `above` (C,) FARTHEST; where no hull is known (NaN), that alone is no reason.
+    It is out of domain `above` (C,) FARTHEST_IN_DOMAIN; where no hull is known (NaN), that is no reason.
     """
     relative = (prediction.std / prediction.mean).clamp(min=LEAST_RELATIVE_STD)
     factor = (far.square() + (MODULUS_ERROR / relative).square()).sqrt()
-    return replace(widened(prediction, factor), in_domain=prediction.in_domain & ~(above > FARTHEST))
+    return replace(
+        widened(prediction, factor), in_domain=prediction.in_domain & ~(above > FARTHEST_IN_DOMAIN)
+    )

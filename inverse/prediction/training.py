@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from inverse.decoders.training import PartRecipe, TrainedDecoder, train_decoder
-from inverse.decoders.training_structures import SETTING
 from inverse.inputs.records import significant
 from inverse.inputs.training_config import DecoderStage, TableStage, TrainingStage, read_stage
 from inverse.inputs.user_table import read_table
@@ -16,15 +15,15 @@ from inverse.reference.training_table import carried_formulas
 from surrogates.checkpoints.architecture import Architecture, Rows, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, MANIFEST, READ_BY, Checkpoint, save_checkpoint
 from surrogates.errors import ConfigError, EngineError, RunFolderError
+from surrogates.platform.data_folder import SETTING
 from surrogates.platform.devices import require_cpu
+from surrogates.platform.progress import StepProgress
 
 REPORT, WORK = "report.json", "work"
 """What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
 
 BESIDE_ERRORS = ("missing", "learning_curves")
 """What a trainer says beside its errors."""
-
-Progress = Callable[[int, int], None]
 
 
 def train(
@@ -69,7 +68,7 @@ def train(
     return report
 
 
-def fit(stage: TrainingStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
+def fit(stage: TrainingStage, progress: StepProgress, work: Path) -> tuple[Any, dict[str, Any]]:
     """Return the surrogate or decoder of a stage, its held-out errors, and what stands beside them.
 
     That is what data it had to do without (`missing`), and an epoch's loss and watched errors by member
@@ -143,7 +142,7 @@ def checkpoint_of(surrogate: Any, architecture: str) -> Checkpoint:
     return made
 
 
-def _fit_decoder(stage: DecoderStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
+def _fit_decoder(stage: DecoderStage, progress: StepProgress, work: Path) -> tuple[Any, dict[str, Any]]:
     """Return the decoder and the report: log-likelihoods of what was held out."""
     if stage.data is not None:
         raise ConfigError(f"data: set {SETTING} to {str(stage.data)!r} instead; the decoder's data are there")
@@ -154,7 +153,7 @@ def _fit_decoder(stage: DecoderStage, progress: Progress, work: Path) -> tuple[A
     return trained, {"held_out": trained.facts}
 
 
-def _fit_table(stage: TableStage, progress: Progress, work: Path) -> tuple[Any, dict[str, Any]]:
+def _fit_table(stage: TableStage, progress: StepProgress, work: Path) -> tuple[Any, dict[str, Any]]:
     """Return the surrogate and the report: errors by cross-validation over formulas, rows left out."""
     table = read_table(stage)
     rows = Rows(

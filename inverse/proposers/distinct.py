@@ -7,7 +7,7 @@ from pymatgen.core import Structure
 
 from inverse.candidates.types import Candidate, Status
 from inverse.proposers.protocol import Proposal
-from inverse.reference.deduplication import Crystals
+from inverse.reference.deduplication import CrystalsMet
 
 
 def distinct(proposals: Iterable[Proposal]) -> list[Proposal]:
@@ -15,7 +15,7 @@ def distinct(proposals: Iterable[Proposal]) -> list[Proposal]:
 
     Origin, setting, supercell and scale do not count: a squeezed copy of a cell is the same crystal.
     """
-    met = Crystals()
+    met = CrystalsMet()
     return [proposal for number, proposal in enumerate(proposals) if met.add(proposal.structure) == number]
 
 
@@ -27,7 +27,7 @@ class Offered:
     """
 
     def __init__(self) -> None:
-        self._crystals = Crystals()
+        self._crystals = CrystalsMet()
         self._ids: set[str] = set()
         self._formulas: Counter[str] = Counter()
 
@@ -49,7 +49,7 @@ class Offered:
 
     def fresh(self, proposals: Iterable[Proposal], most: int) -> list[Proposal]:
         """Return the first `most` proposals that are new crystals, to the campaign and among themselves."""
-        here, kept = Crystals(), []
+        here, kept = CrystalsMet(), []
         if most <= 0:
             return []
         for number, proposal in enumerate(proposals):

@@ -9,7 +9,7 @@ import numpy as np
 from inverse.candidates.types import Candidate
 from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
-from inverse.reference.deduplication import Crystals
+from inverse.reference.deduplication import CrystalsMet
 
 LOGGER = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Pool:
         self._space, self._make, self._fewest = space, batches, fewest
         self._batches: Iterator[list[Entry]] | None = None
         self._is_exhausted, self._n_barren = False, 0
-        self._crystals = Crystals()
+        self._crystals = CrystalsMet()
         self._free: dict[str, Entry] = {}
         self._formulas: dict[str, list[str]] = {}
         self._tried: set[str] = set()

@@ -75,7 +75,7 @@ def structure_of(
             continue
         if structure is None or not _has(structure, found.text):
             continue
-        room = closest_contact(structure)
+        room = closest_approach(structure)
         if best is None or room > best[0] + 1e-6:
             best = room, structure
     return None if best is None else best[1]
@@ -98,7 +98,7 @@ def rebuilt(found: Signature) -> Structure | None:
     for own in (seen, [shape for shape in shapes if kinds not in shape.kinds]):
         structures = _on(own, elements, found.volume_per_atom)
         if fitting := [s for s in structures if _has(s, found.text)]:
-            return max(fitting, key=closest_contact)
+            return max(fitting, key=closest_approach)
     return None
 
 
@@ -116,7 +116,7 @@ def is_buildable(text: str) -> bool:
     return bool(geometries_of(anonymous(text)[0])) or fixed_by_symmetry(text)
 
 
-def closest_contact(structure: Structure) -> float:
+def closest_approach(structure: Structure) -> float:
     """Return the smallest interatomic distance over the sum of covalent radii (Cordero 2008)."""
     from ase.data import covalent_radii
 

@@ -67,7 +67,7 @@ def distinct(structures: Sequence[Structure]) -> Distinct:
     A candidate without a signature (spglib finds no symmetry) is the same as those alone whose atoms coincide
     with its own; a broken or partly occupied one is the same as none.
     """
-    crystals = Crystals()
+    crystals = CrystalsMet()
     found = Distinct([crystals.add(structure) for structure in structures])
     found.n_coincident = crystals.n_coincident
     found.n_signatures, found.n_matches = crystals.n_signatures, crystals.n_matches
@@ -93,7 +93,7 @@ class _Member:
     is_asked: bool = False
 
 
-class Crystals:
+class CrystalsMet:
     """Crystals met one after the other, and which of them are the same; scale does not count.
 
     The time of a question depends on the crystals of the same formula alone. Deterministic: the answers

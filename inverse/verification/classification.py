@@ -21,7 +21,7 @@ from surrogates.physics.properties import FORMATION_ENERGY
 SECONDS_PER_END_MEMBER = 120.0
 """Of computing, after which the relaxation of an end member is given up."""
 
-Relaxed = tuple[Structure, float]
+RelaxedMember = tuple[Structure, float]
 """A relaxed structure and its formation energy, eV/atom."""
 
 
@@ -63,7 +63,7 @@ class _InAnotherProcess:
         )
         self._has_scale = True
 
-    def __call__(self, structure: Structure) -> Relaxed | None:
+    def __call__(self, structure: Structure) -> RelaxedMember | None:
         """Return the relaxed structure and its formation energy; None where the judge fails or has no scale.
 
         Only who loads the code learns whether it has a scale: after the first answer it is known.
@@ -80,7 +80,7 @@ class _InAnotherProcess:
         return None if verdict.structure is None or energy is None else (verdict.structure, energy.mean)
 
 
-def _relaxed_energy(judge_of: Callable[..., Judge], structure: Structure) -> Relaxed | None:
+def _relaxed_energy(judge_of: Callable[..., Judge], structure: Structure) -> RelaxedMember | None:
     """Return the relaxed structure and its formation energy; None where the judge fails."""
     store = VerificationStore(None)
     try:

@@ -45,7 +45,7 @@ from inverse.verification.mechanics.weak_ground import (
 )
 from inverse.verification.own_judges import load_property_judge, own_values
 from inverse.verification.plan import Bounds, VerificationPlan
-from inverse.verification.protocol import FormationEnergy, HullEnergy
+from inverse.verification.protocol import EnergyAboveHull, FormationEnergy
 from inverse.verification.store import VerificationStore
 from surrogates.errors import (
     DataError,
@@ -101,7 +101,7 @@ class LadderVerifier:
         store: VerificationStore | None = None,
         settings: JudgeSettings | None = None,
         formation_energy: FormationEnergy | None = None,
-        hull_energy: HullEnergy | None = None,
+        hull_energy: EnergyAboveHull | None = None,
     ) -> None:
         """Seat the judges; weights are loaded at the first structure.
 
@@ -150,7 +150,7 @@ class LadderVerifier:
     def close(self) -> None:
         """Nothing runs beside this process."""
 
-    def load_reference(self) -> tuple[FormationEnergy, HullEnergy]:
+    def load_reference(self) -> tuple[FormationEnergy, EnergyAboveHull]:
         """Return what turns energies into formation energies and hull distances; read once."""
         if self._formation_energy is None:
             from inverse.verification.calibration.energy_correction import formation_energy

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from inverse.candidates.registry import AUTO
 from inverse.potentials.loading import available_potentials, check_potential
 from inverse.potentials.traits import traits_of
 from surrogates.errors import DataError, MissingExtraError
@@ -20,7 +21,6 @@ from surrogates.physics.properties import (
     judged_from,
 )
 
-AUTO = "auto"
 REFEREE = "referee"
 """Name of the panel that re-judges hits: each property by a potential that did not judge it before."""
 

@@ -13,7 +13,7 @@ FormationEnergy = Callable[[Structure, float, str], float]
 Raises UnsupportedElementError for an element without a reference.
 """
 
-HullEnergy = Callable[[str, float], float]
+EnergyAboveHull = Callable[[str, float], float]
 """(reduced formula, formation energy in eV/atom) -> energy above the hull of known phases, eV/atom.
 
 Raises UnsupportedElementError for an element outside the reference.

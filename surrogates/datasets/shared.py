@@ -2,21 +2,11 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from surrogates.errors import DataError
-
-SETTING = "INVERSE_DATA"
-"""Environment variable that names the data folder; without it `../shared/data` beside the repository."""
-
-
-def data_folder() -> Path:
-    """Return the folder of shared data, whether it exists or not."""
-    setting = os.environ.get(SETTING)
-    return Path(setting) if setting else Path(__file__).parents[2].parent / "shared" / "data"
+from surrogates.platform.data_folder import SETTING, data_folder
 
 
 def has_structures() -> bool:

@@ -13,7 +13,6 @@ from torch import Tensor
 from surrogates.checkpoints.architecture import Architecture, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, Checkpoint
 from surrogates.crystals.batch import N_ELEMENTS
-from surrogates.datasets.shared import SETTING, data_folder
 from surrogates.datasets.tables import (
     SOURCES,
     TABLE_PROPERTIES,
@@ -28,10 +27,11 @@ from surrogates.models.composition import CompositionCalibration, CompositionEns
 from surrogates.models.composition_groups import CompositionGroups
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.physics.properties import FORMATION_ENERGY, PROPERTIES
+from surrogates.platform.data_folder import SETTING, data_folder
+from surrogates.platform.progress import StepProgress
 from surrogates.protocol import Z90
 from surrogates.training.composition_networks import (
     CompositionTraining,
-    Progress,
     Split,
     Standardisation,
     finished_member,
@@ -193,7 +193,7 @@ def _linear(table: FormulaTable, train: np.ndarray, target: np.ndarray, test: np
 def train_composition(
     table: FormulaTable,
     training: CompositionTraining,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     work: Path | None = None,
 ) -> tuple[CompositionEnsemble, dict[str, dict[str, Any]]]:
     """Return the calibrated ensemble of a formula table and its held-out errors.

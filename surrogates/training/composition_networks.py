@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ from surrogates.errors import ConfigError
 from surrogates.features.elements import element_properties
 from surrogates.models.composition_network import CompositionNetwork
 from surrogates.physics.properties import MODULI, PROPERTIES
+from surrogates.platform.progress import StepProgress
 from surrogates.platform.whole_files import write_atomically
 from surrogates.training.fit_state import fit_tensors, one_cycle, restore_fit
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def fit_member(
     targets: np.ndarray,
     training: CompositionTraining,
     seed: int,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     state: Path | None = None,
     key: str = "",
 ) -> CompositionNetwork:

@@ -14,7 +14,7 @@ from surrogates.physics.properties import property_named
 from surrogates.settings import Count, NotNegative, Positive, Whole, checked, settings_of
 from surrogates.training.fitting import FitConfig
 
-Progress = Callable[[str, dict[str, float]], None]
+EpochProgress = Callable[[str, dict[str, float]], None]
 
 N_FOLDS = 5
 """Of formulas, each left out by one member of the shipped recipes."""

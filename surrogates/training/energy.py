@@ -17,7 +17,7 @@ from surrogates.models.invariant import InvariantConfig
 from surrogates.physics.properties import FORMATION_ENERGY
 from surrogates.tiers.calibration import coverage, fit_calibration
 from surrogates.tiers.ensemble import MemberGroup, group_to_record
-from surrogates.training.configs import N_ENERGY_FOLDS, EnergyConfig, Progress, TrainingConfig
+from surrogates.training.configs import N_ENERGY_FOLDS, EnergyConfig, EpochProgress, TrainingConfig
 from surrogates.training.fitting import FitConfig, FitReport, fit, fitted_and_watched, predict_rows
 from surrogates.training.new_crystals import for_new_crystals
 
@@ -32,7 +32,7 @@ class EnergyData:
     fold: Tensor
 
 
-def train_energy(config: TrainingConfig, progress: Progress | None = None) -> dict[str, Any] | None:
+def train_energy(config: TrainingConfig, progress: EpochProgress | None = None) -> dict[str, Any] | None:
     """Fit the members, save them in the work folder for `train` to join, return held-out errors.
 
     Needs the trained moduli, which say what strain costs. None when a time limit paused a fit.
@@ -105,7 +105,7 @@ def _fit_member(
     settings: EnergyConfig,
     data: EnergyData,
     member: int,
-    progress: Progress | None,
+    progress: EpochProgress | None,
 ) -> FitReport:
     keys = {"target_weights": (1.0,), "perturbed": 0.5, **settings.fit}
     fit_config = replace(FitConfig(**keys), seed=1000 + member)

@@ -131,7 +131,7 @@ def fit(
     """
     run = _Run(shape, config, labels, rows)
     if state is not None:
-        run.data = fingerprint(stores, labels, rows, offsets)
+        run.data = digest_of_data(stores, labels, rows, offsets)
     if start is not None:
         run.start_from(start)
     if shape.trend:
@@ -155,7 +155,7 @@ def fit(
     return run.report(finished=True)
 
 
-def fingerprint(
+def digest_of_data(
     stores: Sequence[PairStore], labels: Labels, rows: Tensor, offsets: Sequence[Tensor] | None = None
 ) -> str:
     """Return a digest of what a fit learns from: features, targets, weights, scales, disturbances."""

@@ -1,7 +1,7 @@
 """Fit of the kernel surrogate: hyperparameters by leave-one-out, errors on rows held out by formula."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from surrogates.crystals.batch import CrystalBatch
 from surrogates.features.kernel_features import composition_inputs, structure_inputs
 from surrogates.models.kernel import KernelSettings, KernelSurrogate, kernel
 from surrogates.physics.properties import Property
+from surrogates.platform.progress import StepProgress
 from surrogates.protocol import Z90, CompositionBatch
 from surrogates.training.cross_validation import TableErrors, checked_values, errors_of, folds_of
 
@@ -23,8 +24,6 @@ MAX_CENTRES = 1500
 
 TUNING_ROWS = 500
 """Rows on which hyperparameters are chosen."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def fit_table(
     is_log: bool,
     folds: int = 5,
     seed: int = 7,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> tuple[KernelSurrogate, TableErrors]:
     """Return the surrogate of all rows and its errors by cross-validation.
 

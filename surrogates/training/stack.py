@@ -16,15 +16,15 @@ from torch import Tensor
 from surrogates.checkpoints.architecture import Architecture, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, Checkpoint, load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import TARGETS
-from surrogates.datasets.shared import SETTING
 from surrogates.errors import CheckpointError, ConfigError
 from surrogates.features.descriptors import crystal_descriptors
 from surrogates.models.trees import Trees
+from surrogates.platform.data_folder import SETTING
 from surrogates.settings import checked, settings_of
 from surrogates.tiers.ensemble import MemberGroup
 from surrogates.tiers.stack import AccurateSurrogate, StackGroup, stacked
 from surrogates.training.boosting import BoostingConfig, grow
-from surrogates.training.configs import Progress, TrainingConfig
+from surrogates.training.configs import EpochProgress, TrainingConfig
 from surrogates.training.fit_state import digest_of
 from surrogates.training.fitting import FitReport
 from surrogates.training.metrics import moduli_metrics
@@ -94,7 +94,7 @@ class Families:
 
 
 def train_stack(
-    config: StackConfig, members: Sequence[int] | None = None, progress: Progress | None = None
+    config: StackConfig, members: Sequence[int] | None = None, progress: EpochProgress | None = None
 ) -> TrainingReport:
     """Fit what is not finished, stack what is, write weights and metrics once all folds are there.
 
@@ -132,7 +132,7 @@ def fitted_stack(
     config: StackConfig,
     data: TrainingData,
     members: Sequence[int] | None = None,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
 ) -> FittedStack | None:
     """Return the stack of some data, or None while some network is not finished; see `train_stack`."""
     second = config.second()

@@ -27,15 +27,16 @@ from surrogates.datasets.elasticity import Labels, elasticity_labels, elasticity
 from surrogates.datasets.orbits import GRAPH_REACH, GraphStore, cached_graphs
 from surrogates.datasets.pairs import PairStore, Perturbation, pair_store
 from surrogates.datasets.reference_set import fitted_rows
-from surrogates.datasets.shared import SETTING, has_structures
+from surrogates.datasets.shared import has_structures
 from surrogates.errors import CheckpointError, ConfigError, DataError
 from surrogates.models.invariant import InvariantConfig, InvariantNetwork
 from surrogates.physics.properties import Property
+from surrogates.platform.data_folder import SETTING
 from surrogates.platform.whole_files import write_atomically
 from surrogates.tiers.calibration import Calibration, fit_calibration, rank_correlation
 from surrogates.tiers.domain import Domain, density_measures
 from surrogates.tiers.ensemble import MemberGroup, StructureSurrogate, group_from_record
-from surrogates.training.configs import EnergyConfig, Progress, TrainingConfig
+from surrogates.training.configs import EnergyConfig, EpochProgress, TrainingConfig
 from surrogates.training.energy import train_energy
 from surrogates.training.fitting import FitConfig, FitReport, fit, fitted_and_watched, predict_rows
 from surrogates.training.metrics import moduli_metrics, value_metrics
@@ -71,7 +72,7 @@ class TrainingData:
 
 
 def train(
-    config: TrainingConfig, members: Sequence[int] | None = None, progress: Progress | None = None
+    config: TrainingConfig, members: Sequence[int] | None = None, progress: EpochProgress | None = None
 ) -> TrainingReport:
     """Fit the members that are not finished, assemble what is finished, write weights and metrics.
 
@@ -111,7 +112,7 @@ MODULI_STAGE = "moduli by DFT"
 
 
 def pretrained(
-    config: TrainingConfig, members: Sequence[int] | None, progress: Progress | None
+    config: TrainingConfig, members: Sequence[int] | None, progress: EpochProgress | None
 ) -> dict[int, FitReport]:
     """Return fits to the reference set, by the fold of formulas that each left out."""
     data = load_reference(config)
@@ -123,7 +124,7 @@ def fitted_members(
     config: TrainingConfig,
     data: TrainingData,
     members: Sequence[int] | None,
-    progress: Progress | None,
+    progress: EpochProgress | None,
     early: Mapping[int, FitReport],
 ) -> dict[int, FitReport]:
     """Return the finished fits; those of `members` (None: all) are fitted now, from their `early` weights."""
@@ -216,7 +217,7 @@ def fit_member(
     config: TrainingConfig,
     data: TrainingData,
     member: int,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
     resume_only: bool = False,
     start: InvariantNetwork | None = None,
 ) -> FitReport | None:

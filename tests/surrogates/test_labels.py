@@ -4,9 +4,10 @@ import torch
 from surrogates.datasets.elasticity import elasticity_labels, formula_fold, is_scored
 from surrogates.datasets.energies import elastic_energy, shaking_energy
 from surrogates.datasets.reference_set import fitted_rows, held_rows, reference_rows
-from surrogates.datasets.shared import crystal_rows, data_folder, has_structures
+from surrogates.datasets.shared import crystal_rows, has_structures
 from surrogates.errors import DataError
 from surrogates.physics.units import GPA_PER_EV_PER_A3
+from surrogates.platform.data_folder import data_folder
 
 
 def row(**changes):

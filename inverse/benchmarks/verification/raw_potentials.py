@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from inverse.benchmarks.dft_rows import calibration_rows
-from inverse.benchmarks.held_out import HeldOut
+from inverse.benchmarks.held_out import HeldOutPredictions
 from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.verification.carried_readings import carried_row
 from inverse.benchmarks.verification.stored_verdicts import StoredRow
@@ -15,7 +15,7 @@ from surrogates.physics.properties import Judged, Property, judged_from
 
 
 def against_potentials(
-    tiers: Mapping[str, HeldOut], thresholds: Mapping[Property, float], seed: int = 0
+    tiers: Mapping[str, HeldOutPredictions], thresholds: Mapping[Property, float], seed: int = 0
 ) -> dict[str, Any]:
     """Return errors of raw potentials and of each tier, by property, on the DFT rows that both answer.
 
@@ -36,7 +36,11 @@ def against_potentials(
 
 
 def _of(
-    prop: Property, rows: list[StoredRow], tiers: Mapping[str, HeldOut], threshold: float, seed: int
+    prop: Property,
+    rows: list[StoredRow],
+    tiers: Mapping[str, HeldOutPredictions],
+    threshold: float,
+    seed: int,
 ) -> dict[str, Any]:
     read = np.array([_reading(row, prop) for row in rows])
     places = {name: {row: i for i, row in enumerate(held.ids.tolist())} for name, held in tiers.items()}

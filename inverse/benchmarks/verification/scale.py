@@ -10,11 +10,11 @@ from inverse.benchmarks.verification.carried_readings import judged_rows
 from inverse.benchmarks.verification.stored_verdicts import PHASE, UNSTABLE, StoredRow
 from inverse.candidates.registry import POTENTIALS
 from inverse.report.progress_bar import progress
-from inverse.verification.calibration.moduli import Calibration
+from inverse.verification.calibration.moduli import ModulusCalibration
 from inverse.verification.calibration.moduli_fit import (
+    FitPlan,
     Pair,
-    Plan,
-    fit_calibration,
+    fit_modulus_calibration,
     measures,
     out_of_fold,
     shuffled,
@@ -31,12 +31,12 @@ OFFSET_CLASSES = (*(name for name, _ in ANIONS if name not in ("halide", "hydrid
 """Anion classes frequent enough for an offset."""
 
 
-def plans_of(panel: str) -> tuple[Plan, ...]:
+def plans_of(panel: str) -> tuple[FitPlan, ...]:
     """Return what the calibrations of a panel of `panels.yaml` are made of, one for each judged property."""
     there = seats(panel)
     judge_of = {name: seat.potential for seat in there for name in seat.judges}
     return tuple(
-        Plan(
+        FitPlan(
             PROPERTIES[name],
             "+".join(judge_of[one] for one in (name, *how.beside)),
             tuple(PROPERTIES[one] for one in (name, *how.beside)),
@@ -103,13 +103,13 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def pairs_of(plan: Plan, rows: Sequence[StoredRow]) -> list[Pair]:
+def pairs_of(plan: FitPlan, rows: Sequence[StoredRow]) -> list[Pair]:
     """Return (formula, readings, DFT value) of the rows whose judges finished."""
     name = plan.property.name
     return [Pair(r.row["formula"], r.judges, r.row[name]) for r in rows if r.judges is not None]
 
 
-def is_aside(plan: Plan, row: StoredRow) -> bool:
+def is_aside(plan: FitPlan, row: StoredRow) -> bool:
     """Return whether a row is set aside for this modulus: its flags say so before anybody looks at DFT."""
     if row.judges is None:
         return True
@@ -118,7 +118,7 @@ def is_aside(plan: Plan, row: StoredRow) -> bool:
     return row.catastrophe in (PHASE, UNSTABLE)
 
 
-def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozenset[str]) -> dict[str, Any]:
+def _judged(plan: FitPlan, rows: Sequence[StoredRow], seed: int, doubtful: frozenset[str]) -> dict[str, Any]:
     name = plan.property.name
     finished = [row for row in rows if row.judges is not None]
     pairs = pairs_of(plan, rows)
@@ -141,7 +141,7 @@ def _judged(plan: Plan, rows: Sequence[StoredRow], seed: int, doubtful: frozense
         above = int((truth[chosen] > OF_TENSOR[name].threshold).sum())
         return {"n": len(chosen), "above_threshold": above, **values}
 
-    fitted = fit_calibration(plan, settings, [p for p in pairs if _has_all(plan, p.readings)])
+    fitted = fit_modulus_calibration(plan, settings, [p for p in pairs if _has_all(plan, p.readings)])
     dealt = [pair for pair, keep in zip(pairs, kept, strict=True) if keep]
     shuffled_mean, _ = out_of_fold(plan, settings, shuffled(dealt, seed), seed, free=True)
     shuffled_mae = float(np.nanmean(np.abs(shuffled_mean - [pair.truth for pair in dealt])))
@@ -212,7 +212,7 @@ def _appeal(rows: Sequence[StoredRow], seed: int) -> dict[str, Any]:
     Every row is stable by DFT. With the wider error that such a G is given; out of fold as the others.
     """
     prop = next(PROPERTIES[name] for name, who in OF_RECORD.of_tensor.items() if who == OF_RECORD.stability)
-    plan = Plan(prop, APPEALED_TO, (prop,))
+    plan = FitPlan(prop, APPEALED_TO, (prop,))
     asked = [row for row in rows if row.catastrophe == UNSTABLE]
     heard = [r for r in rows if APPEALED_TO in r.alone and _has_all(plan, r.alone[APPEALED_TO])]
     pairs = [Pair(r.row["formula"], r.alone[APPEALED_TO], r.row[plan.property.name]) for r in heard]
@@ -233,7 +233,7 @@ def _alone(rows: Sequence[StoredRow], who: str, seed: int) -> dict[str, Any]:
     for prop in (known.property for known in OF_TENSOR.values()):
         read = [(r.row, r.referee if who == "referee" else r.alone.get(who)) for r in rows]
         pairs = [Pair(row["formula"], q, row[prop.name]) for row, q in read if q is not None]
-        plan = Plan(prop, who, (prop,))
+        plan = FitPlan(prop, who, (prop,))
         pairs = [pair for pair in pairs if _has_all(plan, pair.readings)]
         found[prop.name] = {"n": len(pairs)}
         if len(pairs) >= FEWEST:
@@ -242,30 +242,32 @@ def _alone(rows: Sequence[StoredRow], who: str, seed: int) -> dict[str, Any]:
     return found
 
 
-def _has_all(plan: Plan, readings: Readings) -> bool:
+def _has_all(plan: FitPlan, readings: Readings) -> bool:
     values = [readings[term.name].value for term in plan.terms]
     return bool(np.isfinite(values).all() and min(values) > 0)
 
 
-def fitted_calibrations(rows: Sequence[StoredRow]) -> Iterator[tuple[Plan, list[Pair], Calibration]]:
+def fitted_calibrations(
+    rows: Sequence[StoredRow],
+) -> Iterator[tuple[FitPlan, list[Pair], ModulusCalibration]]:
     """Yield every calibration that the stored rows allow: the judges', and each potential's alone."""
     settings = JudgeSettings().method
     for plan in PLANS:
         pairs = [p for p in pairs_of(plan, rows) if _has_all(plan, p.readings)]
-        yield plan, pairs, fit_calibration(plan, settings, pairs)
+        yield plan, pairs, fit_modulus_calibration(plan, settings, pairs)
     for potential in POTENTIALS.names(with_extensions=False):
         for prop in (known.property for known in OF_TENSOR.values()):
-            plan = Plan(prop, potential, (prop,))
+            plan = FitPlan(prop, potential, (prop,))
             alone = [(row.row, row.alone[potential]) for row in rows if potential in row.alone]
             pairs = [Pair(row["formula"], read, row[prop.name]) for row, read in alone]
             pairs = [pair for pair in pairs if _has_all(plan, pair.readings)]
             if len(pairs) >= FEWEST and (prop, potential) not in {
                 (own.property, own.judges) for own in PLANS
             }:
-                yield plan, pairs, fit_calibration(plan, settings, pairs)
+                yield plan, pairs, fit_modulus_calibration(plan, settings, pairs)
 
 
-def out_of_fold_metrics(plan: Plan, pairs: Sequence[Pair], seed: int = 0) -> dict[str, Any]:
+def out_of_fold_metrics(plan: FitPlan, pairs: Sequence[Pair], seed: int = 0) -> dict[str, Any]:
     """Return MAE, recall, precision and coverage with 95 % intervals on formulas left out."""
     name = plan.property.name
     mean, log_std = out_of_fold(plan, JudgeSettings().method, pairs, seed)

@@ -28,7 +28,7 @@ FORMULAS = (
 
 
 @dataclass(frozen=True)
-class Facts:
+class FormulaFacts:
     """What the file says beside its sites, to hold against them.
 
     Attributes:
@@ -40,7 +40,7 @@ class Facts:
     n_units: int | None
 
 
-def read_facts(block: CifBlock, remarks: list[Remark]) -> Facts:
+def read_facts(block: CifBlock, remarks: list[Remark]) -> FormulaFacts:
     """Return formula and formula units of a block; a formula that cannot be read is none, with a remark."""
     formula = None
     given = [text for text in (block.value(name) for name in FORMULAS) if text is not None]
@@ -53,7 +53,7 @@ def read_facts(block: CifBlock, remarks: list[Remark]) -> Facts:
         remarks.append(Remark(RemarkKind.FORMULA, text))
     units_text = block.value("_cell_formula_units_z")
     units = re.fullmatch(r"\s*([1-9]\d{0,5})(?:\.0*)?\s*", units_text) if units_text else None
-    return Facts(formula, int(units[1]) if units else None)
+    return FormulaFacts(formula, int(units[1]) if units else None)
 
 
 _MULTIPLE = re.compile(r"(\d+\.?\d*)?\((.*)\)(\d+\.?\d*)?")
@@ -99,7 +99,7 @@ def _is_closed(text: str) -> bool:
 
 
 def hold_against_formula(
-    composition: Composition, facts: Facts, is_open: bool, remarks: list[Remark]
+    composition: Composition, facts: FormulaFacts, is_open: bool, remarks: list[Remark]
 ) -> None:
     """Refuse a crystal whose atoms are not those of its formula; remark on amounts within rounding.
 
@@ -147,7 +147,7 @@ def hold_against_formula(
 
 
 def hold_against_weight(
-    composition: Composition, block: CifBlock, facts: Facts, remarks: list[Remark]
+    composition: Composition, block: CifBlock, facts: FormulaFacts, remarks: list[Remark]
 ) -> None:
     """Remark where the sites weigh another thing than the file's formula weight times its formula units."""
     text = block.value("_chemical_formula_weight")

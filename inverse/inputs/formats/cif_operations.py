@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.inputs.formats.cif_formula import Facts, hold_against_formula
-from inverse.inputs.formats.cif_orbits import Orbit, expand, structure_of
+from inverse.inputs.formats.cif_formula import FormulaFacts, hold_against_formula
+from inverse.inputs.formats.cif_orbits import CifOrbit, expand, structure_of
 from inverse.inputs.formats.cif_sites import Site
 from inverse.inputs.formats.cif_symmetry import Statements
 from inverse.inputs.formats.contacts import (
@@ -35,12 +35,12 @@ from surrogates.errors import StructureError
 class _Reading:
     setting: Setting
     structure: Structure
-    orbits: tuple[Orbit, ...]
+    orbits: tuple[CifOrbit, ...]
 
 
 def read_crystal(
-    matrix: np.ndarray, sites: Sequence[Site], stated: Statements, facts: Facts, remarks: list[Remark]
-) -> tuple[Structure, tuple[Orbit, ...]]:
+    matrix: np.ndarray, sites: Sequence[Site], stated: Statements, facts: FormulaFacts, remarks: list[Remark]
+) -> tuple[Structure, tuple[CifOrbit, ...]]:
     """Return the crystal by the operations that the file lists, or by those that it names."""
     if stated.listed is not None:
         reading = _by_listed(matrix, sites, stated.listed, stated, remarks)
@@ -129,7 +129,7 @@ def _has_symmetry(
 
 
 def _by_named(
-    matrix: np.ndarray, sites: Sequence[Site], stated: Statements, facts: Facts, remarks: list[Remark]
+    matrix: np.ndarray, sites: Sequence[Site], stated: Statements, facts: FormulaFacts, remarks: list[Remark]
 ) -> _Reading:
     """Return the crystal by the one setting named that fits cell, sites and everything stated."""
     if stated.contradiction:
@@ -190,7 +190,9 @@ def _without_symmetry(matrix: np.ndarray, sites: Sequence[Site], remarks: list[R
     return reading
 
 
-def _decided(readings: list[_Reading], stated: Statements, facts: Facts, remarks: list[Remark]) -> _Reading:
+def _decided(
+    readings: list[_Reading], stated: Statements, facts: FormulaFacts, remarks: list[Remark]
+) -> _Reading:
     """Return the one reading, of several settings that the file may mean, that all else agrees with."""
     said = f"{stated.said} has several settings ({symbols_of([r.setting for r in readings])})"
     agreeing = [r for r in readings if _has_formula(r, facts)]
@@ -235,7 +237,7 @@ def _has_multiplicities(reading: _Reading) -> bool:
     )
 
 
-def _has_formula(reading: _Reading, facts: Facts) -> bool:
+def _has_formula(reading: _Reading, facts: FormulaFacts) -> bool:
     """Return whether formula and formula units of the file fit a reading."""
     try:
         hold_against_formula(reading.structure.composition, facts, True, [])

@@ -20,7 +20,7 @@ MOST_TURNS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Orbit:
+class CifOrbit:
     """The atoms that one site, or several on one place, stand for.
 
     Attributes:
@@ -34,14 +34,14 @@ class Orbit:
     shift: float
 
 
-def expand(sites: Sequence[Site], chosen: Setting, matrix: np.ndarray) -> tuple[Orbit, ...]:
+def expand(sites: Sequence[Site], chosen: Setting, matrix: np.ndarray) -> tuple[CifOrbit, ...]:
     """Return the atoms that the sites stand for; sites on one place become one orbit.
 
     Raises:
         StructureError: images of a site that are neither one atom nor several, too many atoms, more than one
             atom on a place.
     """
-    orbits: list[Orbit] = []
+    orbits: list[CifOrbit] = []
     total = 0
     for site in sites:
         orbit = _orbit(site, chosen, matrix)
@@ -52,7 +52,7 @@ def expand(sites: Sequence[Site], chosen: Setting, matrix: np.ndarray) -> tuple[
     return tuple(_joined(orbits, matrix))
 
 
-def _orbit(site: Site, chosen: Setting, matrix: np.ndarray) -> Orbit:
+def _orbit(site: Site, chosen: Setting, matrix: np.ndarray) -> CifOrbit:
     """Return the images of one site, on the special position that its digits allow."""
     rotations, translations = chosen.rotations, chosen.translations
     coords = site.coords
@@ -79,7 +79,7 @@ def _orbit(site: Site, chosen: Setting, matrix: np.ndarray) -> Orbit:
     if left or len(images) != n_images:
         raise StructureError(f"site {site.label!r}: its images do not make an orbit of the group")
     moved = float(np.linalg.norm((coords - site.coords) @ matrix))
-    return Orbit((site,), images, moved)
+    return CifOrbit((site,), images, moved)
 
 
 def _distinct(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ def _distinct(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.array(kept)
 
 
-def _joined(orbits: Sequence[Orbit], matrix: np.ndarray) -> Iterator[Orbit]:
+def _joined(orbits: Sequence[CifOrbit], matrix: np.ndarray) -> Iterator[CifOrbit]:
     """Yield the orbits; those of sites on one place as one."""
     starts = np.array([orbit.images[0] for orbit in orbits])
     errors = np.array([orbit.sites[0].error for orbit in orbits])
@@ -121,7 +121,7 @@ def _joined(orbits: Sequence[Orbit], matrix: np.ndarray) -> Iterator[Orbit]:
         yield replace(orbit, sites=sites, shift=max(orbits[j].shift for j in members))
 
 
-def amounts(orbit: Orbit) -> dict[str, float]:
+def amounts(orbit: CifOrbit) -> dict[str, float]:
     """Return element -> occupancy of one atom of the orbit, 1 within the tolerance.
 
     Raises:
@@ -142,7 +142,7 @@ def amounts(orbit: Orbit) -> dict[str, float]:
     return found
 
 
-def structure_of(orbits: Sequence[Orbit], matrix: np.ndarray) -> Structure:
+def structure_of(orbits: Sequence[CifOrbit], matrix: np.ndarray) -> Structure:
     """Return the crystal of orbits; each atom is labelled by its sites.
 
     Raises:

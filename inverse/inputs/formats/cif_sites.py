@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inverse.inputs.formats.cells import FULL, MAX_ATOMS
-from inverse.inputs.formats.cif_formula import Facts
+from inverse.inputs.formats.cif_formula import FormulaFacts
 from inverse.inputs.formats.cif_syntax import CifBlock, is_given, number
 from inverse.inputs.formats.symbols import HEAVY_HYDROGEN, Symbol, read_label, read_symbol
 from inverse.inputs.remarks import Remark, RemarkKind, some
@@ -44,7 +44,9 @@ class Site:
     multiplicity: int | None = None
 
 
-def read_sites(block: CifBlock, matrix: np.ndarray, facts: Facts, remarks: list[Remark]) -> tuple[Site, ...]:
+def read_sites(
+    block: CifBlock, matrix: np.ndarray, facts: FormulaFacts, remarks: list[Remark]
+) -> tuple[Site, ...]:
     """Return the rows of the atom table; empty ones are left out with a remark.
 
     Raises:
@@ -90,7 +92,7 @@ def read_sites(block: CifBlock, matrix: np.ndarray, facts: Facts, remarks: list[
     return tuple(sites)
 
 
-def _symbols(table: Table, labels: Sequence[str], facts: Facts, remarks: list[Remark]) -> list[str]:
+def _symbols(table: Table, labels: Sequence[str], facts: FormulaFacts, remarks: list[Remark]) -> list[str]:
     """Return the element of every row; isotopes become elements with a remark."""
     types = table.get("_atom_site_type_symbol")
     among = [] if facts.formula is None else [element.symbol for element in facts.formula]

@@ -28,7 +28,7 @@ BLEND = 1.5
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ModulusCalibration:
     """ln(DFT) = intercept + sum of slopes x ln(raw) + offset of the anion class, and how well that held.
 
     Attributes:
@@ -86,14 +86,14 @@ class Calibration:
         return math.hypot(log_std, *changes) * (self.doubted if readings.doubts else 1.0)
 
 
-def other_versions(fit: Calibration) -> dict[str, str]:
+def other_versions(fit: ModulusCalibration) -> dict[str, str]:
     """Return potential -> installed version, where that is not the one a calibration was fitted with."""
     installed = {name: potential_version(name) for name in fit.versions}
     return {name: version for name, version in installed.items() if version != fit.versions[name]}
 
 
 @lru_cache(maxsize=4)
-def load_calibrations(path: Path = CALIBRATION_FILE) -> dict[tuple[str, str], Calibration]:
+def load_calibrations(path: Path = CALIBRATION_FILE) -> dict[tuple[str, str], ModulusCalibration]:
     """Return the packaged calibrations by (property name, judges).
 
     Raises:
@@ -108,7 +108,7 @@ def load_calibrations(path: Path = CALIBRATION_FILE) -> dict[tuple[str, str], Ca
         raise DataError(f"calibrations {path.name} cannot be read: {error}") from None
 
 
-def calibration_of(prop: Property, readings: Readings) -> Calibration | None:
+def calibration_of(prop: Property, readings: Readings) -> ModulusCalibration | None:
     """Return the calibration of what these judges read: that of several together where there is one."""
     known = load_calibrations()
     for (name, _), fit in known.items():
@@ -172,17 +172,19 @@ def with_wider_error(value: VerifiedValue, factor: float) -> VerifiedValue:
     )
 
 
-def write_calibrations(calibrations: Sequence[Calibration], path: Path = CALIBRATION_FILE) -> None:
+def write_calibrations(calibrations: Sequence[ModulusCalibration], path: Path = CALIBRATION_FILE) -> None:
     """Write the calibrations as one JSON file."""
     text = json.dumps({"calibrations": [_to_row(c) for c in calibrations]}, indent=1)
     path.write_text(text + "\n")
 
 
-def _from_row(row: Mapping[str, Any]) -> Calibration:
+def _from_row(row: Mapping[str, Any]) -> ModulusCalibration:
     """Return a calibration of the file, where readings go by their short terms."""
     names = {known.term: name for name, known in OF_TENSOR.items()}
-    return Calibration(**{**row, "slopes": {names[term]: slope for term, slope in row["slopes"].items()}})
+    return ModulusCalibration(
+        **{**row, "slopes": {names[term]: slope for term, slope in row["slopes"].items()}}
+    )
 
 
-def _to_row(fit: Calibration) -> dict[str, Any]:
+def _to_row(fit: ModulusCalibration) -> dict[str, Any]:
     return asdict(fit) | {"slopes": {OF_TENSOR[name].term: slope for name, slope in fit.slopes.items()}}

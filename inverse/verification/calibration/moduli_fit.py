@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inverse.potentials.loading import potential_version
-from inverse.verification.calibration.moduli import BLEND, Calibration
+from inverse.verification.calibration.moduli import BLEND, ModulusCalibration
 from inverse.verification.calibration.readings import OF_TENSOR, Readings
 from surrogates.errors import DataError
 from surrogates.physics.properties import Property
@@ -43,12 +43,12 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitPlan:
     """What a calibration is made of.
 
     Attributes:
         property: the modulus.
-        judges: see `Calibration.judges`.
+        judges: see `ModulusCalibration.judges`.
         terms: properties whose readings enter; the modulus itself first.
         anions: classes that get an offset.
         is_doubted: crystals with a doubt are left out of the fit and get an error of their own.
@@ -61,7 +61,9 @@ class Plan:
     is_doubted: bool = False
 
 
-def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool = False) -> Calibration:
+def fit_modulus_calibration(
+    plan: FitPlan, settings: str, pairs: Sequence[Pair], free: bool = False
+) -> ModulusCalibration:
     """Return the calibration fitted to the pairs without doubt, its errors those of the same pairs.
 
     `out_of_fold` and `measures` say how true these errors are of formulas that the fit did not see.
@@ -87,7 +89,7 @@ def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool
     if min(slopes.values()) < 0 and not free:
         raise DataError(f"calibration of {plan.property.name} by {plan.judges}: slopes {slopes}, one below 0")
     offsets = dict(zip(plan.anions, beta[1 + len(plan.terms) :].round(6).tolist(), strict=True))
-    fitted = Calibration(
+    fitted = ModulusCalibration(
         property=plan.property.name,
         judges=plan.judges,
         settings=settings,
@@ -104,7 +106,7 @@ def fit_calibration(plan: Plan, settings: str, pairs: Sequence[Pair], free: bool
 
 
 def out_of_fold(
-    plan: Plan, settings: str, pairs: Sequence[Pair], seed: int = 0, free: bool = False
+    plan: FitPlan, settings: str, pairs: Sequence[Pair], seed: int = 0, free: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (n,) calibrated values, GPa, and (n,) standard deviations of their logarithm.
 
@@ -114,7 +116,7 @@ def out_of_fold(
     means, log_stds = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
     for k in range(N_FOLDS):
         seen = [pair for pair, f in zip(pairs, fold, strict=True) if f != k and _is_usable(plan, pair)]
-        fitted = fit_calibration(plan, settings, seen, free)
+        fitted = fit_modulus_calibration(plan, settings, seen, free)
         for i in np.flatnonzero(fold == k).tolist():
             mean = fitted.on_dft_scale(pairs[i].readings)
             if math.isfinite(mean):
@@ -198,12 +200,12 @@ def _rounded(value: float) -> float | None:
     return round(float(value), 3) if math.isfinite(value) else None
 
 
-def _is_usable(plan: Plan, pair: Pair) -> bool:
+def _is_usable(plan: FitPlan, pair: Pair) -> bool:
     values = [pair.readings[term.name].value for term in plan.terms]
     return all(math.isfinite(v) and v > 0 for v in values)
 
 
-def _matrices(plan: Plan, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _matrices(plan: FitPlan, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     raw = np.array([[p.readings[term.name].value for term in plan.terms] for p in pairs], dtype=float)
     raw = raw.reshape(len(pairs), len(plan.terms))
     classes = np.array([[p.readings.anion == name for name in plan.anions] for p in pairs], dtype=float)
@@ -214,7 +216,7 @@ def _matrices(plan: Plan, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray
     return design, target, (raw[:, 0] / 100.0) ** STIFFNESS_WEIGHT if len(pairs) else raw[:, 0]
 
 
-def _ridge(plan: Plan) -> np.ndarray:
+def _ridge(plan: FitPlan) -> np.ndarray:
     return np.array([0.0] * (1 + len(plan.terms)) + [OFFSET_PRIOR] * len(plan.anions))
 
 
@@ -231,7 +233,9 @@ def _robust(design: np.ndarray, target: np.ndarray, base: np.ndarray, ridge: np.
     return beta
 
 
-def _with_errors(fitted: Calibration, trusted: Sequence[Pair], doubted: Sequence[Pair]) -> Calibration:
+def _with_errors(
+    fitted: ModulusCalibration, trusted: Sequence[Pair], doubted: Sequence[Pair]
+) -> ModulusCalibration:
     """Return the calibration with the errors that its residuals on the fitted pairs show."""
     means = np.array([fitted.on_dft_scale(p.readings) for p in trusted])
     residual = np.abs(np.log([p.truth for p in trusted]) - np.log(means))

@@ -23,7 +23,7 @@ from surrogates.protocol import Z90
 ISOTROPIC_LIMIT = 1.0
 """Universal anisotropy above which one K and one G say little about a grain."""
 
-Formula = Callable[[Any, Any], Any]
+OfModuli = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class HardnessFormula:
         holds: (K, G, H) -> whether it is inside.
     """
 
-    formula: Formula
+    formula: OfModuli
     domain: str
     holds: Callable[[float, float, float], bool]
 
 
-HARDNESS: Mapping[str, HardnessFormula] = {
+HARDNESS_FORMULAS: Mapping[str, HardnessFormula] = {
     "chen": HardnessFormula(
         isotropic.chen_hardness,
         "H >= 5 GPa (below it the constant of -3 GPa decides) and 0.3 <= G/K <= 1.3",
@@ -171,10 +171,12 @@ def averages(tensor: Any) -> dict[str, float | None]:
     return {name: _finite(float(function(stacked))) for name, function in functions.items()}
 
 
-def propagated(formula: Formula, bulk: tuple[float, float], shear: tuple[float, float]) -> dict[str, Any]:
+def propagated_from_moduli(
+    formula: OfModuli, bulk: tuple[float, float], shear: tuple[float, float]
+) -> dict[str, Any]:
     """Return mean, std and 90 % interval of a function of K and G; (mean, std) each, independent errors.
 
-    >>> propagated(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))["std"]
+    >>> propagated_from_moduli(lambda k, g: k + g, (3.0, 0.3), (4.0, 0.4))["std"]
     0.5
     """
     mean, std = derived.propagated(formula, bulk, shear)
@@ -201,16 +203,16 @@ def _derived(
         return float(isotropic.debye_temperature(k, g, density, volume))  # type: ignore[arg-type]
 
     hardness = {}
-    for name, known in HARDNESS.items():
-        value = propagated(known.formula, bulk, shear)
+    for name, known in HARDNESS_FORMULAS.items():
+        value = propagated_from_moduli(known.formula, bulk, shear)
         inside = known.holds(bulk[0], shear[0], value["mean"])
         inside = inside and anisotropy is not None and anisotropy < ISOTROPIC_LIMIT
         hardness[name] = {**value, "unit": "GPa", "in_domain": inside, "domain": known.domain}
     return {
-        "young_modulus": {**propagated(isotropic.young_modulus, bulk, shear), "unit": "GPa"},
-        "poisson_ratio": {**propagated(isotropic.poisson_ratio, bulk, shear), "unit": ""},
-        "pugh_ratio": {**propagated(isotropic.pugh_ratio, bulk, shear), "unit": ""},
-        "debye_temperature": {**propagated(debye, bulk, shear), "unit": "K"},
+        "young_modulus": {**propagated_from_moduli(isotropic.young_modulus, bulk, shear), "unit": "GPa"},
+        "poisson_ratio": {**propagated_from_moduli(isotropic.poisson_ratio, bulk, shear), "unit": ""},
+        "pugh_ratio": {**propagated_from_moduli(isotropic.pugh_ratio, bulk, shear), "unit": ""},
+        "debye_temperature": {**propagated_from_moduli(debye, bulk, shear), "unit": "K"},
         "hardness": hardness,
     }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inverse.benchmarks import surrogates
 from inverse.benchmarks.dft_rows import ScoredRows
-from inverse.benchmarks.held_out import HeldOut, read_held_out
+from inverse.benchmarks.held_out import HeldOutPredictions, read_held_out
 from inverse.benchmarks.intervals import Resampled
 from inverse.benchmarks.surrogates import beyond, probability_errors, property_errors, run_surrogates
 from inverse.benchmarks.verification import raw_potentials
@@ -69,7 +69,7 @@ def write(
     return held_out.write_held_out(found, SimpleNamespace(labels=labels), folder)
 
 
-def read(path: Path) -> HeldOut:
+def read(path: Path) -> HeldOutPredictions:
     held = read_held_out(path, ROWS)
     assert held is not None
     return held

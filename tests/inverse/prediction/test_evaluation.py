@@ -16,7 +16,7 @@ from inverse.prediction.evaluation import (
     LEAST_ENERGY_STD,
     LOWEST_ABOVE_HULL,
     MODULUS_ERROR,
-    OUT_OF_DOMAIN,
+    WIDENED_OUT_OF_DOMAIN,
     Evaluator,
     in_domain,
     is_finite,
@@ -493,7 +493,9 @@ def test_what_follows_from_others_is_asked_only_of_who_says_nothing_else() -> No
     assert found[YOUNG_MODULUS].mean.tolist() == pytest.approx([9 * 90 * 90 / (3 * 90 + 90)])
 
 
-@pytest.mark.parametrize(("std", "energy_std"), [(0.04, LEAST_ENERGY_STD), (0.15, OUT_OF_DOMAIN * 0.15)])
+@pytest.mark.parametrize(
+    ("std", "energy_std"), [(0.04, LEAST_ENERGY_STD), (0.15, WIDENED_OUT_OF_DOMAIN * 0.15)]
+)
 def test_error_bars_are_doubled_outside_the_domain_and_only_there(std: float, energy_std: float) -> None:
     """Those of energies to 0.2 eV/atom at least."""
 
@@ -510,7 +512,7 @@ def test_error_bars_are_doubled_outside_the_domain_and_only_there(std: float, en
     found = Evaluator(HalfInside(), lambda formula: 0.5, ()).predict([carbide("W"), carbide("W")])
     assert found[FORMATION_ENERGY].std.tolist() == pytest.approx([std, energy_std])
     assert found[ENERGY_ABOVE_HULL].std.tolist() == pytest.approx([std, energy_std])
-    assert found[BULK_MODULUS].std.tolist() == pytest.approx([0.02, 0.02 * OUT_OF_DOMAIN])
+    assert found[BULK_MODULUS].std.tolist() == pytest.approx([0.02, 0.02 * WIDENED_OUT_OF_DOMAIN])
     assert found[BULK_MODULUS].mean.tolist() == [0.5, 0.5]
 
 

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 from inverse.candidates.types import Candidate, Status
 from inverse.proposers.distinct import Offered, distinct
 from inverse.proposers.protocol import Proposal
-from inverse.reference.deduplication import Crystals
+from inverse.reference.deduplication import CrystalsMet
 
 LAYERS = {"A": (0.0, 0.0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
 
@@ -153,7 +153,7 @@ def test_what_was_screened_out_may_come_again_at_another_volume() -> None:
 
 def test_a_question_costs_a_few_milliseconds_however_many_were_offered() -> None:
     """All have another formula or another structure: nothing is answered by an equal cell."""
-    met = Crystals()
+    met = CrystalsMet()
     metals = ("Ti", "Zr", "Hf", "V", "Nb", "Ta", "Cr", "Mo", "W", "Mn", "Fe", "Co", "Ni", "Al", "Sc", "Y")
     cells = [
         stacked(layers, metal, other)

@@ -6,7 +6,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from inverse.reference import construction
-from inverse.reference.construction import closest_contact, is_buildable, rebuilt, structure_of
+from inverse.reference.construction import closest_approach, is_buildable, rebuilt, structure_of
 from inverse.reference.geometries import Geometry, geometries_of, large_geometries, packaged_geometries
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import Signature, signature
@@ -100,4 +100,4 @@ def test_carried_signatures_of_known_shapes_come_back() -> None:
     for text, volume, structure in done:
         assert signature(structure).text == text
         assert structure.volume / len(structure) == pytest.approx(volume, rel=1e-4)
-        assert closest_contact(structure) > 0.4
+        assert closest_approach(structure) > 0.4

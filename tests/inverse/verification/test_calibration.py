@@ -7,7 +7,7 @@ import pytest
 from inverse.potentials.loading import potential_version
 from inverse.verification.calibration import moduli as calibration
 from inverse.verification.calibration.moduli import (
-    Calibration,
+    ModulusCalibration,
     calibrated,
     load_calibrations,
     other_versions,
@@ -15,9 +15,9 @@ from inverse.verification.calibration.moduli import (
 )
 from inverse.verification.calibration.moduli_fit import (
     Z90,
+    FitPlan,
     Pair,
-    Plan,
-    fit_calibration,
+    fit_modulus_calibration,
     folds,
     measures,
     out_of_fold,
@@ -31,8 +31,8 @@ from surrogates.errors import DataError, VerificationError
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
 from tests.readings import G, K, read
 
-BULK = Plan(BULK_MODULUS, "x", (BULK_MODULUS,), is_doubted=True)
-SHEAR = Plan(SHEAR_MODULUS, "y+x", (SHEAR_MODULUS, BULK_MODULUS), ("boride",))
+BULK = FitPlan(BULK_MODULUS, "x", (BULK_MODULUS,), is_doubted=True)
+SHEAR = FitPlan(SHEAR_MODULUS, "y+x", (SHEAR_MODULUS, BULK_MODULUS), ("boride",))
 
 
 def planted(n=120, noise=0.05, n_wild=4, n_doubted=0):
@@ -65,13 +65,13 @@ def with_shear_truth(pairs, noise=0.05):
 
 
 def test_a_planted_line_is_found_in_spite_of_wild_rows():
-    fit = fit_calibration(BULK, "abc", planted())
+    fit = fit_modulus_calibration(BULK, "abc", planted())
     assert fit.on_dft_scale(read(200.0)) == pytest.approx(math.exp(0.2 + 0.98 * math.log(200)), rel=0.03)
     assert 0.03 < fit.log_std < 0.5
 
 
 def test_two_readings_and_an_offset_are_found():
-    fit = fit_calibration(SHEAR, "abc", with_shear_truth(planted(400)))
+    fit = fit_modulus_calibration(SHEAR, "abc", with_shear_truth(planted(400)))
     assert fit.slopes[G] == pytest.approx(0.6, abs=0.05)
     assert fit.slopes[K] == pytest.approx(0.35, abs=0.05)
     assert 0.1 < fit.offsets["boride"] < 0.16
@@ -103,8 +103,8 @@ def test_shuffled_readings_know_nothing():
 
 def test_doubted_rows_do_not_enter_the_fit_but_set_their_own_error():
     plain, doubted = (
-        fit_calibration(BULK, "abc", planted()),
-        fit_calibration(BULK, "abc", planted(n_doubted=30)),
+        fit_modulus_calibration(BULK, "abc", planted()),
+        fit_modulus_calibration(BULK, "abc", planted(n_doubted=30)),
     )
     assert doubted.slopes[K] == pytest.approx(plain.slopes[K], abs=0.03)
     assert plain.doubted == 1.0
@@ -114,23 +114,23 @@ def test_doubted_rows_do_not_enter_the_fit_but_set_their_own_error():
 
 
 def test_a_reading_that_is_missing_gives_no_value():
-    fit = fit_calibration(SHEAR, "abc", with_shear_truth(planted()))
+    fit = fit_modulus_calibration(SHEAR, "abc", with_shear_truth(planted()))
     assert math.isnan(fit.on_dft_scale(read(bulk=200.0)))
 
 
 def test_a_slope_below_zero_is_refused():
     upside_down = [replace(p, truth=1e4 / p.truth) for p in planted()]
     with pytest.raises(DataError, match="one below 0"):
-        fit_calibration(BULK, "abc", upside_down)
+        fit_modulus_calibration(BULK, "abc", upside_down)
 
 
 def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="9 usable pairs"):
-        fit_calibration(BULK, "abc", planted()[:9])
+        fit_modulus_calibration(BULK, "abc", planted()[:9])
 
 
 def test_the_error_goes_over_from_soft_to_stiff():
-    fit = Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.3, 0.1, 200.0, 50)
+    fit = ModulusCalibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.3, 0.1, 200.0, 50)
     assert [fit.log_std_at(m) for m in (20.0, 200.0, 400.0)] == pytest.approx([0.3, 0.2, 0.1])
 
 
@@ -141,7 +141,7 @@ def test_intervals_come_from_resampling_formulas():
 
 
 def test_the_file_reads_back(tmp_path):
-    fit = fit_calibration(BULK, "abc", planted())
+    fit = fit_modulus_calibration(BULK, "abc", planted())
     path = tmp_path / "moduli.json"
     write_calibrations([fit], path)
     assert load_calibrations(path) == {("bulk_modulus_vrh", "x"): fit}
@@ -160,7 +160,7 @@ def known(monkeypatch):
 
 
 def test_other_settings_are_refused(known):
-    known(Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.1, 0.1, 200.0, 50))
+    known(ModulusCalibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.1, 0.1, 200.0, 50))
     with pytest.raises(VerificationError, match="calibrated at the settings abc, not at abd"):
         calibrated(BULK_MODULUS, read(100.0, bulk_by="x"), "abd")
     value, was_known = calibrated(BULK_MODULUS, read(100.0, bulk_by="x"), "abc")
@@ -170,8 +170,10 @@ def test_other_settings_are_refused(known):
 
 
 def test_both_judges_together_come_before_one_alone(known):
-    alone = Calibration("shear_modulus_vrh", "y", "abc", 0.0, {G: 1.0}, 0.2, 0.2, 80.0, 50)
-    together = Calibration("shear_modulus_vrh", "y+x", "abc", 0.0, {G: 0.5, K: 0.5}, 0.1, 0.1, 80.0, 50)
+    alone = ModulusCalibration("shear_modulus_vrh", "y", "abc", 0.0, {G: 1.0}, 0.2, 0.2, 80.0, 50)
+    together = ModulusCalibration(
+        "shear_modulus_vrh", "y+x", "abc", 0.0, {G: 0.5, K: 0.5}, 0.1, 0.1, 80.0, 50
+    )
     known(alone, together)
     both = read(400.0, 100.0, "x", "y")
     assert calibrated(SHEAR_MODULUS, both, "abc")[0].mean == pytest.approx(200.0)
@@ -180,7 +182,7 @@ def test_both_judges_together_come_before_one_alone(known):
 
 
 def test_the_difference_between_amplitudes_adds_to_the_error(known):
-    known(Calibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.03, 0.03, 200.0, 50))
+    known(ModulusCalibration("bulk_modulus_vrh", "x", "abc", 0.0, {K: 1.0}, 0.03, 0.03, 200.0, 50))
     found = read(100.0, bulk_by="x", bulk_change=4.0)
     assert calibrated(BULK_MODULUS, found, "abc")[0].std == pytest.approx(5.0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from inverse.benchmarks.verification.scale import OFFSET_CLASSES, PLANS
 from inverse.verification.calibration.moduli import load_calibrations
-from inverse.verification.calibration.moduli_fit import Plan
+from inverse.verification.calibration.moduli_fit import FitPlan
 from inverse.verification.panel import AUTO, OF_RECORD, OF_REFEREE, WITHOUT_EXTRA, panel_of, seats, seats_of
 from surrogates.errors import DataError
 from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS
@@ -20,8 +20,8 @@ WHOLE: dict[str, Any] = {
 
 def test_the_judges_of_record_are_those_that_the_calibrations_were_fitted_for() -> None:
     assert (
-        Plan(BULK_MODULUS, "7net-l3i5", (BULK_MODULUS,), is_doubted=True),
-        Plan(SHEAR_MODULUS, "diep+7net-l3i5", (SHEAR_MODULUS, BULK_MODULUS), OFFSET_CLASSES),
+        FitPlan(BULK_MODULUS, "7net-l3i5", (BULK_MODULUS,), is_doubted=True),
+        FitPlan(SHEAR_MODULUS, "diep+7net-l3i5", (SHEAR_MODULUS, BULK_MODULUS), OFFSET_CLASSES),
     ) == PLANS
     fits = load_calibrations()
     for plan in PLANS:
