@@ -54,12 +54,14 @@ def cases(held: Sequence[Mapping[str, Any]], n: int) -> Iterator[Case]:
     """Yield at most n of the rows, each formula and signature once, in random order."""
     seen: set[tuple[str, str]] = set()
     for i in np.random.default_rng(SEED).permutation(len(held)):
+        if len(seen) == n:
+            return
         true = true_structure(dict(held[i]))
         try:
             found = signature(true)
         except EngineError:
             continue
-        if len(seen) < n and (held[i]["formula"], found.text) not in seen:
+        if (held[i]["formula"], found.text) not in seen:
             seen.add((held[i]["formula"], found.text))
             yield Case(held[i]["formula"], found, true)
 
