@@ -11,18 +11,20 @@ from typing import Any
 import torch
 from pymatgen.core import Structure
 
+from inverse.campaign.confirming import Confirming, confirmed_by_dft, said_of
 from inverse.campaign.dynamical_stability import AskPhonons
-from inverse.campaign.parts import Parts
+from inverse.campaign.parts import AskFirstPrinciples, Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
-from inverse.candidates.types import HitClass
+from inverse.candidates.types import Candidate, HitClass
 from inverse.decoders import Condition, Decoder, load_decoder
 from inverse.decoders.loading import takes_device
 from inverse.decoders.sampling import Sample, condition_of, draw
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
+from inverse.potentials.dft import Limits
 from inverse.prediction.answers import iterate_predictions, surrogates_of
 from inverse.prediction.completion import (
     OF_ONE_PROPERTY,
@@ -50,6 +52,7 @@ from inverse.reference.familiarity import (
 )
 from inverse.reference.known_energies import KnownEnergies
 from inverse.verification.classification import classifier_by_energy
+from inverse.verification.first_principles.pool import Calculated
 from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.opening import open_pool
 from inverse.verification.panel import Panel, panel_named
@@ -181,7 +184,35 @@ def _parts(
         baselines=lambda: baselines(config),
         description=description(config, accurate, space, plan.panel),
         phonons=_phonons(verifier) if config.verify.phonons else None,
+        first_principles=_first_principles(config) if config.verify.confirm else None,
     )
+
+
+def _first_principles(config: CampaignConfig) -> AskFirstPrinciples:
+    """Return who takes the best to DFT; what is wrong with the code is said before the run begins.
+
+    Raises:
+        EngineError: the code, its interpreter or a property that is not there.
+    """
+    dft = config.verify.dft
+    confirming = Confirming(
+        properties=dft.properties,
+        code=dft.code,
+        python=dft.python,
+        processes=dft.processes,
+        limits=Limits(dft.seconds, dft.memory),
+    )
+    confirming.check()
+
+    def ask(
+        candidates: Sequence[Candidate], told: Callable[[str], None], should_stop: Callable[[], bool]
+    ) -> Iterator[Candidate]:
+        def tell(name: str, one: Calculated) -> None:
+            told(said_of(name, one))
+
+        return confirmed_by_dft(candidates, config, confirming, tell, should_stop)
+
+    return ask
 
 
 def _phonons(verifier: VerifierPool) -> AskPhonons:

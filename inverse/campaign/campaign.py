@@ -209,6 +209,7 @@ class Campaign:
                     self.finish("stopped", str(error))
                     raise
             self._add_phonons()
+            self._add_first_principles()
         status = "interrupted" if self.stop.signal_name else "stopped" if self.stop.is_set() else "finished"
         self.finish(status, reason)
         return reason
@@ -382,6 +383,30 @@ class Campaign:
             LOGGER.info("%s %s: phonons: %s", candidate.id, formula, phonon_stage(done).reason)
             self.folder.update_candidates([done])
             self._tables.take([done])
+
+    def _add_first_principles(self) -> None:
+        """Take the best to density functional theory, as far as time allows; what fails ends no run."""
+        ask, left = self._parts.first_principles, self.stop.seconds_left
+        if ask is None:
+            return
+        deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
+        verified = self.folder.named(self.folder.verified_ids())
+        best = best_candidates(verified, self.config.verify.confirm)
+        best = [c for c in best if c.confirmation is None]
+        self._say("finish", f"{len(best)} candidates ahead of first principles")
+
+        def should_stop() -> bool:
+            return self.stop.is_set() or time.monotonic() > deadline
+
+        try:
+            for done in ask(best, lambda message: self._say("finish", message), should_stop):
+                LOGGER.info("%s: first principles: %s", done.id, done.confirmation)
+                self.folder.update_candidates([done])
+                self._groups.take_in([done])
+                self._tabulate([done])
+        except EngineError as error:
+            LOGGER.exception("first principles")
+            self._say("finish", f"first principles: {error}")
 
     # -- state -----------------------------------------------------------------------------------------------
 

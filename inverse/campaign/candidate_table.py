@@ -44,6 +44,7 @@ TRAILING_COLUMNS = (
     "cif",
     *elastic_constants.COLUMNS,
     "known_phase",
+    "confirmed",
 )
 RANKED = (Status.HIT, Status.VERIFIED)
 """Statuses that carry a rank."""
@@ -88,6 +89,11 @@ def valued_properties(candidate: Candidate) -> set[str]:
     return {*candidate.predictions, *(verification.values if verification is not None else ())}
 
 
+def confirmed_properties(candidate: Candidate) -> set[str]:
+    """Return the names of the properties that density functional theory gave."""
+    return set() if candidate.confirmation is None else set(candidate.confirmation.values)
+
+
 def property_columns(name: str) -> list[str]:
     """Return the five columns of one property."""
     return [
@@ -99,10 +105,16 @@ def property_columns(name: str) -> list[str]:
     ]
 
 
-def columns(properties: Sequence[str]) -> list[str]:
-    """Return all column names of candidates.csv in order."""
+def dft_columns(name: str) -> list[str]:
+    """Return the two columns of one property by density functional theory."""
+    return [f"dft_{name}", f"dft_{name}_std"]
+
+
+def columns(properties: Sequence[str], by_dft: Sequence[str] = ()) -> list[str]:
+    """Return all column names of candidates.csv in order; those of `by_dft` come last."""
     middle = [column for name in properties for column in property_columns(name)]
-    return [*LEADING_COLUMNS, *middle, *TRAILING_COLUMNS]
+    last = [column for name in by_dft for column in dft_columns(name)]
+    return [*LEADING_COLUMNS, *middle, *TRAILING_COLUMNS, *last]
 
 
 def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -193,6 +205,10 @@ def cells(candidate: Candidate) -> dict[str, str]:
         row[f"verified_{name}"] = _text(verified.mean if verified else None)
         row[f"verified_{name}_std"] = _text(verified.std if verified else None)
         row[f"verified_{name}_raw"] = _text(verified.raw if verified else None)
+    if candidate.confirmation is not None:
+        row["confirmed"] = str(candidate.confirmation.outcome)
+        for name, by_dft in candidate.confirmation.values.items():
+            row[f"dft_{name}"], row[f"dft_{name}_std"] = _text(by_dft.mean), _text(by_dft.std)
     return {column: text for column, text in row.items() if text}
 
 
@@ -229,10 +245,13 @@ def write_candidates_csv(candidates: Iterable[Candidate], config: HasTargets, pa
         RunFolderError: the file cannot be written.
     """
     rows = ranked(candidates)
-    return write_table(map(cells, rows), shown_properties(rows, config), path)
+    by_dft = sorted(set().union(*map(confirmed_properties, rows)))
+    return write_table(map(cells, rows), shown_properties(rows, config), path, by_dft)
 
 
-def write_table(rows: Iterable[Mapping[str, str]], properties: Sequence[str], path: str | Path) -> Path:
+def write_table(
+    rows: Iterable[Mapping[str, str]], properties: Sequence[str], path: str | Path, by_dft: Sequence[str] = ()
+) -> Path:
     """Write candidates.csv from the cells of its rows, given in order; return its path.
 
     Whole or not at all (temporary file, then renamed). Memory does not grow with the number of rows.
@@ -240,7 +259,7 @@ def write_table(rows: Iterable[Mapping[str, str]], properties: Sequence[str], pa
     Raises:
         RunFolderError: the file cannot be written, or a row has a column that no candidate has.
     """
-    path, names = Path(path), columns(properties)
+    path, names = Path(path), columns(properties, by_dft)
     try:
         with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -8,7 +8,7 @@ from pymatgen.core import Structure
 
 from inverse.campaign.dynamical_stability import AskPhonons
 from inverse.candidates.ranking import Classify, Screening
-from inverse.candidates.types import Standing, Verification
+from inverse.candidates.types import Candidate, Standing, Verification
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.protocol import Proposer
@@ -37,6 +37,12 @@ class CampaignVerifier(Protocol):
         ...
 
 
+AskFirstPrinciples = Callable[
+    [Sequence[Candidate], Callable[[str], None], Callable[[], bool]], Iterator[Candidate]
+]
+"""(the best, told of each calculation in a line, should it stop?) -> candidates with their `confirmation`."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What `inverse.assembly` makes of a config, and tests replace by fakes.
@@ -55,6 +61,7 @@ class Parts:
         baselines: look-up and orderings, as the manifest wants them.
         description: versions, weights, judges, settings for the manifest.
         phonons: of the best at the end of a run; None asks for none.
+        first_principles: asked about the best after that; None asks nobody.
     """
 
     surrogate: CorrectedSurrogate
@@ -70,6 +77,7 @@ class Parts:
     baselines: Callable[[], Mapping[str, Any]]
     description: Mapping[str, Any]
     phonons: AskPhonons | None = None
+    first_principles: AskFirstPrinciples | None = None
 
 
 @dataclass(frozen=True)

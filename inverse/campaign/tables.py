@@ -14,6 +14,7 @@ from inverse.campaign.ase_database import KEPT, AseDatabase
 from inverse.campaign.candidate_table import (
     HasTargets,
     cells,
+    confirmed_properties,
     place,
     shown_names,
     valued_properties,
@@ -50,6 +51,7 @@ class Tables:
         self._folder, self._config = folder, config
         self._path = folder.path / "candidates.csv"
         self._valued: set[str] = set(folder.meta("valued_properties", []))
+        self._by_dft: set[str] = set(folder.meta("confirmed_properties", []))
         self._seconds, self._written = 0.0, float("-inf")
         self._is_behind = True
         self._database = _opened(folder.path / "candidates.db")
@@ -75,6 +77,10 @@ class Tables:
         if valued != self._valued:
             self._folder.set_meta("valued_properties", sorted(valued))
             self._valued = valued
+        by_dft = self._by_dft.union(*map(confirmed_properties, candidates))
+        if by_dft != self._by_dft:
+            self._folder.set_meta("confirmed_properties", sorted(by_dft))
+            self._by_dft = by_dft
         self._folder.write_rows([TableRow(c.id, *place(c), cells(c)) for c in candidates])
         self._is_behind = True
 
@@ -95,7 +101,8 @@ class Tables:
             RunFolderError: the file cannot be written.
         """
         began = time.monotonic()
-        write_table(self._folder.cells(), shown_names(self._valued, self._config), self._path)
+        shown = shown_names(self._valued, self._config)
+        write_table(self._folder.cells(), shown, self._path, sorted(self._by_dft))
         self._written = time.monotonic()
         self._seconds = self._written - began
         self._is_behind = False

@@ -5,10 +5,13 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from inverse.candidates.types import Candidate, Stage, Status
+from inverse.candidates.types import Candidate, Outcome, Stage, Status
 
 STAGES = ("generated", "screened", "predicted", "relaxed", "hull", "tensor", "second_opinion", "phonons")
 """Stages of every complete ladder; the judges add others between them ("phase", "bulk modulus")."""
+
+FIRST_PRINCIPLES = "first_principles"
+"""Stage after all others of what was taken to density functional theory; its seconds are of computing."""
 
 _BEFORE_JUDGES = STAGES[:3]
 
@@ -44,7 +47,26 @@ def candidate_ladder(candidate: Candidate) -> tuple[Stage, ...]:
     )
     verification = candidate.verification
     judged = () if verification is None else verification.ladder
-    return completed((*first, *(s for s in judged if s.name not in _BEFORE_JUDGES)))
+    stages = completed((*first, *(s for s in judged if s.name not in _BEFORE_JUDGES)))
+    return (*stages, *_first_principles(candidate))
+
+
+def _first_principles(candidate: Candidate) -> tuple[Stage, ...]:
+    """Return what density functional theory says as the last stage; nothing before it was asked."""
+    found = candidate.confirmation
+    if found is None:
+        return ()
+    passed = {Outcome.CONFIRMED: True, Outcome.REFUTED: False, Outcome.UNDECIDED: None}[found.outcome]
+    decided = [
+        f"{word} {', '.join(names)}"
+        for word, names in (("met", found.met), ("missed", found.missed), ("within the error", found.open))
+        if names
+    ]
+    reason = "; ".join(
+        [str(found.outcome), *decided, *([found.reason] if found.reason else []), found.protocol]
+    )
+    name, _, number = found.code.partition(" ")
+    return (Stage(FIRST_PRINCIPLES, passed, reason, found.computing, {name: number} if name else {}),)
 
 
 def with_seconds(candidate: Candidate, stage: str, seconds: float) -> Candidate:

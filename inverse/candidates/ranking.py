@@ -14,6 +14,7 @@ from inverse.candidates.second_opinion import doubt_factor
 from inverse.candidates.types import (
     Breach,
     Candidate,
+    Confirmation,
     EnergyFlag,
     HitClass,
     KnownPhase,
@@ -84,6 +85,20 @@ def judged(
         why = candidate.unclassified or "no relaxed structure to classify"
         candidate, missed = replace(candidate, unclassified=why), f"hit class: unknown ({why})"
     return replace(candidate, status=Status.VERIFIED if missed else Status.HIT, reason=missed)
+
+
+def with_confirmation(candidate: Candidate, found: Confirmation, objective: Objective) -> Candidate:
+    """Return a verified candidate with what first principles say, its score by their values.
+
+    Its status stays what the judges made of it: a hit that is refuted is a hit that was refuted.
+    """
+    candidate = replace(candidate, confirmation=found)
+    verification = candidate.verification
+    if verification is None or candidate.status not in (Status.HIT, Status.VERIFIED):
+        return candidate
+    probability = probability_after(candidate, objective)
+    worth = score(candidate, verification, probability, objective)
+    return replace(candidate, probability_after=probability, score=worth)
 
 
 def followed(verification: Verification, objective: Objective) -> Verification:
@@ -352,8 +367,8 @@ def _elements(candidate: Candidate) -> frozenset[str]:
 
 
 def _verified(candidate: Candidate, name: str) -> VerifiedValue | None:
-    """Return the judges' value of a property, None where they gave none or one that is no number."""
-    value = candidate.verification.values.get(name) if candidate.verification is not None else None
+    """Return what first principles say of a property, else the judges; None without a finite number."""
+    value = candidate.values.get(name)
     return value if value is not None and math.isfinite(value.mean) else None
 
 

@@ -362,6 +362,50 @@ class Verification:
             object.__setattr__(self, "failure", Failure.OTHER)
 
 
+class Outcome(StrEnum):
+    """What first principles say of a candidate's hard targets (`verification.first_principles.verdict`)."""
+
+    CONFIRMED = "confirmed"
+    """Every one that was computed is met by more than its error."""
+    REFUTED = "refuted"
+    """One is missed by more than its error."""
+    UNDECIDED = "undecided"
+    """One lies within its error of a bound, or nothing could be computed."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What density functional theory says of a candidate, and what that decides.
+
+    Attributes:
+        outcome: of the three.
+        values: by property name; `raw` is the code's own number, `potential` names the code.
+        met: hard targets met beyond the error, by property name.
+        missed: missed beyond the error.
+        open: within the error of a bound.
+        uncomputed: hard targets that DFT could have computed, and was not asked or failed.
+        reason: why something was not computed, "" otherwise.
+        code: name and version.
+        protocol: functional, cutoff, mesh and smearing, in words.
+        details: magnetic order and moment, divisions of the mesh, competing phases, what was measured how.
+        computing: core-seconds of its calculations, whenever they were made.
+        structure: relaxed; None where it was not.
+    """
+
+    outcome: Outcome
+    values: Mapping[str, VerifiedValue] = field(default_factory=_empty)
+    met: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
+    uncomputed: tuple[str, ...] = ()
+    reason: str = ""
+    code: str = ""
+    protocol: str = ""
+    details: Mapping[str, Any] = field(default_factory=_empty)
+    computing: float = 0.0
+    structure: Structure | None = None
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One crystal with its whole history; a result without its history is not a result.
@@ -395,6 +439,7 @@ class Candidate:
         duplicate_of: id of the better-ranked candidate of the same (chemical system, parent prototype).
         parent_prototype: signature with alike elements as one; see docs/glossary.md.
         score: decides the rank; higher is better.
+        confirmation: what first principles say; None before they were asked.
     """
 
     id: str
@@ -424,3 +469,10 @@ class Candidate:
     duplicate_of: str = ""
     parent_prototype: str = ""
     score: float | None = None
+    confirmation: Confirmation | None = None
+
+    @builtins.property
+    def values(self) -> Mapping[str, VerifiedValue]:
+        """What is known of it by property name: first principles before judges; empty without a verdict."""
+        judged = {} if self.verification is None else self.verification.values
+        return judged if self.confirmation is None else {**judged, **self.confirmation.values}

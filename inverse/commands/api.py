@@ -12,8 +12,10 @@ from surrogates.errors import ConfigError, VerificationError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from inverse.campaign.confirming import Ahead
     from inverse.campaign.parts import Progress
     from inverse.campaign.run import Run
+    from inverse.candidates.types import Candidate
     from inverse.inputs.campaign_config import CampaignConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -322,6 +324,84 @@ def referee(folder: str | Path) -> str:
     n_verified = sum(candidate.verification is not None for candidate in run.candidates)
     n_hits = sum(candidate.status is Status.HIT for candidate in run.candidates)
     return summary(records, quality(asked_of_referee(run.config.targets)), n_hits, n_verified)
+
+
+def confirm(
+    folder: str | Path,
+    top: int = 5,
+    ids: Sequence[str] = (),
+    properties: Sequence[str] = (),
+    *,
+    code: str = "gpaw",
+    python: str = "",
+    processes: int = 1,
+    time_limit: str | float | None = None,
+    memory: float = 8.0,
+    told: Callable[[str], None] = lambda line: None,
+) -> "list[Candidate]":
+    """Return the best of a run with what density functional theory says of them, written to its folder.
+
+    Rank, table and report follow: `confirmed` and `dft_<property>` in candidates.csv, the last stage of the
+    ladder in the report. What was calculated before is not calculated again, so a call that was killed or
+    that ran out of time goes on where it was.
+
+    Args:
+        folder: of a run.
+        top: so many of the best, hits first.
+        ids: these instead.
+        properties: of bulk_modulus_vrh, energy_above_hull (both, without any) and shear_modulus_vrh.
+        code: gpaw, or module:factory.
+        python: interpreter that has the code; "" finds one.
+        processes: calculations side by side.
+        time_limit: such as "8h", for this call.
+        memory: of each calculation, GB; 0 sets no limit.
+        told: told of each calculation in a line.
+
+    Raises:
+        RunFolderError: no run there, damaged, or locked by another process.
+        MissingExtraError: the code is not installed; says how to get it.
+        UnknownNameError: a property, an id, a code or an interpreter that is not there.
+    """
+    from inverse.campaign.confirming import Confirming, confirm_run, said_of
+    from inverse.campaign.stopping import StopFlag
+    from inverse.potentials.dft import Limits
+    from inverse.report.page import build_report
+
+    limit = None if time_limit is None else _seconds(time_limit)
+    confirming = Confirming(
+        top, tuple(ids), tuple(properties), code, python, processes, Limits(gigabytes=memory)
+    )
+    stop = StopFlag(None if limit is None else time.monotonic() + limit)
+    found = []
+    with stop.listening():
+        for candidate in confirm_run(
+            Path(folder), confirming, lambda name, one: told(said_of(name, one)), stop.is_set
+        ):
+            found.append(candidate)
+            build_report(Path(folder))
+    return found
+
+
+def confirmation_plan(
+    folder: str | Path,
+    top: int = 5,
+    ids: Sequence[str] = (),
+    properties: Sequence[str] = (),
+    *,
+    code: str = "gpaw",
+    python: str = "",
+) -> "list[Ahead]":
+    """Return what `confirm` would compute and how long that takes, crystal by crystal; starts nothing.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        MissingExtraError: the code is not installed; says how to get it.
+        UnknownNameError: a property, an id, a code or an interpreter that is not there.
+    """
+    from inverse.campaign.confirming import Confirming, plan_of
+
+    confirming = Confirming(top, tuple(ids), tuple(properties), code, python)
+    return list(plan_of(Path(folder), confirming))
 
 
 def report(folder: str | Path) -> Path:

@@ -204,6 +204,48 @@ def referee(folder: RunFolderArgument) -> int:
 
 
 @app.command()
+def confirm(
+    folder: RunFolderArgument,
+    top: Annotated[int, typer.Option("--top", min=1, help="So many of the best, hits first.")] = 5,
+    ids: Annotated[str, typer.Option("--ids", help="These candidates instead, separated by commas.")] = "",
+    properties: Annotated[
+        str, typer.Option("--properties", help="Separated by commas; without it bulk modulus and hull.")
+    ] = "",
+    code: Annotated[str, typer.Option("--code", help="gpaw, or module:factory.")] = "gpaw",
+    python: Annotated[str, typer.Option("--python", help="Interpreter that has the code.")] = "",
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it takes; compute nothing.")] = False,
+    time_limit: Annotated[str | None, typer.Option("--time-limit", help="Such as 90m or 8h.")] = None,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Calculations side by side.")] = 1,
+    memory: Annotated[float, typer.Option("--memory", min=0.0, help="GB of each calculation.")] = 8.0,
+) -> int:
+    """Take the best of a run to density functional theory; killed, it goes on where it was."""
+    from inverse.commands import api
+    from inverse.commands.terminal import show_confirmations, show_plan
+    from inverse.report.progress_bar import to_stderr
+
+    named = [part.strip() for part in ids.split(",") if part.strip()]
+    wanted = [part.strip() for part in properties.split(",") if part.strip()]
+    with results_only() as stdout:
+        if plan:
+            show_plan(api.confirmation_plan(folder, top, named, wanted, code=code, python=python), stdout)
+            return 0
+        found = api.confirm(
+            folder,
+            top,
+            named,
+            wanted,
+            code=code,
+            python=python,
+            processes=processes,
+            time_limit=time_limit,
+            memory=memory,
+            told=to_stderr,
+        )
+        show_confirmations(found, stdout)
+    return 0 if found else FAILED
+
+
+@app.command()
 def report(folder: RunFolderArgument) -> int:
     """Rebuild a run's report from its folder."""
     from inverse.commands import api

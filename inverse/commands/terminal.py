@@ -13,8 +13,10 @@ from rich.table import Table
 from inverse.commands.console import FAILED, note
 
 if TYPE_CHECKING:
+    from inverse.campaign.confirming import Ahead
     from inverse.campaign.parts import Progress
     from inverse.campaign.run import Run
+    from inverse.candidates.types import Candidate
 
 PLAIN_WIDTH = 150
 """Columns of a table that goes to a file or a pipe."""
@@ -33,6 +35,38 @@ def show_run(run: "Run", stream: TextIO) -> int:
     _console(stream).print(summary_of(run))
     succeeded = any(c.status in (Status.VERIFIED, Status.HIT) for c in run.candidates)
     return 0 if succeeded else FAILED
+
+
+def show_plan(ahead: "Sequence[Ahead]", stream: TextIO) -> None:
+    """Write what first principles would take, a crystal a line, and in all."""
+    rows = [
+        (
+            one.name,
+            one.formula,
+            one.plan.n_atoms,
+            "x".join(map(str, one.plan.mesh)),
+            one.plan.n_k_points,
+            one.plan.n_calculations,
+            f"{one.plan.core_minutes:.1f}",
+            one.remark,
+        )
+        for one in ahead
+    ]
+    total = sum(one.plan.core_minutes for one in ahead)
+    heads = ("", "formula", "atoms", "mesh", "k-points", "calculations", "core-minutes", "")
+    show_table(
+        heads, [*rows, ("in all", "", "", "", "", "", f"{total:.0f}", "within a factor of two")], stream
+    )
+
+
+def show_confirmations(candidates: "Sequence[Candidate]", stream: TextIO) -> None:
+    """Write what first principles say of each candidate, and how many were confirmed."""
+    from inverse.campaign.confirming import counts
+    from inverse.report.wording import said_by_dft
+
+    rows = [(c.id, c.structure.composition.reduced_formula, *said_by_dft(c)) for c in candidates]
+    show_table(("id", "formula", "first principles", "values", ""), rows, stream)
+    stream.write(f"{counts(candidates)}\n")
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO) -> None:

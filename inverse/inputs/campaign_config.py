@@ -80,13 +80,36 @@ def _named(value: str, registry: Registry) -> str:
     return value
 
 
+class Dft(Part):
+    """How first principles are asked; see `inverse confirm`.
+
+    `code` is gpaw or module:factory, `python` the interpreter that has it (empty finds one), `properties`
+    what is computed (empty takes what is asked by default), `memory` (GB) and `time` bound a calculation.
+    """
+
+    code: Text = "gpaw"
+    python: Text = ""
+    properties: tuple[Text, ...] = ()
+    processes: Annotated[Whole, Field(ge=1, le=256)] = 1
+    memory: Annotated[Number, Field(ge=0.0)] = 8.0
+    seconds: Seconds = Field(default=3600.0, alias="time")
+
+    @field_validator("code")
+    @classmethod
+    def _known_code(cls, value: str) -> str:
+        if value != "gpaw" and not _is_factory(value):
+            raise ValueError(f"{one_line(repr(value), 60)} is not a DFT code; give gpaw or module:factory")
+        return value
+
+
 class Verify(Part):
     """Who judges; `reuse: false` asks the judges afresh, whatever the store holds.
 
     `also` names judges of your own properties, asked after the others. Potentials and judges have a name, of
     this program or of an installed package, or are module:factory. `phonons: false` leaves out the phonons of
     the ten best, computed at the end while time is left. `predicted_enough` is the probability from which on
-    a target that no judge computes counts as met.
+    a target that no judge computes counts as met. `confirm` takes so many of the best to density functional
+    theory at the end, while time is left, by `dft`.
     """
 
     potential: Text = AUTO
@@ -94,11 +117,14 @@ class Verify(Part):
     also: tuple[Text, ...] = ()
     phonons: Flag = True
     predicted_enough: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.8
+    confirm: Annotated[Whole, Field(ge=0, le=1000)] = 0
+    dft: Dft = Dft()
 
     @property
     def code(self) -> tuple[str, ...]:
         """Every module:factory that is called to verify: a config that names one is a program."""
-        return tuple(name for name in (self.potential, *self.also) if ":" in name)
+        codes = (self.dft.code,) if self.confirm else ()
+        return tuple(name for name in (self.potential, *self.also, *codes) if ":" in name)
 
     @field_validator("potential")
     @classmethod
@@ -264,6 +290,9 @@ class CampaignConfig(Part):
         for key in ("surrogate", "decoder"):
             if data["search"][key] == Search.model_fields[key].default:
                 del data["search"][key]
+        for key, default in (("confirm", 0), ("dft", Dft().model_dump(mode="json", by_alias=True))):
+            if data["verify"][key] == default:
+                del data["verify"][key]
         return data
 
     @property

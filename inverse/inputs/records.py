@@ -15,10 +15,12 @@ from pymatgen.core import Lattice, Structure
 from inverse.candidates.failures import failure_of_old_reason
 from inverse.candidates.types import (
     Candidate,
+    Confirmation,
     Failure,
     HitClass,
     KnownPhase,
     Origin,
+    Outcome,
     PredictedValue,
     Rule,
     Stage,
@@ -228,6 +230,7 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "duplicate_of": candidate.duplicate_of,
         "parent_prototype": candidate.parent_prototype,
         "score": finite_or_none(candidate.score),
+        **_confirmation_to_record(candidate.confirmation),
     }
 
 
@@ -281,6 +284,48 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         duplicate_of=record.get("duplicate_of", ""),
         parent_prototype=record.get("parent_prototype", ""),
         score=record.get("score"),
+        confirmation=_confirmation_from_record(record.get("confirmation")),
+    )
+
+
+def _confirmation_to_record(found: Confirmation | None) -> dict[str, Any]:
+    """Return the part of a candidate's record that first principles fill; nothing before they were asked."""
+    if found is None:
+        return {}
+    return {
+        "confirmation": {
+            "outcome": str(found.outcome),
+            "values": {name: _verified_to_record(value) for name, value in found.values.items()},
+            **{name: list(getattr(found, name)) for name in _DECIDED},
+            "reason": found.reason,
+            "code": found.code,
+            "protocol": found.protocol,
+            "details": plain(found.details),
+            "computing": finite_or_none(found.computing),
+            "structure": None if found.structure is None else structure_to_record(found.structure),
+        }
+    }
+
+
+_DECIDED = ("met", "missed", "open", "uncomputed")
+
+
+def _confirmation_from_record(record: Mapping[str, Any] | None) -> Confirmation | None:
+    if record is None:
+        return None
+    structure = record["structure"]
+    return _typed(
+        Confirmation(
+            outcome=Outcome(record["outcome"]),
+            values={name: _verified_from_record(value) for name, value in record["values"].items()},
+            **{name: tuple(record[name]) for name in _DECIDED},
+            reason=record["reason"],
+            code=record["code"],
+            protocol=record["protocol"],
+            details=dict(record["details"]),
+            computing=_number(record["computing"]),
+            structure=None if structure is None else structure_from_record(structure),
+        )
     )
 
 

@@ -18,11 +18,13 @@ class SinglePoint:
         energy: of the cell, eV.
         forces: (A, 3) eV/Å.
         stress: (3, 3) eV/Å³, Cauchy, positive when the cell wants to shrink.
+        magmoms: (A,) Bohr magnetons, of what computes with spin; empty else.
     """
 
     energy: float
     forces: np.ndarray
     stress: np.ndarray
+    magmoms: tuple[float, ...] = ()
 
 
 Batch = Callable[[Sequence[Atoms]], list[SinglePoint]]

@@ -1,6 +1,7 @@
 """Relaxation of cell and positions by a potential, inside the crystal's symmetry."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
@@ -18,6 +19,17 @@ STIFFNESS_GUESS = 1.0
 
 FORCE_CONSTANT_GUESS = 15.0
 """First guess of every force constant, eV/Å²."""
+
+
+class Free(StrEnum):
+    """What a relaxation may change, inside the crystal's symmetry."""
+
+    CELL = "cell"
+    """The whole cell and the positions."""
+    SHAPE = "shape"
+    """The cell's shape at its volume, to first order in a step, and the positions."""
+    IONS = "ions"
+    """The positions alone."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,10 @@ class Relaxed:
         energy: of the cell, eV.
         steps: evaluations used.
         force: largest force left, eV/Å.
-        stress: largest stress left, GPa.
+        stress: largest stress left in what was free to change, GPa.
+        point: what the potential says of the cell.
+        remaining: eV by which the energy would still fall, by the gradient that is left and the Hessian.
+        hessian: as the steps taught it, of strains and displacements that were free, eV and eV/Å².
     """
 
     cell: SymmetricCell
@@ -56,6 +71,9 @@ class Relaxed:
     steps: int
     force: float
     stress: float
+    point: SinglePoint
+    remaining: float
+    hessian: np.ndarray
 
 
 def relax(
@@ -87,23 +105,41 @@ def relaxing(
     potential: Potential,
     settings: RelaxationSettings | None = None,
     deadline: Deadline = float("inf"),
+    free: Free = Free.CELL,
+    hessian: np.ndarray | None = None,
 ) -> Inquiry[Relaxed]:
-    """Return `relax` as an inquiry, for several crystals side by side; the same arguments and errors."""
-    return _Descent(cell, potential, settings or RelaxationSettings(), deadline).run()
+    """Return `relax` as an inquiry, for several crystals side by side; the same arguments and errors.
+
+    Args:
+        cell: as of `relax`, like the next three.
+        potential: what to relax with.
+        settings: when to stop.
+        deadline: when to give up.
+        free: what may change.
+        hessian: of an earlier relaxation of as many free variables, to start with; None guesses.
+    """
+    return _Descent(cell, potential, settings or RelaxationSettings(), deadline, free, hessian).run()
 
 
 class _Descent:
     """State of one relaxation: where it stands, its gradient and its Hessian."""
 
     def __init__(
-        self, cell: SymmetricCell, potential: Potential, settings: RelaxationSettings, deadline: Deadline
+        self,
+        cell: SymmetricCell,
+        potential: Potential,
+        settings: RelaxationSettings,
+        deadline: Deadline,
+        free: Free,
+        hessian: np.ndarray | None,
     ) -> None:
         self.start, self.cell = cell, cell
         self.potential, self.settings, self.deadline = potential, settings, deadline
-        self.n_strains = len(cell.free_strains)
+        self.strains = strains_within(cell, free)
+        self.n_strains = len(self.strains)
         curvature = [STIFFNESS_GUESS * cell.volume] * self.n_strains
         curvature += [FORCE_CONSTANT_GUESS] * len(cell.free_displacements)
-        self.hessian = np.diag(curvature)
+        self.hessian = np.diag(curvature) if hessian is None else hessian
         self.trust = 1.0
         self.steps = 0
 
@@ -128,7 +164,8 @@ class _Descent:
             self.trust = min(1.0, 1.5 * self.trust)
             self.cell, point, gradient = trial, trial_point, trial_gradient
         force, stress, _ = self._residuals(self.cell, point)
-        return Relaxed(self.cell, point.energy, self.steps, force, stress)
+        remaining = 0.5 * float(gradient @ self._unconstrained(gradient))
+        return Relaxed(self.cell, point.energy, self.steps, force, stress, point, remaining, self.hessian)
 
     def _evaluate(self, cell: SymmetricCell) -> Inquiry[SinglePoint]:
         settings, name = self.settings, self.potential.name
@@ -154,7 +191,7 @@ class _Descent:
         return point
 
     def _gradient(self, cell: SymmetricCell, point: SinglePoint) -> np.ndarray:
-        by_strain = self.start.free_strains @ (cell.volume * voigt_to_mandel(point.stress))
+        by_strain = self.strains @ (cell.volume * voigt_to_mandel(point.stress))
         by_displacement = -self.start.free_displacements @ point.forces.ravel()
         return np.concatenate([by_strain, by_displacement])
 
@@ -163,8 +200,8 @@ class _Descent:
         gradient = self._gradient(cell, point)
         free = self.start.free_displacements
         forces = (gradient[self.n_strains :] @ free).reshape(-1, 3)
-        stress = mandel_to_tensor(gradient[: self.n_strains] @ self.start.free_strains) / cell.volume
-        force = float(np.linalg.norm(forces, axis=1).max())
+        stress = mandel_to_tensor(gradient[: self.n_strains] @ self.strains) / cell.volume
+        force = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
         largest = float(np.abs(stress).max())
         return force, largest * GPA_PER_EV_PER_A3, largest * cell.volume / cell.n_atoms
 
@@ -173,16 +210,20 @@ class _Descent:
         limit = self.settings
         return force <= limit.force and stress <= limit.stress and virial <= limit.force
 
-    def _step(self, gradient: np.ndarray) -> np.ndarray:
+    def _unconstrained(self, gradient: np.ndarray) -> np.ndarray:
+        """Return minus the quasi-Newton step."""
         values, vectors = np.linalg.eigh(self.hessian)
         floor = 1e-3 * FORCE_CONSTANT_GUESS
-        step = -vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), floor))
-        strain = np.abs(step[: self.n_strains] @ self.start.free_strains).max(initial=0.0)
+        return np.asarray(vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), floor)))
+
+    def _step(self, gradient: np.ndarray) -> np.ndarray:
+        step = -self._unconstrained(gradient)
+        strain = np.abs(step[: self.n_strains] @ self.strains).max(initial=0.0)
         shift = np.abs(step[self.n_strains :] @ self.start.free_displacements).max(initial=0.0)
         return step * min(1.0, 0.04 * self.trust / max(strain, 1e-12), 0.12 * self.trust / max(shift, 1e-12))
 
     def _apply(self, step: np.ndarray) -> SymmetricCell:
-        strain = mandel_to_tensor(step[: self.n_strains] @ self.start.free_strains)
+        strain = mandel_to_tensor(step[: self.n_strains] @ self.strains)
         shift = (step[self.n_strains :] @ self.start.free_displacements).reshape(-1, 3)
         return self.cell.moved(strain, shift)
 
@@ -197,6 +238,25 @@ class _Descent:
             + np.outer(change, change) / curvature
             - np.outer(pushed, pushed) / float(step @ pushed)
         )
+
+
+def strains_within(cell: SymmetricCell, free: Free) -> np.ndarray:
+    """Return (n, 6) orthonormal Mandel strains that keep the symmetry and that a relaxation may make.
+
+    >>> from pymatgen.core import Lattice, Structure
+    >>> hcp = Structure(Lattice.hexagonal(2.5, 4.0), ["Co"] * 2, [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
+    >>> cell = SymmetricCell.from_structure(hcp)
+    >>> [len(strains_within(cell, free)) for free in Free]
+    [2, 1, 0]
+    """
+    if free is Free.IONS:
+        return np.zeros((0, 6))
+    if free is Free.CELL:
+        return cell.free_strains
+    isotropic = voigt_to_mandel(np.eye(3)) / np.sqrt(3.0)
+    deviatoric = cell.free_strains - np.outer(cell.free_strains @ isotropic, isotropic)
+    _, sizes, axes = np.linalg.svd(deviatoric, full_matrices=False)
+    return np.asarray(axes[sizes > 1e-8])
 
 
 def shortest_distance(cell: SymmetricCell) -> float:

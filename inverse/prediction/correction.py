@@ -170,7 +170,7 @@ class CorrectedSurrogate:
     def _take_in(
         self, candidate: Candidate, fractions: Tensor, base: Mapping[Property, Prediction], row: int
     ) -> None:
-        values = {} if candidate.verification is None else candidate.verification.values
+        values = candidate.values
         for prop in self.properties:
             value = values.get(prop.name)
             mean, std = float(base[prop].mean[row]), float(base[prop].std[row])

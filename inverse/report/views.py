@@ -19,7 +19,7 @@ from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.candidates.ladder import candidate_ladder
 from inverse.candidates.types import Candidate, KnownPhase, Origin, Stage, Status, Target, VerifiedValue
-from inverse.report.wording import digits, label, number, percent, plain_text, symbol, unit
+from inverse.report.wording import digits, label, number, outcome_text, percent, plain_text, symbol, unit
 from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import EngineError
@@ -54,6 +54,7 @@ class ValueView:
         in_domain: False when the surrogate says distrust.
         is_met: whether the value that counts meets its hard target; None without target or value.
         sort: number the table sorts by; "" without any.
+        by_dft: "321 ± 9" by first principles; "" without.
     """
 
     label: str
@@ -67,6 +68,7 @@ class ValueView:
     in_domain: bool
     is_met: bool | None
     sort: str
+    by_dft: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class CandidateView:
     n_atoms: int
     status: str
     status_label: str
+    confirmed: str
     hit_class: str
     probability_before: str
     probability_after: str
@@ -178,6 +181,7 @@ def candidate_view(
         n_atoms=len(structure),
         status=str(candidate.status),
         status_label=STATUS_LABELS[candidate.status],
+        confirmed="" if candidate.confirmation is None else outcome_text(candidate.confirmation),
         hit_class=str(candidate.hit_class) if candidate.hit_class is not None else "",
         probability_before=percent(candidate.probability_target_met),
         probability_after=percent(candidate.probability_after),
@@ -241,6 +245,7 @@ def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None
     verification = candidate.verification
     verified = verification.values.get(name) if verification is not None else None
     predicted = candidate.predictions.get(name)
+    by_dft = None if candidate.confirmation is None else candidate.confirmation.values.get(name)
     counts = verified.mean if verified is not None else predicted.mean if predicted is not None else None
     return ValueView(
         label=label(name),
@@ -256,6 +261,7 @@ def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None
         in_domain=predicted is None or predicted.in_domain,
         is_met=None if target is None or counts is None else target.is_met(counts),
         sort="" if counts is None or counts != counts else f"{counts:.6g}",
+        by_dft="" if by_dft is None else plus_minus(by_dft.mean, by_dft.std, name),
     )
 
 

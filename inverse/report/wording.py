@@ -6,9 +6,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inverse.candidates.decisive_targets import effective_targets
-from inverse.candidates.types import Target
+from inverse.candidates.types import Candidate, Confirmation, Outcome, Target
 from inverse.inputs.campaign_config import CampaignConfig
 from surrogates.physics.properties import PROPERTIES, Digits
+
+
+def outcome_text(found: Confirmation) -> str:
+    """Return what first principles say, and where it rests on part of the targets, on which.
+
+    >>> outcome_text(Confirmation(Outcome.CONFIRMED, met=("bulk_modulus_vrh",), uncomputed=("density",)))
+    'confirmed (K)'
+    >>> outcome_text(Confirmation(Outcome.REFUTED, met=("density",), missed=("bulk_modulus_vrh",)))
+    'refuted (K)'
+    """
+    named = {
+        Outcome.CONFIRMED: found.met if found.uncomputed else (),
+        Outcome.REFUTED: found.missed,
+        Outcome.UNDECIDED: found.open,
+    }[found.outcome]
+    which = ", ".join(symbol(name) for name in named)
+    return f"{found.outcome} ({which})" if which else str(found.outcome)
+
+
+def said_by_dft(candidate: Candidate) -> tuple[str, str, str]:
+    """Return outcome, values of what was computed, and what was not and why; empty before it was asked."""
+    found = candidate.confirmation
+    if found is None:
+        return "", "", ""
+    own = found.code.partition(" ")[0]
+    values = [
+        f"{symbol(name)} {number(value.mean, name)} ± {number(value.std, name)} {value.unit}".rstrip()
+        for name, value in found.values.items()
+        if value.potential == own and name in {*found.met, *found.missed, *found.open}
+    ]
+    return outcome_text(found), ", ".join(values), found.reason
 
 
 def label(name: str) -> str:

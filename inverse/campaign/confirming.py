@@ -1,0 +1,262 @@
+"""First principles for the best of a run, after it or at its end: written back candidate by candidate."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pymatgen.core import Structure
+
+from inverse.campaign.campaign import stored_config
+from inverse.campaign.dynamical_stability import best_candidates
+from inverse.campaign.manifest import config_hash
+from inverse.campaign.run_folder import RunFolder
+from inverse.campaign.tables import Tables
+from inverse.candidates.objective import Objective
+from inverse.candidates.ranking import with_confirmation
+from inverse.candidates.types import Candidate, Status
+from inverse.inputs.campaign_config import CampaignConfig
+from inverse.potentials.dft import Limits, code_named
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.reference.known_structures import known_structure
+from inverse.verification.first_principles.candidate import COMPUTED, asked, confirmations
+from inverse.verification.first_principles.crystal import Wanted
+from inverse.verification.first_principles.plan import Plan, planned
+from inverse.verification.first_principles.pool import Calculated, CalculationPool
+from inverse.verification.first_principles.setting import Setting
+from inverse.verification.judge import Judge
+from inverse.verification.panel import Panel, panel_named
+from inverse.verification.store import VerificationStore
+from surrogates.errors import ConfigError, UnknownNameError
+from surrogates.physics.properties import Property
+
+BY_DEFAULT = COMPUTED[:2]
+"""What DFT is asked for unless the caller says: a tensor takes many strained cells of low symmetry."""
+
+Told = Callable[[str, Calculated], None]
+"""(name and formula of a crystal, one of its calculations)"""
+
+N_CONFIRMED = 5
+"""Candidates that are taken to DFT unless the caller says how many."""
+
+
+@dataclass(frozen=True)
+class Confirming:
+    """What is asked of first principles.
+
+    Attributes:
+        top: so many of the best, hits first.
+        ids: these instead.
+        properties: names, of `COMPUTED`; () takes `BY_DEFAULT`.
+        code: gpaw, or module:factory.
+        python: interpreter that has the code; "" finds one.
+        processes: calculations side by side.
+        limits: of each calculation.
+    """
+
+    top: int = N_CONFIRMED
+    ids: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+    code: str = "gpaw"
+    python: str = ""
+    processes: int = 1
+    limits: Limits = field(default_factory=Limits)
+
+    def check(self) -> None:
+        """Raise what is wrong with it before anything is computed.
+
+        Raises:
+            EngineError: a property, a code or an interpreter that is not there.
+        """
+        self.wanted()
+        code_named(self.code, self.python)
+
+    def wanted(self) -> list[Property]:
+        """Return the properties.
+
+        Raises:
+            UnknownNameError: one that DFT is not asked for here; names the nearest.
+        """
+        known = {prop.name: prop for prop in COMPUTED}
+        for name in self.properties:
+            if name not in known:
+                raise UnknownNameError.among("property for DFT", name, list(known), name)
+        return [known[name] for name in self.properties] or list(BY_DEFAULT)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is planned for one crystal: a candidate or a phase that it competes with."""
+
+    name: str
+    formula: str
+    plan: Plan
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Competitors:
+    """Known phases as the judge of energies relaxes them, which DFT starts from.
+
+    Attributes:
+        panel: whose judge.
+        device: where it computes.
+    """
+
+    panel: Panel
+    device: str = "auto"
+
+    def __call__(self, formula: str) -> Structure | None:
+        """Return the lowest known phase of a formula; None where its structure is not carried or relaxed."""
+        known = known_structure(formula)
+        if known is None:
+            return None
+        judge = Judge(self.panel.energy, store=VerificationStore(), device=self.device)
+        verdict = judge.relax(known)
+        return known if verdict.structure is None else verdict.structure
+
+
+def chosen(candidates: Sequence[Candidate], confirming: Confirming) -> list[Candidate]:
+    """Return the candidates that are taken to DFT.
+
+    Raises:
+        ConfigError: an id that is none of the run's, or whose verification gave no relaxed structure.
+    """
+    if not confirming.ids:
+        return best_candidates(candidates, confirming.top)
+    by_id = {candidate.id: candidate for candidate in candidates}
+    found = []
+    for identity in confirming.ids:
+        candidate = by_id.get(identity)
+        if candidate is None:
+            raise UnknownNameError.among("candidate", identity, list(by_id), "--ids")
+        if candidate.verification is None or candidate.verification.structure is None:
+            raise ConfigError(f"--ids {identity}: no judge relaxed it")
+        found.append(candidate)
+    return found
+
+
+def plan_of(folder: Path, confirming: Confirming) -> Iterator[Ahead]:
+    """Yield what each crystal will take, before anything is started.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        EngineError: a code, a property or an id that is not there.
+    """
+    wanted, setting = confirming.wanted(), Setting(code_named(confirming.code, confirming.python))
+    with RunFolder.read(folder) as stored:
+        candidates = chosen(list(stored.named(stored.verified_ids())), confirming)
+    names = {prop.name for prop in wanted}
+    full = Wanted("bulk_modulus_vrh" in names, "shear_modulus_vrh" in names)
+    seen: set[str] = set()
+    for candidate in candidates:
+        one = asked(candidate.id, _relaxed(candidate), setting, known_structure)
+        remark = one.why_no_hull if "energy_above_hull" in names else ""
+        cell = SymmetricCell.from_structure(one.structure)
+        yield Ahead(candidate.id, one.formula, planned(cell, setting, full), remark)
+        for name in one.shares if "energy_above_hull" in names else ():
+            phase = known_structure(name)
+            if name not in seen and phase is not None:
+                seen.add(name)
+                cell = SymmetricCell.from_structure(phase)
+                yield Ahead("competitor", name, planned(cell, setting, Wanted()))
+
+
+def confirm_run(
+    folder: Path,
+    confirming: Confirming,
+    told: Told = lambda name, one: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Candidate]:
+    """Yield candidates with what DFT says of them, each written to the run folder before it is yielded.
+
+    What was calculated before, by whatever process, is taken from the verification store: a call that was
+    killed goes on where it was.
+
+    Args:
+        folder: of a run; locked while this works.
+        confirming: what is asked.
+        told: name and formula of a crystal, and each of its calculations.
+        should_stop: asked twice a second; calculations under way are given up.
+
+    Raises:
+        RunFolderError: no run there, damaged, locked, or not writable.
+        EngineError: a code, a property or an id that is not there.
+        MachineError: memory or disk.
+    """
+    confirming.check()
+    config = stored_config(folder)
+    with RunFolder.open(folder, config_hash(config)) as stored:
+        tables = Tables(stored, config)
+        candidates = chosen(list(stored.named(stored.verified_ids())), confirming)
+        for candidate in confirmed_by_dft(candidates, config, confirming, told, should_stop):
+            stored.update_candidates([candidate])
+            tables.take([candidate])
+            tables.write()
+            yield candidate
+
+
+def confirmed_by_dft(
+    candidates: Sequence[Candidate],
+    config: CampaignConfig,
+    confirming: Confirming,
+    told: Told = lambda name, one: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Candidate]:
+    """Yield verified candidates with what DFT says of them; nothing is written but calculations remembered.
+
+    Args:
+        candidates: with a relaxed structure each.
+        config: of their campaign.
+        confirming: as of `confirm_run`, like the next two.
+        told: of each calculation.
+        should_stop: asked twice a second.
+
+    Raises:
+        EngineError: a code or a property that is not there.
+        MachineError: memory or disk.
+    """
+    wanted, objective = confirming.wanted(), Objective.of(config)
+    setting = Setting(code_named(confirming.code, confirming.python), memory=VerificationStore())
+    of_known = Competitors(panel_named(config.verify.potential), config.device)
+    by_id = {candidate.id: candidate for candidate in candidates}
+    ahead = [asked(c.id, _relaxed(c), setting, of_known) for c in candidates]
+    names = {one.identity: f"{one.identity} {one.formula}" for one in ahead}
+    pool = CalculationPool(setting.code, confirming.processes, confirming.limits)
+
+    def tell(name: str, one: Calculated) -> None:
+        told(names.get(name, name), one)
+
+    try:
+        for one, found in confirmations(ahead, wanted, objective, setting, of_known, pool, tell, should_stop):
+            yield with_confirmation(by_id[one.identity], found, objective)
+    finally:
+        pool.close()
+
+
+def _relaxed(candidate: Candidate) -> Structure:
+    verification = candidate.verification
+    assert verification is not None
+    assert verification.structure is not None
+    return verification.structure
+
+
+def said_of(name: str, one: Calculated) -> str:
+    """Return one line about a calculation.
+
+    >>> said_of("c000012 WC", Calculated(0, {"steps": 21, "n_k_points": 70, "computing": 18.2}, False))
+    'c000012 WC: 21 steps of self-consistency, 70 k-points, 18 core-seconds'
+    """
+    found = one.found
+    again = ", remembered" if one.was_remembered else ""
+    return (
+        f"{name}: {found.get('steps', 0)} steps of self-consistency, {found.get('n_k_points', 0)} k-points, "
+        f"{found.get('computing', 0.0):.0f} core-seconds{again}"
+    )
+
+
+def counts(candidates: Sequence[Candidate]) -> str:
+    """Return in one line how many were confirmed, refuted and undecided."""
+    outcomes = [c.confirmation.outcome for c in candidates if c.confirmation is not None]
+    n_hits = sum(c.status is Status.HIT for c in candidates)
+    named = ", ".join(f"{outcomes.count(o)} {o}" for o in dict.fromkeys(sorted(outcomes)))
+    return f"{len(outcomes)} by first principles ({n_hits} hits): {named or 'none'}"

@@ -1,0 +1,18 @@
+"""Density functional theory through any ASE calculator, in this interpreter or another."""
+
+from inverse.potentials.dft.calculator import DftCalculator, Memory
+from inverse.potentials.dft.code import DftCode, code_named
+from inverse.potentials.dft.process import DftProcess, Limits
+from inverse.potentials.dft.protocol import PROTOCOL, DftProtocol, mesh_of
+
+__all__ = [
+    "PROTOCOL",
+    "DftCalculator",
+    "DftCode",
+    "DftProcess",
+    "DftProtocol",
+    "Limits",
+    "Memory",
+    "code_named",
+    "mesh_of",
+]

@@ -1,0 +1,218 @@
+"""A candidate by first principles: its calculations, those of the phases it competes with, the verdict."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymatgen.core import Structure
+
+from inverse.candidates.derived import with_derived
+from inverse.candidates.objective import Objective
+from inverse.candidates.types import Confirmation, Outcome, VerifiedValue
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.reference import ReferenceHull
+from inverse.verification.first_principles.accuracy import valued
+from inverse.verification.first_principles.crystal import Crystal, Wanted, check_elements, crystal
+from inverse.verification.first_principles.pool import Calculated, CalculationPool
+from inverse.verification.first_principles.reaction import Phase, check_functional, energy_above
+from inverse.verification.first_principles.setting import Setting
+from inverse.verification.first_principles.verdict import verdict
+from surrogates.errors import EngineError, VerificationError
+from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS, Property
+
+COMPUTED: tuple[Property, ...] = (BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS)
+"""What DFT can be asked for; everything else follows from these and from the relaxed cell."""
+
+StructureOf = Callable[[str], Structure | None]
+"""Reduced formula -> its phase of lowest known energy, None where its structure is not carried."""
+
+
+@dataclass
+class Asked:
+    """One candidate that is taken to DFT.
+
+    Attributes:
+        identity: of the candidate.
+        structure: relaxed by the judge of energies.
+        shares: reduced formula of each competing phase -> fraction of the atoms; empty without a hull.
+        why_no_hull: why its distance from the hull cannot be computed.
+    """
+
+    identity: str
+    structure: Structure
+    shares: Mapping[str, float] = field(default_factory=dict)
+    why_no_hull: str = ""
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+        return self.structure.composition.reduced_formula
+
+
+def asked(identity: str, structure: Structure, setting: Setting, structure_of: StructureOf) -> Asked:
+    """Return a candidate with the phases that it would fall apart into, or why they cannot be computed."""
+    try:
+        check_functional(structure.composition)
+        formula = structure.composition.reduced_formula
+        shares = ReferenceHull.current().energy_above_hull(formula, 0.0).decomposition
+        for name in shares:
+            phase = structure_of(name)
+            if phase is None:
+                raise VerificationError(f"{name}, which it competes with: no structure is carried")
+            check_elements(SymmetricCell.from_structure(phase), setting)
+    except EngineError as error:
+        return Asked(identity, structure, why_no_hull=str(error))
+    return Asked(identity, structure, dict(shares))
+
+
+def confirmations(
+    candidates: Sequence[Asked],
+    properties: Sequence[Property],
+    objective: Objective,
+    setting: Setting,
+    structure_of: StructureOf,
+    pool: CalculationPool,
+    told: Callable[[str, Calculated], None] = lambda name, one: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Asked, Confirmation]]:
+    """Yield what first principles say of each candidate, as soon as it and its competitors are computed.
+
+    Args:
+        candidates: in the order in which they are begun; each is followed by its competitors.
+        properties: of `COMPUTED`.
+        objective: whose deciding targets are judged.
+        setting: code, protocol and memory.
+        structure_of: of competing phases.
+        pool: that calculates.
+        told: name of a crystal and each of its calculations.
+        should_stop: asked twice a second.
+    """
+    wanted = Wanted(BULK_MODULUS in properties, SHEAR_MODULUS in properties)
+    has_hull = ENERGY_ABOVE_HULL in properties
+    names, inquiries = [], []
+    for one in candidates:
+        names.append(one.identity)
+        inquiries.append(crystal(SymmetricCell.from_structure(one.structure), setting, wanted))
+        for name in one.shares if has_hull else ():
+            phase = structure_of(name)
+            if name not in names and phase is not None:
+                names.append(name)
+                inquiries.append(crystal(SymmetricCell.from_structure(phase), setting, Wanted()))
+    found: dict[str, Crystal | VerificationError] = {}
+    computing = dict.fromkeys(names, 0.0)
+    waiting = list(candidates)
+
+    def note(one: Calculated) -> None:
+        computing[names[one.position]] += float(one.found.get("computing", 0.0))
+        told(names[one.position], one)
+
+    for position, result in pool.answered(inquiries, note, should_stop):
+        found[names[position]] = result
+        for one in [c for c in waiting if _is_ready(c, found, has_hull)]:
+            waiting.remove(one)
+            yield one, _confirmation(one, found, objective, setting, has_hull, computing[one.identity])
+
+
+def _is_ready(one: Asked, found: Mapping[str, Any], has_hull: bool) -> bool:
+    own = found.get(one.identity)
+    if own is None or isinstance(own, VerificationError):
+        return own is not None
+    return not has_hull or all(name in found for name in one.shares)
+
+
+def _confirmation(
+    one: Asked,
+    found: Mapping[str, Crystal | VerificationError],
+    objective: Objective,
+    setting: Setting,
+    has_hull: bool,
+    computing: float,
+) -> Confirmation:
+    code, protocol = f"{setting.code.name} {setting.code.version}".strip(), str(setting.protocol)
+    own = found[one.identity]
+    if isinstance(own, VerificationError):
+        return Confirmation(
+            Outcome.UNDECIDED, reason=str(own), code=code, protocol=protocol, computing=round(computing, 1)
+        )
+    values, reasons = _of_crystal(own, setting.code.name), []
+    if has_hull:
+        try:
+            distance = _distance(one, own, found)
+            values[ENERGY_ABOVE_HULL.name] = valued(ENERGY_ABOVE_HULL, distance, setting.code.name)
+        except VerificationError as error:
+            reasons.append(f"no distance from the hull: {error}")
+    structure = own.cell.to_structure()
+    values = with_derived(values, structure, objective.properties)
+    decided = verdict(objective.deciding, values, _computable(structure, objective))
+    is_unstable = own.stiffness is not None and not own.stiffness.is_stable
+    if own.stiffness is not None and is_unstable:
+        reasons.append(f"mechanically unstable: {', '.join(own.stiffness.flags)}")
+    return Confirmation(
+        outcome=Outcome.REFUTED
+        if own.stiffness is not None and not own.stiffness.is_stable
+        else decided.outcome,
+        values=values,
+        met=decided.met,
+        missed=decided.missed,
+        open=decided.open,
+        uncomputed=decided.uncomputed,
+        reason="; ".join(reasons),
+        code=code,
+        protocol=protocol,
+        details=_details(own, one.shares if has_hull else {}),
+        computing=round(computing, 1),
+        structure=structure,
+    )
+
+
+def _of_crystal(own: Crystal, code: str) -> dict[str, VerifiedValue]:
+    values = {}
+    if own.bulk is not None:
+        values[BULK_MODULUS.name] = valued(BULK_MODULUS, own.bulk.mean, code, own.bulk.fit_error)
+    if own.stiffness is not None and own.stiffness.is_stable:
+        values[SHEAR_MODULUS.name] = valued(SHEAR_MODULUS, own.stiffness.shear_modulus, code)
+    return values
+
+
+def _distance(one: Asked, own: Crystal, found: Mapping[str, Crystal | VerificationError]) -> float:
+    """Return the energy above the hull's competing phases, eV/atom.
+
+    Raises:
+        VerificationError: one of them failed, or none can be computed.
+    """
+    if one.why_no_hull:
+        raise VerificationError(one.why_no_hull)
+    phases = {}
+    for name in one.shares:
+        phase = found[name]
+        if isinstance(phase, VerificationError):
+            raise VerificationError(f"{name}: {phase}")
+        phases[name] = Phase(phase.cell.to_structure(), phase.energy)
+    return energy_above(Phase(own.cell.to_structure(), own.energy), phases, one.shares)
+
+
+def _details(own: Crystal, shares: Mapping[str, float]) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "magnetic_order": own.state.order,
+        "moment_per_atom": round(own.state.moment, 3),
+        "mesh": list(own.mesh),
+        "competing_phases": {name: round(share, 4) for name, share in shares.items()},
+    }
+    if own.state.untried:
+        out["untried"] = own.state.untried
+    if own.bulk is not None:
+        out["bulk_modulus"] = {
+            "voigt": round(own.bulk.voigt, 2),
+            "reuss": round(own.bulk.reuss, 2),
+            "by_stress": round(own.bulk.by_stress, 2),
+            "fit_error": round(own.bulk.fit_error, 2),
+        }
+    if own.stiffness is not None:
+        out["stiffness"] = [[round(float(c), 1) for c in row] for row in own.stiffness.relaxed]
+    return out
+
+
+def _computable(structure: Structure, objective: Objective) -> set[str]:
+    """Return the names of what DFT could say of a crystal if it were asked for everything."""
+    all_of_it = {prop.name: valued(prop, 100.0, "") for prop in COMPUTED}
+    return set(with_derived(all_of_it, structure, objective.properties))

@@ -1,0 +1,76 @@
+"""How much a crystal will cost by first principles, before anything is started."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inverse.potentials.dft import mesh_of
+from inverse.potentials.relaxation import Free, strains_within
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.verification.first_principles.bulk_modulus import VOLUMES
+from inverse.verification.first_principles.crystal import Wanted
+from inverse.verification.first_principles.setting import Setting
+from inverse.verification.first_principles.spin import OFTEN_ANTIFERROMAGNETIC
+from surrogates.crystals.batch import ELEMENT_SYMBOLS
+
+SECONDS, BY_POINTS, BY_ATOMS = 0.04, 1.0, 1.6
+"""Core-seconds of a calculation = SECONDS * k-points^BY_POINTS * atoms^BY_ATOMS (experiments/log/dft.md)."""
+
+SPIN = 2.5
+"""Cost of a spin-polarised calculation, in plain ones."""
+
+STEPS_OF_RELAXATION = 4
+"""Calculations until a judge's cell is relaxed, usually."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is ahead for one crystal.
+
+    Attributes:
+        n_atoms: in the primitive cell.
+        mesh: divisions of the k-points.
+        n_k_points: that symmetry leaves.
+        n_calculations: about.
+        core_minutes: about.
+    """
+
+    n_atoms: int
+    mesh: tuple[int, int, int]
+    n_k_points: int
+    n_calculations: int
+    core_minutes: float
+
+
+def planned(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Plan:
+    """Return what a crystal takes; within a factor of two of what it comes to."""
+    mesh = mesh_of(cell.lattice, setting.protocol.spacing)
+    n_points = irreducible_points(cell, mesh)
+    ions = 1 if len(cell.free_displacements) == 0 else 3
+    moves = len(cell.free_strains) + len(cell.free_displacements) > 0
+    plain = STEPS_OF_RELAXATION if moves else 1
+    if wanted.bulk_modulus:
+        plain += len(VOLUMES) * ions + 2 * ions * len(strains_within(cell, Free.SHAPE))
+    one = SECONDS * n_points**BY_POINTS * cell.n_atoms**BY_ATOMS
+    seconds = one * (plain + SPIN * spin_starts(cell))
+    if wanted.stiffness:
+        strained = 2 * (2 + 4 * (len(cell.free_strains) > 1) + 3 * cell.n_atoms * (cell.n_atoms > 2) // 2)
+        plain += strained
+        seconds += 3.0 * one * strained  # a strained cell has kept a part of its symmetry
+    return Plan(cell.n_atoms, mesh, n_points, plain + spin_starts(cell), round(seconds / 60.0, 1))
+
+
+def spin_starts(cell: SymmetricCell) -> int:
+    """Return how many spin-polarised calculations tell the magnetic state."""
+    magnetic = [z for z in cell.numbers if ELEMENT_SYMBOLS[int(z) - 1] in OFTEN_ANTIFERROMAGNETIC]
+    return 2 if len(magnetic) > 1 else 1
+
+
+def irreducible_points(cell: SymmetricCell, mesh: tuple[int, int, int]) -> int:
+    """Return how many k-points of a mesh centred on Gamma symmetry and time reversal leave."""
+    import spglib
+
+    arrays: Any = (cell.lattice, cell.frac_coords, cell.numbers)
+    mapping, _ = spglib.get_ir_reciprocal_mesh(mesh, arrays, is_shift=(0, 0, 0))
+    return len(np.unique(mapping))
