@@ -1,7 +1,14 @@
-"""The calculations of this folder: remembered in one file, made by a queue that may be killed at any time."""
+"""The calculations of this folder: remembered by the verification store, carried here in one file.
+
+    python -m experiments.first_principles.calculations   # write what the store has gained to the file
+
+The queue may be killed at any moment: it goes on with the calculation that it was at.
+"""
 
 import gzip
 import json
+import sqlite3
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,42 +17,49 @@ from typing import Any, TypeVar
 from inverse.potentials.dft import Limits, code_named
 from inverse.potentials.inquiry import Inquiry
 from inverse.verification.first_principles.pool import Calculated, CalculationPool
+from inverse.verification.store import VerificationStore
 from surrogates.errors import VerificationError
 
 T = TypeVar("T")
 
 KEPT = Path(__file__).with_name("calculations.jsonl.gz")
-"""Every calculation: key, formula, settings, result; one JSON line each, gzip members appended."""
+"""Every calculation: key, formula, settings, result; one JSON line each."""
 
 
 class Calculations:
-    """A memory of calculations in one file that is only ever appended to."""
+    """The verification store, and behind it the calculations that are carried."""
 
-    def __init__(self, path: Path = KEPT) -> None:
-        self.path = path
-        self.rows: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    row = json.loads(line)
-                    self.rows[row["key"]] = row["result"]
+    def __init__(self) -> None:
+        self.store = VerificationStore()
+        self.carried = {row["key"]: row["result"] for row in _carried()}
 
     def get(self, key: str) -> dict[str, Any] | None:
-        return self.rows.get(key)
+        return self.store.get(key) or self.carried.get(key)
 
     def put(
         self, key: str, result: Mapping[str, Any], formula: str, potential: str, task: str, settings: str
     ) -> None:
-        self.rows[key] = dict(result)
-        row = {
-            "key": key,
-            "formula": formula,
-            "code": potential,
-            "settings": settings,
-            "result": _short(result),
-        }
-        with gzip.open(self.path, "at", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self.store.put(key, result, formula, potential, task, settings)
+
+
+def _carried() -> list[dict[str, Any]]:
+    if not KEPT.exists():
+        return []
+    with gzip.open(KEPT, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def carry() -> int:
+    """Write the store's calculations to the file, beside those that are there; return how many it holds."""
+    rows = {row["key"]: row for row in _carried()}
+    with sqlite3.connect(VerificationStore().path) as connection:
+        asked = "SELECT key, formula, potential, settings, result FROM verification WHERE task = 'dft'"
+        for key, formula, code, settings, result in connection.execute(asked):
+            row = {"key": key, "formula": formula, "code": code, "settings": settings}
+            rows[key] = row | {"result": _short(json.loads(result))}
+    lines = [json.dumps(rows[key]) + "\n" for key in sorted(rows)]
+    KEPT.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+    return len(rows)
 
 
 def _short(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,3 +101,8 @@ def answers(
     finally:
         pool.close()
     return found
+
+
+if __name__ == "__main__":
+    print(carry(), "calculations in", KEPT.name)
+    sys.exit(0)

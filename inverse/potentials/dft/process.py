@@ -163,7 +163,7 @@ class DftProcess:
             )
         except OSError as error:
             raise VerificationError(f"{self.python} does not start: {error}") from error
-        self._end = weakref.finalize(self, _kill, self._process, os.getpid())
+        self._end = weakref.finalize(self, _kill, self._process, self._errors, os.getpid())
         return self._process
 
     def _ended(self) -> VerificationError:
@@ -182,7 +182,7 @@ class DftProcess:
         return VerificationError(f"{self.python} with {self.factory} ended with status {code}{last}")
 
 
-def _kill(process: "subprocess.Popen[bytes]", owner: int) -> None:
+def _kill(process: "subprocess.Popen[bytes]", errors: Any, owner: int) -> None:
     """End a process and whatever it started; a fork of the owner leaves it alone."""
     if os.getpid() != owner:
         return
@@ -191,7 +191,7 @@ def _kill(process: "subprocess.Popen[bytes]", owner: int) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5.0)
-    for stream in (process.stdin, process.stdout):
+    for stream in (process.stdin, process.stdout, errors):
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()

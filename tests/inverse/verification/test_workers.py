@@ -105,7 +105,7 @@ def test_what_asks_a_worker_to_end_passes_it(hold, held):
 def test_a_worker_that_a_signal_ended_says_nothing_of_its_crystal(hold, held, is_busy):
     first = pid_of(held)
     if is_busy:
-        amid_a_calculation(hold, first, "SIGQUIT")
+        amid_a_calculation(hold, first, "SIGKILL")
     else:
         os.kill(first, signal.SIGKILL)
     assert reasons(held, [COPPER]) == [""]
