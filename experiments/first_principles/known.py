@@ -4,7 +4,7 @@
     python -m experiments.first_principles.known                 # the table of what there is
 
 The crystals: six whose PBE bulk modulus is a textbook's (C, Al, W, Re, Os, WC), and nine drawn with seed 15
-from the rows of Materials Project with K >= 200 GPa and G >= 50 GPa: three binaries of at most four atoms, four
+from rows of Materials Project with K >= 200 GPa and G >= 50 GPa: three binaries of at most four atoms, four
 ternaries of at most six, two of any kind of at most six; without O, F, magnetic 3d metals and elements that
 Debian's data sets lack; itself and the phases that it would fall apart into among the structures of Materials
 Project, these of at most 10 atoms in all. Written down before any of them was computed.

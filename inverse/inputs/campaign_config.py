@@ -97,7 +97,7 @@ class Dft(Part):
     @field_validator("code")
     @classmethod
     def _known_code(cls, value: str) -> str:
-        if value != "gpaw" and not _is_factory(value):
+        if value != "gpaw" and not is_factory(value):
             raise ValueError(f"{one_line(repr(value), 60)} is not a DFT code; give gpaw or module:factory")
         return value
 

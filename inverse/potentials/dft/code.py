@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 
 from inverse.potentials.dft.process import DftProcess, Limits
-from inverse.potentials.factories import module_and_factory
 from surrogates.errors import MissingExtraError, UnknownNameError, VerificationError
+from surrogates.platform.factories import module_and_factory
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Where Debian's packages put what they bring."""
