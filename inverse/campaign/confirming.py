@@ -8,7 +8,6 @@ from pymatgen.core import Structure
 
 from inverse.campaign.campaign import stored_config
 from inverse.campaign.dynamical_stability import best_candidates
-from inverse.campaign.manifest import config_hash
 from inverse.campaign.run_folder import RunFolder
 from inverse.campaign.tables import Tables
 from inverse.candidates.objective import Objective
@@ -116,13 +115,17 @@ class Competitors:
 
 
 def chosen(candidates: Sequence[Candidate], confirming: Confirming) -> list[Candidate]:
-    """Return the candidates that are taken to DFT.
+    """Return the candidates that are taken to DFT; those that were before count among the best.
+
+    What it says moves them in the rank, and a call that goes on where another was killed asks about the same.
 
     Raises:
         ConfigError: an id that is none of the run's, or whose verification gave no relaxed structure.
     """
     if not confirming.ids:
-        return best_candidates(candidates, confirming.top)
+        done = [c for c in candidates if c.confirmation is not None][: confirming.top]
+        rest = [c for c in candidates if c.confirmation is None]
+        return [*done, *best_candidates(rest, confirming.top - len(done))]
     by_id = {candidate.id: candidate for candidate in candidates}
     found = []
     for identity in confirming.ids:
@@ -185,7 +188,7 @@ def confirm_run(
     """
     confirming.check()
     config = stored_config(folder)
-    with RunFolder.open(folder, config_hash(config)) as stored:
+    with RunFolder.open(folder) as stored:
         tables = Tables(stored, config)
         candidates = chosen(list(stored.named(stored.verified_ids())), confirming)
         for candidate in confirmed_by_dft(candidates, config, confirming, told, should_stop):

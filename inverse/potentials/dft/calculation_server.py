@@ -161,7 +161,7 @@ def _values(atoms: Any, calculator: Any) -> dict[str, Any]:
     stress = [[0.0] * 3 for _ in range(3)]
     for value, (i, j) in zip(voigt, STRESS_ORDER):  # noqa: B905 - older Pythons
         stress[i][j] = stress[j][i] = float(value)
-    moments = atoms.get_magnetic_moments() if atoms.get_initial_magnetic_moments().any() else []
+    moments = _moments(atoms)
     points: Any = getattr(calculator, "get_ibz_k_points", list)()
     steps = getattr(calculator, "get_number_of_iterations", int)()
     return {
@@ -182,6 +182,18 @@ def _energy(atoms: Any) -> float:
         return float(atoms.get_potential_energy(force_consistent=True))
     except PropertyNotImplementedError:
         return float(atoms.get_potential_energy())
+
+
+def _moments(atoms: Any) -> Any:
+    """Return the moments where spin was asked for; none of a code that knows none."""
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    if not atoms.get_initial_magnetic_moments().any():
+        return []
+    try:
+        return atoms.get_magnetic_moments()
+    except PropertyNotImplementedError:
+        return []
 
 
 def _limit(seconds: float, gigabytes: float) -> None:

@@ -58,5 +58,6 @@ def valued(prop: Property, value: float, code: str, own: float = 0.0) -> Verifie
         code: that computed it.
         own: standard error of this very value, of its fit.
     """
+    value = float(value)
     std = accuracies()[prop.name].error(value, own)
     return VerifiedValue(value, std, value - Z90 * std, value + Z90 * std, value, code, prop.unit)

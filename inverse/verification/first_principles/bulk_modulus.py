@@ -84,12 +84,12 @@ def bulk_modulus(
     by_stress = -cell.volume * (pressure[1] - pressure[0]) / (high.cell.volume - low.cell.volume)
     softening = yield from _softening(at[1.0], potential, low, high)
     return BulkModulus(
-        voigt=fit.modulus,
-        reuss=fit.modulus - softening,
+        voigt=float(fit.modulus),
+        reuss=float(fit.modulus - softening),
         by_stress=float(by_stress) * GPA_PER_EV_PER_A3,
         fit_error=fit.error,
-        volume=fit.volume,
-        energy=fit.energy,
+        volume=float(fit.volume),
+        energy=float(fit.energy),
     )
 
 
