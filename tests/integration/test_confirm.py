@@ -99,10 +99,10 @@ def test_a_second_call_calculates_nothing_again(run, tmp_path, monkeypatch):
 def test_killed_it_goes_on_where_it_was(run, store, tmp_path, monkeypatch):
     counted = tmp_path / "counted"
     script = (
-        "from inverse.campaign import confirming\n"
+        "from inverse.campaign.confirming import Confirming, confirm_run\n"
         "from pathlib import Path\n"
-        f"asked = confirming.Confirming(top=3, code={CODE!r}, python={sys.executable!r}, properties=({K!r},))\n"
-        f"list(confirming.confirm_run(Path({str(run)!r}), asked))\n"
+        f"asked = Confirming(top=3, code={CODE!r}, python={sys.executable!r}, properties=({K!r},))\n"
+        f"list(confirm_run(Path({str(run)!r}), asked))\n"
     )
     environment = {**os.environ, "COUNT_CALCULATIONS_IN": str(counted), "PYTHONPATH": os.getcwd()}
     process = subprocess.Popen([sys.executable, "-c", script], env=environment)
