@@ -26,7 +26,7 @@ from inverse.verification.judge import Judge
 from inverse.verification.panel import Panel, panel_named
 from inverse.verification.store import VerificationStore
 from surrogates.errors import ConfigError, UnknownNameError
-from surrogates.physics.properties import Property
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, Property
 
 BY_DEFAULT = COMPUTED[:2]
 """What DFT is asked for unless the caller says: a tensor takes many strained cells of low symmetry."""
@@ -132,8 +132,7 @@ def chosen(candidates: Sequence[Candidate], confirming: Confirming) -> list[Cand
         candidate = by_id.get(identity)
         if candidate is None:
             raise UnknownNameError.among("candidate", identity, list(by_id), "--ids")
-        if candidate.verification is None or candidate.verification.structure is None:
-            raise ConfigError(f"--ids {identity}: no judge relaxed it")
+        _relaxed(candidate)
         found.append(candidate)
     return found
 
@@ -148,15 +147,14 @@ def plan_of(folder: Path, confirming: Confirming) -> Iterator[Ahead]:
     wanted, setting = confirming.wanted(), Setting(code_named(confirming.code, confirming.python))
     with RunFolder.read(folder) as stored:
         candidates = chosen(list(stored.named(stored.verified_ids())), confirming)
-    names = {prop.name for prop in wanted}
-    full = Wanted("bulk_modulus_vrh" in names, "shear_modulus_vrh" in names)
+    full, has_hull = Wanted.of(wanted), ENERGY_ABOVE_HULL in wanted
     seen: set[str] = set()
     for candidate in candidates:
         one = asked(candidate.id, _relaxed(candidate), setting, known_structure)
-        remark = one.why_no_hull if "energy_above_hull" in names else ""
+        remark = one.why_no_hull if has_hull else ""
         cell = SymmetricCell.from_structure(one.structure)
         yield Ahead(candidate.id, one.formula, planned(cell, setting, full), remark)
-        for name in one.shares if "energy_above_hull" in names else ():
+        for name in one.shares if has_hull else ():
             phase = known_structure(name)
             if name not in seen and phase is not None:
                 seen.add(name)
@@ -237,9 +235,14 @@ def confirmed_by_dft(
 
 
 def _relaxed(candidate: Candidate) -> Structure:
+    """Return the structure that the judge of energies relaxed.
+
+    Raises:
+        ConfigError: nobody relaxed it.
+    """
     verification = candidate.verification
-    assert verification is not None
-    assert verification.structure is not None
+    if verification is None or verification.structure is None:
+        raise ConfigError(f"candidate {candidate.id}: no judge relaxed it")
     return verification.structure
 
 

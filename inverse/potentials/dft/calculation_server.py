@@ -52,8 +52,8 @@ def _factory(named: str) -> Any:
     """Return the module that `path/to/file.py` or `module:function` names, with a function `calculator`."""
     if named.endswith(".py"):
         spec = importlib.util.spec_from_file_location("dft_factory", named)
-        assert spec is not None
-        assert spec.loader is not None
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{named}: no Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

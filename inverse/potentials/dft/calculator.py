@@ -76,8 +76,8 @@ class DftCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill `results`, as ASE asks for it."""
         super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        request = self._request(self.atoms.numbers, self.atoms.cell.array, self.atoms.get_scaled_positions())
+        asked: Any = self.atoms
+        request = self._request(asked.numbers, asked.cell.array, asked.get_scaled_positions())
         if self._own is None:
             self._own = self.code.process(self.limits)
         found = self.computed(request, self._own)

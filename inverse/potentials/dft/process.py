@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import weakref
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
-from typing import Any
+from typing import IO, Any
 
 from inverse.candidates.failures import CrystalFailureError
 from inverse.candidates.types import Failure
@@ -61,6 +62,16 @@ class CalculationError(CrystalFailureError):
         self.trouble = trouble
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A process that was started, and the three streams to it."""
+
+    process: "subprocess.Popen[bytes]"
+    requests: IO[bytes]
+    answers: IO[bytes]
+    errors: IO[bytes]
+
+
 class DftProcess:
     """Starts at the first question, and afresh after one that it did not survive; ends with this process."""
 
@@ -69,13 +80,12 @@ class DftProcess:
 
         Args:
             python: path of an interpreter.
-            factory: path of a file with a function `calculator`, or module:function.
+            factory: path of a file with a function `calculator`, or module:factory.
             limits: of each calculation.
         """
         self.python, self.factory, self.limits = python, factory, limits or Limits()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running: _Running | None = None
         self._end: weakref.finalize[Any, Any] | None = None
-        self._errors: Any = None
 
     def version(self) -> dict[str, Any]:
         """Return name, version and elements of the code, as its factory says.
@@ -100,23 +110,27 @@ class DftProcess:
             {"task": "calculate", **request, **limits}, GUARD * self.limits.seconds + START_LIMIT
         )
 
+    @property
+    def pid(self) -> int | None:
+        """Number of the process, None while there is none."""
+        return None if self._running is None else self._running.process.pid
+
     def close(self) -> None:
         """End the process; it starts again when asked again."""
         if self._end is not None:
             self._end()
-        self._process = self._end = None
+        self._running = self._end = None
 
     def _asked(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        process = self._started()
-        assert process.stdin is not None
+        running = self._started()
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-            line = self._line(process, seconds)
+            running.requests.write(json.dumps(request).encode() + b"\n")
+            running.requests.flush()
+            line = self._line(running.answers, seconds)
         except BrokenPipeError:
             line = b""
         if not line:
-            raise self._ended()
+            raise self._ended(running)
         answer: dict[str, Any] = json.loads(line)
         if (error := answer.get("error")) is None:
             return answer
@@ -126,55 +140,55 @@ class DftProcess:
             raise MachineError(f"a calculation needs more than {self.limits.gigabytes:g} GB: {message}")
         raise CalculationError(message, trouble)
 
-    def _line(self, process: "subprocess.Popen[bytes]", seconds: float) -> bytes:
+    def _line(self, answers: IO[bytes], seconds: float) -> bytes:
         """Return the next line, b"" when the process ended.
 
         Raises:
             CalculationError: none came in time; the process is ended.
         """
-        assert process.stdout is not None
         until, read = time.monotonic() + seconds, b""
         while not read.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
+            ready, _, _ = select.select([answers], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 self.close()
                 raise CalculationError(f"{seconds:.0f} s by the clock", Trouble.TIME_LIMIT)
-            piece = os.read(process.stdout.fileno(), 2**20)
+            piece = os.read(answers.fileno(), 2**20)
             if not piece:
                 return b""
             read += piece
         return read
 
-    def _started(self) -> "subprocess.Popen[bytes]":
-        if self._process is not None and self._process.poll() is None:
-            return self._process
+    def _started(self) -> _Running:
+        if self._running is not None and self._running.process.poll() is None:
+            return self._running
         self.close()
         script = str(files("inverse.potentials.dft").joinpath("calculation_server.py"))
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [self.python, script, self.factory],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=errors,
                 start_new_session=True,
-                env={**kept, "OMP_NUM_THREADS": "1"},
+                env=_environment(self.python),
             )
         except OSError as error:
+            errors.close()
             raise VerificationError(f"{self.python} does not start: {error}") from error
-        self._end = weakref.finalize(self, _kill, self._process, self._errors, os.getpid())
-        return self._process
+        if process.stdin is None or process.stdout is None:
+            raise VerificationError(f"{self.python}: no pipe to it")
+        self._running = _Running(process, process.stdin, process.stdout, errors)
+        self._end = weakref.finalize(self, _kill, self._running, os.getpid())
+        return self._running
 
-    def _ended(self) -> VerificationError:
+    def _ended(self, running: _Running) -> VerificationError:
         """Return the error of a process that ended before it answered."""
-        process = self._process
-        assert process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5.0)
-        code = process.returncode
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
+            running.process.wait(5.0)
+        code = running.process.returncode
+        running.errors.seek(0)
+        said = running.errors.read().decode(errors="replace").strip().splitlines()
         self.close()
         last = f": {said[-1]}" if said else ""
         if code is not None and code < 0:
@@ -182,16 +196,23 @@ class DftProcess:
         return VerificationError(f"{self.python} with {self.factory} ended with status {code}{last}")
 
 
-def _kill(process: "subprocess.Popen[bytes]", errors: Any, owner: int) -> None:
+def _environment(python: str) -> dict[str, str]:
+    """Return the environment of a process; where this interpreter's modules lie misleads another."""
+    own = python == sys.executable
+    kept = {k: v for k, v in os.environ.items() if own or not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return {**kept, "OMP_NUM_THREADS": "1"}
+
+
+def _kill(running: _Running, owner: int) -> None:
     """End a process and whatever it started; a fork of the owner leaves it alone."""
     if os.getpid() != owner:
         return
+    process = running.process
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5.0)
-    for stream in (process.stdin, process.stdout, errors):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+    for stream in (running.requests, running.answers, running.errors):
+        with contextlib.suppress(OSError):
+            stream.close()

@@ -87,7 +87,7 @@ def confirmations(
         told: name of a crystal and each of its calculations.
         should_stop: asked twice a second.
     """
-    wanted = Wanted(BULK_MODULUS in properties, SHEAR_MODULUS in properties)
+    wanted = Wanted.of(properties)
     has_hull = ENERGY_ABOVE_HULL in properties
     names, inquiries = [], []
     for one in candidates:

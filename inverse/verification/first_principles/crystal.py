@@ -1,5 +1,6 @@
 """One crystal by first principles: magnetic state, relaxed cell, energy, and the moduli asked for."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from inverse.candidates.failures import CrystalFailureError
@@ -12,6 +13,7 @@ from inverse.verification.first_principles.bulk_modulus import RELAXATION, BulkM
 from inverse.verification.first_principles.setting import Setting
 from inverse.verification.first_principles.spin import MagneticState, magnetic_state
 from inverse.verification.mechanics.stiffness import Stiffness, StiffnessSettings, stiffness_inquiry
+from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
 
 TENSOR = StiffnessSettings(repeat_factor=0.0)
 """Strains of ±1 % and displacements of 0.015 Å, once: DFT is as smooth as its convergence."""
@@ -23,6 +25,11 @@ class Wanted:
 
     bulk_modulus: bool = False
     stiffness: bool = False
+
+    @classmethod
+    def of(cls, properties: Collection[Property]) -> "Wanted":
+        """Return what has to be computed for properties; the distance from the hull needs neither."""
+        return cls(BULK_MODULUS in properties, SHEAR_MODULUS in properties)
 
 
 @dataclass(frozen=True)

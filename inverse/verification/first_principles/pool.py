@@ -11,7 +11,8 @@ from inverse.potentials.batches import SinglePoint
 from inverse.potentials.dft import DftCalculator, DftCode, DftProcess, Limits
 from inverse.potentials.dft.calculator import point_of
 from inverse.potentials.inquiry import Inquiry, Question
-from surrogates.errors import VerificationError
+from inverse.potentials.loading import Potential
+from surrogates.errors import ConfigError, MachineError, VerificationError
 
 T = TypeVar("T")
 
@@ -124,8 +125,7 @@ class CalculationPool:
                 del live[position]
                 yield position, error
                 return
-            calculator = question.potential.calculator
-            assert isinstance(calculator, DftCalculator)
+            calculator = dft_of(question.potential)
             one.answers = [None] * len(question.cells)
             for place, cell in enumerate(question.cells):
                 request = calculator.request(cell)
@@ -169,6 +169,17 @@ class CalculationPool:
         self._threads.shutdown(wait=True)
 
 
+def dft_of(potential: Potential) -> DftCalculator:
+    """Return the calculator of a potential that is a DFT code.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(potential.calculator, DftCalculator):
+        raise ConfigError(f"{potential.name} is no DFT code")
+    return potential.calculator
+
+
 def _next_question(one: _UnderWay) -> Question:
     """Return what an inquiry asks next, having given it the answers.
 
@@ -177,8 +188,6 @@ def _next_question(one: _UnderWay) -> Question:
         VerificationError: it failed.
         MachineError: memory or disk failed.
     """
-    from surrogates.errors import MachineError
-
     answers = one.answers
     error = next((a for a in answers if isinstance(a, VerificationError)), None)
     if isinstance(error, MachineError):

@@ -171,9 +171,9 @@ def test_processes_end_with_whoever_started_them():
     thread = threading.Thread(target=lambda: _ignoring(process, DftCalculator(code).request(CU)))
     thread.start()
     until = time.monotonic() + 20.0
-    while process._process is None and time.monotonic() < until:
+    while process.pid is None and time.monotonic() < until:
         time.sleep(0.05)
-    pid = process._process.pid
+    pid = process.pid
     process.close()
     thread.join(20.0)
     assert not Path(f"/proc/{pid}").exists()
