@@ -48,11 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--crystals", nargs="*", default=list(CRYSTALS))
+    parser.add_argument("--variants", nargs="*", default=list(VARIED), help="those to compute, in order")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     memory, code = Calculations(), code_named("gpaw")
     named = []
-    for variant, (protocol, volumes) in VARIED.items():
+    for variant in dict.fromkeys([*options.variants, *VARIED]):
+        protocol, volumes = VARIED[variant]
         setting = Setting(code, protocol, memory)
         for formula in options.crystals:
             cell = SymmetricCell.from_structure(CRYSTALS[formula])

@@ -73,6 +73,7 @@ def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) 
         *last.split(),
         *COLUMNS,
         "known_phase",
+        "confirmed",
     ]
     assert COLUMNS[:3] == (
         "elastic_bulk_modulus_voigt",
