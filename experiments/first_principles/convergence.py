@@ -40,6 +40,8 @@ VARIED: dict[str, tuple[DftProtocol, Sequence[float]]] = {
     "spacing 0.18": (replace(BASE, spacing=0.18), VOLUMES),
     "smearing 0.2": (replace(BASE, smearing=0.2), VOLUMES),
     "800 eV": (replace(BASE, cutoff=800.0), VOLUMES),
+    "0.35, smearing 0.3": (replace(BASE, spacing=0.35, smearing=0.3), VOLUMES),
+    "0.3, smearing 0.2": (replace(BASE, spacing=0.3, smearing=0.2), VOLUMES),
     "volumes within 4 %": (BASE, (1.0, 0.98, 1.02, 0.96, 1.04)),
 }
 
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 def _shown(one: object) -> str:
     if not isinstance(one, BulkModulus):
         return "-"
-    return f"{one.voigt:.1f} {one.reuss:.1f} ({one.by_stress:.1f})"
+    return f"{one.by_energy:.1f}, {one.by_stress:.1f}: {one.mean:.1f}"
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def _print(
         off = bulk.mean / table - 1.0
         line = [
             f"{one.name:10s} K {bulk.mean:6.1f}, table {table:.1f}, {100 * off:+.1f} %",
-            f"V {bulk.voigt:.1f} R {bulk.reuss:.1f} by stress {bulk.by_stress:.1f} fit {bulk.fit_error:.1f}",
+            f"V {bulk.voigt:.1f} ({bulk.by_energy:.1f}, {bulk.by_stress:.1f}) R {bulk.reuss:.1f}",
             f"{own.state.order} {own.state.moment:.2f}",
         ]
         if one in known:

@@ -3,7 +3,7 @@
 from inverse.potentials.dft.calculator import DftCalculator, Memory
 from inverse.potentials.dft.code import DftCode, code_named
 from inverse.potentials.dft.process import DftProcess, Limits
-from inverse.potentials.dft.protocol import PROTOCOL, DftProtocol, mesh_of
+from inverse.potentials.dft.protocol import PROTOCOL, DftProtocol, Sampling, mesh_of, sampling_of
 
 __all__ = [
     "PROTOCOL",
@@ -13,6 +13,8 @@ __all__ = [
     "DftProtocol",
     "Limits",
     "Memory",
+    "Sampling",
     "code_named",
     "mesh_of",
+    "sampling_of",
 ]

@@ -68,7 +68,7 @@ class Foreign:
     def __init__(self, function: Any, module: str) -> None:
         self.function, self.module = function, module
 
-    def calculator(self, settings: dict[str, Any]) -> Any:
+    def calculator(self, settings: dict[str, Any], atoms: Any) -> Any:
         """Return what the function makes: of the settings, where it takes an argument, else of nothing."""
         import inspect
 
@@ -130,9 +130,8 @@ class Server:
                 found = None
         if found is None:
             self.kept = None
-            made = self.factory.calculator(
-                {**request["settings"], "is_spin_polarised": bool(request["magmoms"])}
-            )
+            settings = {**request["settings"], "is_spin_polarised": bool(request["magmoms"])}
+            made = self.factory.calculator(settings, _atoms(request))
             found = _values(_atoms(request), made)
             self.kept = (same, made)
         found["seconds"] = round(time.monotonic() - started, 2)

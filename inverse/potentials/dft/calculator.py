@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from inverse.potentials.batches import SinglePoint
 from inverse.potentials.dft.code import DftCode
 from inverse.potentials.dft.process import CalculationError, DftProcess, Limits, Trouble
-from inverse.potentials.dft.protocol import PROTOCOL, DftProtocol, mesh_of
+from inverse.potentials.dft.protocol import PROTOCOL, DftProtocol, Sampling, sampling_of
 from inverse.potentials.loading import PeriodicCell
 
 DIGITS = 10
@@ -33,10 +34,19 @@ class Memory(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """A cell as arrays; fields as of `PeriodicCell`."""
+
+    numbers: np.ndarray
+    lattice: np.ndarray
+    frac_coords: np.ndarray
+
+
 class DftCalculator(Calculator):  # type: ignore[misc]
     """Energies (free, of cold smearing), forces and stresses of the cells of one crystal, on one mesh.
 
-    The mesh is that of the crystal it was made for, so that energies of its strained cells are comparable.
+    Vectors and mesh are those of the crystal it was made for: energies of its strained cells are comparable.
     A calculation that does not converge is made once more, with gentler mixing.
     """
 
@@ -45,7 +55,7 @@ class DftCalculator(Calculator):  # type: ignore[misc]
     def __init__(
         self,
         code: DftCode,
-        mesh: Sequence[int] | None = None,
+        sampling: Sampling | None = None,
         magmoms: Sequence[float] | None = None,
         protocol: DftProtocol = PROTOCOL,
         memory: Memory | None = None,
@@ -55,7 +65,7 @@ class DftCalculator(Calculator):  # type: ignore[misc]
 
         Args:
             code: what computes.
-            mesh: divisions of the k-points; None takes those of the first cell asked about.
+            sampling: vectors and mesh; None takes those of the first cell asked about.
             magmoms: (A,) to start from, in Bohr magnetons; None computes without spin.
             protocol: everything else.
             memory: of calculations made before; None keeps none.
@@ -63,7 +73,7 @@ class DftCalculator(Calculator):  # type: ignore[misc]
         """
         super().__init__()
         self.code, self.protocol, self.memory = code, protocol, memory
-        self.mesh = None if mesh is None else tuple(int(n) for n in mesh)
+        self.sampling = sampling
         self.magmoms = None if magmoms is None else [float(m) for m in magmoms]
         self.limits = limits or Limits()
         self._own: DftProcess | None = None
@@ -77,7 +87,8 @@ class DftCalculator(Calculator):  # type: ignore[misc]
         """Fill `results`, as ASE asks for it."""
         super().calculate(atoms, properties, system_changes)
         asked: Any = self.atoms
-        request = self._request(asked.numbers, asked.cell.array, asked.get_scaled_positions())
+        cell = _Cell(asked.numbers, asked.cell.array, asked.get_scaled_positions())
+        request = self.request(cell)
         if self._own is None:
             self._own = self.code.process(self.limits)
         found = self.computed(request, self._own)
@@ -91,18 +102,16 @@ class DftCalculator(Calculator):  # type: ignore[misc]
         }
 
     def request(self, cell: PeriodicCell) -> dict[str, Any]:
-        """Return what a process is asked about a cell."""
-        return self._request(cell.numbers, cell.lattice, cell.frac_coords)
-
-    def _request(self, numbers: np.ndarray, lattice: np.ndarray, frac_coords: np.ndarray) -> dict[str, Any]:
-        if self.mesh is None:
-            self.mesh = mesh_of(lattice, self.protocol.spacing)
+        """Return what a process is asked about a cell: in other vectors, not turned."""
+        if self.sampling is None:
+            self.sampling = sampling_of(cell, self.protocol.spacing)
+        basis = np.array(self.sampling.basis)
         return {
-            "numbers": [int(z) for z in numbers],
-            "lattice": np.round(lattice, DIGITS).tolist(),
-            "frac_coords": np.round(frac_coords, DIGITS).tolist(),
+            "numbers": [int(z) for z in cell.numbers],
+            "lattice": np.round(basis @ cell.lattice, DIGITS).tolist(),
+            "frac_coords": np.round(cell.frac_coords @ np.linalg.inv(basis), DIGITS).tolist(),
             "magmoms": self.magmoms,
-            "settings": {**self.protocol.to_record(), "mesh": list(self.mesh)},
+            "settings": {**self.protocol.to_record(), "mesh": list(self.sampling.mesh)},
         }
 
     def remembered(self, request: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -30,16 +30,18 @@ class BulkModulus:
     """A bulk modulus with what is needed to trust it.
 
     Attributes:
-        voigt: at fixed shape, ions relaxed, GPa.
+        voigt: at fixed shape, ions relaxed, GPa: the mean of the next two.
         reuss: shape relaxed too, GPa.
-        by_stress: Voigt's by the pressures of the inner volumes instead of the energies, GPa.
-        fit_error: standard deviation of `voigt` by what the energies leave of the fit, GPa.
+        by_energy: Voigt's by the energies, GPa.
+        by_stress: Voigt's by the pressures, GPa.
+        fit_error: half the difference of both, or what the energies leave of their fit if that is more, GPa.
         volume: at the lowest energy, Å³.
         energy: the lowest, of the cell, eV.
     """
 
     voigt: float
     reuss: float
+    by_energy: float
     by_stress: float
     fit_error: float
     volume: float
@@ -56,7 +58,9 @@ def bulk_modulus(
 ) -> Inquiry[BulkModulus]:
     """Return the bulk modulus of a crystal whose shape this potential relaxed.
 
-    K_V is the curvature of a Birch-Murnaghan fit to energies at five volumes of fixed shape, ions relaxed.
+    K_V is the curvature of a Birch-Murnaghan fit to energies at five volumes, fixed shape, ions relaxed, and
+    the slope of pressures at the same volume, one with a complete basis. The steps by which plane waves
+    enter at a fixed cutoff spoil the curvature of energies and the offset of pressures; the mean counts.
     Relaxing the shape at each volume lowers them, to second order, by what the stress off the isotropic one
     does against the stiffness of the shape: K_R = (c00 - c0d cdd^-1 cd0) / 3 in Mandel components, with 0 the
     isotropic direction and d the strains that keep symmetry and volume. Cubic crystals have none: K_R = K_V.
@@ -79,15 +83,16 @@ def bulk_modulus(
     sizes = np.array([ratio * cell.volume for ratio in ratios])
     energies = np.array([at[ratio].energy - at[ratio].remaining for ratio in ratios])
     fit = birch_murnaghan(sizes, energies)
-    low, high = at[volumes[1]], at[volumes[2]]
-    pressure = [-np.trace(one.point.stress) / 3.0 for one in (low, high)]
-    by_stress = -cell.volume * (pressure[1] - pressure[0]) / (high.cell.volume - low.cell.volume)
-    softening = yield from _softening(at[1.0], potential, low, high)
+    pressures = np.array([-np.trace(at[ratio].point.stress) / 3.0 for ratio in ratios])
+    by_stress = modulus_of_pressures(sizes, pressures, fit.volume)
+    voigt = 0.5 * (fit.modulus + by_stress)
+    softening = yield from _softening(at[1.0], potential, at[volumes[1]], at[volumes[2]])
     return BulkModulus(
-        voigt=float(fit.modulus),
-        reuss=float(fit.modulus - softening),
-        by_stress=float(by_stress) * GPA_PER_EV_PER_A3,
-        fit_error=fit.error,
+        voigt=float(voigt),
+        reuss=float(voigt - softening),
+        by_energy=float(fit.modulus),
+        by_stress=by_stress,
+        fit_error=float(max(fit.error, 0.5 * abs(fit.modulus - by_stress))),
         volume=float(fit.volume),
         energy=float(fit.energy),
     )
@@ -140,6 +145,21 @@ def birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> Fit:
     gradient = np.array([6.0 * x0, 2.0, 0.0, 0.0])
     error = per_curvature * float(np.sqrt(max(0.0, gradient @ covariance @ gradient)))
     return Fit(volume, float(cubic(x0)), per_curvature * float(curvature(x0)), error)
+
+
+def modulus_of_pressures(volumes: np.ndarray, pressures: np.ndarray, volume: float) -> float:
+    """Return -V dP/dV at a volume, GPa, by pressures of a Birch-Murnaghan equation of state and an offset.
+
+    Args:
+        volumes: (N,) Å³, N > 3.
+        pressures: (N,) eV/Å³; what is added to all of them changes nothing.
+        volume: where, Å³.
+    """
+    powers = np.array([2.5, 3.5, 4.5])  # of x = (V/V0)^(-2/3): the derivative of a cubic in x
+    x = (volumes / volume) ** (-2.0 / 3.0)
+    design = np.column_stack([x[:, None] ** powers, np.ones(len(x))])
+    coefficients, *_ = np.linalg.lstsq(design, pressures, rcond=None)
+    return float(2.0 / 3.0 * powers @ coefficients[:3]) * GPA_PER_EV_PER_A3
 
 
 def _scaled(cell: SymmetricCell, ratio: float, near: Relaxed | None) -> SymmetricCell:

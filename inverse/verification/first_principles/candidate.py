@@ -204,6 +204,7 @@ def _details(own: Crystal, shares: Mapping[str, float]) -> dict[str, Any]:
         out["bulk_modulus"] = {
             "voigt": round(own.bulk.voigt, 2),
             "reuss": round(own.bulk.reuss, 2),
+            "by_energy": round(own.bulk.by_energy, 2),
             "by_stress": round(own.bulk.by_stress, 2),
             "fit_error": round(own.bulk.fit_error, 2),
         }

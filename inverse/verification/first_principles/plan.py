@@ -1,11 +1,8 @@
 """How much a crystal will cost by first principles, before anything is started."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from inverse.potentials.dft import mesh_of
+from inverse.potentials.dft import sampling_of
 from inverse.potentials.relaxation import Free, strains_within
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.verification.first_principles.bulk_modulus import VOLUMES
@@ -45,8 +42,8 @@ class Plan:
 
 def planned(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Plan:
     """Return what a crystal takes; within a factor of two of what it comes to."""
-    mesh = mesh_of(cell.lattice, setting.protocol.spacing)
-    n_points = irreducible_points(cell, mesh)
+    sampling = sampling_of(cell, setting.protocol.spacing)
+    n_points = sampling.n_k_points
     ions = 1 if len(cell.free_displacements) == 0 else 3
     moves = len(cell.free_strains) + len(cell.free_displacements) > 0
     plain = STEPS_OF_RELAXATION if moves else 1
@@ -58,19 +55,10 @@ def planned(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Plan:
         strained = 2 * (2 + 4 * (len(cell.free_strains) > 1) + 3 * cell.n_atoms * (cell.n_atoms > 2) // 2)
         plain += strained
         seconds += 3.0 * one * strained  # a strained cell has kept a part of its symmetry
-    return Plan(cell.n_atoms, mesh, n_points, plain + spin_starts(cell), round(seconds / 60.0, 1))
+    return Plan(cell.n_atoms, sampling.mesh, n_points, plain + spin_starts(cell), round(seconds / 60.0, 1))
 
 
 def spin_starts(cell: SymmetricCell) -> int:
     """Return how many spin-polarised calculations tell the magnetic state."""
     magnetic = [z for z in cell.numbers if ELEMENT_SYMBOLS[int(z) - 1] in OFTEN_ANTIFERROMAGNETIC]
     return 2 if len(magnetic) > 1 else 1
-
-
-def irreducible_points(cell: SymmetricCell, mesh: tuple[int, int, int]) -> int:
-    """Return how many k-points of a mesh centred on Gamma symmetry and time reversal leave."""
-    import spglib
-
-    arrays: Any = (cell.lattice, cell.frac_coords, cell.numbers)
-    mapping, _ = spglib.get_ir_reciprocal_mesh(mesh, arrays, is_shift=(0, 0, 0))
-    return len(np.unique(mapping))

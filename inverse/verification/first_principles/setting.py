@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from inverse.potentials.dft import PROTOCOL, DftCalculator, DftCode, DftProtocol, Memory, mesh_of
+from inverse.potentials.dft import PROTOCOL, DftCalculator, DftCode, DftProtocol, Memory, sampling_of
 from inverse.potentials.loading import Potential
 from inverse.potentials.symmetric_cell import SymmetricCell
 
@@ -23,7 +23,6 @@ class Setting:
 
     def potential(self, cell: SymmetricCell, magmoms: tuple[float, ...] | None = None) -> Potential:
         """Return the code as the potential of one crystal and magnetic state, on the mesh of this cell."""
-        calculator = DftCalculator(
-            self.code, mesh_of(cell.lattice, self.protocol.spacing), magmoms, self.protocol, self.memory
-        )
+        sampling = sampling_of(cell, self.protocol.spacing)
+        calculator = DftCalculator(self.code, sampling, magmoms, self.protocol, self.memory)
         return Potential(self.code.name, calculator, self.code.elements)
