@@ -1,7 +1,8 @@
 """Property -> crystal: propose, decode, screen, predict, verify, rank.
 
 The functions here do what the commands do and are loaded when first asked for. Some carry another name than
-their command, because modules bear these: `build_report`, `export_run`, `referee_run` and `diagnose`.
+their command, because modules bear these: `build_report`, `export_run`, `referee_run`, `confirm_run` and
+`diagnose`.
 """
 
 from typing import Any
@@ -16,6 +17,8 @@ _FUNCTIONS: dict[str, str] = {
     "build_report": "report",
     "export_run": "export",
     "referee_run": "referee",
+    "confirm_run": "confirm",
+    "confirmation_plan": "confirmation_plan",
     "train": "train",
     "properties": "properties",
     "diagnose": "doctor",
@@ -26,6 +29,8 @@ __all__ = [  # resolved by __getattr__
     "bench",
     "build_report",
     "compare",
+    "confirm_run",
+    "confirmation_plan",
     "diagnose",
     "export_run",
     "predict",

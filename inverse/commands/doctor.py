@@ -27,6 +27,7 @@ def diagnose() -> dict[str, Any]:
         ("device", _device),
         ("weights", _weights),
         ("judges", _judges),
+        ("dft", _dft),
         ("extensions", _extensions),
         ("reference", _reference),
         ("store", _store),
@@ -89,6 +90,17 @@ def _judges(problems: list[str]) -> dict[str, Any]:
     if not any(available.values()):
         problems.append("judges: no potential is installed; pip install chgnet diep")
     return {name: potential_version(name) if there else None for name, there in available.items()}
+
+
+def _dft(problems: list[str]) -> dict[str, Any]:
+    """Return which DFT code `inverse confirm` finds; none is no problem, and it says what would bring one."""
+    from inverse.potentials.dft import code_named
+
+    try:
+        code = code_named("gpaw")
+    except EngineError as error:
+        return {"code": None, "how_to_get": str(error)}
+    return {"code": f"{code.name} {code.version}", "python": code.python, "elements": len(code.elements)}
 
 
 def _extensions(problems: list[str]) -> Mapping[str, Any]:
