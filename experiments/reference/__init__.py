@@ -1,1 +1,0 @@
-"""Builders of the reference package data: hull, facts, signatures, element energies."""
