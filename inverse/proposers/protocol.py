@@ -14,8 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from pymatgen.core import Structure
 
+from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate, Origin
 from surrogates.errors import ConfigError, EngineError
+from surrogates.platform.blame import said_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -69,9 +71,10 @@ class Seeding(StrEnum):
 class Proposer(Protocol):
     """A source of crystals; the same (n, step, seed) after the same tells gives the same proposals.
 
-    Only `ask` must be written; a class that inherits from this one has the rest, and one that does not is
-    completed when it is made (`completed`). A run that was killed tells a new proposer every finished step
-    again, in order. What follows from that alone needs no state; what does not, `state` and `restore` carry.
+    Only `ask` must be written; a class that inherits from this one has the rest. What an extension makes is
+    completed and checked when it is made (`completed`), whatever it inherits from. A run that was killed
+    tells a new proposer every finished step again, in order. What follows from that alone needs no state;
+    what does not, `state` and `restore` carry.
 
     Attributes:
         name: stands in every proposal of it.
@@ -130,13 +133,13 @@ class Proposer(Protocol):
 
 
 class _Completed(Proposer):
-    """A source that does not inherit from `Proposer`, with what it lacks."""
+    """A source that others wrote, with what it lacks; what it says is checked."""
 
     def __init__(self, source: Any, name: str) -> None:
         self.name = getattr(source, "name", "") or name
         self.seeding = Seeding(getattr(source, "seeding", Seeding.CHILDREN))
         self._source = source
-        has_state = [callable(getattr(source, part, None)) for part in ("state", "restore")]
+        has_state = [_is_written(source, part) for part in ("state", "restore")]
         if has_state[0] != has_state[1]:
             given, lacking = ("state", "restore") if has_state[0] else ("restore", "state")
             raise TypeError(f"has {given}() without {lacking}()")
@@ -175,38 +178,50 @@ class _Completed(Proposer):
             raise
         except Exception as error:
             LOGGER.exception("proposer %s failed", self.name)
-            text = (str(error).strip().splitlines() or [""])[0]
-            reason = f"{type(error).__name__}: {text}".rstrip(": ")
-            raise ConfigError(f"proposer {self.name!r} failed: {reason}") from error
+            raise ConfigError(f"proposer {self.name!r} failed: {said_of(error, self._source)}") from error
 
     def open_trials(self, path: Path, before_step: int) -> None:
         if hasattr(self._source, "open_trials"):
-            self._source.open_trials(path, before_step)
+            with self._named_errors():
+                self._source.open_trials(path, before_step)
 
     def save_trials(self) -> None:
         if hasattr(self._source, "save_trials"):
-            self._source.save_trials()
+            with self._named_errors():
+                self._source.save_trials()
 
     @property
     def n_first(self) -> int:
-        return int(getattr(self._source, "n_first", 0))
+        with self._named_errors():
+            return int(getattr(self._source, "n_first", 0))
 
     @property
     def is_finished(self) -> bool:
-        return bool(getattr(self._source, "is_finished", False))
+        with self._named_errors():
+            return bool(getattr(self._source, "is_finished", False))
+
+
+def _is_written(source: Any, part: str) -> bool:
+    """Return whether a source has a method of its own, not the default of `Proposer`."""
+    inherited = getattr(type(source), part, None) is getattr(Proposer, part)
+    return callable(getattr(source, part, None)) and not inherited
 
 
 def completed(source: Any, name: str = "") -> Proposer:
-    """Return a source with all that a `Proposer` promises; the source itself where it inherits from it.
+    """Return a source with all that a `Proposer` promises, and what it says checked.
+
+    The source itself where it was completed before, or is this program's own: it inherits from `Proposer`,
+    and no extension brings its name.
 
     Args:
         source: anything with `ask(n, step, seed)`.
-        name: for a source that has none.
+        name: by which a config named it, also for a source that has none; "" for a source that was not named.
 
     Raises:
         TypeError: no `ask`, or one of `state` and `restore` without the other.
     """
-    if isinstance(source, Proposer):
+    is_own = isinstance(source, Proposer) and (not name or PROPOSERS.is_packaged(name))
+    if is_own or isinstance(source, _Completed):
         return source
     if not callable(getattr(source, "ask", None)):
         raise TypeError(f"makes a {type(source).__name__} without ask(n, step, seed)")

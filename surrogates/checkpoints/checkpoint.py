@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from surrogates.errors import CheckpointError, EngineError, UnknownNameError, nearest
+from surrogates.platform.blame import said_of
 from surrogates.platform.registry import Registry
 from surrogates.platform.whole_files import write_atomically
 
@@ -99,7 +100,8 @@ def load_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
+def _named_errors(folder: Path, reader: Any = None) -> Iterator[None]:
+    """Let one line say which checkpoint is damaged, and where an extension that reads it stumbled."""
     try:
         yield
     except FileNotFoundError:  # of safetensors, it does not name the file
@@ -107,7 +109,7 @@ def _named_errors(folder: Path) -> Iterator[None]:
         raise CheckpointError(f"checkpoint {folder}: {absent} is missing") from None
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
-        named = reason if isinstance(error, EngineError) else f"{type(error).__name__}: {reason}"
+        named = reason if isinstance(error, EngineError) else said_of(error, reader)
         raise CheckpointError(f"checkpoint {folder} is damaged: {named}") from None
 
 
@@ -139,13 +141,18 @@ def _load(folder: str, stamp: int) -> Any:
     reader = ARCHITECTURES.make(name)
     if not callable(getattr(reader, "from_checkpoint", None)):
         raise ARCHITECTURES.refusal(name, f"is a {type(reader).__name__}, which reads no checkpoint")
-    with _named_errors(Path(folder)):
+    is_own = ARCHITECTURES.is_packaged(name)
+    with _named_errors(Path(folder), None if is_own else reader):
         found = reader.from_checkpoint(checkpoint)
-        if Path(folder).parent == packaged_folder(""):
-            return found
-        from surrogates.checkpoints.trial import tried
+    if Path(folder).parent == packaged_folder(""):
+        return found
+    from surrogates.checkpoints.trial import tried
 
+    try:
         return tried(found)
+    except EngineError as error:
+        state = "is damaged" if is_own else "cannot be used"
+        raise CheckpointError(f"checkpoint {folder} {state}: {error}") from None
 
 
 def _upgraded(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:

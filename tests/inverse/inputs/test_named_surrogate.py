@@ -29,6 +29,11 @@ from tests.fakes import AnalyticSurrogate
 class Half:
     name, properties = "half", (BULK_MODULUS,)
 
+class Mistaken(AnalyticSurrogate):
+    def predict(self, crystals, properties):
+        return crystals.composition.halved()
+
+def mistaken(): return Mistaken()
 def stiffness(): return AnalyticSurrogate()
 def partly(): return Half()
 def failing(): raise KeyError("no weights\\nhere")
@@ -80,6 +85,11 @@ def test_a_config_that_names_a_factory_runs_nothing_when_it_is_read(desk: Path) 
             "their_surrogates:failing",
             "'their_surrogates:failing' cannot be made: KeyError: 'no weights",
         ),
+        (
+            "their_surrogates:mistaken",
+            "cannot be used: its predict failed: AttributeError: 'Tensor' object has",
+        ),
+        ("their_surrogates:mistaken", "no attribute 'halved' (their_surrogates.py, line 10)"),
         ("their_surrogates:partly", "makes a Half without level, elements, predict"),
     ],
 )

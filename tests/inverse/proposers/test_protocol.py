@@ -44,7 +44,9 @@ def test_a_source_with_an_ask_alone_keeps_every_promise() -> None:
     assert source.state() == {}
     source.restore({})
     assert (source.n_first, source.is_finished, source.seeding) == (0, False, Seeding.CHILDREN)
-    assert completed(source) is source
+    assert completed(source, "bare") is completed(source) is source
+    own = type("Own", (Bare, Proposer), {})()
+    assert completed(own, "random") is completed(own) is own
 
 
 def test_states_of_several_sources_come_back_to_each() -> None:
@@ -91,8 +93,33 @@ def test_what_a_source_gets_wrong_is_said_in_one_line() -> None:
         completed(NoState(), "x").state()
     with pytest.raises(ConfigError, match="proposer 'x': proposes a Structure, not a Proposal"):
         completed(NotProposing(), "x").ask(1, 0, 5)
-    with pytest.raises(ConfigError, match=r"^proposer 'x' failed: ZeroDivisionError: no$"):
+    with pytest.raises(
+        ConfigError, match=r"^proposer 'x' failed: ZeroDivisionError: no \(test_proto.+ \d+\)$"
+    ):
         completed(Failing(), "x").ask(1, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Failing, r"proposer 'x' failed: ZeroDivisionError: no \(test_protocol.py, line \d+\)$"),
+        (NotProposing, "proposer 'x': proposes a Structure, not a Proposal"),
+        (NoState, "proposer 'x' failed: TypeError: Object of type set is not JSON"),
+    ],
+)
+def test_a_source_of_others_that_inherits_is_held_to_the_same(kind: type, said: str) -> None:
+    heir = type("Heir", (kind, Proposer), {"__module__": __name__})
+    source = completed(heir(), "x")
+    with pytest.raises(ConfigError, match=said):
+        (source.ask(1, 0, 5), source.state())
+
+
+def test_what_an_heir_leaves_to_the_protocol_is_no_state_of_its_own() -> None:
+    with pytest.raises(TypeError, match=r"has state\(\) without restore\(\)"):
+        completed(type("Heir", (HalfState, Proposer), {})(), "x")
+    named = completed(type("Heir", (Bare, Proposer), {})(), "x")
+    assert [p.proposer for p in named.ask(1, 0, 5)] == ["x"]
+    assert named.state() == {}
 
 
 def test_seeds_stand_beside_a_source_as_it_wants_them() -> None:
