@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import torch
+from pymatgen.core import Composition
 from torch import Tensor
 
 from surrogates.crystals.batch import N_ELEMENTS, CrystalBatch
@@ -119,21 +120,30 @@ class CompositionBatch:
 
     @classmethod
     def from_formulas(cls, formulas: Sequence[str], scale: int = 0) -> "CompositionBatch":
-        """Return the compositions of formulas.
+        """Return the compositions of formulas as people type them.
 
         Raises:
             FormulaError: a formula that cannot be read, or in two ways; see `composition_of`.
             UnsupportedElementError: an element beyond Lr, or an isotope.
         """
         from surrogates.crystals.typed_formulas import composition_of
+
+        return cls.from_compositions([composition_of(formula) for formula in formulas], scale)
+
+    @classmethod
+    def from_compositions(cls, compositions: Sequence[Composition], scale: int = 0) -> "CompositionBatch":
+        """Return compositions that need no reading: of crystals, of tables that pymatgen wrote.
+
+        Raises:
+            UnsupportedElementError: an element beyond Lr.
+        """
         from surrogates.physics.periodic_table import element_index
 
-        fractions = torch.zeros(len(formulas), N_ELEMENTS)
-        for row, formula in enumerate(formulas):
-            amounts = composition_of(formula).fractional_composition.get_el_amt_dict()
-            for symbol, amount in amounts.items():
+        fractions = torch.zeros(len(compositions), N_ELEMENTS)
+        for row, composition in enumerate(compositions):
+            for symbol, amount in composition.fractional_composition.get_el_amt_dict().items():
                 fractions[row, element_index(symbol)] = amount
-        return cls(fractions, torch.full((len(formulas),), scale, dtype=torch.long))
+        return cls(fractions, torch.full((len(compositions),), scale, dtype=torch.long))
 
 
 @runtime_checkable

@@ -119,7 +119,7 @@ def _baseline(
         considered,
         basis.get(str(record.get("basis")), str(record.get("basis", ""))),
         best,
-        _not_checked(record.get("unchecked") or ()),
+        "; ".join(filter(None, (str(record.get("note") or ""), _not_checked(record.get("unchecked") or ())))),
     )
 
 

@@ -253,10 +253,17 @@ def _refuse_symbol(name: str, amount: str | None, typed: str) -> None:
 
 
 def _refuse_zero_for_oxygen(typed: str, total: Composition) -> None:
-    """Raise FormulaError for Al203: a hundred atoms of a metal and no oxygen is a slip of the finger."""
+    """Raise FormulaError for Al203: a hundred atoms of a metal beside few others, and no oxygen, is a slip.
+
+    Where another amount has two digits, too, large ones are meant: Ba20Hg103 is a known phase.
+    """
     found = re.search(r"([A-Z][a-z]?)([1-9])0([1-9])(?!\d)", typed)
-    if found and not {"O", "C"} & {e.symbol for e in total.elements}:
-        raise _unreadable(typed, f"did you mean {found[1]}{found[2]}O{found[3]}, with the letter O?")
+    if found is None or {"O", "C"} & {e.symbol for e in total.elements}:
+        return
+    before, after = typed[: found.start()], typed[found.end() :]
+    if not re.search(r"\d\d", f"{before} {after}"):
+        meant = f"{before}{found[1]}{found[2]}O{found[3]}{after}"
+        raise _unreadable(typed, f"did you mean {meant}, with the letter O?")
 
 
 def _refuse_zero_in_water(typed: str) -> None:

@@ -169,7 +169,7 @@ REFUSED = {
     "co": "did you mean Co or CO",
     "Ti02": "is the 0 the letter O",
     "Al203": "did you mean Al2O3, with the letter O",
-    "MgAl204": "did you mean Al2O4",
+    "MgAl204": "did you mean MgAl2O4",
     "NiCl2.6H20": "did you mean NiCl2.6H2O, with the letter O",
     "CuSO4·5H20": "did you mean CuSO4·5H2O, with the letter O",
     "CuSO4(H20)5": "did you mean CuSO4(H2O)5, with the letter O".replace("(", "\\(").replace(")", "\\)"),
@@ -191,6 +191,11 @@ REFUSED = {
 def test_what_is_no_formula_is_refused_by_name(typed: str, reason: str) -> None:
     with pytest.raises(FormulaError, match=reason):
         composition_of(typed)
+
+
+@pytest.mark.parametrize("carried", ["Ba20Hg103", "Sr21Hg109", "K49Tl108", "Zr15Si302"])
+def test_large_cells_are_no_mistyped_oxides(carried: str) -> None:
+    assert composition_of(carried) == Composition(carried)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Any
 
-from pymatgen.core import Structure
+from pymatgen.core import Composition, Structure
 
 from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate, Origin
@@ -114,7 +114,7 @@ class Lookup(Proposer):
         return Proposal(structure, self.name, seed, history, key=str(place), origin=Origin.TEXTBOOK)
 
     def _assigned(self, row: LookupRow) -> TypedCell | None:
-        energy = self.facts.formation_energy_of(row.formula)
+        energy = self.facts.formation_energy_of(Composition(row.formula))
         if self.assign is None or energy is None:
             return None
         n_atoms = (row.n_atoms, row.n_atoms) if row.n_atoms else self.config.constraints.n_atoms
@@ -124,10 +124,12 @@ class Lookup(Proposer):
         rows = lookup(self.config, self.facts, self.known, any_polymorph=self.best_known_first)
         if not self.best_known_first:
             return rows
-        return sorted(rows, key=lambda r: (-len(self.known.signatures_of(r.formula)), *simplicity(r.formula)))
+        return sorted(
+            rows, key=lambda r: (-len(self.known.signatures_of_reduced(r.formula)), *simplicity(r.formula))
+        )
 
     def _structures(self, row: LookupRow) -> list[Signature]:
-        found = self.known.signatures_of(row.formula)
+        found = self.known.signatures_of_reduced(row.formula)
         return sorted(found, key=lambda s: -s.space_group) if self.best_known_first else found
 
     def _usable(self, row: LookupRow, found: Signature) -> bool:

@@ -1,5 +1,6 @@
 """The look-up baseline: known formulas whose tabulated DFT values already meet the targets; costs nothing."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,8 +15,10 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.screening import Screen
 from inverse.reference.facts import Facts
 from inverse.reference.known import KnownMaterials
+from inverse.reference.phases import NO_ENERGY
 from inverse.reference.skeletons import n_atoms_of
 from surrogates.derived import exact
+from surrogates.errors import EngineError
 from surrogates.physics.mass import density
 from surrogates.physics.properties import (
     BAND_GAP,
@@ -29,12 +32,14 @@ from surrogates.physics.properties import (
 )
 from surrogates.protocol import CompositionBatch
 
+LOGGER = logging.getLogger(__name__)
+
 _MODULI = tuple(prop.name for prop in MODULI)
 
-_FACTS: Mapping[Property, Callable[[Facts, str], float | None]] = {
-    BAND_GAP: lambda facts, formula: facts.band_gap_of(formula),
-    FORMATION_ENERGY: lambda facts, formula: facts.formation_energy_of(formula),
-    ENERGY_ABOVE_HULL: lambda facts, formula: facts.energy_above_hull_of(formula),
+_FACTS: Mapping[Property, Callable[[Facts, Composition], float | None]] = {
+    BAND_GAP: lambda facts, composition: facts.band_gap_of(composition),
+    FORMATION_ENERGY: lambda facts, composition: facts.formation_energy_of(composition),
+    ENERGY_ABOVE_HULL: lambda facts, composition: facts.energy_above_hull_of(composition),
 }
 """What the tables say of a formula, by property."""
 
@@ -73,13 +78,38 @@ class LookupRow:
     source: str
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What the tables answered.
+
+    Attributes:
+        rows: formulas that meet the targets, best margin first.
+        n_considered: entries of the table that holds the facts asked for; 0 where it was not asked.
+        is_cut: more formulas may qualify than the `MAX_HULLS` that were looked into.
+    """
+
+    rows: tuple[LookupRow, ...] = ()
+    n_considered: int = 0
+    is_cut: bool = False
+
+
 def lookup(
     config: CampaignConfig,
     facts: Facts | None = None,
     known: KnownMaterials | None = None,
     any_polymorph: bool = False,
 ) -> list[LookupRow]:
-    """Return known formulas whose DFT facts meet what decides a hit and the constraints, best margin first.
+    """Return the rows of `survey`."""
+    return list(survey(config, facts, known, any_polymorph).rows)
+
+
+def survey(
+    config: CampaignConfig,
+    facts: Facts | None = None,
+    known: KnownMaterials | None = None,
+    any_polymorph: bool = False,
+) -> Survey:
+    """Return known formulas whose DFT facts meet what decides a hit and the constraints, and out of how many.
 
     A formula without a fact that a deciding target asks for is left out; targets that no table has, which
     `unchecked` names, are not asked, and where there is no other but the default bound on the hull the list
@@ -91,7 +121,7 @@ def lookup(
     known = known or KnownMaterials.packaged()
     hard = [t for t in Objective.of(config).deciding if is_tabulated(t.property)]
     if not any(t in config.targets for t in hard):
-        return []
+        return Survey()
     if any_polymorph:
         hard = [_of_some_polymorph(t) for t in hard]
     screen = Screen(config.constraints)
@@ -99,10 +129,24 @@ def lookup(
     pool = _pool(hard, facts, screen)
     fitting = (row for row in pool if row.formula not in rows and _fits(row, config, screen, known))
     for row in islice(fitting, None if asks_for_moduli(hard) else MAX_HULLS):
-        values = tabulated_values(row.formula, row.values, hard, facts, known)
+        try:
+            values = tabulated_values(row.formula, row.values, hard, facts, known)
+        except EngineError as error:  # one odd entry loses itself alone
+            LOGGER.warning("look-up: %s is left out: %s", row.formula, error)
+            continue
         if values is not None:
             rows[row.formula] = replace(row, values=values)
-    return sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *simplicity(r.formula)))
+    ranked = sorted(rows.values(), key=lambda r: (-_margin(r.values, hard), *simplicity(r.formula)))
+    return Survey(tuple(ranked), _n_entries(hard, facts), next(fitting, None) is not None)
+
+
+def _n_entries(targets: Sequence[Target], facts: Facts) -> int:
+    """Return the entries of the table that `_pool` goes through: moduli, gaps or formation energies."""
+    if asks_for_moduli(targets):
+        return len(facts.bulk_modulus_vrh)
+    if any(t.property == BAND_GAP for t in targets):
+        return len(facts.band_gaps)
+    return int((facts.hull.phases.energies != NO_ENERGY).sum())
 
 
 def unchecked(config: CampaignConfig) -> tuple[str, ...]:
@@ -122,24 +166,23 @@ def follows_from_moduli(prop: Property) -> bool:
     return prop in MODULI
 
 
-def baseline_record(
-    rows: Sequence[LookupRow], n_considered: int, not_checked: Sequence[str] = ()
-) -> dict[str, Any]:
+def baseline_record(found: Survey, not_checked: Sequence[str] = ()) -> dict[str, Any]:
     """Return the look-up as the manifest and the report want it.
 
     Args:
-        rows: of `lookup`.
-        n_considered: entries of the tables.
+        found: of `survey`.
         not_checked: properties of the targets that these rows were not asked for.
     """
-    best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in rows[:MOST_NAMED]]
+    named = found.rows[:MOST_NAMED]
+    best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in named]
     return {
-        "n_hits": len(rows),
-        "n_considered": n_considered,
+        "n_hits": len(found.rows),
+        "n_considered": found.n_considered,
         "n_started": 0,
         "basis": "dft",
         "best": best,
         "unchecked": list(not_checked),
+        "note": f"only the first {MAX_HULLS:,} that may qualify were looked into" if found.is_cut else "",
     }
 
 
@@ -203,7 +246,7 @@ def _sizes(row: LookupRow, known: KnownMaterials) -> list[int]:
     """Return the atoms of the computed cell, else of every carried one, else of one formula unit."""
     if row.n_atoms:
         return [row.n_atoms]
-    carried = [n_atoms_of(s.text) for s in known.signatures_of(row.formula)]
+    carried = [n_atoms_of(s.text) for s in known.signatures_of_reduced(row.formula)]
     return carried or [round(Composition(row.formula).num_atoms)]
 
 
@@ -232,16 +275,16 @@ def tabulated_values(
 
 
 def _fact(formula: str, prop: Property, facts: Facts, known: KnownMaterials) -> float | None:
+    composition = Composition(formula)  # as pymatgen wrote it: nothing to guess of what somebody meant
     if prop in _FACTS:
-        return _FACTS[prop](facts, formula)
+        return _FACTS[prop](facts, composition)
     if prop.is_exact:
-        found = exact(prop, CompositionBatch.from_formulas([formula]).fractions, 1)
+        found = exact(prop, CompositionBatch.from_compositions([composition]).fractions, 1)
         return float(found.mean[0]) if bool(found.in_domain[0]) else None
-    volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
+    volumes = [s.volume_per_atom for s in known.signatures_of_reduced(formula)]
     if not volumes or prop not in (VOLUME, DENSITY):
         return None
     volume = min(volumes)
-    composition = Composition(formula)
     return volume if prop == VOLUME else float(density(composition.weight / composition.num_atoms, volume))
 
 

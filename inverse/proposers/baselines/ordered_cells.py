@@ -78,7 +78,7 @@ def _host_structure(
     ordering: Ordering, known: KnownMaterials, complete: Complete | None, seed: int
 ) -> Structure | None:
     n_atoms = ordering.n_atoms // ordering.n_cells
-    for found in known.signatures_of(ordering.host):
+    for found in known.signatures_of_reduced(ordering.host):
         if n_atoms_of(found.text) == n_atoms:
             structure = structure_of(found, complete, seed)
             if structure is not None:
@@ -90,7 +90,7 @@ def _host_structure(
 def _vegard(ordering: Ordering, known: KnownMaterials, host_volume: float) -> float:
     total = 0.0
     for formula, share in ordering.end_members.items():
-        volumes = [s.volume_per_atom for s in known.signatures_of(formula)]
+        volumes = [s.volume_per_atom for s in known.signatures_of_reduced(formula)]
         near = min(volumes, key=lambda v: abs(v - host_volume)) if volumes else host_volume
         total += share * near
     return total

@@ -126,7 +126,7 @@ def _with_exact(rows: Sequence[Ordering], targets: Sequence[Target]) -> Sequence
     """Return the orderings whose composition meets what it alone decides, with those values."""
     if not targets or not rows:
         return rows
-    fractions = CompositionBatch.from_formulas([row.formula for row in rows]).fractions
+    fractions = CompositionBatch.from_compositions([Composition(row.formula) for row in rows]).fractions
     for target in targets:
         name, values = target.property.name, exact(target.property, fractions, 1).mean.tolist()
         rows = [
@@ -150,13 +150,15 @@ class _EnergyMixer:
         """
         if name == ENERGY_ABOVE_HULL.name:
             return sum(share * self._distance(formula) for formula, share in shares.items())
-        each = [(share, self.facts.formation_energy_of(formula)) for formula, share in shares.items()]
+        each = [
+            (share, self.facts.formation_energy_of(Composition(formula))) for formula, share in shares.items()
+        ]
         known = [share * energy for share, energy in each if energy is not None]
         return sum(known) if len(known) == len(each) else None
 
     def _distance(self, formula: str) -> float:
         if formula not in self._distances:
-            self._distances[formula] = max(0.0, self.facts.energy_above_hull_of(formula) or 0.0)
+            self._distances[formula] = max(0.0, self.facts.energy_above_hull_of(Composition(formula)) or 0.0)
         return self._distances[formula]
 
 
@@ -302,7 +304,7 @@ def _ordering(
         n_cells=n_cells,
         n_atoms=n_atoms,
         values=values,
-        is_known=known.is_known_formula(formula),
+        is_known=known.is_known_formula(Composition(formula)),
     )
 
 

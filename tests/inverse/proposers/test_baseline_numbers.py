@@ -71,7 +71,10 @@ def test_the_host_is_the_computed_cell_else_the_densest() -> None:
 def test_energies_of_mixtures_are_means_and_what_is_unknown_is_said() -> None:
     formation = {"TiC": -0.8, "VC": -0.4}
     above = {"TiC": 0.08, "VC": -0.5, "NbC": None}
-    facts: Any = SimpleNamespace(formation_energy_of=formation.get, energy_above_hull_of=above.get)
+    facts: Any = SimpleNamespace(
+        formation_energy_of=lambda c: formation.get(c.reduced_formula),
+        energy_above_hull_of=lambda c: above.get(c.reduced_formula),
+    )
     mixer = orderings._EnergyMixer(facts)
     assert mixer.mixed({"TiC": 0.25, "VC": 0.75}, "formation_energy_per_atom") == pytest.approx(-0.5)
     assert mixer.mixed({"TiC": 0.5, "NbC": 0.5}, "formation_energy_per_atom") is None
@@ -119,7 +122,7 @@ def test_values_of_a_row_are_complete_or_there_is_no_row() -> None:
 
 def test_records_name_the_best_twenty() -> None:
     rows = [LookupRow(f"W{k}C", {"density": float(k)}, 2, "test") for k in range(1, 26)]
-    record = lookup.baseline_record(rows, 99, ["toughness"])
+    record = lookup.baseline_record(lookup.Survey(tuple(rows), 99), ["toughness"])
     assert (record["n_hits"], record["n_considered"], record["n_started"]) == (25, 99, 0)
     assert [entry["formula"] for entry in record["best"]] == [row.formula for row in rows[:20]]
     assert record["unchecked"] == ["toughness"]

@@ -7,19 +7,23 @@ import pytest
 
 from inverse.candidates.types import Candidate, Origin, Target
 from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines import lookup as module
+from inverse.proposers.baselines.baselines import baselines
 from inverse.proposers.baselines.known_phases import Lookup
 from inverse.proposers.baselines.lookup import (
     LookupRow,
+    Survey,
     baseline_record,
     follows_from_moduli,
     lookup,
     moduli_values,
+    survey,
     tabulated_values,
     unchecked,
 )
 from inverse.reference import construction
 from surrogates.crystals.symmetry import SymmetricCrystals
-from surrogates.errors import DataError
+from surrogates.errors import DataError, UnsupportedElementError
 from surrogates.physics.properties import (
     BAND_GAP,
     BULK_MODULUS,
@@ -182,7 +186,7 @@ def test_the_hull_is_worked_out_last_and_only_for_what_meets_all_else() -> None:
 
         return of
 
-    known: Any = SimpleNamespace(signatures_of=lambda formula: [SimpleNamespace(volume_per_atom=9.0)])
+    known: Any = SimpleNamespace(signatures_of_reduced=lambda formula: [SimpleNamespace(volume_per_atom=9.0)])
     targets = [
         Target(ENERGY_ABOVE_HULL, maximum=0.1),
         Target(BAND_GAP, minimum=1.0),
@@ -250,7 +254,7 @@ def test_nothing_is_looked_up_for_a_wish_that_only_ranks() -> None:
 
 
 def test_a_record_tells_formula_values_and_source_of_a_row() -> None:
-    record = baseline_record([LookupRow("TiC", {"density": 5.0}, 2, "AFLOW")], 7)
+    record = baseline_record(Survey((LookupRow("TiC", {"density": 5.0}, 2, "AFLOW"),), 7))
     assert record == {
         "n_hits": 1,
         "n_considered": 7,
@@ -258,7 +262,60 @@ def test_a_record_tells_formula_values_and_source_of_a_row() -> None:
         "basis": "dft",
         "best": [{"formula": "TiC", "values": {"density": 5.0}, "note": "AFLOW"}],
         "unchecked": [],
+        "note": "",
     }
+
+
+def test_the_denominator_is_the_table_that_answers() -> None:
+    facts, known = tables(
+        ELEMENTS | {"TiC": -0.5, "VC": None},
+        [("TiC", 2, 310.0, 200.0), ("TiC", 8, 300.0, 200.0)],
+        gaps={"TiC": 0.0, "VC": 1.0, "C": 4.0},
+    )
+    asked = {"bulk_modulus_vrh": 2, "band_gap": 3, "elemental_cost": 8}
+    for name, n in asked.items():
+        assert survey(config({name: {"max": 20}}), facts, known).n_considered == n
+    assert survey(config({"elemental_cost": {"maximise": True}}), facts, known).n_considered == 0
+
+
+def test_a_table_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts, known = tables(ELEMENTS | {"TiC": -0.5})
+    wanted = config({"elemental_cost": {"max": 1000}})
+    assert not survey(wanted, facts, known).is_cut
+    monkeypatch.setattr(module, "MAX_HULLS", 3)
+    found = survey(wanted, facts, known)
+    assert found.is_cut
+    assert "only the first 3 that may qualify" in baseline_record(found)["note"]
+
+
+def test_intermetallics_with_many_atoms_are_looked_up() -> None:
+    """Ba20Hg103 looks like an oxide mistyped, and is a known phase: a carried row is read, never guessed."""
+    facts, known = tables({"Ba": 0.0, "Hg": 0.0, "Ba20Hg103": -0.2})
+    wanted = config({"elemental_cost": {"max": 100}}, n_atoms={"max": 200})
+    assert "Ba20Hg103" in [row.formula for row in lookup(wanted, facts, known)]
+
+
+def test_an_odd_row_loses_itself_alone(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    facts, known = tables(ELEMENTS | {"TiC": -0.5, "VC": -0.5})
+    known_values = module.tabulated_values
+
+    def odd(formula: str, *rest: Any) -> Any:
+        if formula == "TiC":
+            raise UnsupportedElementError("unreadable")
+        return known_values(formula, *rest)
+
+    monkeypatch.setattr(module, "tabulated_values", odd)
+    found = lookup(config({"elemental_cost": {"max": 1000}}, n_elements={"min": 2}), facts, known)
+    assert [row.formula for row in found] == ["VC"]
+    assert "TiC is left out: unreadable" in caplog.text
+
+
+def test_one_baseline_that_fails_leaves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("unreadable")
+
+    monkeypatch.setattr(module, "survey", broken)
+    assert list(baselines(config({"elemental_cost": {"max": 50}}))) == ["orderings"]
 
 
 STIFF = {"bulk_modulus_vrh": {"min": 300}}

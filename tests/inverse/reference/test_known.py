@@ -1,11 +1,14 @@
+import re
+
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
-from inverse.reference import Facts, KnownMaterials, construction, skeletons_of
+from inverse.reference import Facts, KnownMaterials, PhaseTable, construction, skeletons_of
 from inverse.reference.construction import fixed_by_symmetry, structure_of
 from inverse.reference.known import composition_distance
 from inverse.reference.signatures import Signature, signature
 from inverse.reference.skeletons import anonymous, n_atoms_of, templates
+from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import UnsupportedElementError
 
 TUNGSTEN_CARBIDE = Structure(Lattice.hexagonal(2.92, 2.85), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
@@ -124,3 +127,12 @@ def test_packaged_templates_cover_the_common_types(known):
     texts = {t.text: t for t in known.templates(max_atoms=4, max_elements=2)}
     assert texts["225|4 -3mm A|4 -3mm B"].count > 200
     assert all(t.n_atoms <= 4 and t.n_elements <= 2 for t in texts.values())
+
+
+def test_every_carried_formula_is_read_as_pymatgen_wrote_it() -> None:
+    """Those of symbols and small numbers go to pymatgen as they are; all the others are compared."""
+    simple = re.compile(r"(?:[A-Z][a-z]?(?:[1-9]\d?)?)+")
+    carried = PhaseTable.packaged().formulas.to_pylist()  # type: ignore[attr-defined]
+    others = [formula for formula in carried if not simple.fullmatch(formula)]
+    assert len(others) > 20_000
+    assert [f for f in others if composition_of(f) != Composition(f)] == []
