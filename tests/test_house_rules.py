@@ -52,6 +52,7 @@ OPEN_TO_INVERSE = (
     "surrogates.crystals",
     "surrogates.checkpoints.architecture",
     "surrogates.checkpoints.checkpoint",
+    "surrogates.checkpoints.of_table",
     "surrogates.checkpoints.trial",
     "surrogates.tiers.spread",
 )
@@ -104,6 +105,7 @@ PLAYER = (
     "inverse.decoders",
     "inverse.prediction",
     "surrogates.checkpoints.checkpoint",
+    "surrogates.checkpoints.of_table",
     "surrogates.models",
     "surrogates.tiers",
 )

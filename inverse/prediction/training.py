@@ -1,9 +1,11 @@
 """`inverse train`: the shipped surrogates anew, or a surrogate of a table that the user brings."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,14 @@ from inverse.inputs.user_table import read_table
 from inverse.reference.training_table import carried_formulas
 from surrogates.checkpoints.architecture import Architecture, Rows, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, MANIFEST, READ_BY, Checkpoint, save_checkpoint
+from surrogates.checkpoints.of_table import FACTOR, OfTable
 from surrogates.errors import ConfigError, EngineError, RunFolderError
 from surrogates.platform.data_folder import SETTING
 from surrogates.platform.devices import require_cpu
 from surrogates.platform.progress import StepProgress
+from surrogates.protocol import OWN_SCALE, scale_of
+
+LOGGER = logging.getLogger(__name__)
 
 REPORT, WORK = "report.json", "work"
 """What lies in an output folder beside the weights: held-out errors; what a training resumes from."""
@@ -127,19 +133,21 @@ def architecture_named(name: str) -> Architecture:
 
 
 def checkpoint_of(surrogate: Any, architecture: str) -> Checkpoint:
-    """Return the checkpoint of what an architecture trained, which it will read again.
+    """Return the checkpoint of what an architecture trained, which it, or `load_surrogate`, will read again.
 
     Raises:
         ConfigError: the surrogate gives none, or one of another kind.
     """
-    made = surrogate.to_checkpoint() if callable(getattr(surrogate, "to_checkpoint", None)) else None
+    trained = surrogate.inner if isinstance(surrogate, OfTable) else surrogate
+    made = trained.to_checkpoint() if callable(getattr(trained, "to_checkpoint", None)) else None
     if not isinstance(made, Checkpoint):
-        reason = f"trains a {type(surrogate).__name__} whose to_checkpoint() gives no Checkpoint"
+        reason = f"trains a {type(trained).__name__} whose to_checkpoint() gives no Checkpoint"
         raise ARCHITECTURES.refusal(architecture, reason)
     if READ_BY.get(made.kind, made.kind) != architecture:
         reason = f"trains a surrogate whose checkpoint is of kind {made.kind!r}"
         raise ARCHITECTURES.refusal(architecture, reason)
-    return made
+    stated = surrogate.stated() if isinstance(surrogate, OfTable) else {}
+    return replace(made, config={**made.config, **stated})
 
 
 def _fit_decoder(stage: DecoderStage, progress: StepProgress, work: Path) -> tuple[Any, dict[str, Any]]:
@@ -173,7 +181,22 @@ def _fit_table(stage: TableStage, progress: StepProgress, work: Path) -> tuple[A
     }
     if isinstance(record := getattr(surrogate, "record", None), dict):
         record.update(report)  # some architectures keep what their training said
+    if warnings := _doubts(errors, table.property.name):
+        report["warnings"] = warnings
+        for warning in warnings:
+            LOGGER.warning(warning)
+    if FACTOR in errors or scale_of(surrogate, "") != OWN_SCALE:
+        surrogate = OfTable(surrogate, float(errors.get(FACTOR, 1.0)))
     return surrogate, report
+
+
+def _doubts(errors: Mapping[str, Any], name: str) -> list[str]:
+    """Return what speaks against using a surrogate of a table, one line each."""
+    mae, constant = errors.get("mae"), errors.get("mae_constant")
+    if mae is None or constant is None or mae < constant:
+        return []
+    said = f"mean error {mae:.3g} on rows that it did not see, of the median of the others {constant:.3g}"
+    return [f"{name}: the surrogate is no better than a constant ({said})"]
 
 
 def _refuse_existing(folder: Path) -> None:

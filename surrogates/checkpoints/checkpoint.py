@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -141,15 +141,19 @@ def _load(folder: str, stamp: int) -> Any:
     reader = ARCHITECTURES.make(name)
     if not callable(getattr(reader, "from_checkpoint", None)):
         raise ARCHITECTURES.refusal(name, f"is a {type(reader).__name__}, which reads no checkpoint")
+    from surrogates.checkpoints.of_table import KEY, of_table
+
     is_own = ARCHITECTURES.is_packaged(name)
+    own_words = {key: value for key, value in checkpoint.config.items() if key != KEY}
     with _named_errors(Path(folder), None if is_own else reader):
-        found = reader.from_checkpoint(checkpoint)
+        found = reader.from_checkpoint(replace(checkpoint, config=own_words))
     if Path(folder).parent == packaged_folder(""):
         return found
     from surrogates.checkpoints.trial import tried
 
     try:
-        return tried(found)
+        found = tried(found)
+        return of_table(found, checkpoint.config[KEY]) if KEY in checkpoint.config else found
     except EngineError as error:
         state = "is damaged" if is_own else "cannot be used"
         raise CheckpointError(f"checkpoint {folder} {state}: {error}") from None

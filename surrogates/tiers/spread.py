@@ -19,7 +19,8 @@ LEAST_SHARE = 1e-6
 def normal(prop: Property, mean: Tensor, std: Tensor, in_domain: Tensor | None = None) -> Prediction:
     """Return the prediction of a normal distribution, within the physical range; differentiable.
 
-    Samples are the same quantiles for every crystal, so that they rise together.
+    Samples are the same quantiles for every crystal, so that they rise together. A mean outside the range is
+    out of domain; the distribution then stands on the end of the range, as wide as before.
 
     Args:
         prop: what is predicted.
@@ -27,11 +28,33 @@ def normal(prop: Property, mean: Tensor, std: Tensor, in_domain: Tensor | None =
         std: (C,) of the whole error.
         in_domain: (C,) bool; all by default.
     """
-    levels = torch.special.ndtri((torch.arange(N_SAMPLES) + 0.5) / N_SAMPLES).to(mean)
-    values = (mean, mean - Z90 * std, mean + Z90 * std, mean + levels[:, None] * std)
-    middle, lower, upper, samples = (within_range(prop, v) for v in values)
-    trusted = torch.ones_like(mean, dtype=torch.bool) if in_domain is None else in_domain
+    middle = within_range(prop, mean)
+    values = (middle - Z90 * std, middle + Z90 * std, middle + _levels(mean)[:, None] * std)
+    lower, upper, samples = (within_range(prop, v) for v in values)
+    possible = (mean >= prop.minimum) & (mean <= prop.maximum)
+    trusted = possible if in_domain is None else possible & in_domain
     return Prediction(prop, middle, std, lower, upper, samples, trusted)
+
+
+def lognormal(
+    prop: Property, log_mean: Tensor, log_std: Tensor, in_domain: Tensor | None = None
+) -> Prediction:
+    """Return the prediction of a value whose natural logarithm is normal; its mean is the median.
+
+    Else as `normal`, with (C,) mean and standard deviation of the logarithm; the std is that of small errors.
+    """
+    told = log_mean + _levels(log_mean)[:, None] * log_std
+    middle = within_range(prop, log_mean.exp())
+    ends = (log_mean - Z90 * log_std, log_mean + Z90 * log_std, told)
+    lower, upper, samples = (within_range(prop, end.exp()) for end in ends)
+    possible = (log_mean.exp() >= prop.minimum) & (log_mean.exp() <= prop.maximum)
+    trusted = possible if in_domain is None else possible & in_domain
+    return Prediction(prop, middle, middle * log_std, lower, upper, samples, trusted)
+
+
+def _levels(like: Tensor) -> Tensor:
+    """Return (M,) standard normal quantiles, evenly many."""
+    return torch.special.ndtri((torch.arange(N_SAMPLES) + 0.5) / N_SAMPLES).to(like)
 
 
 def widened(prediction: Prediction, factor: Tensor | float) -> Prediction:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -386,6 +386,14 @@ def trained_and_read(architecture: Architecture) -> None:
     again = architecture.from_checkpoint(surrogate.to_checkpoint())
     told = [each.predict(batch, [rows.property])[rows.property].mean for each in (surrogate, again)]
     assert told[0].tolist() == pytest.approx(told[1].tolist())
+    decades = [value * (1 + k % 3) * 4 ** (k % 5) for k, value in enumerate(values)]
+    wide = replace(
+        rows, property=replace(rows.property, maximum=1e7, is_positive=True), values=decades, is_log=True
+    )
+    surrogate, errors = architecture.train(Task("page", rows=wide))
+    assert 0.75 <= errors["coverage_90"] <= 1.0
+    found = surrogate.predict(batch, [wide.property])[wide.property]
+    assert bool(((found.lower > 0) & (found.lower < found.mean) & (found.mean < found.upper)).all())
 
 
 def loads(mapping: dict[str, Any]) -> None:

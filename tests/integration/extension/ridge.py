@@ -35,7 +35,6 @@ class LinearLaw:
     """Predicts one property; `law` holds the weights (Z + 1,), the error and the elements that it saw."""
 
     level = Level.STRUCTURE
-    scale = "own_table"
 
     def __init__(self, prop: Property, law: Mapping[str, Tensor]) -> None:
         self.name, self.properties, self.law = f"{NAME}-{prop.name}", (prop,), dict(law)

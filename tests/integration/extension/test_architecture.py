@@ -20,6 +20,7 @@ from inverse.inputs.carried_files import fingerprint
 from inverse.prediction.training import train
 from surrogates.checkpoints.architecture import Architecture
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, load_surrogate
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import CheckpointError, ConfigError, EngineError
 from surrogates.platform import registry
 from tests.integration.extension import ridge
@@ -98,12 +99,38 @@ def test_it_is_trained_from_a_config_and_its_errors_are_measured(folder: Path) -
     assert manifest["kind"] == "ridge"
 
 
+def test_its_errors_are_those_of_rows_it_did_not_see(folder: Path) -> None:
+    errors = json.loads((folder / "weights" / "report.json").read_text())["held_out"]
+    assert 0.85 <= errors["coverage_90"] <= 0.95
+    read = load_surrogate(folder / "weights")
+    assert read.factor == pytest.approx(errors["error_factor"], rel=1e-3)
+    batch = CrystalBatch.from_structures([alloy("Cu", "Pt", 1.02)])
+    own, told = (each.predict(batch, read.properties)[read.properties[0]] for each in (read.inner, read))
+    assert float(told.std) == pytest.approx(read.factor * float(own.std))
+    assert float(told.mean) == float(own.mean)
+
+
+def test_a_surrogate_that_is_no_better_than_a_constant_is_said_to_be(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = (folder / "values.csv").read_text().splitlines()
+    noise = [f"{line.split(',')[0]},{(k * k * 37) % 101}" for k, line in enumerate(lines[1:])]
+    (tmp_path / "noise.csv").write_text("\n".join([lines[0], *noise]) + "\n")
+    wish = {**TRAINING, "data": str(tmp_path / "noise.csv"), "structures": str(folder / "cells")}
+    report = train(wish, tmp_path / "out")
+    assert report["held_out"]["mae"] >= report["held_out"]["mae_constant"]
+    (said,) = report["warnings"]
+    assert re.match(r"stiffness: the surrogate is no better than a constant \(mean error \d", said)
+    assert said in caplog.text
+
+
 def test_its_weights_are_read_again_and_predict(folder: Path) -> None:
     seen = alloy("Cu", "Pt", 1.02)
     of_crystal, of_formula = inverse.predict([seen], formulas=["CuPt"], model=folder / "weights")
     found = of_crystal["predictions"]["stiffness"]
     assert found["mean"] == pytest.approx(stiffness(seen), rel=0.05)
     assert found["lower"] < found["mean"] < found["upper"]
+    assert of_crystal["scale"] == "own_table"
     assert "needs crystals, not compositions" in of_formula["error"]["message"]
 
 
