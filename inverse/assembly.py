@@ -129,6 +129,8 @@ def _parts(
     hull, known = ReferenceHull.packaged(), KnownMaterials.packaged()
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
+    # sources may start beside the bounds of a price; what they propose is held against them
+    deciding_screen = Screen(config.constraints, known, classifier, objective.targets)
     own = [load_surrogate(trained.folder) for trained in config.trained]
     if config.search.surrogate:
         place = device_named(config.device)
@@ -175,7 +177,7 @@ def _parts(
         evaluator=Evaluator(deciding, below, objective.properties, beside=base),
         proposer=proposer_named(config.search.method, space),
         verifier=verifier,
-        screening=screen.breach,
+        screening=deciding_screen.breach,
         rescreening=screen.relaxed_breach,
         classify=lambda s: kinship(classifier, s),
         confirm=lambda s: kinship(classifier_by_energy(plan.panel, plan.reuse, plan.device), s),

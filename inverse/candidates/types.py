@@ -55,6 +55,8 @@ class Rule(StrEnum):
     N_ATOMS = "n_atoms"
     NOVELTY = "novelty"
     DERIVATIVES = "derivatives"
+    COMPOSITION_TARGET = "target on the composition"
+    """What the composition alone decides misses a bound, or has no value."""
     UNREADABLE = "unreadable"
     """A rule could not be applied."""
     NO_PREDICTION = "no finite prediction"
@@ -92,6 +94,7 @@ _OF_CONFIG = frozenset(
         Rule.N_ATOMS,
         Rule.NOVELTY,
         Rule.DERIVATIVES,
+        Rule.COMPOSITION_TARGET,
     )
 )
 

@@ -65,6 +65,7 @@ def run(
         gone = 0.0 if started_at is None else max(0.0, time.time() - started_at)
         deadline = (began if started_at is None else time.monotonic() - gone) + limit
     _announce_code(settings, on_progress)
+    _announce_left_out(settings, on_progress)
     from inverse.potentials.loading import one_thread
 
     with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
@@ -112,11 +113,26 @@ def _announce_code(
     settings: "CampaignConfig", on_progress: "Callable[[Progress], None] | None" = None
 ) -> None:
     """Say whose code a config is about to run; a log line where nobody watches."""
-    if not settings.code:
-        return
+    if settings.code:
+        _announce(f"this config runs code: {', '.join(settings.code)}", settings, on_progress)
+
+
+def _announce_left_out(
+    settings: "CampaignConfig", on_progress: "Callable[[Progress], None] | None" = None
+) -> None:
+    """Say which of the elements that a config names have no value of a target."""
+    from inverse.inputs.exact_targets import left_out
+
+    if message := left_out(settings.targets, settings.constraints):
+        _announce(message, settings, on_progress)
+
+
+def _announce(
+    message: str, settings: "CampaignConfig", on_progress: "Callable[[Progress], None] | None"
+) -> None:
+    """Give what must be read to who watches, else to the log."""
     from inverse.campaign.parts import NOTICE, Progress
 
-    message = f"this config runs code: {', '.join(settings.code)}"
     if on_progress is None:
         LOGGER.warning("%s", message)
     else:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from inverse.candidates.registry import AUTO, DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES, Registry
 from inverse.candidates.types import Target
 from inverse.inputs.constraints import Constraints, infeasibility
+from inverse.inputs.exact_targets import unreachable
 from inverse.inputs.fields import Flag, Number, Part, Seconds, Text, Whole
 from inverse.inputs.target_spec import TargetSpec, contradiction
 from inverse.inputs.yaml_reading import config_error, one_line, parse_yaml, read_text
@@ -193,6 +194,13 @@ class CampaignConfig(Part):
     @model_validator(mode="after")
     def _possible_constraints(self) -> "CampaignConfig":
         if reason := infeasibility(self.constraints):
+            raise ConfigError(reason)
+        return self
+
+    @model_validator(mode="after")
+    def _reachable_targets(self, info: ValidationInfo) -> "CampaignConfig":
+        # runs of before this was asked stay readable
+        if not (info.context or {}).get(STORED) and (reason := unreachable(self.targets, self.constraints)):
             raise ConfigError(reason)
         return self
 

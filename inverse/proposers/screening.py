@@ -1,17 +1,20 @@
 """Cheap physics and the config's rules: which one says that a structure is not worth a prediction."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 from ase.data import atomic_masses, covalent_radii
 from pymatgen.core import Composition, Structure
 
-from inverse.candidates.types import Breach, HitClass, Rule
+from inverse.candidates.types import Breach, HitClass, Rule, Target
 from inverse.inputs.constraints import Constraints
+from inverse.inputs.exact_targets import SLACK
 from surrogates.crystals.formulas import display_formula
+from surrogates.derived import exact
 from surrogates.errors import EngineError
 from surrogates.physics.mass import density
+from surrogates.protocol import CompositionBatch
 
 MIN_DISTANCE = 0.7
 """Smallest allowed distance, as a part of the sum of covalent radii (Cordero 2008)."""
@@ -75,6 +78,7 @@ class Screen:
 
     Attributes:
         constraints: the config's.
+        exact: targets that the composition alone decides.
     """
 
     def __init__(
@@ -82,8 +86,11 @@ class Screen:
         constraints: Constraints,
         known: Known | None = None,
         classifier: Classifier | None = None,
+        targets: Sequence[Target] = (),
     ) -> None:
+        """Take the rules; of the `targets` those that the composition alone decides are rules, too."""
         self.constraints = constraints
+        self.exact = tuple(t for t in targets if t.property.is_exact)
         self._known, self._classifier = known, classifier
         self._systems = [frozenset(system.split("-")) for system in constraints.chemical_systems]
         self._excluded = constraints.elements.excluded()
@@ -97,6 +104,7 @@ class Screen:
         rules: tuple[Callable[[Structure], Breach | None], ...] = (
             _malformed,
             lambda s: self.composition_breach(s.composition),
+            lambda s: self._missed_exactly(s.composition),
             self._wrong_size,
             _bad_geometry,
             self._not_novel,
@@ -140,6 +148,22 @@ class Screen:
         least, most = self.constraints.n_elements
         if not least <= len(symbols) <= most:
             return Breach(Rule.N_ELEMENTS, f"{len(symbols)} is not within {least} to {most}")
+        return None
+
+    def _missed_exactly(self, composition: Composition) -> Breach | None:
+        symbols = [element.symbol for element in composition.elements]
+        for target in self.exact:
+            prop = target.property
+            if why := prop.why_unknown(symbols):
+                return Breach(Rule.COMPOSITION_TARGET, f"{prop.name}: {why}")
+            fractions = CompositionBatch.from_compositions([composition]).fractions
+            value = float(exact(prop, fractions, 1).mean[0])
+            slack = SLACK * abs(value)
+            if target.is_hard and not target.lower - slack <= value <= target.upper + slack:
+                bound = f"below {target.lower:g}" if value < target.lower else f"above {target.upper:g}"
+                return Breach(
+                    Rule.COMPOSITION_TARGET, f"{prop.name} {value:.4g} is {bound} {prop.unit}".rstrip()
+                )
         return None
 
     def _in_a_system(self, symbols: frozenset[str]) -> bool:

@@ -436,8 +436,9 @@ class Seeded(Pool):
         return replace(super().proposal(k), origin=origin)
 
 
+@pytest.mark.parametrize("rule", [Rule.NOVELTY, Rule.COMPOSITION_TARGET])
 def test_the_users_crystal_is_verified_first_and_its_children_get_half_of_a_small_budget(
-    tmp_path: Path,
+    tmp_path: Path, rule: Rule
 ) -> None:
     anything = {"bulk_modulus_vrh": {"min": 10}, "energy_above_hull": {"max": 2}}
     seed = Pool(1, 0).proposal(0).structure
@@ -455,7 +456,7 @@ def test_the_users_crystal_is_verified_first_and_its_children_get_half_of_a_smal
     made = replace(
         made,
         preview=lambda s: Standing(str(next(standings)), True),
-        screening=lambda s: Breach(Rule.NOVELTY, "known") if s == seed else None,
+        screening=lambda s: Breach(rule, "of the config") if s == seed else None,
     )
     with Campaign.create(config, tmp_path / "run", made) as run:
         run.run()

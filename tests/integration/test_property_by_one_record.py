@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from inverse.campaign.campaign import Campaign
 from inverse.campaign.run_folder import read_candidates
 from inverse.candidates.objective import Objective
 from inverse.candidates.ranking import judged, missed_target
-from inverse.candidates.types import Candidate, Status, Target, Verification
+from inverse.candidates.types import Candidate, Rule, Status, Target, Verification
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.answers import iterate_predictions
 from inverse.prediction.evaluation import Evaluator, predicted_values
 from inverse.proposers.baselines.lookup import lookup
+from inverse.proposers.screening import Screen
 from inverse.report.page import build_report
 from surrogates.derived import exact
 from surrogates.errors import ConfigError
@@ -117,6 +119,23 @@ def test_cost_decides_and_is_exported(tmp_path: Path) -> None:
     page = build_report(folder).read_text(encoding="utf-8")
     assert "cost of the elements ≤ 20 USD/kg" in page
     assert "mendeleev 1.3.0" in page
+
+
+def test_no_judge_is_asked_for_what_is_too_dear_for_certain(tmp_path: Path) -> None:
+    config = CampaignConfig.from_mapping({**fakes.CONFIG, "targets": {**EASY, "elemental_cost": {"max": 20}}})
+    screen = Screen(config.constraints, targets=config.targets)
+    made = replace(fakes.parts(config), screening=screen.breach)
+    with Campaign.create(config, tmp_path / "run", made) as run:
+        run.run()
+    found = list(read_candidates(tmp_path / "run"))
+    dear = [c for c in found if c.rule is Rule.COMPOSITION_TARGET]
+    assert dear
+    assert all(c.status is Status.SCREENED_OUT and c.verification is None for c in dear)
+    verified = [c for c in found if c.verification is not None]
+    assert verified
+    assert all(c.predictions["elemental_cost"].mean <= 20 for c in verified)
+    funnel = json.loads((tmp_path / "run" / "manifest.json").read_text())["funnel"]
+    assert funnel["screened_out"]["target on the composition"] == len(dear)
 
 
 def evaluator(*wanted: Property) -> Evaluator:

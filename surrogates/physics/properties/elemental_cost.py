@@ -19,7 +19,9 @@ ELEMENTAL_COST = register(
         digits=Digits(whole_from=100.0),
         typical=10.0,
         basis=Basis.OF_COMPOSITION,
-        formula=OfComposition(mass_weighted(_PRICES.values), frozenset(_PRICES.values), "price"),
+        formula=OfComposition(
+            mass_weighted(_PRICES.values), frozenset(_PRICES.values), "price", is_mean=True
+        ),
         short="cost",
         also_called=("cost", "price", "price_per_kg"),
     )

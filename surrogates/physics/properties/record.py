@@ -106,11 +106,14 @@ class OfComposition:
         function: (C, Z) atomic fractions -> (C,), natural unit; differentiable.
         elements: symbols of those that it knows; None for all.
         lacks: what the others have none of, in words: "price".
+        is_mean: whether the value is a mean over the elements, weighted by amount or mass: then it lies
+            between theirs, and bounds out of reach are refused before a search.
     """
 
     function: Callable[[Any], Any]
     elements: frozenset[str] | None = None
     lacks: str = "value"
+    is_mean: bool = False
 
     def missing(self, symbols: Iterable[str]) -> list[str]:
         """Return those of some elements for which the formula has no value, in alphabetical order."""

@@ -20,7 +20,9 @@ SUPPLY_RISK = register(
         digits=Digits(whole_from=100.0),
         typical=2000.0,
         basis=Basis.OF_COMPOSITION,
-        formula=OfComposition(mass_weighted(_RESERVES.values), frozenset(_RESERVES.values), "reserve index"),
+        formula=OfComposition(
+            mass_weighted(_RESERVES.values), frozenset(_RESERVES.values), "reserve index", is_mean=True
+        ),
         also_called=("hhi", "hhi_r", "hhi_reserve"),
     )
 )

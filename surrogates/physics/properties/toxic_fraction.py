@@ -17,7 +17,7 @@ TOXIC_FRACTION = register(
         digits=Digits(decimals=3),
         typical=0.1,
         basis=Basis.OF_COMPOSITION,
-        formula=OfComposition(mass_weighted(dict.fromkeys(element_groups()["toxic"], 1.0))),
+        formula=OfComposition(mass_weighted(dict.fromkeys(element_groups()["toxic"], 1.0)), is_mean=True),
         also_called=("w_toxic", "toxic", "toxicity"),
     )
 )

@@ -139,3 +139,31 @@ def test_nothing_that_passes_breaks_a_rule() -> None:
     assert result["screened"] >= 60
     assert len(result["rejected_by"]) >= 5
     assert sum(result["rejected_although_referee_would_not"].values()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "metal", "reason"),
+    [
+        ({"elemental_cost": {"max": 5}}, "Ti", "target on the composition: elemental_cost 8.898 is above 5"),
+        (
+            {"elemental_cost": {"min": 50}},
+            "Ti",
+            "target on the composition: elemental_cost 8.898 is below 50",
+        ),
+        ({"elemental_cost": {"max": 50}}, "Ti", ""),
+        ({"elemental_cost": {"minimise": True}}, "Ti", ""),
+        (
+            {"elemental_cost": {"minimise": True}},
+            "Pa",
+            "target on the composition: elemental_cost: Pa has no",
+        ),
+        ({"toxic_fraction": {"max": 0.0}}, "Ti", ""),
+        ({"bulk_modulus_vrh": {"min": 1}}, "Ti", ""),
+    ],
+)
+def test_what_the_composition_decides_is_screened(targets: dict, metal: str, reason: str) -> None:
+    config = CampaignConfig.from_mapping({"targets": targets})
+    rules = Screen(config.constraints, targets=config.targets)
+    found = said(rules.breach(rocksalt(metal)))
+    assert found.startswith(reason) if reason else found == ""
+    assert rules.relaxed_breach(rocksalt(metal)) is None, "then the verdict says what it misses"
