@@ -441,6 +441,6 @@ def description(
         "versions": versions(),
         "weights": names | _brought(config) | {f"table {name}": digest for name, digest in own.items()},
         "weight_files": {place: str(record["sha256"]) for place, record in weights().items()},
-        "judges": {prop.name: panel.judge_of(prop) or None for prop in judged_from(*MEASURED)},
+        "judges": {prop.name: ", ".join(panel.judges_of(prop)) or None for prop in judged_from(*MEASURED)},
         "settings": {"seconds_per_verification": SECONDS_PER_VERIFICATION, "workers": n_workers()},
     }

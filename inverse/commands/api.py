@@ -495,7 +495,7 @@ def properties() -> list[dict[str, Any]]:
             "basis": str(p.basis),
             "level_of_theory": p.level_of_theory,
             "predicted_only": not p.is_judged,
-            "judge": panel.judge_of(p),
+            "judge": ", ".join(panel.judges_of(p)),
         }
         for p in PROPERTIES.values()
     ]

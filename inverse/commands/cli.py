@@ -30,6 +30,9 @@ from inverse.commands.console import (
 from inverse.report.progress_bar import Bar, progress
 from surrogates.errors import ConfigError, EngineError
 
+ENDLESS = 1e12
+"""Largest value of a property from which on it stands for no bound."""
+
 app = typer.Typer(
     name="inverse",
     help="Inverse design of crystals: wanted properties in, verified candidate crystals out.",
@@ -329,7 +332,9 @@ def properties(
             p["label"],
             p["unit"],
             p["scale"],
-            f"{p['minimum']:g} to {p['maximum']:g}",
+            f"{p['minimum']:g} to {p['maximum']:g}"
+            if p["maximum"] < ENDLESS
+            else f"from {p['minimum']:g} up",
             p["basis"],
             p["level_of_theory"],
             p["judge"] or ("predicted only" if p["predicted_only"] else "exact"),

@@ -14,6 +14,8 @@ from inverse.campaign.version import DISTRIBUTION
 from inverse.candidates.registry import DECODERS, JUDGES, POTENTIALS, PROPOSERS, SURROGATES
 from surrogates.checkpoints.checkpoint import ARCHITECTURES
 from surrogates.errors import EngineError
+from surrogates.physics.properties import GROUP
+from surrogates.platform.registry import Registry
 
 
 def diagnose() -> dict[str, Any]:
@@ -106,7 +108,8 @@ def _dft(problems: list[str]) -> dict[str, Any]:
 def _extensions(problems: list[str]) -> Mapping[str, Any]:
     """Return which packages bring what names beside this program's own; nothing of them is imported."""
     found: dict[str, dict[str, str]] = {}
-    for registry in (PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES, ARCHITECTURES):
+    properties = Registry(GROUP, "property", "PROPERTIES", "surrogates.physics.properties")
+    for registry in (PROPOSERS, DECODERS, SURROGATES, POTENTIALS, JUDGES, ARCHITECTURES, properties):
         for name in registry.names():
             if registry.is_packaged(name) and len(registry.bringers(name)) == 1:
                 continue

@@ -1,9 +1,11 @@
 """The campaign config: what is wanted, what is allowed, what may be spent. Validated, frozen."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
@@ -27,6 +29,24 @@ if TYPE_CHECKING:
 
 DEFAULT_VERIFICATIONS = 60
 
+UNKNOWN_TO_JUDGES = (
+    "; a judge of verify.also decides what has a record (entry point inverse.properties) "
+    "and what a surrogate of the config predicts"
+)
+"""Where it may be the property of a user's judge: that the judge alone does not make a target of it."""
+
+SEARCH_WORDS = {
+    "bayes": "tpe",
+    "bayesian": "tpe",
+    "evolution": "genetic",
+    "evolutionary": "genetic",
+    "generative": "decoder",
+    "monte carlo": "random",
+    "optuna": "tpe",
+    "prototypes": "substitution",
+}
+"""What people call a search method -> its name here; for messages: a config says the name."""
+
 SEARCHED_WITH = "search.surrogate"
 """Key of a folder of weights, among the config's files and folders."""
 
@@ -49,7 +69,7 @@ class Search(Part):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
-        return _named(value, PROPOSERS)
+        return _named(value, PROPOSERS, SEARCH_WORDS)
 
     @field_validator("surrogate")
     @classmethod
@@ -65,6 +85,13 @@ class Search(Part):
         return _named(value, DECODERS)
 
 
+def _judges_hint(name: str) -> str:
+    """Return which judge may be meant, and that there may be none."""
+    if not JUDGES.names():
+        return "none is installed; give module:factory"
+    return f"{nearest(name, JUDGES.names())} (or module:factory)"
+
+
 def _is_folder(value: str) -> bool:
     """Return whether this is a folder; what no file system can hold is none."""
     try:
@@ -73,10 +100,13 @@ def _is_folder(value: str) -> bool:
         return False
 
 
-def _named(value: str, registry: Registry) -> str:
-    """Return a name that a registry has; ValueError names the nearest."""
+def _named(value: str, registry: Registry, words: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a name that a registry has; ValueError names the nearest, also for other `words` of it."""
     if value not in registry:
-        hint = nearest(value, registry.names())
+        names = registry.names()
+        likely = get_close_matches(value.lower(), [*names, *words], n=1, cutoff=0.7)
+        meant = words.get(likely[0], likely[0]) if likely else ""
+        hint = f"did you mean {meant!r}?" if meant else nearest(value, names)
         raise ValueError(f"{one_line(repr(value), 60)} is not valid; {hint}")
     return value
 
@@ -140,9 +170,7 @@ class Verify(Part):
     def _named_judges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in JUDGES and not is_factory(name):
-                known = f"{nearest(name, JUDGES.names())} (or " if JUDGES.names() else "give "
-                hint = f"{known}module:factory{')' if JUDGES.names() else ''}"
-                raise ValueError(f"{one_line(repr(name), 60)} is not a judge; {hint}")
+                raise ValueError(f"{one_line(repr(name), 60)} is not a judge; {_judges_hint(name)}")
         return value
 
 
@@ -179,7 +207,8 @@ class CampaignConfig(Part):
         for name, spec in self.target_specs.items():
             if name not in properties:
                 shown = one_line(repr(name), 60)
-                raise ConfigError(f"targets: unknown property {shown}; {nearest_property(name, properties)}")
+                hint = nearest_property(name, properties) + (UNKNOWN_TO_JUDGES if self.verify.also else "")
+                raise ConfigError(f"targets: unknown property {shown}; {hint}")
             try:
                 spec.to_target(properties[name])
             except ValueError as error:

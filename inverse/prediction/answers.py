@@ -24,8 +24,9 @@ from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.derived import exact
 from surrogates.errors import DataError, EngineError, ShapeError, StructureError
-from surrogates.physics.properties import FORMATION_ENERGY, Basis, of_basis
+from surrogates.physics.properties import BAND_GAP, FORMATION_ENERGY, Basis, of_basis
 from surrogates.protocol import (
+    OWN_SCALE,
     CompositionBatch,
     CompositionSurrogate,
     Level,
@@ -44,6 +45,9 @@ ATOMS_PER_BATCH = 4096
 
 FLAGGED = 0.1
 """eV/atom below the hull of known phases from which on a prediction says so."""
+
+OF_POLYMORPHS = f"polymorphs: {BAND_GAP.name} is the median over those of the formula; give a structure"
+"""Flag of a formula's answer: structures of one formula differ more in their gaps than the error bar says."""
 
 Record = dict[str, Any]
 
@@ -384,7 +388,8 @@ def _formula_records(
             else:
                 reduced = reduced_formula(formula)
                 own = scale_of(answering, scale)
-                yield _record(formula, reduced, "composition", answering.name, own, [], *values[k])
+                flags = [OF_POLYMORPHS] if BAND_GAP in values[k][0] and own != OWN_SCALE else []
+                yield _record(formula, reduced, "composition", answering.name, own, flags, *values[k])
 
 
 def reduced_formula(formula: str) -> str:

@@ -13,7 +13,7 @@ from inverse.candidates.registry import JUDGES
 from inverse.candidates.types import VerifiedValue
 from inverse.potentials.machine import is_of_machine
 from inverse.verification.protocol import PropertyJudge
-from surrogates.errors import ConfigError, MachineError, VerificationError
+from surrogates.errors import ConfigError, MachineError, UnknownNameError, VerificationError
 from surrogates.physics.properties import PROPERTIES
 from surrogates.platform.factories import made_by
 
@@ -38,7 +38,8 @@ def _made(name: str) -> Any:
     """Return what the factory of a name, or module:factory, makes; errors as those of its caller."""
     if ":" not in name:
         if name not in JUDGES:
-            raise JUDGES.unknown(name, "module:factory")
+            none = "" if JUDGES.names() else " (no judge is installed)"
+            raise UnknownNameError(f"{JUDGES.unknown(name, 'module:factory')}{none}")
         return JUDGES.make(name)
     return made_by(name, "judge")
 

@@ -65,12 +65,13 @@ class Panel:
         """Whether what follows from the energy of the relaxed crystal has a judge."""
         return any(prop.name in self.judges for prop in judged_from(Judged.ENERGY))
 
-    def judge_of(self, prop: Property) -> str:
-        """Return the potential that judges a property, several joined by ", "; "" when none does."""
+    def judges_of(self, prop: Property) -> tuple[str, ...]:
+        """Return the potentials that judge a property, each once; () when none does."""
         if isinstance(prop.formula, OfProperties):
-            inputs = [self.judge_of(other) for other in prop.formula.inputs]
-            return ", ".join(dict.fromkeys(inputs)) if all(inputs) else ""
-        return self.energy if isinstance(prop.formula, OfCell) else self.judges.get(prop.name, "")
+            inputs = [self.judges_of(other) for other in prop.formula.inputs]
+            return tuple(dict.fromkeys(name for names in inputs for name in names)) if all(inputs) else ()
+        judge = self.energy if isinstance(prop.formula, OfCell) else self.judges.get(prop.name, "")
+        return (judge,) if judge else ()
 
     def judged_otherwise(self, other: "Panel") -> tuple[Property, ...]:
         """Return the properties that both judge, each by another potential."""

@@ -259,6 +259,9 @@ assert config.targets[0].property is PROPERTIES["share_of_carbon"]
 assert "share_of_carbon" in str(config_schema()["else"])
 assert PROPERTIES["density"].unit
 assert not {"taken", "none", "gone"} & PROPERTIES.keys()
+from inverse.commands.doctor import _extensions
+found = _extensions([])["inverse.properties"]
+assert found["share_of_carbon"] == "package carbon-share 0.3", found
 """
 
 

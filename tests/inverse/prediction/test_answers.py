@@ -17,7 +17,7 @@ from inverse.prediction.answers import iterate_predictions, predict
 from surrogates.checkpoints.checkpoint import save_checkpoint
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, SCALES, CrystalBatch, element_index
 from surrogates.errors import DataError, UnknownNameError, UnsupportedElementError
-from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, Property
+from surrogates.physics.properties import BAND_GAP, BULK_MODULUS, FORMATION_ENERGY, Property
 from surrogates.protocol import CompositionBatch, Level, Prediction
 from tests.surrogates.tiny import crystals, tiny_surrogate
 
@@ -201,3 +201,26 @@ def test_a_model_is_a_folder_and_no_model_is_the_shipped_one(
     assert inverse.predict([crystal]) == [shipped]
     (own,) = inverse.predict([crystal], model="structure")
     assert own["predictions"]["bulk_modulus_vrh"] != shipped["predictions"]["bulk_modulus_vrh"]
+
+
+class OfFormulas:
+    """Says 2 of one property of any composition."""
+
+    name, level, elements = "fake", Level.COMPOSITION, frozenset(ELEMENT_SYMBOLS)
+
+    def __init__(self, prop: Property) -> None:
+        self.properties = (prop,)
+
+    def predict(self, batch: CompositionBatch, asked: Sequence[Property]) -> dict[Property, Prediction]:
+        return {prop: answer(prop, 2 * torch.ones(len(batch.scale))) for prop in asked}
+
+
+def test_a_gap_of_a_bare_formula_says_that_it_is_a_median() -> None:
+    (gap,) = predict(formulas=["MgO"], composition_surrogate=OfFormulas(BAND_GAP))
+    said = "polymorphs: band_gap is the median over those of the formula; give a structure"
+    assert gap["flags"] == [said]
+    own = OfFormulas(BAND_GAP)
+    own.scale = "own_table"  # type: ignore[attr-defined]
+    for surrogate in (OfFormulas(BULK_MODULUS), own):
+        (other,) = predict(formulas=["MgO"], composition_surrogate=surrogate)
+        assert other["flags"] == []

@@ -10,7 +10,16 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.reference import ReferenceHull
 from inverse.verification.panel import OF_RECORD, OF_REFEREE, REFEREED, WITHOUT_EXTRA, alone, panel_named
 from inverse.verification.plan import VerificationPlan
-from surrogates.physics.properties import BULK_MODULUS, DENSITY, FORMATION_ENERGY, HARDNESS, SHEAR_MODULUS
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    DENSITY,
+    FORMATION_ENERGY,
+    HARDNESS,
+    SHEAR_MODULUS,
+    Basis,
+    OfProperties,
+    Property,
+)
 
 
 def test_it_travels_as_itself():
@@ -44,10 +53,21 @@ def test_the_referee_judges_what_another_potential_judged_before():
 
 @pytest.mark.parametrize(
     ("panel", "hardness", "energy"),
-    [(OF_RECORD, "7net-l3i5, diep", "7net-l3i5"), (alone("diep"), "diep", "")],
+    [(OF_RECORD, ("7net-l3i5", "diep"), ("7net-l3i5",)), (alone("diep"), ("diep",), ())],
 )
 def test_who_judges_a_formula_follows_from_its_inputs(panel, hardness, energy):
-    assert panel.judge_of(HARDNESS) == hardness
-    assert panel.judge_of(FORMATION_ENERGY) == energy
-    assert panel.judge_of(DENSITY) == panel.energy
+    assert panel.judges_of(HARDNESS) == hardness
+    assert panel.judges_of(FORMATION_ENERGY) == energy
+    assert panel.judges_of(DENSITY) == (panel.energy,)
+    per_density = Property(
+        "hardness_by_weight",
+        "H/rho",
+        "",
+        0.0,
+        100.0,
+        "of H and density",
+        basis=Basis.OF_PROPERTIES,
+        formula=OfProperties((DENSITY, HARDNESS), lambda density, hardness: hardness / density),
+    )
+    assert panel.judges_of(per_density) == hardness
     assert panel.has_energy is bool(energy)

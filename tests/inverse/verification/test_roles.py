@@ -206,5 +206,5 @@ def test_one_that_is_none_is_refused():
         here("math:pi")
     with pytest.raises(ConfigError, match="judge 'math:sqrt' cannot be made: TypeError"):
         here("math:sqrt")
-    with pytest.raises(UnknownNameError, match="unknown judge 'packing'; valid: module:factory"):
+    with pytest.raises(UnknownNameError, match=r"'packing'; valid: module:factory \(no judge is installed\)"):
         here("packing")
