@@ -41,7 +41,8 @@ from inverse.report.page import build_report
 from inverse.verification.plan import VerificationPlan
 from surrogates.checkpoints.architecture import Architecture, Rows, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES
-from surrogates.physics.properties import GROUP, PROPERTIES, Property
+from surrogates.checkpoints.trial import tried
+from surrogates.physics.properties import GROUP, PROPERTIES, Property, register
 from surrogates.protocol import CompositionBatch
 from tests import crystals, fakes
 
@@ -364,12 +365,19 @@ def test_examples_run(page: Path, desk: Path, finished: Path) -> None:
 def extends(group: str, name: str, module: str, attribute: str) -> None:
     """Refuse an entry point of a group that nobody looks in, or of something that cannot be made; use it."""
     assert group in {GROUP, *GROUPS}
-    if group == GROUP:  # records are read when the program starts: no page has its package installed
+    if group == GROUP and not Path(f"{module}.py").is_file():  # a package that no page shows
         return
     made = getattr(importlib.import_module(module), attribute)
-    if group == registry.PROPOSERS.group:
+    if group == GROUP:  # else read when the program starts
+        register(made)
+    if group in (registry.PROPOSERS.group, registry.DECODERS.group):
         space = fakes.search_space(CampaignConfig.from_mapping(fakes.CONFIG))
+    if group == registry.PROPOSERS.group:
         assert len(completed(made(space)).ask(3, 0, 7)) == 3
+    if group == registry.DECODERS.group:
+        assert min(made().sample(2, space.wanted_condition(), 7).space_group) >= 195
+    if group == registry.SURROGATES.group:
+        assert tried(made()).name == name
     if group == ARCHITECTURES.group:
         trained_and_read(made())
         ARCHITECTURES.register(name)(made)
