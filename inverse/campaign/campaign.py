@@ -244,8 +244,10 @@ class Campaign:
 
     @recorded
     def finish(self, status: str, reason: str) -> None:
-        """Write tables, CIFs and manifest of what there is; the folder stays open."""
-        self._baselines = self._with_baselines()
+        """Write tables, CIFs and manifest of what there is; the folder stays open.
+
+        The baselines come last, and the manifest again with them: they may take a minute.
+        """
         self._say("finish", reason)
         if self._half_done:
             self.folder.update_candidates([c for c in self._half_done if c.verification is not None])
@@ -254,6 +256,10 @@ class Campaign:
         self._tables.write()
         self._write_manifest(status, reason)
         LOGGER.info("ended: %s", reason)
+        if not self._baselines:
+            self._say("finish", "working out what is known without a search: look-up and orderings")
+            self._baselines = self._with_baselines()
+            self._write_manifest(status, reason)
 
     def close(self) -> None:
         """Give up workers, files and lock."""
@@ -510,9 +516,7 @@ class Campaign:
     # -- written for others ----------------------------------------------------------------------------------
 
     def _with_baselines(self) -> Mapping[str, Any]:
-        """Return look-up and orderings, worked out once a run; without them the report still stands."""
-        if self._baselines:
-            return self._baselines
+        """Return look-up and orderings, kept for a resume; without them the report still stands."""
         try:
             found = dict(self._parts.baselines())
         except Exception:  # a baseline that cannot be told must not lose a finished run

@@ -219,6 +219,26 @@ def test_baselines_are_worked_out_once_and_their_failure_loses_nothing(tmp_path:
     assert len(asked) == 2
 
 
+def test_what_was_found_is_written_before_the_baselines_are_worked_out(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+    said: list[str] = []
+
+    def baselines() -> dict[str, Any]:
+        seen.update(manifest_of(tmp_path / "run"), rows=(tmp_path / "run" / "candidates.csv").read_text())
+        assert "look-up and orderings" in said[-1], "whoever watches knows what it waits for"
+        return {"lookup": {"n": 3}}
+
+    config = config_of()
+    made = replace(parts(config), baselines=baselines)
+    with Campaign.create(config, tmp_path / "run", made, lambda p: said.append(p.message)) as run:
+        run.run()
+    assert (seen["status"], seen["baselines"]) == ("finished", {})
+    after = manifest_of(tmp_path / "run")
+    assert after["baselines"] == {"lookup": {"n": 3}}
+    assert after["funnel"] == seen["funnel"]
+    assert (tmp_path / "run" / "candidates.csv").read_text() == seen["rows"]
+
+
 def test_the_manifest_says_what_the_run_was(tmp_path: Path) -> None:
     with created(tmp_path / "run") as run:
         first = manifest_of(tmp_path / "run")

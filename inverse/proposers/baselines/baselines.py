@@ -26,7 +26,7 @@ def baselines(config: CampaignConfig) -> Mapping[str, Any]:
             lookup.survey(config, facts, known), lookup.unchecked(config)
         ),
         "orderings": lambda: orderings.baseline_record(
-            orderings.orderings(config, facts, known), orderings.unchecked(config)
+            orderings.survey(config, facts, known), orderings.unchecked(config)
         ),
     }
     found = {}

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations, islice
 from math import gcd, inf
 from typing import Any
 
@@ -58,6 +58,11 @@ MAX_PARTS = 3
 
 _ENERGIES = tuple(prop.name for prop in judged_from(Judged.ENERGY))
 
+MOST_MET, MOST_TRIED = 40_000, 1_000_000
+"""Orderings that meet the targets, and divisions that are tried, before loose targets are cut short: each is
+about half a minute of one core.
+"""
+
 SMALLEST_BOUND = 1e-3
 """Natural units; a smaller bound counts as this much where a margin is relative to it."""
 
@@ -88,38 +93,68 @@ def _is_mixed(prop: Property) -> bool:
     return follows_from_moduli(prop) or prop in (VOLUME, DENSITY)
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What mixing answered.
+
+    Attributes:
+        rows: orderings that meet the targets, best margin first.
+        is_cut: more may; `MOST_MET` or `MOST_TRIED` came first.
+    """
+
+    rows: tuple[Ordering, ...] = ()
+    is_cut: bool = False
+
+
 def orderings(
     config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None
 ) -> list[Ordering]:
+    """Return the rows of `survey`."""
+    return list(survey(config, facts, known).rows)
+
+
+def survey(config: CampaignConfig, facts: Facts | None = None, known: KnownMaterials | None = None) -> Survey:
     """Return the orderings whose mixed values meet the targets on them, best margin first.
 
     Only elements that the config allows. Judged are targets on K, G, what follows from them, volume, density,
     energies and what the composition decides: all but those that `unchecked` names. Without any target on
-    moduli the list is empty.
+    moduli there is none. The families with the stiffest member come first, since loose targets are cut short.
     """
     facts = facts or Facts.packaged()
     known = known or KnownMaterials.packaged()
     objective = Objective.of(config)
     targets = [t for t in objective.deciding if _is_mixed(t.property)]
     if not asks_for_moduli(targets):
-        return []
+        return Survey()
     energies = [t for t in objective.deciding if t.property.name in _ENERGIES]
     screen = Screen(config.constraints)
     mixer = _EnergyMixer(facts)
     found: dict[str, Ordering] = {}
-    for members in _families(config, facts, known):
-        for ordering in _mixtures(members, config, targets, known):
-            if screen.composition_breach(Composition(ordering.formula)):
-                continue
-            judged = _with_energies(ordering, energies, mixer)
-            if judged is None:
-                continue
-            best = found.get(judged.formula)
-            order = (judged.n_atoms, -_margin(judged, targets))
-            if best is None or order < (best.n_atoms, -_margin(best, targets)):
-                found[judged.formula] = judged
+    families = sorted(_families(config, facts, known), key=_stiffest, reverse=True)
+    tried = chain.from_iterable(_mixtures(members, config, targets, known) for members in families)
+    n_met = 0
+    for ordering in islice(tried, MOST_TRIED):
+        if ordering is None:
+            continue
+        n_met += 1
+        if n_met > MOST_MET:
+            break
+        if screen.composition_breach(Composition(ordering.formula)):
+            continue
+        judged = _with_energies(ordering, energies, mixer)
+        if judged is None:
+            continue
+        best = found.get(judged.formula)
+        order = (judged.n_atoms, -_margin(judged, targets))
+        if best is None or order < (best.n_atoms, -_margin(best, targets)):
+            found[judged.formula] = judged
+    is_cut = n_met > MOST_MET or any(True for _ in tried)
     kept = _with_exact(list(found.values()), [t for t in objective.deciding if t.property.is_exact])
-    return sorted(kept, key=lambda o: (-_margin(o, targets), o.formula))
+    return Survey(tuple(sorted(kept, key=lambda o: (-_margin(o, targets), o.formula))), is_cut)
+
+
+def _stiffest(members: Mapping[str, _Member]) -> float:
+    return max(member.moduli.bulk_modulus_vrh for member in members.values())
 
 
 def _with_exact(rows: Sequence[Ordering], targets: Sequence[Target]) -> Sequence[Ordering]:
@@ -175,11 +210,11 @@ def _with_energies(ordering: Ordering, targets: Sequence[Target], mixer: _Energy
     return replace(ordering, values={**ordering.values, **found})
 
 
-def baseline_record(rows: Sequence[Ordering], not_checked: Sequence[str] = ()) -> dict[str, Any]:
+def baseline_record(mixed: Survey, not_checked: Sequence[str] = ()) -> dict[str, Any]:
     """Return the orderings as the manifest and the report want them.
 
     Args:
-        rows: of `orderings`.
+        mixed: of `survey`.
         not_checked: properties of the targets that these rows were not asked for.
     """
     best = [
@@ -188,14 +223,15 @@ def baseline_record(rows: Sequence[Ordering], not_checked: Sequence[str] = ()) -
             "values": {name: float(f"{value:.4g}") for name, value in r.values.items()},
             "note": " + ".join(r.end_members) + (", known formula" if r.is_known else ""),
         }
-        for r in rows[:MOST_NAMED]
+        for r in mixed.rows[:MOST_NAMED]
     ]
     return {
-        "n_hits": len(rows),
+        "n_hits": len(mixed.rows),
         "n_started": 0,
         "basis": "predicted",
         "best": best,
         "unchecked": list(not_checked),
+        "note": "cut short for loose targets: there are more" if mixed.is_cut else "",
     }
 
 
@@ -236,7 +272,8 @@ def _smallest(signatures: Sequence[Signature], n_atoms: int) -> Signature | None
 
 def _mixtures(
     members: Mapping[str, _Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
-) -> Iterator[Ordering]:
+) -> Iterator[Ordering | None]:
+    """Yield what `_divided` yields, of every set of members that may reach the bounds."""
     for size in range(2, MAX_PARTS + 1):
         for elements in combinations(sorted(members), size):
             parts = [members[e] for e in elements]
@@ -250,8 +287,8 @@ def _mixtures(
 
 def _divided(
     parts: Sequence[_Member], config: CampaignConfig, targets: Sequence[Target], known: KnownMaterials
-) -> Iterator[Ordering]:
-    """Yield every division of the sites among the parts that fits the cell sizes and meets the targets."""
+) -> Iterator[Ordering | None]:
+    """Yield every division of the sites among the parts that fits the cell sizes; None misses the targets."""
     seen: set[tuple[int, ...]] = set()
     of_each = np.array([p.numbers for p in parts])
     for n_cells in range(1, MAX_CELLS + 1):
@@ -269,6 +306,8 @@ def _divided(
                 if all(t.is_met(values[t.property.name]) for t in targets):
                     seen.add(key)
                     yield _ordering(parts, counts, host, n_cells, values, known)
+                else:
+                    yield None
 
 
 def _compositions(total: int, n_parts: int) -> Iterator[tuple[int, ...]]:

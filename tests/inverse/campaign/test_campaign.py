@@ -274,6 +274,7 @@ def test_what_is_told_while_a_step_runs(tmp_path: Path) -> None:
             for k, message in enumerate(("WC: verified", "TiC: no convergence", "AlC: verified"), 1)
         ],
         ("finish", "budget of 3 verifications spent", 3, 3),
+        ("finish", "working out what is known without a search: look-up and orderings", 3, 3),
     ]
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "c000000 WC: verified (1 s)" in log
@@ -506,6 +507,7 @@ def test_phonons_of_those_that_converged_are_counted_down_and_written(tmp_path: 
         ("5 phonons ahead, 600 s at most each", 5.0),
         *[(f"phonons {k} of 5", 5.0 * (1.0 if k == 1 else 6 - k)) for k in range(1, 6)],
         ("budget of 6 verifications spent", 0.0),
+        ("working out what is known without a search", 0.0),
     ]
     assert (tmp_path / "run" / "candidates.csv").read_text().count(IMAGINARY) == 1
     again = Phonons(clock)
@@ -528,7 +530,7 @@ def test_phonons_end_with_the_time_that_is_kept_for_the_report(tmp_path: Path, c
     with with_phonons(tmp_path / "run", clock, ask, told) as run:
         run.run(clock.now + 46.0)
     assert ask.deadlines == [1016.0] * 3
-    assert told[-2].message == "no time left for the phonons of 2 of the best"
+    assert told[-3].message == "no time left for the phonons of 2 of the best"
     assert manifest_of(tmp_path / "run")["status"] == "finished"
 
 
@@ -540,7 +542,7 @@ def test_a_stop_ends_the_phonons(tmp_path: Path, clock: Clock) -> None:
         held.append(run)
         run.run()
     assert len(ask.deadlines) == asked_of(tmp_path / "run") == 1
-    assert told[-2].message == "no time left for the phonons of 4 of the best"
+    assert told[-3].message == "no time left for the phonons of 4 of the best"
     assert manifest_of(tmp_path / "run")["status"] == "interrupted"
 
 

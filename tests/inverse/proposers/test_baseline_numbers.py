@@ -126,7 +126,7 @@ def test_records_name_the_best_twenty() -> None:
     assert (record["n_hits"], record["n_considered"], record["n_started"]) == (25, 99, 0)
     assert [entry["formula"] for entry in record["best"]] == [row.formula for row in rows[:20]]
     assert record["unchecked"] == ["toughness"]
-    mixed = orderings.baseline_record([mixture(bulk_modulus_vrh=321.98765)] * 25)
+    mixed = orderings.baseline_record(orderings.Survey((mixture(bulk_modulus_vrh=321.98765),) * 25))
     assert (mixed["n_hits"], len(mixed["best"]), mixed["n_started"]) == (25, 20, 0)
     assert mixed["best"][0]["values"] == {"bulk_modulus_vrh": 322.0}
     assert mixed["best"][0]["note"] == "TiC + VC"

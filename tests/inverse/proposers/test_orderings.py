@@ -6,8 +6,16 @@ import pytest
 
 from inverse.candidates.types import Candidate
 from inverse.inputs.campaign_config import CampaignConfig
+from inverse.proposers.baselines import orderings as module
 from inverse.proposers.baselines.ordered_cells import Ordering
-from inverse.proposers.baselines.orderings import Orderings, baseline_record, orderings, unchecked
+from inverse.proposers.baselines.orderings import (
+    Orderings,
+    Survey,
+    baseline_record,
+    orderings,
+    survey,
+    unchecked,
+)
 from inverse.reference import Facts, KnownMaterials
 from tests.stand_in_tables import tables
 
@@ -307,7 +315,7 @@ def test_a_record_tells_the_end_members_and_whether_the_formula_is_known() -> No
         values = {"bulk_modulus_vrh": 321.98765}
         return Ordering("TiVC2", {"TiC": 0.5, "VC": 0.5}, "VC", "V", 2, 4, values, is_known)
 
-    record = baseline_record([row(True), row(False)], ["band_gap"])
+    record = baseline_record(Survey((row(True), row(False))), ["band_gap"])
     notes = [entry.pop("note") for entry in record["best"]]
     assert notes == ["TiC + VC, known formula", "TiC + VC"]
     assert record == {
@@ -316,7 +324,23 @@ def test_a_record_tells_the_end_members_and_whether_the_formula_is_known() -> No
         "basis": "predicted",
         "best": [{"formula": "TiVC2", "values": {"bulk_modulus_vrh": 322.0}}] * 2,
         "unchecked": ["band_gap"],
+        "note": "",
     }
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MOST_MET", 2), ("MOST_TRIED", 2), ("MOST_MET", 5)])
+def test_what_loose_targets_leave_is_cut_short_and_said(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    facts, known = carbides(("TiC", 2, 300.0, 200.0), ("VC", 2, 400.0, 100.0))
+    wanted = config(STIFF, n_atoms={"max": 20})
+    everything = survey(wanted, facts, known)
+    assert (len(everything.rows), everything.is_cut) == (5, False)
+    monkeypatch.setattr(module, limit, most)
+    found = survey(wanted, facts, known)
+    assert found.is_cut == (most < 5)
+    assert len(found.rows) <= most
+    assert ("there are more" in baseline_record(found)["note"]) == found.is_cut
 
 
 def source() -> Orderings:
