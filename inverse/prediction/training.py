@@ -18,6 +18,7 @@ from surrogates.checkpoints.architecture import Architecture, Rows, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, MANIFEST, READ_BY, Checkpoint, save_checkpoint
 from surrogates.checkpoints.of_table import FACTOR, OfTable
 from surrogates.errors import ConfigError, EngineError, RunFolderError
+from surrogates.platform.blame import said_of
 from surrogates.platform.data_folder import SETTING
 from surrogates.platform.devices import require_cpu
 from surrogates.platform.progress import StepProgress
@@ -113,8 +114,7 @@ def trained_by(task: Task) -> tuple[Any, Mapping[str, Any]]:
     except Exception as error:
         if ARCHITECTURES.is_packaged(task.architecture):
             raise
-        reason = (str(error).splitlines() or [""])[0]
-        said = f"cannot be trained: {type(error).__name__}: {reason}".rstrip(": ")
+        said = f"cannot be trained: {said_of(error, architecture)}"
         raise ARCHITECTURES.refusal(task.architecture, said) from error
     return surrogate, errors
 

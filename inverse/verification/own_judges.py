@@ -15,6 +15,7 @@ from inverse.potentials.machine import is_of_machine
 from inverse.verification.protocol import PropertyJudge
 from surrogates.errors import ConfigError, MachineError, UnknownNameError, VerificationError
 from surrogates.physics.properties import PROPERTIES
+from surrogates.platform.blame import said_of
 from surrogates.platform.factories import made_by
 
 
@@ -66,9 +67,8 @@ def own_values(
     try:
         values = dict(judge.judge(structure))
     except (Exception, SystemExit) as error:
-        text = str(error).strip().splitlines()
         kind = MachineError if is_of_machine(error) else VerificationError
-        raise kind(f"{judge.name} failed: {type(error).__name__}: {text[0] if text else ''}") from error
+        raise kind(f"{judge.name} failed: {said_of(error, judge)}") from error
     for name in values:
         if reason := _refusal(name, given or {}, set(wanted) - judged_names() - set(values)):
             raise VerificationError(f"{judge.name}: {reason}")

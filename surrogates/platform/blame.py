@@ -11,7 +11,8 @@ def said_of(error: BaseException, brought: Any = None) -> str:
 
     Args:
         error: as it was caught.
-        brought: the object whose method was called; its code is what lies in the folder of its class.
+        brought: the function or class that was called, or the object whose method was; its code is what lies
+            in the folder of that function or class.
 
     >>> said_of(KeyError("a"))
     "KeyError: 'a'"
@@ -24,8 +25,11 @@ def said_of(error: BaseException, brought: Any = None) -> str:
 
 
 def _folder(brought: Any) -> Path | None:
-    """Return the folder of the file of an object's class; None where there is no such file."""
+    """Return the folder of the file of a function, a class or an object's class; None where there is none."""
+    is_source = inspect.isclass(brought) or inspect.isroutine(brought)
     try:
-        return None if brought is None else Path(inspect.getfile(type(brought))).parent
+        return (
+            None if brought is None else Path(inspect.getfile(brought if is_source else type(brought))).parent
+        )
     except (TypeError, OSError):
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from surrogates.errors import ConfigError, EngineError, UnknownNameError
+from surrogates.platform.blame import said_of
 
 
 def made_by(name: str, what: str) -> Any:
@@ -30,9 +31,7 @@ def made_by(name: str, what: str) -> Any:
     except EngineError:
         raise
     except (Exception, SystemExit) as error:
-        text = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
-        raise ConfigError(f"{what} {name!r} cannot be made: {reason}") from error
+        raise ConfigError(f"{what} {name!r} cannot be made: {said_of(error, factory)}") from error
 
 
 def is_factory(name: str) -> bool:

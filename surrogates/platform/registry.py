@@ -28,6 +28,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, TypeVar
 
 from surrogates.errors import ConfigError, EngineError, UnknownNameError
+from surrogates.platform.blame import said_of
 
 Thing = TypeVar("Thing")
 
@@ -127,7 +128,7 @@ class Registry:
         except EngineError:
             raise
         except (Exception, SystemExit) as error:
-            raise self.refusal(name, f"cannot be imported: {_one_line(error)}") from error
+            raise self.refusal(name, f"cannot be imported: {said_of(error)}") from error
         if not entry.attribute:
             found = self._decorated.get((name, entry.module))
         if not callable(found):
@@ -147,7 +148,7 @@ class Registry:
         except EngineError:
             raise
         except (Exception, SystemExit) as error:
-            raise self.refusal(name, f"cannot be made: {_one_line(error)}") from error
+            raise self.refusal(name, f"cannot be made: {said_of(error, factory)}") from error
 
     def refusal(self, name: str, reason: str) -> ConfigError:
         """Return the error of something that is not what its group promises; names who brings it."""
@@ -240,8 +241,3 @@ def _extensions() -> tuple[tuple[str, Entry], ...]:
 def _of_people(name: str) -> tuple[bool, str]:
     """Return what sorts names as people read them: letters before digits."""
     return name[:1].isdigit(), name
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200] if text else ''}".rstrip(": ")
