@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     named = []
     for variant in dict.fromkeys([*options.variants, *VARIED]):
         protocol, volumes = VARIED[variant]
-        setting = Setting(code, protocol, memory)
+        setting = Setting(code, protocol, memory, element_spacing=float("inf"))
         for formula in options.crystals:
             cell = SymmetricCell.from_structure(CRYSTALS[formula])
             named.append((f"{formula} {variant}", bulk_modulus(cell, setting.potential(cell), volumes)))

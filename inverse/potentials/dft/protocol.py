@@ -38,7 +38,7 @@ class DftProtocol:
 
     functional: str = "PBE"
     cutoff: float = 500.0
-    spacing: float = 0.25
+    spacing: float = 0.3
     smearing: float = 0.1
     density: float = 1e-5
     mixing: float = 0.4

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from inverse.candidates.failures import CrystalFailureError
 from inverse.candidates.types import Failure
-from inverse.potentials.dft import sampling_of
 from inverse.potentials.inquiry import Inquiry
 from inverse.potentials.relaxation import Free, relaxing
 from inverse.potentials.symmetric_cell import SymmetricCell
@@ -66,7 +65,7 @@ def crystal(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Inquiry[Cr
     bulk = (yield from bulk_modulus(relaxed.cell, potential)) if wanted.bulk_modulus else None
     tensor = (yield from stiffness_inquiry(relaxed.cell, potential, TENSOR)) if wanted.stiffness else None
     energy = (relaxed.energy - relaxed.remaining) / cell.n_atoms
-    mesh = sampling_of(cell, setting.protocol.spacing).mesh
+    mesh = setting.sampling(cell).mesh
     return Crystal(relaxed.cell, energy, state, bulk, tensor, mesh)
 
 

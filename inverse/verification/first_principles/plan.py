@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from inverse.potentials.dft import sampling_of
 from inverse.potentials.relaxation import Free, strains_within
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.verification.first_principles.bulk_modulus import VOLUMES
@@ -42,7 +41,7 @@ class Plan:
 
 def planned(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Plan:
     """Return what a crystal takes; within a factor of two of what it comes to."""
-    sampling = sampling_of(cell, setting.protocol.spacing)
+    sampling = setting.sampling(cell)
     n_points = sampling.n_k_points
     ions = 1 if len(cell.free_displacements) == 0 else 3
     moves = len(cell.free_strains) + len(cell.free_displacements) > 0
