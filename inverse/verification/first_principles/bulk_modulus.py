@@ -16,11 +16,17 @@ from surrogates.physics.units import GPA_PER_EV_PER_A3
 VOLUMES = (1.0, 0.97, 1.03, 0.94, 1.06)
 """Of the relaxed one; each begins where its neighbour ended."""
 
+NEAR = VOLUMES[:3]
+"""Volumes that tell the lowest energy of a crystal whose modulus nobody asks for."""
+
 SHAPE_STRAIN = 0.01
 """Mandel length of the strains, at constant volume to first order, that tell how stiff the shape is."""
 
 RELAXATION = RelaxationSettings(force=0.03, stress=1.0, steps=40)
 """Positions and cell; what is left of the gradient is taken off the energies to second order."""
+
+FARTHEST = 1.12
+"""Ratio of volumes, either way, that is believed of a parabola through `NEAR`."""
 
 _ISOTROPIC = voigt_to_mandel(np.eye(3)) / np.sqrt(3.0)
 
@@ -73,12 +79,7 @@ def bulk_modulus(
     Raises:
         CrystalFailureError: a relaxation failed, or the energies have no minimum among the volumes.
     """
-    at: dict[float, Relaxed] = {}
-    for ratio in volumes:
-        near = at[min(at, key=lambda r: abs(r - ratio))] if at else None
-        scaled = _scaled(cell, ratio, near)
-        hessian = None if near is None else near.hessian
-        at[ratio] = yield from relaxing(scaled, potential, RELAXATION, free=Free.IONS, hessian=hessian)
+    at = yield from _at_volumes(cell, potential, volumes)
     ratios = sorted(at)
     sizes = np.array([ratio * cell.volume for ratio in ratios])
     energies = np.array([at[ratio].energy - at[ratio].remaining for ratio in ratios])
@@ -96,6 +97,39 @@ def bulk_modulus(
         volume=float(fit.volume),
         energy=float(fit.energy),
     )
+
+
+def lowest_energy(cell: SymmetricCell, potential: Potential) -> Inquiry[tuple[float, float]]:
+    """Return the lowest energy (of the cell, eV) over its volume and that volume, Å³; fixed shape, ions relaxed.
+
+    Three volumes and a parabola in V^(-2/3): a stress with an offset, as a finite basis gives it, would squeeze
+    a soft crystal.
+
+    Raises:
+        CrystalFailureError: a relaxation failed, or the energy has no minimum near these volumes.
+    """
+    at = yield from _at_volumes(cell, potential, NEAR)
+    sizes = np.array([ratio * cell.volume for ratio in sorted(at)])
+    energies = np.array([at[ratio].energy - at[ratio].remaining for ratio in sorted(at)])
+    parabola = np.poly1d(np.polyfit((sizes / cell.volume) ** (-2.0 / 3.0), energies, 2))
+    lowest = float(-0.5 * parabola.coeffs[1] / parabola.coeffs[0]) if parabola.coeffs[0] > 0 else np.nan
+    volume = cell.volume * lowest**-1.5 if lowest > 0 else np.nan
+    if not 1.0 / FARTHEST <= volume / cell.volume <= FARTHEST:
+        raise CrystalFailureError("the energy has no minimum near the judge's volume", Failure.VOLUME_CHANGED)
+    return float(parabola(lowest)), float(volume)
+
+
+def _at_volumes(
+    cell: SymmetricCell, potential: Potential, volumes: Sequence[float]
+) -> Inquiry[dict[float, Relaxed]]:
+    """Return the cell with its ions relaxed at shares of its volume; each begins where its neighbour ended."""
+    at: dict[float, Relaxed] = {}
+    for ratio in volumes:
+        near = at[min(at, key=lambda r: abs(r - ratio))] if at else None
+        scaled = _scaled(cell, ratio, near)
+        hessian = None if near is None else near.hessian
+        at[ratio] = yield from relaxing(scaled, potential, RELAXATION, free=Free.IONS, hessian=hessian)
+    return at
 
 
 @dataclass(frozen=True)

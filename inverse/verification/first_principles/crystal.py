@@ -3,12 +3,19 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+
 from inverse.candidates.failures import CrystalFailureError
 from inverse.candidates.types import Failure
 from inverse.potentials.inquiry import Inquiry
 from inverse.potentials.relaxation import Free, relaxing
 from inverse.potentials.symmetric_cell import SymmetricCell
-from inverse.verification.first_principles.bulk_modulus import RELAXATION, BulkModulus, bulk_modulus
+from inverse.verification.first_principles.bulk_modulus import (
+    RELAXATION,
+    BulkModulus,
+    bulk_modulus,
+    lowest_energy,
+)
 from inverse.verification.first_principles.setting import Setting
 from inverse.verification.first_principles.spin import MagneticState, magnetic_state
 from inverse.verification.mechanics.stiffness import Stiffness, StiffnessSettings, stiffness_inquiry
@@ -36,8 +43,8 @@ class Crystal:
     """What DFT says of one crystal.
 
     Attributes:
-        cell: relaxed.
-        energy: of the relaxed cell, eV per atom; only differences at the same setting mean anything.
+        cell: at the volume of lowest energy, its shape relaxed at the judge's volume.
+        energy: there, eV per atom; only differences at the same setting mean anything.
         state: magnetic state that it was computed in.
         bulk: by the equation of state; None where it was not asked for.
         stiffness: relaxed-ion; None where it was not asked for.
@@ -61,12 +68,17 @@ def crystal(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Inquiry[Cr
     check_elements(cell, setting)
     state = yield from magnetic_state(cell, setting)
     potential = setting.potential(cell, state.magmoms)
-    relaxed = yield from relaxing(cell, potential, RELAXATION, free=Free.CELL)
-    bulk = (yield from bulk_modulus(relaxed.cell, potential)) if wanted.bulk_modulus else None
-    tensor = (yield from stiffness_inquiry(relaxed.cell, potential, TENSOR)) if wanted.stiffness else None
-    energy = (relaxed.energy - relaxed.remaining) / cell.n_atoms
+    relaxed = (yield from relaxing(cell, potential, RELAXATION, free=Free.SHAPE)).cell
+    bulk = None
+    if wanted.bulk_modulus:
+        bulk = yield from bulk_modulus(relaxed, potential)
+        energy, volume = bulk.energy, bulk.volume
+    else:
+        energy, volume = yield from lowest_energy(relaxed, potential)
+    relaxed = relaxed.moved(((volume / relaxed.volume) ** (1.0 / 3.0) - 1.0) * np.eye(3))
+    tensor = (yield from stiffness_inquiry(relaxed, potential, TENSOR)) if wanted.stiffness else None
     mesh = setting.sampling(cell).mesh
-    return Crystal(relaxed.cell, energy, state, bulk, tensor, mesh)
+    return Crystal(relaxed, energy / cell.n_atoms, state, bulk, tensor, mesh)
 
 
 def check_elements(cell: SymmetricCell, setting: Setting) -> None:

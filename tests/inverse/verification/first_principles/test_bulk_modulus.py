@@ -8,7 +8,7 @@ from inverse.potentials.inquiry import answered
 from inverse.potentials.loading import Potential
 from inverse.potentials.relaxation import Free, RelaxationSettings, relax, relaxing
 from inverse.potentials.symmetric_cell import SymmetricCell
-from inverse.verification.first_principles.bulk_modulus import birch_murnaghan, bulk_modulus
+from inverse.verification.first_principles.bulk_modulus import birch_murnaghan, bulk_modulus, lowest_energy
 from inverse.verification.mechanics.stiffness import stiffness
 from surrogates.physics.units import GPA_PER_EV_PER_A3
 
@@ -99,3 +99,13 @@ def test_what_is_left_of_the_gradient_is_what_is_still_to_be_gained(emt):
     tight = relax(cell, emt, TIGHT)
     assert rough.remaining > 0
     assert abs(rough.energy - rough.remaining - tight.energy) < 0.35 * (rough.energy - tight.energy)
+
+
+def test_the_lowest_energy_is_that_of_a_relaxed_cell_whatever_volume_it_begins_at(emt):
+    relaxed = relax(SymmetricCell.from_structure(CRYSTALS["hexagonal"]), emt, TIGHT)
+    for squeeze in (-0.008, 0.0, 0.01):
+        energy, volume = answered(lowest_energy(relaxed.cell.moved(squeeze * np.eye(3)), emt))
+        assert energy == pytest.approx(relaxed.energy, abs=2e-3)
+        assert volume == pytest.approx(relaxed.cell.volume, rel=6e-3)
+    with pytest.raises(CrystalFailureError, match="no minimum near"):
+        answered(lowest_energy(relaxed.cell.moved(0.15 * np.eye(3)), emt))
