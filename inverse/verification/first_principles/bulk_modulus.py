@@ -102,8 +102,8 @@ def bulk_modulus(
 def lowest_energy(cell: SymmetricCell, potential: Potential) -> Inquiry[tuple[float, float]]:
     """Return the lowest energy (of the cell, eV) over its volume, and that volume, Å³.
 
-    The shape is fixed, ions are relaxed. Three volumes and a parabola in V^(-2/3): a stress with an offset, as
-    a finite basis gives it, would squeeze a soft crystal.
+    The shape is fixed, ions are relaxed. Three volumes and a parabola in V^(-2/3): a stress with an offset,
+    as a finite basis gives it, would squeeze a soft crystal.
 
     Raises:
         CrystalFailureError: a relaxation failed, or the energy has no minimum near these volumes.
