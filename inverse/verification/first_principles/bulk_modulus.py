@@ -122,7 +122,7 @@ def lowest_energy(cell: SymmetricCell, potential: Potential) -> Inquiry[tuple[fl
 def _at_volumes(
     cell: SymmetricCell, potential: Potential, volumes: Sequence[float]
 ) -> Inquiry[dict[float, Relaxed]]:
-    """Return the cell with its ions relaxed at shares of its volume; each begins where its neighbour ended."""
+    """Return the cell, ions relaxed, at shares of its volume; each begins where its neighbour ended."""
     at: dict[float, Relaxed] = {}
     for ratio in volumes:
         near = at[min(at, key=lambda r: abs(r - ratio))] if at else None
