@@ -25,8 +25,8 @@ SHAPE_STRAIN = 0.01
 RELAXATION = RelaxationSettings(force=0.03, stress=1.0, steps=40)
 """Positions and cell; what is left of the gradient is taken off the energies to second order."""
 
-FARTHEST = 1.12
-"""Ratio of volumes, either way, that is believed of a parabola through `NEAR`."""
+FARTHEST, NEAR_ENOUGH, MOVES = 1.12, 1.04, 5
+"""Ratio of volumes, either way, that a parabola through `NEAR` may ask for, and that needs no move; moves."""
 
 _ISOTROPIC = voigt_to_mandel(np.eye(3)) / np.sqrt(3.0)
 
@@ -105,8 +105,10 @@ def lowest_energy(cell: SymmetricCell, potential: Potential) -> Inquiry[tuple[fl
     The shape is fixed, ions are relaxed. Three volumes and a parabola in V^(-2/3): a stress with an offset,
     as a finite basis gives it, would squeeze a soft crystal.
 
+    Where the minimum lies far off, the volume is one step nearer to it and the energy means nothing.
+
     Raises:
-        CrystalFailureError: a relaxation failed, or the energy has no minimum near these volumes.
+        CrystalFailureError: a relaxation failed.
     """
     at = yield from _at_volumes(cell, potential, NEAR)
     sizes = np.array([ratio * cell.volume for ratio in sorted(at)])
@@ -115,8 +117,25 @@ def lowest_energy(cell: SymmetricCell, potential: Potential) -> Inquiry[tuple[fl
     lowest = float(-0.5 * parabola.coeffs[1] / parabola.coeffs[0]) if parabola.coeffs[0] > 0 else np.nan
     volume = cell.volume * lowest**-1.5 if lowest > 0 else np.nan
     if not 1.0 / FARTHEST <= volume / cell.volume <= FARTHEST:
-        raise CrystalFailureError("the energy has no minimum near the judge's volume", Failure.VOLUME_CHANGED)
+        volume = float(sizes[energies.argmin()]) * (FARTHEST if energies.argmin() else 1.0 / FARTHEST)
     return float(parabola(lowest)), float(volume)
+
+
+def centred(cell: SymmetricCell, potential: Potential) -> Inquiry[tuple[SymmetricCell, float]]:
+    """Return the cell at, or near, the volume of its lowest energy, and that energy (of the cell, eV).
+
+    A judge's volume within `NEAR_ENOUGH` of it is left as it is: what was calculated there is used again.
+
+    Raises:
+        CrystalFailureError: a relaxation failed, or no minimum within `MOVES` moves of the volume.
+    """
+    for _ in range(MOVES):
+        energy, volume = yield from lowest_energy(cell, potential)
+        ratio = volume / cell.volume
+        if 1.0 / NEAR_ENOUGH <= ratio <= NEAR_ENOUGH:
+            return cell, energy
+        cell = cell.moved((ratio ** (1.0 / 3.0) - 1.0) * np.eye(3))
+    raise CrystalFailureError("the energy has no minimum near the judge's volume", Failure.VOLUME_CHANGED)
 
 
 def _at_volumes(

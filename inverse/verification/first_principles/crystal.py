@@ -14,7 +14,7 @@ from inverse.verification.first_principles.bulk_modulus import (
     RELAXATION,
     BulkModulus,
     bulk_modulus,
-    lowest_energy,
+    centred,
 )
 from inverse.verification.first_principles.setting import Setting
 from inverse.verification.first_principles.spin import MagneticState, magnetic_state
@@ -43,7 +43,8 @@ class Crystal:
     """What DFT says of one crystal.
 
     Attributes:
-        cell: at the volume of lowest energy, its shape relaxed at the judge's volume.
+        cell: its shape relaxed at the judge's volume, then at the volume of lowest energy; without `bulk` it
+            may keep the judge's volume, a few per cent off.
         energy: there, eV per atom; only differences at the same setting mean anything.
         state: magnetic state that it was computed in.
         bulk: by the equation of state; None where it was not asked for.
@@ -68,14 +69,13 @@ def crystal(cell: SymmetricCell, setting: Setting, wanted: Wanted) -> Inquiry[Cr
     check_elements(cell, setting)
     state = yield from magnetic_state(cell, setting)
     potential = setting.potential(cell, state.magmoms)
-    relaxed = (yield from relaxing(cell, potential, RELAXATION, free=Free.SHAPE)).cell
+    shaped = (yield from relaxing(cell, potential, RELAXATION, free=Free.SHAPE)).cell
+    relaxed, energy = yield from centred(shaped, potential)
     bulk = None
     if wanted.bulk_modulus:
         bulk = yield from bulk_modulus(relaxed, potential)
-        energy, volume = bulk.energy, bulk.volume
-    else:
-        energy, volume = yield from lowest_energy(relaxed, potential)
-    relaxed = relaxed.moved(((volume / relaxed.volume) ** (1.0 / 3.0) - 1.0) * np.eye(3))
+        energy = bulk.energy
+        relaxed = relaxed.moved(((bulk.volume / relaxed.volume) ** (1.0 / 3.0) - 1.0) * np.eye(3))
     tensor = (yield from stiffness_inquiry(relaxed, potential, TENSOR)) if wanted.stiffness else None
     mesh = setting.sampling(cell).mesh
     return Crystal(relaxed, energy / cell.n_atoms, state, bulk, tensor, mesh)

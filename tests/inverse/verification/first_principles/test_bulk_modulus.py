@@ -8,7 +8,12 @@ from inverse.potentials.inquiry import answered
 from inverse.potentials.loading import Potential
 from inverse.potentials.relaxation import Free, RelaxationSettings, relax, relaxing
 from inverse.potentials.symmetric_cell import SymmetricCell
-from inverse.verification.first_principles.bulk_modulus import birch_murnaghan, bulk_modulus, lowest_energy
+from inverse.verification.first_principles.bulk_modulus import (
+    birch_murnaghan,
+    bulk_modulus,
+    centred,
+    lowest_energy,
+)
 from inverse.verification.mechanics.stiffness import stiffness
 from surrogates.physics.units import GPA_PER_EV_PER_A3
 
@@ -107,5 +112,9 @@ def test_the_lowest_energy_is_that_of_a_relaxed_cell_whatever_volume_it_begins_a
         energy, volume = answered(lowest_energy(relaxed.cell.moved(squeeze * np.eye(3)), emt))
         assert energy == pytest.approx(relaxed.energy, abs=2e-3)
         assert volume == pytest.approx(relaxed.cell.volume, rel=6e-3)
+    for stretch in (-0.06, 0.08):
+        cell, energy = answered(centred(relaxed.cell.moved(stretch * np.eye(3)), emt))
+        assert cell.volume == pytest.approx(relaxed.cell.volume, rel=0.045)
+        assert energy == pytest.approx(relaxed.energy, abs=0.01)
     with pytest.raises(CrystalFailureError, match="no minimum near"):
-        answered(lowest_energy(relaxed.cell.moved(0.15 * np.eye(3)), emt))
+        answered(centred(relaxed.cell.moved(0.9 * np.eye(3)), emt))
