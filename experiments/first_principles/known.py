@@ -68,6 +68,10 @@ def structure_of(row: Mapping[str, Any]) -> Structure:
     return Structure(row["lattice"], row["species"], row["frac_coords"])
 
 
+def _setting(one: Known, setting: Setting) -> Setting:
+    return setting.beside({element.symbol for element in one.structure.composition.elements})
+
+
 def _known(row: Mapping[str, Any]) -> Known:
     bulk, shear = row["bulk_modulus_vrh"], row["shear_modulus_vrh"]
     return Known(row["formula"], structure_of(row), bulk, shear, row["id"])
@@ -159,14 +163,16 @@ def main(arguments: Sequence[str]) -> int:
     inquiries = []
     for one in [*known, *also]:
         wanted = Wanted(bulk_modulus=True, stiffness=False)
-        inquiries.append((one.name, crystal(SymmetricCell.from_structure(one.structure), setting, wanted)))
+        cell = SymmetricCell.from_structure(one.structure)
+        inquiries.append((one.name, crystal(cell, _setting(one, setting), wanted)))
     for name, row in competitors.items():
         cell = SymmetricCell.from_structure(structure_of(row))
         inquiries.append((f"phase {name}", crystal(cell, setting, Wanted())))
     for one in [*known, *also]:
         if one.name in TENSORS:
             cell = SymmetricCell.from_structure(one.structure)
-            inquiries.append((f"tensor {one.name}", crystal(cell, setting, Wanted(stiffness=True))))
+            own = _setting(one, setting)
+            inquiries.append((f"tensor {one.name}", crystal(cell, own, Wanted(stiffness=True))))
     found = answers(inquiries, 60.0 * options.minutes, options.processes)
     _print(known, also, shares, competitors, found)
     return 0

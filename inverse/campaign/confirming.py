@@ -153,13 +153,13 @@ def plan_of(folder: Path, confirming: Confirming) -> Iterator[Ahead]:
         one = asked(candidate.id, _relaxed(candidate), setting, known_structure)
         remark = one.why_no_hull if has_hull else ""
         cell = SymmetricCell.from_structure(one.structure)
-        yield Ahead(candidate.id, one.formula, planned(cell, setting, full), remark)
+        yield Ahead(candidate.id, one.formula, planned(cell, one.setting, full), remark)
         for name in one.shares if has_hull else ():
             phase = known_structure(name)
-            if name not in seen and phase is not None:
-                seen.add(name)
+            if one.named(name) not in seen and phase is not None:
+                seen.add(one.named(name))
                 cell = SymmetricCell.from_structure(phase)
-                yield Ahead("competitor", name, planned(cell, setting, Wanted()))
+                yield Ahead("competitor", name, planned(cell, one.setting, Wanted()))
 
 
 def confirm_run(
@@ -228,7 +228,7 @@ def confirmed_by_dft(
         told(names.get(name, name), one)
 
     try:
-        for one, found in confirmations(ahead, wanted, objective, setting, of_known, pool, tell, should_stop):
+        for one, found in confirmations(ahead, wanted, objective, of_known, pool, tell, should_stop):
             yield with_confirmation(by_id[one.identity], found, objective)
     finally:
         pool.close()

@@ -34,12 +34,14 @@ class Asked:
     Attributes:
         identity: of the candidate.
         structure: relaxed by the judge of energies.
+        setting: of its calculations and of those of its competitors.
         shares: reduced formula of each competing phase -> fraction of the atoms; empty without a hull.
         why_no_hull: why its distance from the hull cannot be computed.
     """
 
     identity: str
     structure: Structure
+    setting: Setting
     shares: Mapping[str, float] = field(default_factory=dict)
     why_no_hull: str = ""
 
@@ -48,9 +50,14 @@ class Asked:
         """Reduced formula."""
         return self.structure.composition.reduced_formula
 
+    def named(self, phase: str) -> str:
+        """Return what tells the calculations of a competitor at this candidate's cutoff from others of it."""
+        return f"{phase} at {self.setting.protocol.cutoff:g} eV"
+
 
 def asked(identity: str, structure: Structure, setting: Setting, structure_of: StructureOf) -> Asked:
     """Return a candidate with the phases that it would fall apart into, or why they cannot be computed."""
+    setting = setting.beside({element.symbol for element in structure.composition.elements})
     try:
         check_functional(structure.composition)
         formula = structure.composition.reduced_formula
@@ -61,15 +68,14 @@ def asked(identity: str, structure: Structure, setting: Setting, structure_of: S
                 raise VerificationError(f"{name}, which it competes with: no structure is carried")
             check_elements(SymmetricCell.from_structure(phase), setting)
     except EngineError as error:
-        return Asked(identity, structure, why_no_hull=str(error))
-    return Asked(identity, structure, dict(shares))
+        return Asked(identity, structure, setting, why_no_hull=str(error))
+    return Asked(identity, structure, setting, dict(shares))
 
 
 def confirmations(
     candidates: Sequence[Asked],
     properties: Sequence[Property],
     objective: Objective,
-    setting: Setting,
     structure_of: StructureOf,
     pool: CalculationPool,
     told: Callable[[str, Calculated], None] = lambda name, one: None,
@@ -81,7 +87,6 @@ def confirmations(
         candidates: in the order in which they are begun; each is followed by its competitors.
         properties: of `COMPUTED`.
         objective: whose deciding targets are judged.
-        setting: code, protocol and memory.
         structure_of: of competing phases.
         pool: that calculates.
         told: name of a crystal and each of its calculations.
@@ -92,12 +97,12 @@ def confirmations(
     names, inquiries = [], []
     for one in candidates:
         names.append(one.identity)
-        inquiries.append(crystal(SymmetricCell.from_structure(one.structure), setting, wanted))
+        inquiries.append(crystal(SymmetricCell.from_structure(one.structure), one.setting, wanted))
         for name in one.shares if has_hull else ():
             phase = structure_of(name)
-            if name not in names and phase is not None:
-                names.append(name)
-                inquiries.append(crystal(SymmetricCell.from_structure(phase), setting, Wanted()))
+            if one.named(name) not in names and phase is not None:
+                names.append(one.named(name))
+                inquiries.append(crystal(SymmetricCell.from_structure(phase), one.setting, Wanted()))
     found: dict[str, Crystal | VerificationError] = {}
     computing = dict.fromkeys(names, 0.0)
     waiting = list(candidates)
@@ -110,24 +115,24 @@ def confirmations(
         found[names[position]] = result
         for one in [c for c in waiting if _is_ready(c, found, has_hull)]:
             waiting.remove(one)
-            yield one, _confirmation(one, found, objective, setting, has_hull, computing[one.identity])
+            yield one, _confirmation(one, found, objective, has_hull, computing[one.identity])
 
 
 def _is_ready(one: Asked, found: Mapping[str, Any], has_hull: bool) -> bool:
     own = found.get(one.identity)
     if own is None or isinstance(own, VerificationError):
         return own is not None
-    return not has_hull or all(name in found for name in one.shares)
+    return not has_hull or all(one.named(name) in found for name in one.shares)
 
 
 def _confirmation(
     one: Asked,
     found: Mapping[str, Crystal | VerificationError],
     objective: Objective,
-    setting: Setting,
     has_hull: bool,
     computing: float,
 ) -> Confirmation:
+    setting = one.setting
     code, protocol = f"{setting.code.name} {setting.code.version}".strip(), str(setting.protocol)
     own = found[one.identity]
     if isinstance(own, VerificationError):
@@ -184,7 +189,7 @@ def _distance(one: Asked, own: Crystal, found: Mapping[str, Crystal | Verificati
         raise VerificationError(one.why_no_hull)
     phases = {}
     for name in one.shares:
-        phase = found[name]
+        phase = found[one.named(name)]
         if isinstance(phase, VerificationError):
             raise VerificationError(f"{name}: {phase}")
         phases[name] = Phase(phase.cell.to_structure(), phase.energy)

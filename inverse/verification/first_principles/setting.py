@@ -1,5 +1,6 @@
 """With what crystals are computed: a code, a protocol, and where calculations are kept."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from inverse.potentials.dft import (
@@ -13,6 +14,12 @@ from inverse.potentials.dft import (
 )
 from inverse.potentials.loading import Potential
 from inverse.potentials.symmetric_cell import SymmetricCell
+
+HARD, CUTOFF_BESIDE_HARD = frozenset({"N", "O", "F"}), 700.0
+"""Elements whose orbitals need more plane waves, and the cutoff (eV) of crystals that hold one of them.
+
+TiN at 500, 600 and 800 eV: 281, 274 and 276 GPa by energies; C, WC, TiB2, W, Al change by 0.4 % at most.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,12 @@ class Setting:
     protocol: DftProtocol = PROTOCOL
     memory: Memory | None = field(default=None, compare=False)
     element_spacing: float = 0.2
+
+    def beside(self, symbols: Collection[str]) -> "Setting":
+        """Return the setting of a reaction between phases of these elements: one cutoff on both its sides."""
+        if not HARD & set(symbols) or self.protocol.cutoff >= CUTOFF_BESIDE_HARD:
+            return self
+        return replace(self, protocol=replace(self.protocol, cutoff=CUTOFF_BESIDE_HARD))
 
     def sampling(self, cell: SymmetricCell) -> Sampling:
         """Return vectors and mesh of a crystal."""
