@@ -35,7 +35,7 @@ def made_by(name: str, what: str) -> Any:
 
 
 def is_factory(name: str) -> bool:
-    """Return whether a name has the form package.module:factory.
+    r"""Return whether a name has the form package.module:factory.
 
     >>> is_factory("mine.models:stiffness"), is_factory("structure"), is_factory("C:\\weights")
     (True, False, False)
