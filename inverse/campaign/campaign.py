@@ -17,6 +17,7 @@ from inverse.campaign.dynamical_stability import (
     SECONDS_EACH,
     PhononsAhead,
     best_candidates,
+    confirmed_and_best,
     is_asked,
     phonon_stage,
     with_phonons,
@@ -397,7 +398,7 @@ class Campaign:
             return
         deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
         verified = self.folder.named(self.folder.verified_ids())
-        best = best_candidates(verified, self.config.verify.confirm)
+        best = confirmed_and_best(verified, self.config.verify.confirm)
         best = [c for c in best if c.confirmation is None]
         self._say("finish", f"{len(best)} candidates ahead of first principles")
 
@@ -406,7 +407,8 @@ class Campaign:
 
         try:
             for done in ask(best, lambda message: self._say("finish", message), should_stop):
-                LOGGER.info("%s: first principles: %s", done.id, done.confirmation)
+                outcome = "" if done.confirmation is None else done.confirmation.outcome
+                LOGGER.info("%s: first principles: %s", done.id, outcome)
                 self.folder.update_candidates([done])
                 self._groups.take_in([done])
                 self._tabulate([done])

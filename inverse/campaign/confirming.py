@@ -7,7 +7,7 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from inverse.campaign.campaign import stored_config
-from inverse.campaign.dynamical_stability import best_candidates
+from inverse.campaign.dynamical_stability import confirmed_and_best
 from inverse.campaign.run_folder import RunFolder
 from inverse.campaign.tables import Tables
 from inverse.candidates.objective import Objective
@@ -115,17 +115,13 @@ class Competitors:
 
 
 def chosen(candidates: Sequence[Candidate], confirming: Confirming) -> list[Candidate]:
-    """Return the candidates that are taken to DFT; those that were before count among the best.
-
-    What it says moves them in the rank, and a call that goes on where another was killed asks about the same.
+    """Return the candidates that are taken to DFT.
 
     Raises:
         ConfigError: an id that is none of the run's, or whose verification gave no relaxed structure.
     """
     if not confirming.ids:
-        done = [c for c in candidates if c.confirmation is not None][: confirming.top]
-        rest = [c for c in candidates if c.confirmation is None]
-        return [*done, *best_candidates(rest, confirming.top - len(done))]
+        return confirmed_and_best(candidates, confirming.top)
     by_id = {candidate.id: candidate for candidate in candidates}
     found = []
     for identity in confirming.ids:

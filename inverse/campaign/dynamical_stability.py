@@ -40,6 +40,16 @@ def best_candidates(candidates: Iterable[Candidate], n: int = N_BEST) -> list[Ca
     return nsmallest(n, judged, key=lambda c: (c.status is not Status.HIT, -(c.score or 0.0), c.id))
 
 
+def confirmed_and_best(candidates: Iterable[Candidate], n: int) -> list[Candidate]:
+    """Return n candidates for first principles: those that were taken to them before, then the best others.
+
+    What they say moves candidates in the rank; whoever goes on after a kill asks about the same ones.
+    """
+    candidates = list(candidates)
+    done = [c for c in candidates if c.confirmation is not None][:n]
+    return [*done, *best_candidates([c for c in candidates if c.confirmation is None], n - len(done))]
+
+
 def phonon_stage(candidate: Candidate) -> Stage:
     """Return what the ladder says about the phonons; a stage not run where it says nothing."""
     stages = candidate.verification.ladder if candidate.verification is not None else ()

@@ -21,6 +21,7 @@ from surrogates.checkpoints.checkpoint import Checkpoint
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError
 from surrogates.physics.properties import Property
+from surrogates.platform.data_folder import SETTING
 from surrogates.protocol import CompositionBatch
 from surrogates.settings import settings_of
 
@@ -111,6 +112,13 @@ class Task:
         if self.rows is not None:
             hint = f"write kind: {self.architecture} without a table"
             raise ConfigError(f"{self.architecture} does not learn from a table; {hint}")
+
+    def refuse_own_data(self) -> None:
+        """Raise ConfigError where the config brings a table or a folder: shared structures are learned."""
+        self.refuse_table()
+        if self.data is not None:
+            hint = f"set {SETTING} to {str(self.data)!r} instead; structures are read from there"
+            raise ConfigError(f"data: {hint}")
 
 
 class Architecture(ABC):

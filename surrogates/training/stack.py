@@ -16,10 +16,9 @@ from torch import Tensor
 from surrogates.checkpoints.architecture import Architecture, Task
 from surrogates.checkpoints.checkpoint import ARCHITECTURES, Checkpoint, load_surrogate, save_checkpoint
 from surrogates.datasets.elasticity import TARGETS
-from surrogates.errors import CheckpointError, ConfigError
+from surrogates.errors import CheckpointError
 from surrogates.features.descriptors import crystal_descriptors
 from surrogates.models.trees import Trees
-from surrogates.platform.data_folder import SETTING
 from surrogates.settings import checked, settings_of
 from surrogates.tiers.ensemble import MemberGroup
 from surrogates.tiers.stack import AccurateSurrogate, StackGroup, stacked
@@ -329,10 +328,7 @@ class StackArchitecture(Architecture):
             ConfigError: a key or value that does not fit; a folder of data, which INVERSE_DATA names.
             DataError: the shared structures are missing.
         """
-        task.refuse_table()
-        if task.data is not None:
-            hint = f"set {SETTING} to {str(task.data)!r} instead; structures are read from there"
-            raise ConfigError(f"data: {hint}")
+        task.refuse_own_data()
         config = StackConfig.from_mapping({"work": str(task.work), **task.settings})
         config = replace(config, output=str(Path(config.work) / "accurate"))
         n_epochs = config.second().n_folds * int(config.second().fit.get("epochs", 40))

@@ -443,10 +443,7 @@ class StructureArchitecture(Architecture):
             ConfigError: a key or value that does not fit; a folder of data, which INVERSE_DATA names.
             DataError: the shared structures are missing.
         """
-        task.refuse_table()
-        if task.data is not None:
-            hint = f"set {SETTING} to {str(task.data)!r} instead; structures are read from there"
-            raise ConfigError(f"data: {hint}")
+        task.refuse_own_data()
         config = TrainingConfig.from_mapping({"work": str(task.work), **task.settings})
         config = replace(config, output=str(Path(config.work) / "weights"))
         done, epochs = 0, _epochs(config)

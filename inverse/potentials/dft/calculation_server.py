@@ -111,7 +111,7 @@ class Server:
         except Exception as error:
             self.kept = None
             kind = type(error).__name__
-            is_unconverged = "Convergence" in kind or kind in ("SCFError", "KohnShamConvergenceError")
+            is_unconverged = "Convergence" in kind or kind == "SCFError"
             where = traceback.extract_tb(error.__traceback__)[-1]
             said = f"{kind}: {_first_line(error)} ({os.path.basename(where.filename)}:{where.lineno})"
             return _error("not_converged" if is_unconverged else "failed", said)

@@ -1,4 +1,8 @@
-"""How far DFT values by the protocol of record lie from their table: numerical and model errors, measured."""
+"""How far DFT values by the protocol of record lie from their table: numerical and model errors.
+
+The numerical error of K is measured (experiments/log/dft.md). The others are allowances, what is asked of
+known crystals, until these are computed: `n` says of how many crystals a model error was measured.
+"""
 
 import json
 import math
@@ -21,7 +25,7 @@ class Accuracy:
         numerical: of cutoff, mesh and smearing: share of the value, or the property's unit.
         model: of known crystals against their table, in the same measure.
         is_relative: shares of the value.
-        n: known crystals.
+        n: known crystals of which the model error was measured; 0 where it is an allowance.
     """
 
     numerical: float
@@ -37,7 +41,7 @@ class Accuracy:
 
 @cache
 def accuracies() -> Mapping[str, Accuracy]:
-    """Return the accuracy of each property that was measured, by name.
+    """Return the accuracy of each property that DFT is asked for, by name.
 
     Raises:
         DataError: the packaged file is damaged.

@@ -165,7 +165,7 @@ def test_a_stop_gives_up_what_is_under_way_and_yields_what_is_remembered(tmp_pat
     assert found == {1: before[0]}
 
 
-def test_processes_end_with_whoever_started_them():
+def test_a_process_that_calculates_is_ended_by_closing_it():
     code = stand_in("busy")
     process = code.process()
     thread = threading.Thread(target=lambda: _ignoring(process, DftCalculator(code).request(CU)))
