@@ -166,7 +166,7 @@ class DftProcess:
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             process = subprocess.Popen(
-                [self.python, script, self.factory],
+                [self.python, script, self.factory, str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

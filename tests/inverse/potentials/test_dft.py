@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import threading
 import time
@@ -177,6 +178,37 @@ def test_a_process_that_calculates_is_ended_by_closing_it():
     process.close()
     thread.join(20.0)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_processes_end_with_whoever_started_them():
+    script = (
+        "import sys, threading\n"
+        "from tests.inverse.potentials.test_dft import CU, DftCalculator, stand_in\n"
+        "code = stand_in('busy'); process = code.process()\n"
+        "request = DftCalculator(code).request(CU)\n"
+        "threading.Thread(target=process.calculate, args=(request,), daemon=True).start()\n"
+        "while process.pid is None: pass\n"
+        "print(process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        assert is_running(pid)
+        parent.kill()
+    until = time.monotonic() + 20.0
+    while is_running(pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not is_running(pid)
+
+
+def is_running(pid):
+    """One that ended may lie unburied where nobody buries orphans."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def _ignoring(process, request):
