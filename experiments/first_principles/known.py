@@ -137,7 +137,7 @@ def competitors_of(known: Sequence[Known]) -> tuple[dict[str, dict[str, float]],
             found = hull.energy_above_hull(composition.reduced_formula, 0.0, exclude_itself=True)
             shares[one.name] = dict(found.decomposition)
     names = sorted({name for one in shares.values() for name in one})
-    return shares, {n: _phases()[n] for n in names if n in _phases()}
+    return shares, {n: lowest_phases()[n] for n in names if n in lowest_phases()}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -270,14 +270,14 @@ def _mp(table: Iterable[dict[str, Any]], formula: str, group: int) -> dict[str, 
 def _has_reaction(formula: str, structure: Structure) -> bool:
     own = _same(structure)
     shares = ReferenceHull.packaged().energy_above_hull(formula, 0.0, exclude_itself=True).decomposition
-    parts = _phases()
+    parts = lowest_phases()
     if own is None or any(name not in parts for name in shares):
         return False
     return sum(len(SymmetricCell.from_structure(structure_of(parts[name])).numbers) for name in shares) <= 14
 
 
 @cache
-def _phases() -> dict[str, dict[str, Any]]:
+def lowest_phases() -> dict[str, dict[str, Any]]:
     """Return the lowest row of each formula of Materials Project's structures."""
     by_formula: dict[str, list[dict[str, Any]]] = {}
     for row in rows("mp_structures"):

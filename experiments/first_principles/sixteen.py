@@ -1,0 +1,323 @@
+"""Sixteen crystals that no table holds, by DFT: how many hits are hits?
+
+    inverse run experiments/first_principles/class_new.yaml --seed 1 --output runs/class-new-1    # 2, 3 alike
+    inverse referee runs/class-new-1
+    python -m experiments.first_principles.sixteen --draw runs/class-new-1 runs/class-new-2 runs/class-new-3
+    python -m experiments.first_principles.sixteen --minutes 120   # computes what is missing
+    python -m experiments.first_principles.sixteen                 # the table of what there is
+
+The rule, written before any of these campaigns was run. Three pools of what the campaigns verified, each to
+the end and stable by the judges:
+
+* hits (8 drawn): that the referee does not deny;
+* near misses (4): one hard target of moduli missed, by less than 10 % of its bound, all others met;
+* denied (4): moduli met by the judges, and the referee says no, or 0.1 to 0.2 eV/atom above the hull.
+
+Each pool is sorted by (seed, id) and shuffled with seed 16; hits draw first, then near misses, then denied.
+One crystal of a chemical system; none whose competing phases lack a structure of Materials Project or hold
+more than 24 atoms in all. What is passed over is printed. A pool that is short stays short. Shear moduli:
+of the first two hits, the first near miss and the first denied, those of at most five atoms first.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Structure
+
+from experiments.first_principles.calculations import Calculations, answers
+from experiments.first_principles.known import lowest_phases, structure_of
+from inverse.campaign.referee_file import read_referee
+from inverse.campaign.run import read_run
+from inverse.candidates.types import Candidate, Status
+from inverse.inputs.records import structure_from_record, structure_to_record
+from inverse.potentials.dft import code_named
+from inverse.potentials.symmetric_cell import SymmetricCell
+from inverse.reference import ReferenceHull
+from inverse.verification.first_principles.crystal import Crystal, Wanted, crystal
+from inverse.verification.first_principles.plan import planned
+from inverse.verification.first_principles.reaction import Phase, energy_above
+from inverse.verification.first_principles.setting import Setting
+
+DRAWN = Path(__file__).with_name("sixteen.json")
+"""What was drawn: each crystal as the judges relaxed it, with what was said of it before DFT."""
+
+SEED = 16
+WANTED = {"hit": 8, "near miss": 4, "denied": 4}
+TENSORS = {"hit": 2, "near miss": 1, "denied": 1}
+MOST_ATOMS_OF_COMPETITORS = 24
+NEAR, FARTHEST = 0.9, 0.2
+BULK, SHEAR, HULL = "bulk_modulus_vrh", "shear_modulus_vrh", "energy_above_hull"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One crystal of the sixteen.
+
+    Attributes:
+        name: formula, seed of the campaign and id.
+        pool: hit, near miss or denied.
+        structure: record of it, relaxed by the judge of energies.
+        said: who -> property -> mean and standard deviation.
+    """
+
+    name: str
+    pool: str
+    structure: dict[str, Any]
+    said: dict[str, dict[str, tuple[float, float]]]
+
+
+def pool_of(candidate: Candidate, referee: Mapping[str, Any] | None, bounds: Mapping[str, float]) -> str:
+    """Return the pool of a candidate, "" where it is in none.
+
+    Args:
+        candidate: of a campaign.
+        referee: its record, None where it was not asked.
+        bounds: of the campaign's targets: least moduli, largest distance from the hull.
+    """
+    verdict = candidate.verification
+    if verdict is None or not verdict.converged or verdict.is_stable is False or candidate.duplicate_of:
+        return ""
+    if any(name not in verdict.values for name in bounds):
+        return ""
+    denied = referee is not None and referee["agrees"] is False
+    if candidate.status is Status.HIT:
+        return "denied" if denied else "hit"
+    at = {name: verdict.values[name].mean for name in bounds}
+    stiff = [at[name] / bounds[name] for name in (BULK, SHEAR)]
+    above = at[HULL]
+    if min(stiff) >= 1.0:
+        return "denied" if bounds[HULL] < above <= FARTHEST else ""
+    is_near = sorted(stiff)[0] >= NEAR and sorted(stiff)[1] >= 1.0 and above <= bounds[HULL]
+    return "near miss" if is_near else ""
+
+
+def draw(folders: Sequence[Path]) -> list[Drawn]:
+    """Return the crystals by the rule above; what is passed over is printed."""
+    pools: dict[str, list[tuple[str, Candidate, Mapping[str, Any] | None]]] = {name: [] for name in WANTED}
+    for folder in folders:
+        run, records = read_run(folder), read_referee(folder)
+        bounds = {
+            t.property.name: float(t.minimum if t.minimum is not None else t.maximum or 0.0)
+            for t in run.config.targets
+        }
+        for one in sorted(run.candidates, key=lambda c: c.id):
+            record = records.get(one.id)
+            if pool := pool_of(one, record, bounds):
+                formula = one.structure.composition.reduced_formula
+                pools[pool].append((f"{formula} {run.config.seed}:{one.id}", one, record))
+    out: list[Drawn] = []
+    systems: set[str] = set()
+    generator = random.Random(SEED)
+    for pool, found in pools.items():
+        generator.shuffle(found)
+        print(f"{pool}: {len(found)} to draw from")
+        for name, one, record in found:
+            if sum(d.pool == pool for d in out) == WANTED[pool]:
+                break
+            structure = one.verification.structure or one.structure if one.verification else one.structure
+            if why := passed_over(structure, systems):
+                print(f"  {name}: passed over, {why}")
+                continue
+            systems.add(structure.composition.chemical_system)
+            out.append(Drawn(name, pool, structure_to_record(structure), said_of(one, record)))
+    return out
+
+
+def passed_over(structure: Structure, systems: set[str]) -> str:
+    """Return why a crystal is not drawn, "" where it is."""
+    if structure.composition.chemical_system in systems:
+        return "another of its chemical system was drawn"
+    parts = competitors_of(structure)
+    if without := sorted(name for name in parts if name not in lowest_phases()):
+        return f"no structure of {', '.join(without)}"
+    atoms = sum(
+        SymmetricCell.from_structure(structure_of(lowest_phases()[name])).numbers.size for name in parts
+    )
+    if atoms > MOST_ATOMS_OF_COMPETITORS:
+        return f"{', '.join(parts)} hold {atoms} atoms"
+    return ""
+
+
+def competitors_of(structure: Structure) -> dict[str, float]:
+    """Return the phases that a crystal would fall apart into, with the share of its atoms."""
+    formula = structure.composition.reduced_formula
+    found = ReferenceHull.packaged().energy_above_hull(formula, 0.0, exclude_itself=True)
+    return dict(found.decomposition)
+
+
+def said_of(
+    candidate: Candidate, referee: Mapping[str, Any] | None
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return mean and standard deviation of each property, by who said so."""
+    out: dict[str, dict[str, tuple[float, float]]] = {
+        "surrogate": {
+            n: (p.mean, p.std) for n, p in candidate.predictions.items() if n in (BULK, SHEAR, HULL)
+        }
+    }
+    if candidate.verification is not None:
+        for who, values in (
+            ("judges", candidate.verification.values),
+            ("second opinion", candidate.verification.second_opinion),
+        ):
+            out[who] = {n: (v.mean, v.std) for n, v in values.items() if n in (BULK, SHEAR, HULL)}
+    if referee is not None:
+        out["referee"] = {
+            n: (v["mean"], v["std"]) for n, v in referee["values"].items() if v["mean"] is not None
+        }
+    return out
+
+
+def read() -> list[Drawn]:
+    """Return what was drawn."""
+    return [Drawn(**one) for one in json.loads(DRAWN.read_text(encoding="utf-8"))]
+
+
+def of(one: Drawn) -> Structure:
+    """Return the structure of a drawn crystal."""
+    return structure_from_record(one.structure)
+
+
+def tensors(drawn: Sequence[Drawn]) -> list[Drawn]:
+    """Return those whose shear modulus is asked for."""
+    out = []
+    for pool, n in TENSORS.items():
+        own = [d for d in drawn if d.pool == pool]
+        out += sorted(own, key=lambda d: len(of(d)) > 5)[:n]
+    return out
+
+
+def inquiries_of(drawn: Sequence[Drawn], setting: Setting) -> Iterator[tuple[str, Any]]:
+    """Yield what is asked: each crystal, the phases that it competes with, tensors last."""
+    seen: set[str] = set()
+    for one in drawn:
+        own = setting.beside({e.symbol for e in of(one).composition.elements})
+        yield one.name, crystal(SymmetricCell.from_structure(of(one)), own, Wanted(bulk_modulus=True))
+        for name in competitors_of(of(one)):
+            if phase_name(name, own) not in seen:
+                seen.add(phase_name(name, own))
+                cell = SymmetricCell.from_structure(structure_of(lowest_phases()[name]))
+                yield phase_name(name, own), crystal(cell, own, Wanted())
+    for one in tensors(drawn):
+        own = setting.beside({e.symbol for e in of(one).composition.elements})
+        yield (
+            f"tensor {one.name}",
+            crystal(SymmetricCell.from_structure(of(one)), own, Wanted(stiffness=True)),
+        )
+
+
+def phase_name(name: str, setting: Setting) -> str:
+    """Return what tells a competing phase at one cutoff from the same at another."""
+    return f"phase {name} at {setting.protocol.cutoff:g} eV"
+
+
+def _print_plan(drawn: Sequence[Drawn], setting: Setting) -> None:
+    total, seen = 0.0, set()
+    for one in drawn:
+        own = setting.beside({e.symbol for e in of(one).composition.elements})
+        cells = [(one.name, of(one), Wanted(bulk_modulus=True))]
+        cells += [
+            (phase_name(n, own), structure_of(lowest_phases()[n]), Wanted()) for n in competitors_of(of(one))
+        ]
+        for name, structure, wanted in cells:
+            if name not in seen:
+                seen.add(name)
+                plan = planned(SymmetricCell.from_structure(structure), own, wanted)
+                total += plan.core_minutes
+                print(
+                    f"{name:30s} {plan.n_atoms} atoms, {plan.n_k_points} points, {plan.core_minutes} minutes"
+                )
+    for one in tensors(drawn):
+        own = setting.beside({e.symbol for e in of(one).composition.elements})
+        minutes = planned(SymmetricCell.from_structure(of(one)), own, Wanted(stiffness=True)).core_minutes
+        total += minutes
+        print(f"tensor {one.name:23s} {minutes} minutes")
+    print(f"{total / 60:.1f} core-hours in all")
+
+
+def _distance(one: Drawn, own: Crystal, found: Mapping[str, Any], setting: Setting) -> float | None:
+    own_setting = setting.beside({e.symbol for e in of(one).composition.elements})
+    parts = competitors_of(of(one))
+    phases = {n: found.get(phase_name(n, own_setting)) for n in parts}
+    if not all(isinstance(p, Crystal) for p in phases.values()):
+        return None
+    of_phases = {n: Phase(p.cell.to_structure(), p.energy) for n, p in phases.items() if p is not None}
+    return energy_above(Phase(own.cell.to_structure(), own.energy), of_phases, parts)
+
+
+def dft_values(
+    drawn: Sequence[Drawn], found: Mapping[str, Any], setting: Setting
+) -> dict[str, dict[str, float]]:
+    """Return name -> property -> value by DFT, of what is computed."""
+    out: dict[str, dict[str, float]] = {}
+    for one in drawn:
+        own, tensor = found.get(one.name), found.get(f"tensor {one.name}")
+        values = {}
+        if isinstance(own, Crystal) and own.bulk is not None:
+            values[BULK] = own.bulk.mean
+            if (distance := _distance(one, own, found, setting)) is not None:
+                values[HULL] = distance
+        if isinstance(tensor, Crystal) and tensor.stiffness is not None:
+            values[SHEAR] = tensor.stiffness.shear_modulus
+        out[one.name] = values
+    return out
+
+
+def _print(drawn: Sequence[Drawn], found: Mapping[str, Any], setting: Setting) -> None:
+    values = dft_values(drawn, found, setting)
+    for one in drawn:
+        if not isinstance(found.get(one.name), Crystal):
+            print(f"{one.pool:9s} {one.name:24s} {found.get(one.name) or 'not yet'}")
+            continue
+        parts = [f"{one.pool:9s} {one.name:24s}"]
+        for prop, short, digits in ((BULK, "K", 0), (HULL, "above hull", 3), (SHEAR, "G", 0)):
+            words = [f"{who} {said[prop][0]:.{digits}f}" for who, said in one.said.items() if prop in said]
+            dft = f"{values[one.name][prop]:.{digits}f}" if prop in values[one.name] else "-"
+            parts.append(f"{short} DFT {dft} ({', '.join(words)})")
+        print("; ".join(parts))
+    for who in ("surrogate", "judges", "second opinion", "referee"):
+        for prop in (BULK, HULL, SHEAR):
+            pairs = [
+                (*one.said[who][prop], values[one.name][prop])
+                for one in drawn
+                if prop in one.said.get(who, {}) and prop in values[one.name]
+            ]
+            if pairs:
+                mean, std, true = np.array(pairs).T
+                off = mean - true
+                inside = np.abs(off) <= 1.645 * std
+                print(
+                    f"{who}, {prop}: MAE {np.abs(off).mean():.3f}, bias {off.mean():+.3f}, "
+                    f"90 % intervals hold {inside.sum()} of {len(off)}"
+                )
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--draw", nargs="+", type=Path, default=[])
+    parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args(arguments)
+    if options.draw:
+        drawn = draw(options.draw)
+        DRAWN.write_text(json.dumps([asdict(d) for d in drawn], indent=1) + "\n", encoding="utf-8")
+    drawn, setting = read(), Setting(code_named("gpaw"), memory=Calculations())
+    if options.plan or options.draw:
+        _print_plan(drawn, setting)
+        return 0
+    found = answers(list(inquiries_of(drawn, setting)), 60.0 * options.minutes, options.processes)
+    _print(drawn, found, setting)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
