@@ -11,6 +11,7 @@ from inverse.benchmarks.rule_referee import broken_rules
 from inverse.candidates.types import Breach, HitClass, Rule
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.screening import Screen, primitive_size
+from inverse.reference import HitClassifier, KnownMaterials
 
 
 class Known:
@@ -71,11 +72,32 @@ def test_novelty() -> None:
 
 
 def test_derivatives() -> None:
-    found = SimpleNamespace(hit_class=HitClass.DERIVATIVE, derivative_of="WC")
-    classifier = SimpleNamespace(classify=lambda structure: found)
+    """A known formula is no derivative of anything, whatever it looks like."""
+    classifier = SimpleNamespace(derivative_of=lambda structure: ("TiN", False))
     unwanted = screen(classifier=classifier, derivatives=False).breach(WC)
-    assert unwanted == Breach(Rule.DERIVATIVES, "an ordering of WC")
+    assert unwanted == Breach(Rule.DERIVATIVES, "an ordering of TiN")
     assert screen(classifier=classifier).breach(WC) is None
+    assert screen(Known(), classifier, derivatives=False).breach(WC) is None
+    none = SimpleNamespace(derivative_of=lambda structure: ("", False))
+    assert screen(classifier=none, derivatives=False).breach(WC) is None
+
+
+def test_the_screen_and_the_classes_agree_on_what_a_derivative_is() -> None:
+    """An ordering of rock salt of four elements, one of three that is tabulated, and what is none."""
+    packaged = KnownMaterials.packaged()
+    classifier = HitClassifier(packaged)
+    own = screen(packaged, classifier, derivatives=False)
+    cell, sites = Lattice.tetragonal(3.18, 4.5), [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0, 0, 0.5]]
+    layered = Structure(cell, ["Ti", "Nb", "C", "N"], sites)
+    carbide = Structure(cell, ["Ti", "Zr", "C", "C"], sites)
+    others = [WC, rocksalt("Zr", a=4.7), rocksalt("U", a=5.0)]
+    found = [own.breach(s) for s in (layered, carbide, *others)]
+    is_out = [b is not None and b.rule is Rule.DERIVATIVES for b in found]
+    assert is_out == [
+        classifier.classify(s).hit_class is HitClass.DERIVATIVE for s in (layered, carbide, *others)
+    ]
+    assert is_out[:2] == [True, False]
+    assert classifier.derivative_of(carbide)[0] == "TiC"
 
 
 @pytest.mark.parametrize(
