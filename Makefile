@@ -1,5 +1,5 @@
 # make run    environment in .venv, install, the packaged search `superhard-quick`, ranked table, report
-# make test   environment, ruff, mypy and the whole test suite
+# make test   environment, ruff, mypy and the whole test suite, in TEST_PROCESSES=2 processes
 # make wheel  the wheel, installed with torch alone into an empty environment, runs `superhard-quick` (10 minutes)
 # Only Python 3.11-3.13 and a package index are needed. PYTHON=python3.12 chooses another interpreter.
 
@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 OUTPUT ?= runs/superhard-quick-$(shell date +%Y%m%d-%H%M%S)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
+TEST_PROCESSES ?= 2
 
 .PHONY: run test wheel lint environment clean
 
@@ -20,7 +21,7 @@ run: $(VENV)/.installed
 	$(BIN)/inverse run superhard-quick --output $(OUTPUT) --started-at $(START)
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 wheel: $(VENV)/.installed-test
 	INVERSE_TEST_WHEEL=1 $(BIN)/python -m pytest tests/integration/test_wheel.py

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from inverse.candidates.types import Candidate
 
 PLAIN_WIDTH = 150
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a table that goes to a file or a pipe, where COLUMNS does not ask for more."""
 
 
 def _console(stream: TextIO) -> Console:
-    width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+    # COLUMNS may be the terminal's: whoever imports `readline` exports it
+    asked = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else max(PLAIN_WIDTH, int(asked) if asked.isdecimal() else 0)
     return Console(file=stream, width=width)
 
 

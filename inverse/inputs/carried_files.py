@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inverse.inputs.structure_files import read_structures
-from inverse.inputs.yaml_reading import one_line
+from inverse.inputs.yaml_reading import one_line, shown_path
 from surrogates.errors import ConfigError, EngineError
 from surrogates.physics.properties import Property
 
@@ -62,7 +62,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 @lru_cache(maxsize=256)
 def _read(path: Path, state: tuple[int, int] | None) -> tuple[Seed, ...]:
     """Return the crystals of one file, read once a process in the same state."""
-    where = f"seed_structures: {one_line(repr(str(path)), 80)}"
+    where = f"seed_structures: {shown_path(path)}"
     try:
         if path.is_dir():
             raise ConfigError(f"{where}: is a folder; name the files in it")
@@ -108,7 +108,7 @@ def read_trained(folders: Sequence[Path]) -> tuple[Trained, ...]:
 
     found: dict[str, Trained] = {}
     for folder in folders:
-        where = f"surrogates: {one_line(repr(str(folder)), 80)}"
+        where = f"surrogates: {shown_path(folder)}"
         try:
             known, manifest = load_surrogate(folder).properties, load_manifest(folder)
             if manifest["kind"] in KINDS_OF_THE_PROGRAM or len(known) != 1:

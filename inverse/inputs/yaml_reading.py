@@ -129,6 +129,16 @@ def one_line(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def shown_path(path: object, limit: int = 120) -> str:
+    """Return a path in quotes; of a long one the end, which names the file.
+
+    >>> shown_path("a" * 200 + "/gone.cif", 20)
+    "'...aaaaaa/gone.cif'"
+    """
+    text = one_line(repr(str(path)), limit=4096)
+    return text if len(text) <= limit else f"{text[0]}...{text[len(text) - limit + 4 :]}"
+
+
 def kind_of(value: object) -> str:
     """Return what a YAML value is, in the user's words."""
     names = {

@@ -44,7 +44,7 @@ def value(prop: Property, formula: str) -> Prediction:
     return exact(prop, CompositionBatch.from_formulas([formula]).fractions.double(), 3)
 
 
-@pytest.mark.parametrize("prop", PROPERTIES.values(), ids=str)
+@pytest.mark.parametrize("prop", list(PROPERTIES.values()), ids=list(PROPERTIES))
 def test_every_record_is_complete(prop: Property) -> None:
     assert PROPERTIES[prop.name] is prop
     assert all((prop.label, prop.symbol, prop.short, prop.level_of_theory))

@@ -450,3 +450,13 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(
     assert "cuda" in said
     assert "\n" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "wc.cif"]
+
+
+def test_a_piped_table_is_no_narrower_for_the_terminal_it_is_piped_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["properties"]) == 0
+    wide = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["properties"]) == 0
+    assert capsys.readouterr().out == wide

@@ -308,3 +308,11 @@ def test_a_run_reads_each_seed_file_once(tmp_path: Path, monkeypatch: pytest.Mon
     fcc("Al", 4.1).to(str(tmp_path / "al.cif"))
     assert read_seeds(config.seed_structures)[0].structure.volume == pytest.approx(4.1**3 / 4, rel=1e-3)
     assert len(read) == 2
+
+
+def test_of_a_long_path_the_message_keeps_the_end(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["deep" * 10] * 4)
+    with pytest.raises(ConfigError, match=r"seed_structures: '\.\.\..*/gone\.cif': no such file"):
+        CampaignConfig.from_mapping(
+            {"targets": {"bulk_modulus_vrh": {"min": 200}}, "seed_structures": [str(folder / "gone.cif")]}
+        )
