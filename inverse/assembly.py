@@ -17,7 +17,7 @@ from inverse.campaign.parts import AskFirstPrinciples, Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
-from inverse.candidates.types import Candidate, HitClass
+from inverse.candidates.types import Candidate, HitClass, HullMargin
 from inverse.decoders import Condition, Decoder, load_decoder
 from inverse.decoders.loading import takes_device
 from inverse.decoders.sampling import Sample, condition_of, draw
@@ -51,6 +51,7 @@ from inverse.reference.familiarity import (
     trust,
 )
 from inverse.reference.known_energies import KnownEnergies
+from inverse.reference.known_types import KnownTypes
 from inverse.verification.classification import classifier_by_energy
 from inverse.verification.first_principles.pool import Calculated
 from inverse.verification.mechanics.phonons import PhononVerdict
@@ -60,7 +61,8 @@ from inverse.verification.plan import Bounds, VerificationPlan
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
-from surrogates.physics.properties import FORMATION_ENERGY, MEASURED, judged_from
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, MEASURED, judged_from
+from surrogates.platform.cpu_time import cpu_seconds
 from surrogates.platform.devices import device_named, require_cpu
 from surrogates.platform.factories import is_factory, source_version
 from surrogates.protocol import CompositionSurrogate, Level, Surrogate
@@ -70,17 +72,25 @@ LOGGER = logging.getLogger("inverse.assembly")
 FAST, ACCURATE = "structure", "accurate"
 """Packaged tiers of the structure-level surrogate: searches use the first, choices and answers the second."""
 
+SAME_HULL = 1e-4
+"""eV/atom within which two distances are from one hull."""
+
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
 
 
-def assemble(config: CampaignConfig) -> Parts:
+def assemble(config: CampaignConfig, began: float | None = None) -> Parts:
     """Return what a campaign of this config is made of.
+
+    Args:
+        config: of the campaign.
+        began: `cpu_seconds()` from which the session's cost counts; None counts from now.
 
     Raises:
         ConfigError: a target that nothing predicts, or a judge that is not installed.
         CheckpointError: weights that are missing or damaged.
     """
+    began = cpu_seconds() if began is None else began
     objective = Objective.of(config)
     plan = verification_plan(config, objective)  # what is not installed is said before weights are read
     device_named(config.device)
@@ -88,7 +98,8 @@ def assemble(config: CampaignConfig) -> Parts:
         LOGGER.warning("%s", no_entries)
     verifier = _verifier(plan)
     try:
-        return _parts(config, objective, plan, verifier)
+        parts = _parts(config, objective, plan, verifier)
+        return replace(parts, spent=lambda: cpu_seconds() - began + verifier.cpu_seconds)
     except BaseException:
         verifier.close()
         raise
@@ -187,7 +198,25 @@ def _parts(
         description=description(config, accurate, space, plan.panel),
         phonons=_phonons(verifier) if config.verify.phonons else None,
         first_principles=_first_principles(config) if config.verify.confirm else None,
+        margin=lambda candidate: _margin(hull, objective, candidate),
+        relax_each=verifier.relax_each if config.verify.orderings else None,
+        type_of=lambda found: KnownTypes.packaged().of(found),
     )
+
+
+def _margin(hull: ReferenceHull, objective: Objective, candidate: Candidate) -> HullMargin | None:
+    """Return how far competing phases would have to move; None where its distance is of another hull."""
+    energy = candidate.values.get(FORMATION_ENERGY.name)
+    distance = candidate.values.get(ENERGY_ABOVE_HULL.name)
+    if energy is None or distance is None:
+        return None
+    formula = candidate.structure.composition.reduced_formula
+    try:
+        if abs(hull(formula, energy.mean) - distance.mean) > SAME_HULL:
+            return None
+        return hull.margin(formula, energy.mean, objective.hull.upper)
+    except EngineError:
+        return None
 
 
 def _first_principles(config: CampaignConfig) -> AskFirstPrinciples:

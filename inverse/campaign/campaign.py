@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inverse.campaign.choice import EXPLORE_SHARE, TEXTBOOK_SHARE, Places
+from inverse.campaign.cost import CostMeter, Spending
 from inverse.campaign.dynamical_stability import (
     ANNOUNCED,
     N_BEST,
@@ -23,6 +24,7 @@ from inverse.campaign.dynamical_stability import (
     with_phonons,
 )
 from inverse.campaign.manifest import config_hash, manifest, now, step_notes
+from inverse.campaign.ordering import hits_that_may_mix, with_order
 from inverse.campaign.parts import Parts, Progress
 from inverse.campaign.run_folder import RunFolder
 from inverse.campaign.run_log import RunLog, recorded
@@ -30,6 +32,7 @@ from inverse.campaign.selection import Selection
 from inverse.campaign.stopping import StopFlag
 from inverse.campaign.tables import Tables
 from inverse.campaign.waiting import Waiting
+from inverse.candidates.hit_counts import HitRates, hit_counts
 from inverse.candidates.ladder import with_seconds
 from inverse.candidates.objective import Objective
 from inverse.candidates.ranking import (
@@ -74,6 +77,12 @@ PROPOSALS_PER_VERIFICATION = 8
 GAVE_UP = "gave up before step"
 """Key in the journal: the number of the step that came after the last barren ones."""
 
+COST = "cost"
+"""Key in the journal: CPU seconds of all sessions up to the last verdict."""
+
+_UNDER_WAY = ("created", "running")
+"""Statuses of a manifest that is written after a step, and must not cost more the longer the run is."""
+
 BARREN_STEPS, BARREN_PROPOSALS = 3, 1000
 """Steps in a row, and their proposals, none of which may be verified: then a run gives up."""
 
@@ -117,6 +126,9 @@ class Campaign:
         self._next_step = 0
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
+        self._cost = CostMeter(parts.spent, folder.meta(COST))
+        # steps of a version that did not count: what they cost is unknown for good
+        self._is_cost_known = folder.meta(COST) is not None or not folder.steps()
         try:
             self._replay()
             self._tables = Tables(folder, config)
@@ -124,6 +136,7 @@ class Campaign:
             self._proposer.open_trials(folder.path / "trials.db", self._next_step + is_half_done)
             if is_half_done:
                 self._restore_proposer(self._next_step)
+            self._cost.enter(Spending.SEARCH)
         except BaseException:
             self.log.close()
             raise
@@ -196,6 +209,7 @@ class Campaign:
         if deadline is None and self.config.budget.seconds is not None:
             deadline = time.monotonic() + self.config.budget.seconds - self._seconds_before
         self.stop.deadline = deadline
+        self._spend_on(Spending.SEARCH)
         reason = ""
         if self._parts.phonons is not None:
             self._say("propose", ANNOUNCED)
@@ -209,6 +223,8 @@ class Campaign:
                     self._half_done = self._judged_so_far()
                     self.finish("stopped", str(error))
                     raise
+            self._spend_on(Spending.AFTERWARDS)
+            self._add_orderings()
             self._add_phonons()
             self._add_first_principles()
         status = "interrupted" if self.stop.signal_name else "stopped" if self.stop.is_set() else "finished"
@@ -250,6 +266,7 @@ class Campaign:
         The baselines come last, and the manifest again with them: they may take a minute.
         """
         self._say("finish", reason)
+        self._spend_on(Spending.AFTERWARDS)
         if self._half_done:
             self.folder.update_candidates([c for c in self._half_done if c.verification is not None])
             self._groups.take_in(self._half_done)
@@ -314,6 +331,7 @@ class Campaign:
         self._proposer.save_trials()
         state = self._proposer.state()
         self.folder.write_step(number, new, chosen, notes, recalled, self._selection.left, state)
+        self._note_cost()
         self._waiting = self._waiting.after(self._selection.left, new)
         self._tables.take(recalled)
         return [*recalled, *new], chosen
@@ -338,6 +356,7 @@ class Campaign:
             self._pace = self._pace.after(time.monotonic() - began)
             began = time.monotonic()
             self.folder.write_verification(identity, verdict)
+            self._note_cost()
             found[identity] = self._judged(candidates[identity], verdict)
             formula = display_formula(candidates[identity].structure.composition)
             note = failure(verification) or verification.reason or "verified"
@@ -353,6 +372,17 @@ class Campaign:
         except Exception:  # as it is told when it is judged
             return verdict
 
+    def _spend_on(self, what: Spending) -> None:
+        """Count what is spent from now on as something else; what was spent is on disk."""
+        self._cost.enter(what)
+        self._note_cost()
+
+    def _note_cost(self) -> None:
+        """Write what the run has cost up to now, so that a killed run loses at most one verdict's."""
+        self._cost.read()
+        if self._is_cost_known:
+            self.folder.set_meta(COST, self._cost.record)
+
     def _judged_so_far(self) -> list[Candidate]:
         """Return the candidates of the step that was begun last, judged as far as verdicts are on disk."""
         candidates, _ = self.folder.step_candidates(self._next_step)
@@ -361,13 +391,45 @@ class Campaign:
 
     def _judged(self, candidate: Candidate, verification: Verification) -> Candidate:
         try:
-            rescreening, classify = self._parts.rescreening, self._parts.classify
-            found = judged(candidate, verification, self.objective, rescreening, classify)
-            return confirmed(found, self._parts.confirm, self.config.constraints.derivatives)
+            parts = self._parts
+            found = judged(
+                candidate, verification, self.objective, parts.rescreening, parts.classify, parts.type_of
+            )
+            found = confirmed(found, parts.confirm, self.config.constraints.derivatives)
+            if parts.margin is None or found.status is not Status.HIT:
+                return found
+            return replace(found, hull_margin=parts.margin(found))
         except Exception as error:  # one verdict that cannot be read must not end the run
             LOGGER.exception("%s: cannot be judged", candidate.id)
             reason = f"cannot be judged: {type(error).__name__}: {error}"
             return replace(candidate, status=Status.FAILED, verification=verification, reason=reason)
+
+    def _add_orderings(self) -> None:
+        """Say of the hits whether they order or are solid solutions, as far as time allows."""
+        ask, left = self._parts.relax_each, self.stop.seconds_left
+        if ask is None:
+            return
+        deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
+
+        def should_stop() -> bool:
+            return self.stop.is_set() or time.monotonic() > deadline
+
+        asked = hits_that_may_mix(self.folder.named(self.folder.verified_ids()))
+        for number, candidate in enumerate(asked, 1):
+            formula = display_formula(candidate.structure.composition)
+            self._say("finish", f"order or solid solution {number} of {len(asked)}: {formula}")
+            try:
+                done = with_order(candidate, ask, should_stop)
+            except EngineError as error:  # what is asked last must not lose a finished run
+                LOGGER.exception("order or solid solution")
+                self._say("finish", f"order or solid solution: {error}")
+                return
+            if done.order is None:
+                n_left = len(asked) - number + 1
+                self._say("finish", f"no time left to ask {n_left} hits: order or solid solution?")
+                return
+            self.folder.update_candidates([done])
+            self._tables.take([done])
 
     def _add_phonons(self) -> None:
         """Put the phonons of the best on their ladders, as far as time allows; those asked before stand."""
@@ -537,10 +599,22 @@ class Campaign:
             "stop_reason": reason,
             "seconds": round(self._seconds_before + time.monotonic() - self._began, 1),
             "config_hash": self.folder.meta("config_hash"),
+            "cost": self._cost_record(),
         }
-        self.folder.write_manifest(
-            manifest(self.config, steps, self._parts.description, self._baselines, run)
-        )
+        found = manifest(self.config, steps, self._parts.description, self._baselines, run)
+        if status not in _UNDER_WAY:
+            hits = self.hits
+            counted = HitRates(len(hits), self.n_started, found["funnel"]["triaged"], self._search_cost())
+            found["hits"] = {**hit_counts(hits).to_record(), **counted.to_record()}
+        self.folder.write_manifest(found)
+
+    def _cost_record(self) -> dict[str, float] | None:
+        """Return what the run has cost up to now; None where an earlier session did not count."""
+        self._note_cost()
+        return self._cost.record if self._is_cost_known else None
+
+    def _search_cost(self) -> float | None:
+        return self._cost.cost.search if self._is_cost_known else None
 
     def _say(self, stage: str, message: str, judged_now: Collection[Candidate] = ()) -> None:
         self._on_progress(

@@ -9,6 +9,7 @@ from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from inverse.candidates import elastic_constants
+from inverse.candidates.hit_counts import flags_of
 from inverse.candidates.types import Candidate, HitClass, Status, Target, Verification
 from inverse.decoders.cif_writer import cif_text
 from inverse.inputs.records import finite_or_none
@@ -45,6 +46,12 @@ TRAILING_COLUMNS = (
     *elastic_constants.COLUMNS,
     "known_phase",
     "confirmed",
+    "structure_type",
+    "type_name",
+    "order_temperature",
+    "order_temperature_std",
+    "hull_margin",
+    "binding_phase",
 )
 RANKED = (Status.HIT, Status.VERIFIED)
 """Statuses that carry a rank."""
@@ -192,12 +199,21 @@ def cells(candidate: Candidate) -> dict[str, str]:
         "duplicate_of": candidate.duplicate_of,
         "parent_prototype": candidate.parent_prototype,
         "reason": reason(candidate),
-        "flags": "" if verification is None else "; ".join(verification.flags),
+        "flags": "; ".join(flags_of(candidate)),
         "potential": potentials(candidate),
         "cif": cif_name(candidate),
         **_elastic_cells(verification),
         "known_phase": "" if candidate.known_phase is None else str(candidate.known_phase),
     }
+    if candidate.structure_type is not None:
+        row["structure_type"] = str(candidate.structure_type.novelty)
+        row["type_name"] = candidate.structure_type.name
+    if candidate.order is not None:
+        row["order_temperature"] = _text(candidate.order.temperature)
+        row["order_temperature_std"] = _text(candidate.order.std)
+    if candidate.hull_margin is not None:
+        row["hull_margin"] = _text(candidate.hull_margin.margin)
+        row["binding_phase"] = candidate.hull_margin.phase
     for name in valued_properties(candidate):
         predicted, verified = candidate.predictions.get(name), values.get(name)
         row[f"predicted_{name}"] = _text(predicted.mean if predicted else None)

@@ -17,8 +17,11 @@ from inverse.inputs.carried_files import fingerprint
 FORMAT_VERSION = 1
 """Of manifest.json; see schemas/manifest.schema.json."""
 
-_SUMMED = ("evaluated", "proposed", "predicted", "started")
+_SUMMED = ("evaluated", "proposed", "predicted", "triaged", "started")
 
+
+_ASKED_LAST = ("phonons", "orderings")
+"""Keys of `verify` that decide no candidate."""
 
 _LOOSE = ConfigDict(extra="allow", strict=True)
 
@@ -45,6 +48,7 @@ class _Funnel(TypedDict, total=False):
     evaluated: int
     proposed: int
     predicted: int
+    triaged: int
     started: int
     screened_out: dict[str, int]
 
@@ -69,6 +73,8 @@ class _Manifest(TypedDict, total=False):
     steps: list[dict[str, Any]]
     funnel: _Funnel
     baselines: dict[str, _Baseline]
+    cost: dict[str, float] | None
+    hits: dict[str, Any]
 
 
 _READ: TypeAdapter[_Manifest] = TypeAdapter(_Manifest)
@@ -99,9 +105,9 @@ def now() -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the hash of what decides a campaign's candidates: everything but budget, device and name."""
     mapping = {k: v for k, v in config.to_mapping().items() if k not in ("budget", "device", "name")}
-    # phonons decide no candidate; without judges of one's own and with the usual threshold the hash is that
-    # of folders older than these keys
-    verify = {k: v for k, v in mapping["verify"].items() if k != "phonons" and (k != "also" or v)}
+    # what is asked last decides no candidate; without judges of one's own and with the usual threshold the
+    # hash is that of folders older than these keys
+    verify = {k: v for k, v in mapping["verify"].items() if k not in _ASKED_LAST and (k != "also" or v)}
     if verify["predicted_enough"] == PREDICTED_ENOUGH:
         del verify["predicted_enough"]
     mapping["verify"] = verify

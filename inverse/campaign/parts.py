@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from pymatgen.core import Structure
 
 from inverse.campaign.dynamical_stability import AskPhonons
-from inverse.candidates.ranking import Classify, Screening
-from inverse.candidates.types import Candidate, Standing, Verification
+from inverse.campaign.ordering import AskRelaxed
+from inverse.candidates.ranking import Classify, Screening, TypeOf
+from inverse.candidates.types import Candidate, HullMargin, Standing, Verification
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.protocol import Proposer
@@ -62,6 +63,10 @@ class Parts:
         description: versions, weights, judges, settings for the manifest.
         phonons: of the best at the end of a run; None asks for none.
         first_principles: asked about the best after that; None asks nobody.
+        type_of: structure type of a judged crystal; None leaves it open.
+        margin: of a hit: how far competing phases would have to move; None leaves it open.
+        relax_each: relaxations by the energy judge, for the random orderings of hits; None asks for none.
+        spent: CPU seconds of this session so far, of all processes; None counts from the campaign's making.
     """
 
     surrogate: CorrectedSurrogate
@@ -78,6 +83,10 @@ class Parts:
     description: Mapping[str, Any]
     phonons: AskPhonons | None = None
     first_principles: AskFirstPrinciples | None = None
+    type_of: TypeOf | None = None
+    margin: Callable[[Candidate], HullMargin | None] | None = None
+    relax_each: AskRelaxed | None = None
+    spent: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)

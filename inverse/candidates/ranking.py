@@ -21,6 +21,7 @@ from inverse.candidates.types import (
     PredictedValue,
     Rule,
     Status,
+    StructureType,
     Target,
     Verification,
     VerifiedValue,
@@ -51,6 +52,9 @@ Screening = Callable[[Structure], Breach | None]
 Classify = Callable[[Structure], Kinship]
 """Relaxed structure -> its kinship; may raise EngineError."""
 
+TypeOf = Callable[[Sequence[Structure]], StructureType | None]
+"""A crystal as proposed and as each judge relaxed it -> its structure type; may raise EngineError."""
+
 
 def judged(
     candidate: Candidate,
@@ -58,6 +62,7 @@ def judged(
     objective: Objective,
     screening: Screening,
     classify: Classify,
+    type_of: TypeOf | None = None,
 ) -> Candidate:
     """Return the candidate with its verdict: failed, verified or (duplicates aside) hit.
 
@@ -68,6 +73,7 @@ def judged(
     verification = followed(verification, objective)
     # a run that was stopped judged it before: nothing of what it was among others then may stay
     candidate = replace(candidate, verification=verification, duplicate_of="", reason="", rule=None)
+    candidate = replace(candidate, structure_type=_structure_type(candidate, type_of))
     reason, breach = failure(verification), None
     relaxed = verification.structure
     if relaxed is not None:
@@ -340,6 +346,17 @@ def _with_kinship(candidate: Candidate, relaxed: Structure, classify: Classify) 
         known_phase=kin.known_phase,
         parent_prototype=kin.parent_prototype,
     )
+
+
+def _structure_type(candidate: Candidate, type_of: TypeOf | None) -> StructureType | None:
+    """Return the type of a crystal that the energy judge relaxed; None where nobody can say."""
+    verification = candidate.verification
+    if type_of is None or verification is None or verification.structure is None:
+        return None
+    try:
+        return type_of([candidate.structure, *verification.other_cells.values(), verification.structure])
+    except EngineError:
+        return None
 
 
 def _group(candidate: Candidate) -> tuple[str, str]:

@@ -123,6 +123,26 @@ class HitClass(StrEnum):
     NEW = "new"
 
 
+class TypeNovelty(StrEnum):
+    """Does any known crystal have this structure type? Defined in docs/glossary.md."""
+
+    KNOWN = "known"
+    NEW = "new"
+
+
+@dataclass(frozen=True)
+class StructureType:
+    """The structure type of a crystal, whatever its elements.
+
+    Attributes:
+        novelty: new where no carried crystal has it, before or after relaxation by any judge.
+        name: as it is usually called, "CrB type"; "" for most.
+    """
+
+    novelty: TypeNovelty
+    name: str = ""
+
+
 class Failure(StrEnum):
     """Why a verification did not come to its end; `Verification.reason` says it in words."""
 
@@ -336,6 +356,7 @@ class Verification:
         seconds: wall time in all.
         elasticity: the shear judge's tensor and what follows from it, see `elastic_summary`; empty without.
         failure: why not converged, by name: what decisions rest on; None when converged.
+        other_cells: relaxed by the other judges, by potential.
         record: as plain JSON, kept so that it is not made again; None before it was asked for.
     """
 
@@ -351,6 +372,7 @@ class Verification:
     second_opinion: Mapping[str, VerifiedValue] = field(default_factory=_empty)
     elasticity: Mapping[str, Any] = field(default_factory=_empty)
     failure: Failure | None = None
+    other_cells: Mapping[str, Structure] = field(default_factory=_empty)
     record: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -410,6 +432,42 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class OrderDisorder:
+    """Whether a crystal with alike elements on its sites orders, or is a solid solution when it is made.
+
+    Attributes:
+        temperature: K, above which the ideal entropy of mixing outweighs the order; NaN when it stays open.
+        std: of its mean over random arrangements, K.
+        n: random arrangements that have an energy.
+        entropy: ideal entropy of mixing, k per atom.
+        elements: those that share sites.
+        reason: why it stays open, "" otherwise.
+    """
+
+    temperature: float
+    std: float
+    n: int
+    entropy: float
+    elements: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class HullMargin:
+    """How far the energy of a competing phase would have to move to throw a hit off the hull.
+
+    Attributes:
+        phase: reduced formula of the phase that binds.
+        margin: by how much its energy would have to fall, eV per atom of it, all others as they are.
+        margins: the same of every phase that could, smallest first.
+    """
+
+    phase: str
+    margin: float
+    margins: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One crystal with its whole history; a result without its history is not a result.
 
@@ -434,6 +492,7 @@ class Candidate:
         verification: the verdict, None before.
         probability_after: prediction and verdict combined.
         hit_class: known, derivative or new.
+        structure_type: its type among known ones; None before a verdict, or where nobody can say.
         derivative_of: end member, "" when none.
         nearest_known: nearest known material, with its formula.
         known_phase: tabulated phase that it is, relaxed or (before a verdict) as proposed; None when none.
@@ -443,6 +502,8 @@ class Candidate:
         parent_prototype: signature with alike elements as one; see docs/glossary.md.
         score: decides the rank; higher is better.
         confirmation: what first principles say; None before they were asked.
+        order: of a hit with alike elements on its sites; None before it was asked for, or without any.
+        hull_margin: of a hit; None where the reference cannot say.
     """
 
     id: str
@@ -473,6 +534,9 @@ class Candidate:
     parent_prototype: str = ""
     score: float | None = None
     confirmation: Confirmation | None = None
+    structure_type: StructureType | None = None
+    order: OrderDisorder | None = None
+    hull_margin: HullMargin | None = None
 
     @builtins.property
     def values(self) -> Mapping[str, VerifiedValue]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inverse.inputs.yaml_reading import parse_seconds
 from surrogates.errors import ConfigError, VerificationError
+from surrogates.platform.cpu_time import cpu_seconds
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -53,7 +54,7 @@ def run(
         ConfigError: a config that cannot be carried out.
         RunFolderError: a folder that cannot be made, written or resumed.
     """
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), cpu_seconds()
     own_limit = None if time_limit is None else _seconds(time_limit)
     settings = _config_of(config).with_overrides(
         verifications=budget, seconds=own_limit, seed=seed, device=device
@@ -69,7 +70,7 @@ def run(
     from inverse.potentials.loading import one_thread
 
     with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
-        return _carry_out(settings, folder, resume, deadline, on_progress)
+        return _carry_out(settings, folder, resume, deadline, cpu_began, on_progress)
 
 
 def _carry_out(
@@ -77,6 +78,7 @@ def _carry_out(
     folder: Path,
     resume: bool,
     deadline: float | None,
+    cpu_began: float,
     on_progress: "Callable[[Progress], None] | None",
 ) -> "Run":
     """Run a campaign and write its report; return what it left, read once."""
@@ -87,7 +89,7 @@ def _carry_out(
     from inverse.campaign.stopping import writing_up
     from inverse.report.page import build_report, write_report
 
-    parts = assemble(settings)
+    parts = assemble(settings, cpu_began)
     try:
         parts.verifier.check()  # what the judges refuse is said before a folder is made
         if resume and RunFolder(folder).has_run():

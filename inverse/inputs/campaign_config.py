@@ -138,15 +138,17 @@ class Verify(Part):
 
     `also` names judges of your own properties, asked after the others. Potentials and judges have a name, of
     this program or of an installed package, or are module:factory. `phonons: false` leaves out the phonons of
-    the ten best, computed at the end while time is left. `predicted_enough` is the probability from which on
-    a target that no judge computes counts as met. `confirm` takes so many of the best to density functional
-    theory at the end, while time is left, by `dft`.
+    the ten best, computed at the end while time is left; `orderings: false` the question whether hits with
+    alike elements on their sites are solid solutions, asked then, too. `predicted_enough` is the probability
+    from which on a target that no judge computes counts as met. `confirm` takes so many of the best to
+    density functional theory at the end, while time is left, by `dft`.
     """
 
     potential: Text = AUTO
     reuse: Flag = True
     also: tuple[Text, ...] = ()
     phonons: Flag = True
+    orderings: Flag = True
     predicted_enough: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.8
     confirm: Annotated[Whole, Field(ge=0, le=1000)] = 0
     dft: Dft = Dft()

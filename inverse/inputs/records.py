@@ -18,13 +18,17 @@ from inverse.candidates.types import (
     Confirmation,
     Failure,
     HitClass,
+    HullMargin,
     KnownPhase,
+    OrderDisorder,
     Origin,
     Outcome,
     PredictedValue,
     Rule,
     Stage,
     Status,
+    StructureType,
+    TypeNovelty,
     Verification,
     VerifiedValue,
 )
@@ -149,6 +153,7 @@ def _verification_record(verification: Verification) -> dict[str, Any]:
         "ladder": [stage_to_record(stage) for stage in verification.ladder],
         "seconds": finite_or_none(verification.seconds),
         "elasticity": dict(verification.elasticity),
+        "other_cells": {name: structure_to_record(cell) for name, cell in verification.other_cells.items()},
     }
 
 
@@ -177,6 +182,10 @@ def verification_from_record(record: Mapping[str, Any]) -> Verification:
                 seconds=_number(record.get("seconds")),
                 elasticity=dict(record.get("elasticity") or {}),
                 failure=failure_from_record(record),
+                other_cells={
+                    name: structure_from_record(cell)
+                    for name, cell in (record.get("other_cells") or {}).items()
+                },
             )
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -231,6 +240,9 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "parent_prototype": candidate.parent_prototype,
         "score": finite_or_none(candidate.score),
         **_confirmation_to_record(candidate.confirmation),
+        "structure_type": None if candidate.structure_type is None else vars(candidate.structure_type),
+        "order": None if candidate.order is None else _order_to_record(candidate.order),
+        "hull_margin": None if candidate.hull_margin is None else plain(vars(candidate.hull_margin)),
     }
 
 
@@ -285,7 +297,33 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         parent_prototype=record.get("parent_prototype", ""),
         score=record.get("score"),
         confirmation=_confirmation_from_record(record.get("confirmation")),
+        structure_type=_structure_type(record.get("structure_type")),
+        order=_order(record.get("order")),
+        hull_margin=_hull_margin(record.get("hull_margin")),
     )
+
+
+def _order_to_record(found: OrderDisorder) -> dict[str, Any]:
+    numbers = {name: finite_or_none(getattr(found, name)) for name in ("temperature", "std", "entropy")}
+    return {**numbers, "n": found.n, "elements": list(found.elements), "reason": found.reason}
+
+
+def _order(record: Mapping[str, Any] | None) -> OrderDisorder | None:
+    if record is None:
+        return None
+    numbers = {name: _number(record[name]) for name in ("temperature", "std", "entropy")}
+    elements = tuple(record["elements"])
+    return _typed(OrderDisorder(**numbers, n=record["n"], elements=elements, reason=record["reason"]))
+
+
+def _hull_margin(record: Mapping[str, Any] | None) -> HullMargin | None:
+    if record is None:
+        return None
+    return _typed(HullMargin(record["phase"], record["margin"], dict(record["margins"])))
+
+
+def _structure_type(record: Mapping[str, Any] | None) -> StructureType | None:
+    return None if record is None else _typed(StructureType(TypeNovelty(record["novelty"]), record["name"]))
 
 
 def _confirmation_to_record(found: Confirmation | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 from pymatgen.core import Composition
 
+from inverse.candidates.types import HullMargin
+from inverse.reference.hull_margin import hull_margin
 from inverse.reference.live import LivePhases, has_key
 from inverse.reference.phases import PhaseTable, to_composition
 from surrogates.errors import UnsupportedElementError
@@ -133,6 +135,27 @@ class ReferenceHull:
             self._planes[system.elements] = _lower_planes(system.fractions, system.energies)
         planes = self._planes[system.elements]
         return float((planes[:, :-1] @ target[:-1] + planes[:, -1]).max())
+
+    def margin(
+        self, formula: str | Composition, formation_energy_per_atom: float, limit: float
+    ) -> HullMargin | None:
+        """Return how far each competing phase would have to move to throw a crystal beyond a distance.
+
+        Args:
+            formula: of the crystal; any spelling.
+            formation_energy_per_atom: eV/atom, on the scale of the reference.
+            limit: the distance above the hull that is allowed, eV/atom.
+
+        Raises:
+            UnsupportedElementError: an element has no reference phase; names it.
+            DataError: live entries are asked for and cannot be had.
+        """
+        composition = to_composition(formula)
+        system = self._system(composition)
+        target = np.array([composition.get_atomic_fraction(e) for e in system.elements])
+        return hull_margin(
+            system.formulas, system.fractions, system.energies, target, formation_energy_per_atom - limit
+        )
 
     def __call__(self, formula: str, formation_energy_per_atom: float) -> float:
         """Return the energy above the hull alone, eV/atom; what a verifier asks for."""

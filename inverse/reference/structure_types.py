@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import gcd
 
-from inverse.reference.signatures import ALIKE_CLASSES, parse_signature
+from inverse.reference.signatures import ALIKE_CLASSES, of_other_hand, parse_signature
 from inverse.reference.skeletons import LABELS, Skeleton, anonymous, n_atoms_of, skeletons_of
 
 _CLASS_OF = {symbol: str(k) for k, members in enumerate(ALIKE_CLASSES) for symbol in members}
@@ -29,6 +29,16 @@ def stoichiometry(counts: Sequence[int]) -> Stoichiometry:
     """
     divisor = gcd(*counts)
     return tuple(sorted(c // divisor for c in counts))
+
+
+def structure_type(text: str) -> str:
+    """Return the structure type of a signature: labels for elements, a crystal and its mirror image alike.
+
+    >>> structure_type("225|4 -3mm Cl|4 -3mm Na"), structure_type("154|3 ..2 Si|6 1 O")
+    ('225|4 -3mm A|4 -3mm B', '152|3 ..2 A|6 1 B')
+    """
+    number, mirrored = text.partition("|")[0], of_other_hand(text)
+    return anonymous(mirrored if int(mirrored.partition("|")[0]) < int(number) else text)[0]
 
 
 @dataclass(frozen=True)

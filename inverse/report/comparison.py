@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inverse.campaign.run import Run, read_run
+from inverse.candidates.hit_counts import hit_counts, hit_rates
 from inverse.candidates.types import Candidate, Status
 from inverse.report import summary
+from inverse.report.views import is_solid_solution
 from surrogates.crystals.formulas import display_formula
 
 Row = tuple[str, str, str]
@@ -29,15 +31,32 @@ def compare(first: str | Path, second: str | Path) -> list[Row]:
     rows += [_row("candidates", [str(len(run.candidates)) for run in runs])]
     rows += [_row("verifications started", [str(rate.started) for rate in rates])]
     rows += [_row("hits", [str(rate.hits) for rate in rates])]
+    over = [hit_rates(run.candidates, run.manifest) for run in runs]
+    rows += [_row("hits per core-hour", [_number(one.per_core_hour) for one in over])]
+    rows += [_row("core-hours of the search", [_number(_hours(one.cpu_seconds)) for one in over])]
     rows += [_row("hit rate", ["-" if rate.rate is None else f"{rate.rate:.0%}" for rate in rates])]
-    classes = [summary.hits_by_class(run.candidates) for run in runs]
-    rows += [_row(f"hits, {kind}", [str(counts.get(kind, 0)) for counts in classes]) for kind in classes[0]]
+    rows += [_row("crystals triaged", [str(one.triaged or "-") for one in over])]
+    rows += [_row("hits per crystal triaged", [_number(one.per_triaged) for one in over])]
+    counts = [hit_counts(run.candidates) for run in runs]
+    kinds = dict.fromkeys(kind for count in counts for kind in count.by_class)
+    rows += [_row(f"hits, {kind}", [count.class_text(kind) for count in counts]) for kind in kinds]
+    solid = [sum(c.order is not None and is_solid_solution(c.order) for c in run.candidates) for run in runs]
+    rows += [_row("hits, solid solution expected", [str(n) for n in solid])]
+    rows += [_row("hits without magnetic elements", [str(count.without_magnetic) for count in counts])]
     names = dict.fromkeys(t.property.name for run in runs for t in run.config.targets)
     rows += [_row(f"optimism gap, {name}", [_gap(run, name) for run in runs]) for name in names]
     rows += [_row(f"best {name}", [_best(run, name) for run in runs]) for name in names]
     rows += [_row("top five", [", ".join(_formulas(run.candidates, 5)) or "-" for run in runs])]
     shared = sorted(set(_formulas(runs[0].candidates)) & set(_formulas(runs[1].candidates)))
     return [*rows, ("hits in both", str(len(shared)), ", ".join(shared[:8]) or "-")]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 3600.0
 
 
 def _row(name: str, values: Sequence[str]) -> Row:

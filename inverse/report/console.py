@@ -9,6 +9,7 @@ from rich.text import Text
 from inverse.campaign.candidate_table import best_structure, is_ranked, space_group
 from inverse.campaign.dynamical_stability import is_asked, phonon_stage
 from inverse.campaign.run import Run
+from inverse.candidates.hit_counts import hit_counts, hit_rates
 from inverse.candidates.judged import is_predicted_only
 from inverse.candidates.objective import Objective
 from inverse.candidates.ranking import is_promising
@@ -16,7 +17,7 @@ from inverse.candidates.types import Candidate, Origin, Status, Target
 from inverse.report import summary, wording
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.seeds import seed_lines
-from inverse.report.views import only_predicted, plus_minus
+from inverse.report.views import is_solid_solution, only_predicted, plus_minus
 from surrogates.crystals.formulas import display_formula
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
@@ -68,7 +69,10 @@ def summary_of(run: Run, limit: int = 20) -> RenderableType:
         Text(),
         Text(answer(run), style="bold"),
         *map(Text, seed_lines(run)),
+        Text(hit_rates(run.candidates, run.manifest).text, style="bold"),
         _hits_line(run),
+        *_magnetic_line(run),
+        *_solid_solution_line(run),
         *_why_not(run),
         *_gap_lines(run),
     ]
@@ -121,15 +125,33 @@ def _value(candidate: Candidate, name: str, target: Target | None) -> Text:
 
 def _hits_line(run: Run) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    classes = summary.hits_by_class(run.candidates)
+    counts = hit_counts(run.candidates)
+    classes = counts.by_class
     for head in ("", "hits", *classes, ""):
         table.add_column(head, justify="left" if head == "" else "right")
     rate = summary.hit_rate(run.candidates)
-    table.add_row("this run", str(rate.hits), *(str(n) for n in classes.values()), rate_text(rate))
+    table.add_row("this run", str(rate.hits), *map(counts.class_text, classes), rate_text(rate))
     for baseline in baselines(run):
         detail = ", ".join(part for part in (baseline.basis, baseline.considered, baseline.note) if part)
         table.add_row(f"baseline: {baseline.name.lower()}", baseline.n_hits, *("" for _ in classes), detail)
     return table
+
+
+def _magnetic_line(run: Run) -> list[RenderableType]:
+    """Return how many hits there are with and without magnetic elements, where some have one."""
+    counts = hit_counts(run.candidates)
+    return [Text(f"hits: {counts.magnetic_text}")] if counts.magnetic else []
+
+
+def _solid_solution_line(run: Run) -> list[RenderableType]:
+    """Return which hits are expected to be solid solutions, where some were asked about."""
+    asked = [c for c in run.candidates if c.status is Status.HIT and c.order is not None]
+    mixed = [c for c in asked if c.order is not None and is_solid_solution(c.order)]
+    if not asked:
+        return []
+    names = ", ".join(display_formula(c.structure.composition) for c in mixed)
+    said = f"expect a solid solution of {len(mixed)} of {len(asked)} hits with alike elements on their sites"
+    return [Text(f"{said}: {names}" if names else said)]
 
 
 def _why_not(run: Run) -> list[RenderableType]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from inverse.campaign.candidate_table import best_structure, shown_properties
 from inverse.campaign.run import Run, read_run
+from inverse.candidates.hit_counts import hit_counts, hit_rates
 from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import charts, sections, summary, views, wishes, wording
 from inverse.report.seeds import seed_lines
@@ -81,7 +82,7 @@ def page_data(run: Run) -> dict[str, Any]:
     targets, candidates = run.config.targets, run.candidates
     shown = [c for c in candidates if c.status not in (Status.SCREENED_OUT, Status.PROPOSED)]
     properties = shown_properties(shown, run.config)
-    rate = summary.hit_rate(candidates)
+    rate, counts = summary.hit_rate(candidates), hit_counts(candidates)
     rows = views.rows(shown[:MAX_ROWS], properties, targets, decompositions(shown[:MAX_DECOMPOSED]))
     return {
         "name": run.config.name,
@@ -91,7 +92,10 @@ def page_data(run: Run) -> dict[str, Any]:
         "constraints": wording.constraints_text(run.config),
         "rate": rate,
         "rate_text": sections.rate_text(rate),
-        "hits_by_class": summary.hits_by_class(candidates),
+        "headline": hit_rates(candidates, run.manifest).text,
+        "hits_by_class": counts.by_class,
+        "class_notes": {name: counts.class_note(name) for name in counts.by_class},
+        "magnetic": counts.magnetic_text if counts.magnetic else "",
         "baselines": sections.baselines(run),
         "columns": views.column_heads(table_properties(properties, targets), targets, shown),
         "table_properties": [properties.index(p) for p in table_properties(properties, targets)],

@@ -8,9 +8,10 @@ from statistics import median
 from typing import Any
 
 from inverse.candidates import ranking
+from inverse.candidates.hit_counts import hit_counts
 from inverse.candidates.objective import Objective
 from inverse.candidates.statistics import wilson_interval
-from inverse.candidates.types import Candidate, HitClass, Origin, Rule, Status
+from inverse.candidates.types import Candidate, Origin, Rule, Status
 from inverse.report.wishes import STARTED, verified_value
 from surrogates.physics.properties import PROPERTIES, Judged
 
@@ -79,12 +80,7 @@ def hits_by_class(candidates: Iterable[Candidate]) -> dict[str, int]:
     >>> hits_by_class([])
     {'known': 0, 'derivative': 0, 'new': 0}
     """
-    counts = dict.fromkeys((str(c) for c in HitClass), 0)
-    for candidate in candidates:
-        if candidate.status is Status.HIT:
-            name = "unclassified" if candidate.hit_class is None else str(candidate.hit_class)
-            counts[name] = counts.get(name, 0) + 1
-    return counts
+    return dict(hit_counts(candidates).by_class)
 
 
 def optimism_gap(candidates: Iterable[Candidate], property_name: str) -> OptimismGap:

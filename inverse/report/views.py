@@ -16,9 +16,20 @@ from inverse.campaign.candidate_table import (
     space_group,
 )
 from inverse.candidates.decisive_targets import effective_targets
+from inverse.candidates.hit_counts import flags_of
 from inverse.candidates.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.candidates.ladder import candidate_ladder
-from inverse.candidates.types import Candidate, KnownPhase, Origin, Stage, Status, Target, VerifiedValue
+from inverse.candidates.types import (
+    Candidate,
+    HullMargin,
+    KnownPhase,
+    OrderDisorder,
+    Origin,
+    Stage,
+    Status,
+    Target,
+    VerifiedValue,
+)
 from inverse.report.wording import digits, label, number, outcome_text, percent, plain_text, symbol, unit
 from surrogates.crystals.formulas import display_formula
 from surrogates.crystals.typed_formulas import composition_of
@@ -35,6 +46,9 @@ STATUS_LABELS = {
     Status.SCREENED_OUT: "screened out",
     Status.PROPOSED: "proposed",
 }
+SOLID_SOLUTION_BELOW = 600.0
+"""K; atoms of most crystals stop changing places below it, so that no order forms that is worth less."""
+
 STAGE_LABELS = {"second_opinion": "second opinion"}
 
 
@@ -95,6 +109,9 @@ class CandidateView:
     derivative_of: str
     vacancy_of: str
     duplicate_of: str
+    structure_type: str
+    order: str
+    hull_margin: str
     parent_prototype: str
     flags: tuple[str, ...]
     reason: str
@@ -192,6 +209,9 @@ def candidate_view(
         derivative_of=shown_formula(candidate.derivative_of),
         vacancy_of=shown_formula(candidate.vacancy_of),
         duplicate_of=candidate.duplicate_of,
+        structure_type=structure_type_text(candidate),
+        order=order_text(candidate.order),
+        hull_margin=margin_text(candidate.hull_margin),
         parent_prototype=candidate.parent_prototype,
         flags=_flags(candidate),
         reason=reason(candidate),
@@ -210,9 +230,48 @@ def candidate_view(
 
 def _flags(candidate: Candidate) -> tuple[str, ...]:
     own = ("your own crystal",) if candidate.origin is Origin.SEED else ()
-    verification = candidate.verification
-    flags = () if verification is None else verification.flags
-    return (*own, *(flag.replace("_", " ") for flag in flags))
+    return (*own, *(flag.replace("_", " ") for flag in flags_of(candidate)))
+
+
+def is_solid_solution(order: OrderDisorder) -> bool:
+    """Return whether disorder is expected: order is worth less than what `SOLID_SOLUTION_BELOW` pays for."""
+    return order.temperature < SOLID_SOLUTION_BELOW
+
+
+def order_text(order: OrderDisorder | None) -> str:
+    """Return whether a crystal orders or is expected to be a solid solution; "" where nobody asked.
+
+    >>> order_text(OrderDisorder(410.0, 60.0, 8, 0.35, ("Mo", "W")))
+    'expect a solid solution of Mo, W: order is worth it below 410 ± 60 K (8 random arrangements)'
+    """
+    if order is None:
+        return ""
+    elements = ", ".join(order.elements)
+    if order.reason:
+        return f"open whether {elements} order: {order.reason}"
+    arranged = f"({order.n} random arrangements)"
+    if order.temperature <= 0.0:
+        return f"expect a solid solution of {elements}: random is lower in energy {arranged}"
+    worth = f"order is worth it below {order.temperature:.0f} ± {order.std:.0f} K {arranged}"
+    if is_solid_solution(order):
+        return f"expect a solid solution of {elements}: {worth}"
+    return f"{elements} may order: {worth}"
+
+
+def margin_text(margin: HullMargin | None) -> str:
+    """Return how far the binding phase would have to move, and the next ones; "" where nobody can say."""
+    if margin is None:
+        return ""
+    each = [f"{display_formula(name)} {value:.3f}" for name, value in margin.margins.items()]
+    return f"off the hull once {each[0]} eV/atom lower{''.join(f', or {one}' for one in each[1:3])}"
+
+
+def structure_type_text(candidate: Candidate) -> str:
+    """Return whether a candidate's structure type is known, and what it is called; "" where nobody said."""
+    found = candidate.structure_type
+    if found is None:
+        return ""
+    return f"{found.novelty} type: {found.name}" if found.name else f"{found.novelty} type"
 
 
 def decomposition_text(decomposition: Decompose | None) -> str:

@@ -63,6 +63,9 @@ LOGGER = logging.getLogger(__name__)
 LARGEST_VOLUME_MISMATCH = 0.2
 """Relative difference of the judges' volumes beyond which they speak of different phases."""
 
+ENERGY_PER_ATOM = "energy_per_atom"
+"""Name of the one value of `relax_one`: the potential's energy, eV/atom, on no common scale."""
+
 FAR_BELOW = -0.1
 """eV/atom above the hull; below it the energy is doubted aloud."""
 
@@ -77,6 +80,7 @@ class _Case:
     flags: list[str] = field(default_factory=list)
     second_opinion: dict[str, VerifiedValue] = field(default_factory=dict)
     structure: Structure | None = None
+    other_cells: dict[str, Structure] = field(default_factory=dict)
     is_stable: bool | None = None
     elasticity: dict[str, Any] = field(default_factory=dict)
     mark: float = field(default_factory=time.monotonic)
@@ -185,10 +189,41 @@ class LadderVerifier:
         Raises:
             MachineError: memory, device or disk failed, which says nothing of the structure.
         """
+        return self._verdict(structure, self._climb)
+
+    def relax_one(self, structure: Structure) -> Verification:
+        """Return the structure relaxed by the energy judge, with its energy; never raises for a bad one.
+
+        The one value is `ENERGY_PER_ATOM`, on the potential's own scale.
+
+        Raises:
+            MachineError: memory, device or disk failed, which says nothing of the structure.
+        """
+
+        def relax(structure: Structure, case: _Case, deadline: Deadline) -> None:
+            relaxed = self._relaxed(self._energy_judge, structure, case, deadline)
+            if relaxed.structure is None:
+                raise failed(relaxed)
+            energy = relaxed.energy / len(relaxed.structure)
+            case.structure = relaxed.structure
+            case.values[ENERGY_PER_ATOM] = VerifiedValue(
+                energy, 0.0, energy, energy, energy, self.panel.energy, "eV/atom"
+            )
+
+        return self._verdict(structure, relax)
+
+    def _verdict(
+        self, structure: Structure, climb: Callable[[Structure, _Case, Deadline], None]
+    ) -> Verification:
+        """Return what came of a climb, or of a part of it.
+
+        Raises:
+            MachineError: memory, device or disk failed, which says nothing of the structure.
+        """
         case, reason, failure = _Case(), "", None
         try:
             with one_thread():
-                self._climb(structure, case, Limit.of(self.plan.seconds_limit))
+                climb(structure, case, Limit.of(self.plan.seconds_limit))
         except (MissingExtraError, MachineError, KeyboardInterrupt):
             raise
         except EngineError as error:
@@ -209,6 +244,7 @@ class LadderVerifier:
             ladder=tuple(case.stages),
             seconds=round(time.monotonic() - case.started, 3),
             elasticity=case.elasticity,
+            other_cells=dict(case.other_cells),
         )
 
     def _climb(self, structure: Structure, case: _Case, deadline: Deadline) -> None:
@@ -279,6 +315,7 @@ class LadderVerifier:
         """
         own = self._relaxed(self._judges[name], structure, case, deadline)
         if own.structure is not None:
+            case.other_cells[name] = own.structure
             return own.structure
         if not own.is_stalled:
             raise failed(own)

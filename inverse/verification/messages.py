@@ -15,13 +15,15 @@ class Task(StrEnum):
     """What a worker is asked: (task, record of a structure, seconds it may take)."""
 
     VERIFY = "verify"
+    RELAX = "relax"
     PHONONS = "phonons"
 
 
 class Answer(StrEnum):
-    """What a worker says: of its start (READY, REFUSED, FAILED), of a question (DONE, MACHINE), aside (NOTE).
+    """What a worker says: of its start (READY, REFUSED, FAILED), of a question (DONE, MACHINE), or aside.
 
-    With it go: nothing; (name in `REFUSALS`, message); message; a record; message; (level, logger, message).
+    With it go: nothing; (name in `REFUSALS`, message); message; a record; message; with a NOTE (level,
+    logger, message); with COST the CPU seconds of the worker and its ended children since it began.
     """
 
     READY = "ready"
@@ -30,3 +32,4 @@ class Answer(StrEnum):
     DONE = "done"
     MACHINE = "machine"
     NOTE = "note"
+    COST = "cost"

@@ -21,6 +21,7 @@ from inverse.verification.opening import open_here
 from inverse.verification.plan import VerificationPlan
 from inverse.verification.store import VerificationStore
 from surrogates.errors import EngineError, MachineError
+from surrogates.platform.cpu_time import cpu_seconds
 
 NOTED = logging.WARNING
 """Level from which what is logged in a worker is told to the parent."""
@@ -58,6 +59,7 @@ def serve(connection: Connection, parent: int) -> None:
             for note in notes.notes:
                 connection.send((Answer.NOTE, note))
             notes.notes.clear()
+            connection.send((Answer.COST, cpu_seconds()))
             connection.send(answer)
     except (EOFError, OSError):
         return
@@ -72,6 +74,7 @@ def _start(connection: Connection, plan: VerificationPlan) -> LadderVerifier | N
         text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         connection.send((Answer.FAILED, text) if refusal is None else (Answer.REFUSED, (refusal, text)))
         return None
+    connection.send((Answer.COST, cpu_seconds()))
     connection.send((Answer.READY, None))
     return verifier
 
@@ -88,7 +91,7 @@ def _answer(
         structure = structure_from_record(record)
         if task is Task.PHONONS:
             return Answer.DONE, _phonons(verifier, plan, structure, seconds)
-        verdict = verifier.verify_one(structure)
+        verdict = (verifier.relax_one if task is Task.RELAX else verifier.verify_one)(structure)
     except MachineError as error:
         return Answer.MACHINE, str(error)
     except EngineError as error:

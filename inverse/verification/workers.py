@@ -77,17 +77,23 @@ class _Worker:
         self._end = weakref.finalize(self, _kill, self.process, os.getpid())
         self.is_ready = self.is_announced = False
         self.position: int | None = None
+        self.cpu_seconds = 0.0
         self.since = time.monotonic()
         with contextlib.suppress(OSError):  # one that is gone already is found out by whoever listens
             self.connection.send(sys.path)
             self.connection.send(plan)
 
-    def begin(self, position: int, structure: Structure) -> None:
-        self.ask(position, Task.VERIFY, structure)
-
     def ask(self, position: int, task: Task, structure: Structure, seconds: float = 0.0) -> None:
         self.connection.send((task, structure_to_record(structure), seconds))
         self.position, self.since = position, time.monotonic()
+
+    def take_aside(self, kind: Answer, content: Any) -> bool:
+        """Take in what a worker says beside its answers; return False where it is an answer."""
+        if kind is Answer.NOTE:
+            LOGGER.log(content[0], "%s: %s", *content[1:])
+        elif kind is Answer.COST:
+            self.cpu_seconds = float(content)
+        return kind in (Answer.NOTE, Answer.COST)
 
     def exit_code(self) -> int | None:
         """Return how a process ended that has closed its end of the line, None if it did not; once."""
@@ -164,6 +170,21 @@ class VerifierPool:
             VerificationError: workers do not start (a missing package, no memory); the message says why.
             MachineError: memory or a device failed too often in a row.
         """
+        return self._each(structures, should_stop, Task.VERIFY)
+
+    def relax_each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, Verification]]:
+        """Yield the same of relaxations by the energy judge alone, see `LadderVerifier.relax_one`.
+
+        Raises:
+            VerificationError: as of `verify_each`.
+        """
+        return self._each(structures, should_stop, Task.RELAX)
+
+    def _each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool], task: Task
+    ) -> Iterator[tuple[int, Verification]]:
         waiting = deque(range(len(structures)))
         self._discard_unfinished()
         self._again, self._retried, self._deaths = [], set(), Counter()
@@ -175,7 +196,7 @@ class VerifierPool:
             for worker in self._workers:
                 if worker.is_ready and worker.position is None and waiting:
                     position = waiting.popleft()
-                    if not self._begun(worker, position, structures[position]):
+                    if not self._begun(worker, position, task, structures[position]):
                         self._again.append(position)
                         self._disturbed.failed("a worker ended while it was idle")
             yield from self._collect()
@@ -222,13 +243,12 @@ class VerifierPool:
             while not reason:
                 if worker.connection.poll(0.2):
                     kind, content = worker.connection.recv()
+                    if worker.take_aside(kind, content):
+                        continue
                     if kind is Answer.DONE:
                         worker.position = None
                         return PhononVerdict(**content)
-                    if kind is Answer.NOTE:
-                        LOGGER.log(content[0], "%s: %s", *content[1:])
-                    else:
-                        reason = str(content)
+                    reason = str(content)
                 elif should_stop():
                     reason = f"stopped during phonons by {self.potential}"
                 elif time.monotonic() > until + GRACE:
@@ -237,6 +257,11 @@ class VerifierPool:
             reason = ended(worker.exit_code())
         self._remove(worker)
         return PhononVerdict(self.potential, reason=reason)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the workers that live, as of their last answers; `cpu_time` has those that ended."""
+        return sum(w.cpu_seconds for w in self._workers if w.process.returncode is None)
 
     def close(self) -> None:
         """Stop every worker; safe to call twice."""
@@ -261,9 +286,9 @@ class VerifierPool:
         for worker in [w for w in self._workers if w.position is not None]:
             self._remove(worker)
 
-    def _begun(self, worker: _Worker, position: int, structure: Structure) -> bool:
+    def _begun(self, worker: _Worker, position: int, task: Task, structure: Structure) -> bool:
         try:
-            worker.begin(position, structure)
+            worker.ask(position, task, structure)
         except (OSError, ValueError):
             self._remove(worker)
             return False
@@ -307,10 +332,10 @@ class VerifierPool:
         except (EOFError, OSError):
             yield from self._gone(worker, worker.exit_code())
             return
+        if worker.take_aside(kind, content):
+            return
         if kind is Answer.READY:
             worker.is_ready, self._failed_starts = True, 0
-        elif kind is Answer.NOTE:
-            LOGGER.log(content[0], "%s: %s", *content[1:])
         elif worker.position is None:
             self._failed_start(worker, content, kind is Answer.REFUSED)
         elif kind is Answer.DONE:

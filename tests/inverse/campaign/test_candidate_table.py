@@ -74,6 +74,12 @@ def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) 
         *COLUMNS,
         "known_phase",
         "confirmed",
+        "structure_type",
+        "type_name",
+        "order_temperature",
+        "order_temperature_std",
+        "hull_margin",
+        "binding_phase",
     ]
     assert COLUMNS[:3] == (
         "elastic_bulk_modulus_voigt",

@@ -1,6 +1,7 @@
 """Verdicts -> status, score, duplicates."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,9 @@ from inverse.candidates.types import (
     PredictedValue,
     Rule,
     Status,
+    StructureType,
     Target,
+    TypeNovelty,
     Verification,
     VerifiedValue,
 )
@@ -81,6 +84,27 @@ def test_a_hit() -> None:
     assert found.probability_after > 0.9
     assert found.verification is not None
     assert found.verification.values["vickers_hardness_chen"].mean == pytest.approx(32.5, abs=2)
+
+
+def test_the_structure_type_is_asked_of_every_state_of_a_crystal() -> None:
+    """As proposed, as the other judge relaxed it, as the energy judge did."""
+    other, asked = TIC.copy(), []
+    start = Candidate("c000001", TIC, "test", 0)
+
+    def type_of(structures: Sequence[Structure]) -> StructureType:
+        asked.append(list(structures))
+        return StructureType(TypeNovelty.NEW, "")
+
+    said = verdict(other_cells={"diep": other})
+    found = judged(start, said, WANTED, lambda s: None, lambda s: KIN, type_of)
+    assert [[id(s) for s in one] for one in asked] == [[id(TIC), id(other), id(WC)]]
+    assert found.structure_type == StructureType(TypeNovelty.NEW, "")
+    assert decide(said).structure_type is None
+
+    def refuse(structures: Sequence[Structure]) -> StructureType:
+        raise StructureError("no symmetry")
+
+    assert judged(start, said, WANTED, lambda s: None, lambda s: KIN, refuse).structure_type is None
 
 
 @pytest.mark.parametrize(("wanted", "status"), [(True, Status.HIT), (False, Status.FAILED)])

@@ -216,6 +216,9 @@ def test_two_judges_each_relax_for_themselves():
     stages = [stage.name for stage in verdict.ladder]
     assert stages[:3] == ["relaxed", "hull", "bulk modulus"]
     assert f"relaxed by {MORSE}" in stages
+    (other,) = verdict.other_cells.values()
+    assert list(verdict.other_cells) == [MORSE]
+    assert other.volume != pytest.approx(verdict.structure.volume, rel=1e-3)
 
 
 @pytest.mark.parametrize("planted", [False, True])
