@@ -59,12 +59,15 @@ class Search(Part):
 
     `surrogate` names one that is asked before the shipped ones, for what it predicts; `decoder` the one that
     is drawn from. All three are names of this program or of installed packages; a surrogate may also be
-    module:factory, or a folder of weights that `inverse train` wrote.
+    module:factory, or a folder of weights that `inverse train` wrote. `structures` is how many substitutions
+    are built and scored before the first is proposed; without it the budget decides, and 0 scores as few as
+    are needed.
     """
 
     method: Text = "hybrid"
     surrogate: Text = ""
     decoder: Text = "default"
+    structures: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = None
 
     @field_validator("method")
     @classmethod

@@ -1,4 +1,8 @@
-"""Structure types of known materials x promising compositions: built, scored, the best handed out first."""
+"""Structure types of known materials x promising compositions: built, scored, the best handed out first.
+
+With a survey, 10^5 of them are scored as tensors before the first proposal, and the best few thousand come
+before everything else.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,9 +13,11 @@ from pymatgen.core import Structure
 
 from inverse.candidates.registry import PROPOSERS
 from inverse.candidates.types import Candidate
+from inverse.inputs.campaign_config import CampaignConfig
 from inverse.proposers.building.cells import has_shape, shapes_of, skeleton
 from inverse.proposers.building.compositions import ranked_compositions
 from inverse.proposers.building.plans import Plan, planned
+from inverse.proposers.building.survey import Surveyed, survey
 from inverse.proposers.news import tell
 from inverse.proposers.pool import FEWEST, Entry, Pool
 from inverse.proposers.protocol import Proposal, Proposer, generator
@@ -38,6 +44,17 @@ N_STRUCTURES, N_DECODED = 1600, 160
 SHAPES = 2
 """Learned shapes tried for each plan, to begin with."""
 
+MOST_SURVEYED = 100_000
+"""Structures that are built and scored before the first proposal, where the budget is worth it."""
+
+SURVEYED_PER_VERIFICATION = 1000
+"""Structures for every verification of the budget: about 2 s of one core beside about 20 s of a verdict."""
+
+SURVEY_SHARE, SURVEYED_PER_SECOND = 0.05, 500
+"""Share of a time limit that a survey may take, and structures that one core builds and scores in a second,
+on the slow side (`python -m experiments.studies.wide_net`). A convention, so that the same config gives the
+same candidates on every machine."""
+
 COMPLETION = (0, 7)
 """Step and index of the generator whose seed the decoder gets."""
 
@@ -53,6 +70,7 @@ class SubstitutionSettings:
         shapes: learned shapes tried for each plan.
         n_decoded: of these the plans without a learned shape, which the decoder completes.
         fewest: structures left below which the next batch is made.
+        n_surveyed: structures scored before all others; 0 leaves the survey out.
     """
 
     n_compositions: int = N_COMPOSITIONS
@@ -61,14 +79,15 @@ class SubstitutionSettings:
     shapes: int = SHAPES
     n_decoded: int = N_DECODED
     fewest: int = FEWEST
+    n_surveyed: int = 0
 
 
 class Substitution(Proposer):
     """A pool made from the shipped surrogate, refilled as it empties; the best not tried yet are handed out.
 
-    First the most promising compositions in their most familiar structure types, then more of both, then
-    other shapes. What is made rests on (config, seed) alone and the order on what was told, so a resumed run
-    agrees.
+    First the best of the survey, where there is one; then the most promising compositions in their most
+    familiar structure types, then more of both, then other shapes. What is made rests on (config, seed) alone
+    and the order on what was told, so a resumed run agrees.
     """
 
     name = "substitution"
@@ -109,6 +128,9 @@ class Substitution(Proposer):
         """Yield entries, the most promising plans first."""
         settings, done = self._settings, dict[str, Plan]()
         prototypes = [p for p in self._known() if p.skeleton is not None]
+        for found in self._surveyed(prototypes):
+            done.update((one.plan.key, one.plan) for one in found)
+            yield self._entries([one.plan for one in found], [(one.shape,) for one in found], seed)
         for width in WIDTHS:
             plans = [plan for plan in self._planned(prototypes, width) if plan.key not in done]
             if not plans:
@@ -120,6 +142,20 @@ class Substitution(Proposer):
         for start in range(0, len(rest), settings.n_structures):
             part = rest[start : start + settings.n_structures]
             yield self._entries(part, [_shapes(p)[settings.shapes :] for p in part], seed, "other shape")
+
+    def _surveyed(self, prototypes: Sequence[Prototype]) -> Iterator[Sequence[Surveyed]]:
+        """Yield the best of the survey in batches, best first."""
+        n, at_once = self._settings.n_surveyed, self._settings.n_structures
+        if not n:
+            return
+        tell("substitution: surveying %d structures", n)
+        found = survey(self._space, [p for p in prototypes if has_shape(p)], self._types_of, n)
+        tell(
+            "substitution: %d of %d structures of %d compositions are sound",
+            *(found.n_scored, found.n_built, found.n_compositions),
+        )
+        for start in range(0, len(found.kept), at_once):
+            yield found.kept[start : start + at_once]
 
     def _parts(self, plans: Sequence[Plan]) -> Iterator[list[Plan]]:
         """Yield the plans in batches, those that only the decoder can build in a share of their own."""
@@ -198,8 +234,25 @@ class Substitution(Proposer):
 
 @PROPOSERS.register("substitution")
 def substitution(space: SearchSpace) -> Substitution:
-    """Return the substitutions into the structure types of known materials."""
-    return Substitution(space, space.structure_types, types_of)
+    """Return the substitutions into known structure types, surveyed as widely as the budget is worth."""
+    settings = SubstitutionSettings(n_surveyed=n_surveyed(space.config))
+    return Substitution(space, space.structure_types, types_of, settings)
+
+
+def n_surveyed(config: CampaignConfig) -> int:
+    """Return how many structures the survey of a campaign scores.
+
+    What the config says; else as many as its budget is worth, by verifications and by time, whichever is
+    less.
+    """
+    if config.search.structures is not None:
+        return config.search.structures
+    n, budget = MOST_SURVEYED, config.budget
+    if budget.verifications is not None:
+        n = min(n, SURVEYED_PER_VERIFICATION * budget.verifications)
+    if budget.seconds is not None:
+        n = min(n, round(SURVEY_SHARE * SURVEYED_PER_SECOND * budget.seconds))
+    return n
 
 
 def _by_frequency(prototypes: Sequence[Prototype]) -> list[Stoichiometry]:
