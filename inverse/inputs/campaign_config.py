@@ -329,7 +329,7 @@ class CampaignConfig(Part):
             data["targets"][name] = spec.model_dump(mode="json", exclude_defaults=True)
         if not self.surrogates:  # runs of before there were any keep their hash
             del data["surrogates"]
-        for key in ("surrogate", "decoder"):
+        for key in ("surrogate", "decoder", "structures"):
             if data["search"][key] == Search.model_fields[key].default:
                 del data["search"][key]
         for key, default in (("confirm", 0), ("dft", Dft().model_dump(mode="json", by_alias=True))):
