@@ -17,19 +17,16 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.potentials.dft import Limits, code_named
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.reference.known_structures import known_structure
-from inverse.verification.first_principles.candidate import COMPUTED, asked, confirmations
+from inverse.verification.first_principles.candidate import asked, computed_properties, confirmation, findings
+from inverse.verification.first_principles.competitors import Competitors
 from inverse.verification.first_principles.crystal import Wanted
 from inverse.verification.first_principles.plan import Plan, planned
 from inverse.verification.first_principles.pool import Calculated, CalculationPool
 from inverse.verification.first_principles.setting import Setting
-from inverse.verification.judge import Judge
-from inverse.verification.panel import Panel, panel_named
+from inverse.verification.panel import panel_named
 from inverse.verification.store import VerificationStore
 from surrogates.errors import ConfigError, UnknownNameError
 from surrogates.physics.properties import ENERGY_ABOVE_HULL, Property
-
-BY_DEFAULT = COMPUTED[:2]
-"""What DFT is asked for unless the caller says: a tensor takes many strained cells of low symmetry."""
 
 Told = Callable[[str, Calculated], None]
 """(name and formula of a crystal, one of its calculations)"""
@@ -45,7 +42,7 @@ class Confirming:
     Attributes:
         top: so many of the best, hits first.
         ids: these instead.
-        properties: names, of `COMPUTED`; () takes `BY_DEFAULT`.
+        properties: names, as of `computed_properties`.
         code: gpaw, or module:factory.
         python: interpreter that has the code; "" finds one.
         processes: calculations side by side.
@@ -75,11 +72,7 @@ class Confirming:
         Raises:
             UnknownNameError: one that DFT is not asked for here; names the nearest.
         """
-        known = {prop.name: prop for prop in COMPUTED}
-        for name in self.properties:
-            if name not in known:
-                raise UnknownNameError.among("property for DFT", name, list(known), name)
-        return [known[name] for name in self.properties] or list(BY_DEFAULT)
+        return computed_properties(self.properties)
 
 
 @dataclass(frozen=True)
@@ -90,28 +83,6 @@ class Ahead:
     formula: str
     plan: Plan
     remark: str = ""
-
-
-@dataclass(frozen=True)
-class Competitors:
-    """Known phases as the judge of energies relaxes them, which DFT starts from.
-
-    Attributes:
-        panel: whose judge.
-        device: where it computes.
-    """
-
-    panel: Panel
-    device: str = "auto"
-
-    def __call__(self, formula: str) -> Structure | None:
-        """Return the lowest known phase of a formula; None where its structure is not carried or relaxed."""
-        known = known_structure(formula)
-        if known is None:
-            return None
-        judge = Judge(self.panel.energy, store=VerificationStore(), device=self.device)
-        verdict = judge.relax(known)
-        return known if verdict.structure is None else verdict.structure
 
 
 def chosen(candidates: Sequence[Candidate], confirming: Confirming) -> list[Candidate]:
@@ -224,8 +195,9 @@ def confirmed_by_dft(
         told(names.get(name, name), one)
 
     try:
-        for one, found in confirmations(ahead, wanted, objective, of_known, pool, tell, should_stop):
-            yield with_confirmation(by_id[one.identity], found, objective)
+        for found in findings(ahead, wanted, of_known, pool, tell, should_stop):
+            candidate = by_id[found.asked.identity]
+            yield with_confirmation(candidate, confirmation(found, objective), objective)
     finally:
         pool.close()
 

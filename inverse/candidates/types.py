@@ -357,6 +357,7 @@ class Verification:
         elasticity: the shear judge's tensor and what follows from it, see `elastic_summary`; empty without.
         failure: why not converged, by name: what decisions rest on; None when converged.
         other_cells: relaxed by the other judges, by potential.
+        first_principles: how a DFT code computed it, energy, K_V and K_R; empty where potentials verified.
         record: as plain JSON, kept so that it is not made again; None before it was asked for.
     """
 
@@ -373,6 +374,7 @@ class Verification:
     elasticity: Mapping[str, Any] = field(default_factory=_empty)
     failure: Failure | None = None
     other_cells: Mapping[str, Structure] = field(default_factory=_empty)
+    first_principles: Mapping[str, Any] = field(default_factory=_empty)
     record: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -238,6 +238,7 @@ def verify(
     second_opinion: bool = False,
     referee: bool = False,
     device: str = "auto",
+    properties: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return what the judges say, one record per structure; arguments as `iterate_verifications`.
 
@@ -252,6 +253,7 @@ def verify(
         second_opinion=second_opinion,
         referee=referee,
         device=device,
+        properties=properties,
     )
     return list(found)
 
@@ -266,13 +268,16 @@ def iterate_verifications(
     second_opinion: bool = False,
     referee: bool = False,
     device: str = "auto",
+    properties: Sequence[str] = (),
     on_start: Callable[[int], None] | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Iterator[dict[str, Any]]:
     """Yield verification records in input order as they finish; closing the iterator stops the work.
 
     Args:
         structures: files, folders and pymatgen structures.
-        potential: auto, the name of a potential, or module:factory.
+        potential: auto, the name of a potential, or module:factory; gpaw asks density functional theory, as
+            `confirm` does.
         reuse: False asks the judges afresh, whatever the store holds.
         workers: processes beside this one, which end what never returns; None takes one per core, at most one
             per structure.
@@ -280,14 +285,19 @@ def iterate_verifications(
         second_opinion: ask another potential beside the judges; its values stand beside theirs.
         referee: the referee instead of the judges: K by diep, G by 7net-l3i5.
         device: where the potentials compute: auto, cpu, cuda.
+        properties: with gpaw, of bulk_modulus_vrh, energy_above_hull (both, without any) and
+            shear_modulus_vrh, which takes the whole tensor.
         on_start: told how many structures there are, once they are read and no argument is amiss.
+        told: with gpaw, told of each calculation in a line.
 
     Raises:
         DataError: none of the paths exists; one among others has an error record in its place.
-        ConfigError: a referee beside a named potential; a second opinion where nobody gives one.
+        ConfigError: a referee beside a named potential; a second opinion where nobody gives one; judges of
+            your own, or properties, where nobody is asked for them.
         UnknownNameError: no such potential or judge.
         MissingExtraError: a potential whose package is not installed.
     """
+    from inverse.potentials.traits import traits_of
     from inverse.prediction.answers import read_inputs
     from inverse.verification import VerificationPlan, open_verifier, panel_named, verification_records
     from inverse.verification.answers import packaged_classifier
@@ -295,6 +305,15 @@ def iterate_verifications(
     from surrogates.platform.devices import device_named
 
     device_named(device)
+    if traits_of(potential).is_first_principles:
+        if also or second_opinion or referee:
+            raise ConfigError(f"{potential} is asked alone: no other judge, second opinion or referee")
+        yield from _by_first_principles(
+            structures, potential, reuse, workers, properties, device, on_start, told
+        )
+        return
+    if properties:
+        raise ConfigError("properties are chosen with --potential gpaw; potentials give all they can")
     read = list(read_inputs(structures))
     if workers is None:
         workers = min(default_workers(), sum(item.structure is not None for item in read))
@@ -316,6 +335,54 @@ def iterate_verifications(
         if on_start is not None:
             on_start(len(read))
         yield from verification_records(read, verifier, packaged_classifier(plan))
+    finally:
+        verifier.close()
+
+
+def _by_first_principles(
+    structures: "Iterable[str | Path | Structure]",
+    potential: str,
+    reuse: bool,
+    workers: int | None,
+    properties: Sequence[str],
+    device: str,
+    on_start: Callable[[int], None] | None,
+    told: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """Yield what a DFT code says; arguments and errors as of `iterate_verifications`.
+
+    As in `confirm`, calculations begin at what the judges of record relax, and what a crystal is, known or
+    new, is what they say.
+    """
+    from inverse.campaign.confirming import said_of
+    from inverse.potentials.dft import Unread, code_named
+    from inverse.prediction.answers import read_inputs
+    from inverse.verification import VerificationPlan, panel_named, verification_records
+    from inverse.verification.answers import packaged_classifier
+    from inverse.verification.first_principles.candidate import computed_properties
+    from inverse.verification.first_principles.competitors import Competitors
+    from inverse.verification.first_principles.verifier import Asking, FirstPrinciplesVerifier
+    from inverse.verification.store import VerificationStore
+    from inverse.verification.workers import default_workers
+
+    wanted, code = computed_properties(properties), code_named(potential)
+    read = list(read_inputs(structures))
+    if workers is None:
+        workers = min(default_workers(), sum(item.structure is not None for item in read))
+    of_record = panel_named()
+    store = VerificationStore()
+    known = Competitors(of_record, device)
+    verifier = FirstPrinciplesVerifier(
+        Asking(code, tuple(wanted), store if reuse else Unread(store), max(1, workers)),
+        known,
+        known.relaxed,
+        lambda name, one: told(said_of(name, one)),
+    )
+    try:
+        if on_start is not None:
+            on_start(len(read))
+        classify = packaged_classifier(VerificationPlan(of_record, reuse, device=device))
+        yield from verification_records(read, verifier, classify)
     finally:
         verifier.close()
 

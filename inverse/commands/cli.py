@@ -170,11 +170,16 @@ def verify(
         bool, typer.Option("--referee", help="The referee instead of the judges: K by diep, G by 7net-l3i5.")
     ] = False,
     device: Device = "auto",
+    properties: Annotated[
+        str,
+        typer.Option("--properties", help="With gpaw: separated by commas; without it bulk modulus, hull."),
+    ] = "",
 ) -> int:
     """Relax, elastic tensor, energy above hull."""
     if not files:
         raise ConfigError("verify: name at least one file")
     from inverse.commands.api import iterate_verifications
+    from inverse.report.progress_bar import to_stderr
 
     with (
         results_only() as stdout,
@@ -189,7 +194,9 @@ def verify(
             second_opinion=second_opinion,
             referee=referee,
             device=device,
+            properties=[part.strip() for part in properties.split(",") if part.strip()],
             on_start=lambda n: bar.expect(n, "structures, the judges are loading"),
+            told=to_stderr,
         )
         _write_all(lines, found, bar)
     return _status_of(lines, "verify")

@@ -138,7 +138,9 @@ def verification_received(record: Mapping[str, Any]) -> Verification:
 
 def _verification_record(verification: Verification) -> dict[str, Any]:
     structure = verification.structure
+    by_dft = verification.first_principles
     return {
+        **({"first_principles": dict(by_dft)} if by_dft else {}),
         "potential": verification.potential,
         "converged": bool(verification.converged),
         "reason": verification.reason,
@@ -186,6 +188,7 @@ def verification_from_record(record: Mapping[str, Any]) -> Verification:
                     name: structure_from_record(cell)
                     for name, cell in (record.get("other_cells") or {}).items()
                 },
+                first_principles=dict(record.get("first_principles") or {}),
             )
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

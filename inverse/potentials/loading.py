@@ -184,15 +184,34 @@ def needs(package: str, extra: str = "") -> Callable[[Made], Made]:
         extra: of this program that installs it; "" where it comes with the program.
     """
 
+    return with_needs(NeedsPackage(package, extra))
+
+
+def with_needs(needed: "Needs") -> Callable[[Made], Made]:
+    """Return a decorator that says what makes a potential of this program."""
+
     def noted(factory: Made) -> Made:
-        factory.needs = Needs(package, extra)  # type: ignore[attr-defined]
+        factory.needs = needed  # type: ignore[attr-defined]
         return factory
 
     return noted
 
 
+class Needs(Protocol):
+    """What makes a potential: a package of this interpreter, or a program of another."""
+
+    def check(self, potential: str) -> None:
+        """Raise MissingExtraError where it is not there; says in one line how to get it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """What it is, with its version: part of the store's keys."""
+        ...
+
+
 @dataclass(frozen=True)
-class Needs:
+class NeedsPackage:
     """The Python package that makes a potential.
 
     Attributes:
@@ -208,10 +227,32 @@ class Needs:
         """Whether it is installed; it is not imported."""
         return importlib.util.find_spec(self.package) is not None
 
+    def check(self, potential: str) -> None:
+        """Raise MissingExtraError where it is not installed."""
+        if not self.is_met:
+            install = f"'inverse-crystals[{self.extra}]'" if self.extra else self.package
+            raise MissingExtraError(
+                f"potential {potential!r} needs the package {self.package!r}: pip install {install}"
+            )
+
+    @property
+    def version(self) -> str:
+        """The package with its version, alone where it is not installed."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return f"{self.package} {version(self.package)}"
+        except PackageNotFoundError:
+            return self.package
+
 
 def available_potentials() -> dict[str, bool]:
-    """Return each built-in potential's name and whether its package is installed; loads nothing."""
-    return {name: _needed(name).is_met for name in sorted(POTENTIALS.names(with_extensions=False))}
+    """Return each built-in interatomic potential and whether its package is installed; loads nothing.
+
+    Codes of first principles, which other interpreters have, are none of them: `dft.code_named` looks.
+    """
+    named = {name: _needed(name) for name in sorted(POTENTIALS.names(with_extensions=False))}
+    return {name: needed.is_met for name, needed in named.items() if isinstance(needed, NeedsPackage)}
 
 
 def is_code_of_others(name: str) -> bool:
@@ -232,11 +273,8 @@ def check_potential(name: str) -> None:
         return
     if name not in POTENTIALS:
         raise POTENTIALS.unknown(name, "auto", "module:factory")
-    if POTENTIALS.brought_by(name) == PROGRAM and not (needed := _needed(name)).is_met:
-        install = f"'inverse-crystals[{needed.extra}]'" if needed.extra else needed.package
-        raise MissingExtraError(
-            f"potential {name!r} needs the package {needed.package!r}: pip install {install}"
-        )
+    if POTENTIALS.brought_by(name) == PROGRAM:
+        _needed(name).check(name)
 
 
 def _needed(name: str) -> Needs:
@@ -353,13 +391,7 @@ def potential_version(name: str) -> str:
         return name
     if is_code_of_others(name):
         return source_version(POTENTIALS.place(name)) or name
-    from importlib.metadata import PackageNotFoundError, version
-
-    package = _needed(name).package
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return package
+    return _needed(name).version
 
 
 @contextlib.contextmanager

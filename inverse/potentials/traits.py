@@ -22,11 +22,14 @@ class Traits:
             far off for that.
         functional: of the DFT that it learned from; two with different ones may put a crystal with open
             shells into different magnetic states.
+        is_first_principles: a DFT code: it takes minutes to hours for a crystal and is asked by
+            `verification.first_principles`, not as a judge.
     """
 
     has_kink: bool = False
     has_formation_energies: bool = True
     functional: str = "PBE"
+    is_first_principles: bool = False
 
 
 def examined(traits: Traits) -> Callable[[Made], Made]:

@@ -78,6 +78,7 @@ def verification_record(
         ],
         "ladder": [stage_to_record(stage) for stage in completed(verdict.ladder, "given, not generated")],
         "elasticity": record["elasticity"] or None,
+        **({"first_principles": record["first_principles"]} if "first_principles" in record else {}),
         "seconds": finite_or_none(verdict.seconds),
         "structure": None if verdict.structure is None else plain(verdict.structure.as_dict()),
     }

@@ -10,7 +10,7 @@ import yaml
 from inverse.candidates.registry import AUTO
 from inverse.potentials.loading import available_potentials, check_potential
 from inverse.potentials.traits import traits_of
-from surrogates.errors import DataError, MissingExtraError
+from surrogates.errors import ConfigError, DataError, MissingExtraError
 from surrogates.physics.properties import (
     MEASURED,
     PROPERTIES,
@@ -229,8 +229,14 @@ def panel_named(potential: str = AUTO, referee: bool = False) -> Panel:
     Raises:
         UnknownNameError: no such potential.
         MissingExtraError: its package is not installed.
+        ConfigError: a code of first principles, which is no judge.
     """
     if potential != AUTO:
+        if traits_of(potential).is_first_principles:
+            raise ConfigError(
+                f"{potential} takes minutes to hours for a crystal and judges no campaign: "
+                "verify.confirm takes the best of one to it"
+            )
         check_potential(potential)
         return alone(potential)
     wanted, there = OF_REFEREE if referee else OF_RECORD, available_potentials()

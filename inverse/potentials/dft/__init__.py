@@ -1,6 +1,6 @@
 """Density functional theory through any ASE calculator, in this interpreter or another."""
 
-from inverse.potentials.dft.calculator import DftCalculator, Memory
+from inverse.potentials.dft.calculator import DftCalculator, Memory, Unread
 from inverse.potentials.dft.code import DftCode, code_named
 from inverse.potentials.dft.process import DftProcess, Limits
 from inverse.potentials.dft.protocol import PROTOCOL, DftProtocol, Sampling, mesh_of, sampling_of
@@ -14,6 +14,7 @@ __all__ = [
     "Limits",
     "Memory",
     "Sampling",
+    "Unread",
     "code_named",
     "mesh_of",
     "sampling_of",

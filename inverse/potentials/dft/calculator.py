@@ -35,6 +35,27 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A memory that is written and not asked.
+
+    Attributes:
+        memory: that is written.
+    """
+
+    memory: Memory
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return nothing."""
+        return None
+
+    def put(
+        self, key: str, result: Mapping[str, Any], formula: str, potential: str, task: str, settings: str
+    ) -> None:
+        """Keep a result."""
+        self.memory.put(key, result, formula, potential, task, settings)
+
+
+@dataclass(frozen=True)
 class _Cell:
     """A cell as arrays; fields as of `PeriodicCell`."""
 
@@ -65,7 +86,7 @@ class DftCalculator(Calculator):  # type: ignore[misc]
 
         Args:
             code: what computes.
-            sampling: vectors and mesh; None takes those of the first cell asked about.
+            sampling: vectors and mesh; None takes those of the first cell of each set of atoms.
             magmoms: (A,) to start from, in Bohr magnetons; None computes without spin.
             protocol: everything else.
             memory: of calculations made before; None keeps none.
@@ -74,6 +95,7 @@ class DftCalculator(Calculator):  # type: ignore[misc]
         super().__init__()
         self.code, self.protocol, self.memory = code, protocol, memory
         self.sampling = sampling
+        self._sampled: tuple[int, ...] | None = None
         self.magmoms = None if magmoms is None else [float(m) for m in magmoms]
         self.limits = limits or Limits()
         self._own: DftProcess | None = None
@@ -103,11 +125,12 @@ class DftCalculator(Calculator):  # type: ignore[misc]
 
     def request(self, cell: PeriodicCell) -> dict[str, Any]:
         """Return what a process is asked about a cell: in other vectors, not turned."""
-        if self.sampling is None:
-            self.sampling = sampling_of(cell, self.protocol.spacing)
+        numbers = tuple(int(z) for z in cell.numbers)
+        if self.sampling is None or self._sampled not in (None, numbers):
+            self.sampling, self._sampled = sampling_of(cell, self.protocol.spacing), numbers
         basis = np.array(self.sampling.basis)
         return {
-            "numbers": [int(z) for z in cell.numbers],
+            "numbers": list(numbers),
             "lattice": np.round(basis @ cell.lattice, DIGITS).tolist(),
             "frac_coords": np.round(cell.frac_coords @ np.linalg.inv(basis), DIGITS).tolist(),
             "magmoms": self.magmoms,

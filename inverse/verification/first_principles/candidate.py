@@ -1,4 +1,4 @@
-"""A candidate by first principles: its calculations, those of the phases it competes with, the verdict."""
+"""Crystals by first principles with the phases that they compete with; the verdict on a candidate."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,22 +17,38 @@ from inverse.verification.first_principles.pool import Calculated, CalculationPo
 from inverse.verification.first_principles.reaction import Phase, check_functional, energy_above
 from inverse.verification.first_principles.setting import Setting
 from inverse.verification.first_principles.verdict import verdict
-from surrogates.errors import EngineError, VerificationError
+from surrogates.errors import EngineError, UnknownNameError, VerificationError
 from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS, Property
 
 COMPUTED: tuple[Property, ...] = (BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS)
 """What DFT can be asked for; everything else follows from these and from the relaxed cell."""
 
+BY_DEFAULT = COMPUTED[:2]
+"""What DFT is asked for unless the caller says: a tensor takes many strained cells of low symmetry."""
+
 StructureOf = Callable[[str], Structure | None]
 """Reduced formula -> its phase of lowest known energy, None where its structure is not carried."""
 
 
+def computed_properties(names: Sequence[str]) -> list[Property]:
+    """Return the properties of names, those `BY_DEFAULT` without any.
+
+    Raises:
+        UnknownNameError: one that DFT is not asked for; names the nearest.
+    """
+    known = {prop.name: prop for prop in COMPUTED}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError.among("property for DFT", name, list(known), name)
+    return [known[name] for name in dict.fromkeys(names)] or list(BY_DEFAULT)
+
+
 @dataclass
 class Asked:
-    """One candidate that is taken to DFT.
+    """One crystal that is taken to DFT.
 
     Attributes:
-        identity: of the candidate.
+        identity: of the candidate, or what else tells it from others.
         structure: relaxed by the judge of energies.
         setting: of its calculations and of those of its competitors.
         shares: reduced formula of each competing phase -> fraction of the atoms; empty without a hull.
@@ -55,6 +71,41 @@ class Asked:
         return f"{phase} at {self.setting.protocol.cutoff:g} eV"
 
 
+@dataclass(frozen=True)
+class Found:
+    """What DFT says of one crystal, before anybody judges it.
+
+    Attributes:
+        asked: what was asked.
+        crystal: its own calculations; why it has none where they failed.
+        values: by property name, without what follows from them.
+        why_no_hull: why its distance from the hull is missing where it was asked for; "" else.
+        shares: of the phases that it was compared with.
+        computing: core-seconds of its own calculations, whenever they were made.
+    """
+
+    asked: Asked
+    crystal: Crystal | VerificationError
+    values: Mapping[str, VerifiedValue]
+    why_no_hull: str
+    shares: Mapping[str, float]
+    computing: float
+
+    @property
+    def code(self) -> str:
+        """Name and version of what computed."""
+        code = self.asked.setting.code
+        return f"{code.name} {code.version}".strip()
+
+    @property
+    def instability(self) -> str:
+        """How the crystal is mechanically unstable; "" where it is not, or where no tensor says."""
+        own = self.crystal
+        if isinstance(own, VerificationError) or own.stiffness is None or own.stiffness.is_stable:
+            return ""
+        return f"mechanically unstable: {', '.join(own.stiffness.flags)}"
+
+
 def asked(identity: str, structure: Structure, setting: Setting, structure_of: StructureOf) -> Asked:
     """Return a candidate with the phases that it would fall apart into, or why they cannot be computed."""
     setting = setting.beside({element.symbol for element in structure.composition.elements})
@@ -72,21 +123,19 @@ def asked(identity: str, structure: Structure, setting: Setting, structure_of: S
     return Asked(identity, structure, setting, dict(shares))
 
 
-def confirmations(
+def findings(
     candidates: Sequence[Asked],
     properties: Sequence[Property],
-    objective: Objective,
     structure_of: StructureOf,
     pool: CalculationPool,
     told: Callable[[str, Calculated], None] = lambda name, one: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Asked, Confirmation]]:
-    """Yield what first principles say of each candidate, as soon as it and its competitors are computed.
+) -> Iterator[Found]:
+    """Yield what first principles say of each crystal, as soon as it and its competitors are computed.
 
     Args:
         candidates: in the order in which they are begun; each is followed by its competitors.
         properties: of `COMPUTED`.
-        objective: whose deciding targets are judged.
         structure_of: of competing phases.
         pool: that calculates.
         told: name of a crystal and each of its calculations.
@@ -115,7 +164,7 @@ def confirmations(
         found[names[position]] = result
         for one in [c for c in waiting if _is_ready(c, found, has_hull)]:
             waiting.remove(one)
-            yield one, _confirmation(one, found, objective, has_hull, computing[one.identity])
+            yield _found(one, found, has_hull, computing[one.identity])
 
 
 def _is_ready(one: Asked, found: Mapping[str, Any], has_hull: bool) -> bool:
@@ -125,47 +174,51 @@ def _is_ready(one: Asked, found: Mapping[str, Any], has_hull: bool) -> bool:
     return not has_hull or all(one.named(name) in found for name in one.shares)
 
 
-def _confirmation(
-    one: Asked,
-    found: Mapping[str, Crystal | VerificationError],
-    objective: Objective,
-    has_hull: bool,
-    computing: float,
-) -> Confirmation:
-    setting = one.setting
-    code, protocol = f"{setting.code.name} {setting.code.version}".strip(), str(setting.protocol)
+def _found(
+    one: Asked, found: Mapping[str, Crystal | VerificationError], has_hull: bool, computing: float
+) -> Found:
     own = found[one.identity]
     if isinstance(own, VerificationError):
-        return Confirmation(
-            Outcome.UNDECIDED, reason=str(own), code=code, protocol=protocol, computing=round(computing, 1)
-        )
-    values, reasons = _of_crystal(own, setting.code.name), []
+        return Found(one, own, {}, "", {}, computing)
+    values, why_no_hull = _of_crystal(own, one.setting.code.name), ""
     if has_hull:
         try:
             distance = _distance(one, own, found)
-            values[ENERGY_ABOVE_HULL.name] = valued(ENERGY_ABOVE_HULL, distance, setting.code.name)
+            values[ENERGY_ABOVE_HULL.name] = valued(ENERGY_ABOVE_HULL, distance, one.setting.code.name)
         except VerificationError as error:
-            reasons.append(f"no distance from the hull: {error}")
+            why_no_hull = str(error)
+    return Found(one, own, values, why_no_hull, one.shares if has_hull else {}, computing)
+
+
+def confirmation(found: Found, objective: Objective) -> Confirmation:
+    """Return what DFT values decide about a candidate.
+
+    Args:
+        found: of the candidate.
+        objective: whose deciding targets are judged.
+    """
+    own, protocol = found.crystal, str(found.asked.setting.protocol)
+    computing = round(found.computing, 1)
+    if isinstance(own, VerificationError):
+        return Confirmation(
+            Outcome.UNDECIDED, reason=str(own), code=found.code, protocol=protocol, computing=computing
+        )
     structure = own.cell.to_structure()
-    values = with_derived(values, structure, objective.properties)
+    values = with_derived(found.values, structure, objective.properties)
     decided = verdict(objective.deciding, values, _computable(structure, objective))
-    is_unstable = own.stiffness is not None and not own.stiffness.is_stable
-    if own.stiffness is not None and is_unstable:
-        reasons.append(f"mechanically unstable: {', '.join(own.stiffness.flags)}")
+    no_hull = f"no distance from the hull: {found.why_no_hull}" if found.why_no_hull else ""
     return Confirmation(
-        outcome=Outcome.REFUTED
-        if own.stiffness is not None and not own.stiffness.is_stable
-        else decided.outcome,
+        outcome=Outcome.REFUTED if found.instability else decided.outcome,
         values=values,
         met=decided.met,
         missed=decided.missed,
         open=decided.open,
         uncomputed=decided.uncomputed,
-        reason="; ".join(reasons),
-        code=code,
+        reason="; ".join(part for part in (no_hull, found.instability) if part),
+        code=found.code,
         protocol=protocol,
-        details=_details(own, one.shares if has_hull else {}),
-        computing=round(computing, 1),
+        details=details(own, found.shares),
+        computing=computing,
         structure=structure,
     )
 
@@ -196,11 +249,13 @@ def _distance(one: Asked, own: Crystal, found: Mapping[str, Crystal | Verificati
     return energy_above(Phase(own.cell.to_structure(), own.energy), phases, one.shares)
 
 
-def _details(own: Crystal, shares: Mapping[str, float]) -> dict[str, Any]:
+def details(own: Crystal, shares: Mapping[str, float]) -> dict[str, Any]:
+    """Return how a crystal was computed and what no property holds, JSON-ready: energies, K_V and K_R."""
     out: dict[str, Any] = {
         "magnetic_order": own.state.order,
         "moment_per_atom": round(own.state.moment, 3),
         "mesh": list(own.mesh),
+        "energy_per_atom": round(own.energy, 5),
         "competing_phases": {name: round(share, 4) for name, share in shares.items()},
     }
     if own.state.untried:
