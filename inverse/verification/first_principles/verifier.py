@@ -21,7 +21,7 @@ from inverse.verification.first_principles.pool import Calculated, CalculationPo
 from inverse.verification.first_principles.setting import Setting
 from inverse.verification.store import canonical_structure
 from surrogates.errors import EngineError, VerificationError
-from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, Property
+from surrogates.physics.properties import ENERGY_ABOVE_HULL, Property
 
 
 @dataclass(frozen=True)
@@ -145,15 +145,17 @@ def _flags(found: Found) -> tuple[str, ...]:
 
 def _ladder(found: Found) -> tuple[Stage, ...]:
     """Return what was computed as stages; the seconds of all stand with the first."""
+    own = found.crystal
+    if isinstance(own, VerificationError):
+        return ()
     versions: Mapping[str, str] = {found.asked.setting.code.name: found.asked.setting.code.version}
     stages = [Stage("relaxed", True, str(found.asked.setting.protocol), found.computing, versions)]
-    if BULK_MODULUS.name in found.values:
+    if own.bulk is not None:
         stages.append(Stage("bulk modulus", True, "equation of state", 0.0, versions))
     if found.why_no_hull or ENERGY_ABOVE_HULL.name in found.values:
         against = ", ".join(f"{share:.2f} {name}" for name, share in found.shares.items())
         has_hull = not found.why_no_hull
         stages.append(Stage("hull", True if has_hull else None, found.why_no_hull or against, 0.0, versions))
-    own = found.crystal
-    if not isinstance(own, VerificationError) and own.stiffness is not None:
+    if own.stiffness is not None:
         stages.append(Stage("tensor", own.stiffness.is_stable, found.instability, 0.0, versions))
     return tuple(stages)
