@@ -56,6 +56,10 @@ class CheckpointError(EngineError):
     """Weights that are missing, damaged or of an unknown format."""
 
 
+class SurrogateError(EngineError):
+    """A surrogate whose own code fails: no crystal is to blame, and whoever asked ends."""
+
+
 class DataError(EngineError):
     """A data set, table or store that is missing or damaged."""
 

@@ -22,6 +22,7 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.baselines.assigned_types import AS_LOW, FARTHEST, TypedCell, believed, typed_cells
+from inverse.proposers.baselines.known_phases import MOST_TYPES
 from inverse.proposers.screening import Screen
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference import Facts, KnownMaterials, ReferenceHull
@@ -90,20 +91,23 @@ def asked(seed: int) -> Iterator[tuple[str, str, float]]:
             yield found[i], carried[0].text, energy
 
 
-def is_right(cell: TypedCell | None, text: str) -> bool:
+def is_right(cell: TypedCell, text: str) -> bool:
     """Return whether a cell has the signature."""
-    return cell is not None and signature_text(Cell.from_structure(cell.structure)) == text
+    return signature_text(Cell.from_structure(cell.structure)) == text
 
 
 def report(answers: Sequence[tuple[str, float, list[TypedCell]]]) -> None:
     """Print shares of right types: of all, of the believed, and of the most familiar alone."""
-    chosen = [(text, believed(cells, energy)) for text, energy, cells in answers]
-    n_believed = sum(cell is not None for _, cell in chosen)
-    n_right = sum(is_right(cell, text) for text, cell in chosen)
+    chosen = [(text, believed(cells, energy)[:MOST_TYPES]) for text, energy, cells in answers]
+    n_believed = sum(bool(cells) for _, cells in chosen)
+    n_right = sum(is_right(cells[0], text) for text, cells in chosen if cells)
+    n_among = sum(any(is_right(cell, text) for cell in cells) for text, cells in chosen)
+    n_cells = sum(len(cells) for _, cells in chosen)
     n_tried = sum(any(is_right(cell, text) for cell in cells) for text, _, cells in answers)
     n_familiar = sum(is_right(cells[0], text) for text, _, cells in answers if cells)
     print(f"{len(answers)} formulas, the true type among those tried for {n_tried}")
     print(f"within {FARTHEST} eV/atom of the tabulated energy {n_believed}, of these right {n_right}")
+    print(f"right among the first {MOST_TYPES} of each: {n_among}, {n_cells} crystals in all")
     print(f"most familiar within {AS_LOW} eV/atom of the lowest; the most familiar alone: {n_familiar} right")
 
 

@@ -38,7 +38,13 @@ from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.baselines.known_phases import Lookup
 from inverse.proposers.hybrid import Hybrid
 from inverse.reference import ReferenceHull
-from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.physics.properties import (
+    BULK_MODULUS,
+    ENERGY_ABOVE_HULL,
+    FORMATION_ENERGY,
+    SHEAR_MODULUS,
+    Property,
+)
 
 PACKAGED = "superhard-overnight"
 
@@ -52,13 +58,17 @@ FINITE = frozenset({Lookup.name})
 """Sources that are lists by nature: used up, their places go to others."""
 
 
+JUDGED = (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL)
+"""What a verdict of the packaged judges says."""
+
+
 class Judge:
     """Says what a surrogate says, within an error that follows from the crystal alone."""
 
     potential = "stand-in"
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
+    def __init__(self, evaluator: Evaluator, properties: Sequence[Property] = JUDGED) -> None:
+        self._evaluator, self._properties = evaluator, properties
 
     def check(self) -> None:
         """Nothing can be missing."""
@@ -76,10 +86,7 @@ class Judge:
         for place, structure in enumerate(structures):
             if should_stop():
                 return
-            means = {
-                p.name: (float(predictions[p].mean[place]), p.unit)
-                for p in (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY, ENERGY_ABOVE_HULL)
-            }
+            means = {p.name: (float(predictions[p].mean[place]), p.unit) for p in self._properties}
             yield place, verdict(structure, means)
 
 

@@ -35,6 +35,7 @@ class _Best(TypedDict, total=False):
 
 class _Baseline(TypedDict, total=False):
     __pydantic_config__ = _LOOSE  # type: ignore[misc]
+    asked: bool
     n_hits: int | None
     n_considered: int | None
     n_started: int | None

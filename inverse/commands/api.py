@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+OWN_JUDGE = "your own, named in verify.also"
+"""What stands for the judge of a property that no potential of the panel gives, and somebody's own does."""
+
 RUNS = Path("runs")
 """Where runs go that name no folder."""
 
@@ -549,7 +552,7 @@ def train(
 def properties() -> list[dict[str, Any]]:
     """Return every property: names, unit, range, scale, how it comes about, source and default judge."""
     from inverse.verification.panel import panel_named
-    from surrogates.physics.properties import PROPERTIES
+    from surrogates.physics.properties import PROPERTIES, Basis
 
     panel = panel_named()
     return [
@@ -563,8 +566,8 @@ def properties() -> list[dict[str, Any]]:
             "maximum": p.maximum,
             "basis": str(p.basis),
             "level_of_theory": p.level_of_theory,
-            "predicted_only": not p.is_judged,
-            "judge": ", ".join(panel.judges_of(p)),
+            "predicted_only": not p.is_judged and p.basis is not Basis.JUDGE,
+            "judge": OWN_JUDGE if p.basis is Basis.JUDGE else ", ".join(panel.judges_of(p)),
         }
         for p in PROPERTIES.values()
     ]

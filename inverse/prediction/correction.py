@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inverse.candidates.types import Candidate
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.errors import EngineError
+from surrogates.errors import EngineError, SurrogateError
 from surrogates.physics.properties import Judged, Property
 from surrogates.protocol import Prediction, Surrogate, widening_of
 from surrogates.tiers.spread import moved, widened
@@ -160,6 +160,8 @@ class CorrectedSurrogate:
             with torch.no_grad():
                 base = self._base.predict(crystals, list(self.properties))
             return [(told, crystals.composition.double(), base)]
+        except SurrogateError:  # no crystal is to blame
+            raise
         except EngineError as error:
             if len(told) == 1:
                 LOGGER.warning("%s: its verdict teaches nothing (%s)", told[0].id, error)

@@ -13,7 +13,7 @@ from inverse.candidates.types import KnownPhase, PredictedValue
 from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
 from surrogates.derived import derived_predictions
-from surrogates.errors import ConfigError, EngineError, nearest
+from surrogates.errors import ConfigError, EngineError, SurrogateError, nearest
 from surrogates.physics.properties import ENERGY_ABOVE_HULL, FORMATION_ENERGY, PROPERTIES, Property
 from surrogates.protocol import Prediction, Surrogate, far_from_hull, widening_of
 from surrogates.tiers.spread import moved, widened
@@ -192,6 +192,8 @@ class Evaluator:
             known = [None for _ in structures] if self._known is None else self._known.of(structures)
             found = self.predict_crystals(CrystalBatch.from_structures(structures), hull, known)
             return [Evaluation(found, tuple(None if one is None else one.phase for one in known))]
+        except SurrogateError:  # no crystal is to blame
+            raise
         except EngineError:
             if len(structures) == 1:
                 return [None]

@@ -11,7 +11,7 @@ from inverse.candidates.types import Candidate, Status
 from inverse.proposers.distinct import distinct
 from inverse.proposers.news import tell
 from inverse.proposers.protocol import Proposal, Proposer, Seeding, completed
-from surrogates.errors import EngineError
+from surrogates.errors import EngineError, SurrogateError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -146,6 +146,8 @@ class Hybrid(Proposer):
         try:
             if proposals := source.ask(n, step, seed):
                 return proposals
+        except SurrogateError:  # no source is to blame
+            raise
         except EngineError as error:
             reason = str(error)
         if source.name not in self._silent:

@@ -17,6 +17,10 @@ MODULI_SOURCES: tuple[str, ...] = ("Materials Project", "AFLOW")
 """Meaning of the column `source` of the moduli."""
 
 
+DECIMALS = 9
+"""Of a distance from the hull, eV/atom: what lies beyond is the rounding of the machine, on a bound too."""
+
+
 @dataclass(frozen=True)
 class Moduli:
     """Elastic moduli of one entry; a formula may have several (polymorphs, sources).
@@ -110,7 +114,7 @@ class Facts:
         energy = self.formation_energy_of(formula)
         if energy is None:
             return None
-        return self.hull.energy_above_hull(to_composition(formula), energy).energy_above_hull
+        return round(energy - self.hull.below(formula), DECIMALS)
 
     @property
     def band_gaps(self) -> Mapping[str, float]:

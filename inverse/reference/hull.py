@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from pymatgen.core import Composition
@@ -180,11 +180,16 @@ class ReferenceHull:
             for p in (self.live or self.phases).phases_within(elements)
             if (energy := p.formation_energy_per_atom) is not None and (energy < 0 or p.formula in elemental)
         ]
-        amounts = [Composition(name) for name, _ in phases]
-        fractions = np.array([[c.get_atomic_fraction(e) for e in elements] for c in amounts])
+        fractions = np.array([[_fractions(name).get(e, 0.0) for e in elements] for name, _ in phases])
         energies = np.array([energy for _, energy in phases], dtype=float)
         names = tuple(name for name, _ in phases)
         return _System(elements, names, fractions, energies, _vertices(fractions, energies))
+
+
+@lru_cache(maxsize=100_000)  # a phase competes in every chemical system that holds its own
+def _fractions(formula: str) -> Mapping[str, float]:
+    composition = Composition(formula)
+    return {e.symbol: composition.get_atomic_fraction(e) for e in composition.elements}
 
 
 def _vertices(fractions: np.ndarray, energies: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ def known_structure(formula: str) -> Structure | None:
     Raises:
         DataError: the carried signatures are missing or damaged.
     """
-    phases = _phases().get(formula, ())
+    phases = tabulated_phases().get(formula, ())
     for energy, phase in phases:
         if energy > phases[0][0] + AS_LOW:
             break
@@ -37,8 +37,12 @@ def known_structure(formula: str) -> Structure | None:
 
 
 @lru_cache(maxsize=1)
-def _phases() -> Mapping[str, tuple[tuple[float, Signature], ...]]:
-    """Return, by formula, the tabulated energies (eV/atom) and signatures, lowest first."""
+def tabulated_phases() -> Mapping[str, tuple[tuple[float, Signature], ...]]:
+    """Return, by formula, the tabulated energies (eV/atom) and signatures, lowest first.
+
+    Raises:
+        DataError: the carried signatures are missing or damaged.
+    """
     import pyarrow.parquet as parquet
 
     path = PACKAGE_DATA / "signatures.parquet"

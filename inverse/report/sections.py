@@ -98,6 +98,8 @@ def _baseline(
 ) -> Baseline:
     if not record:
         return Baseline(name, explanation, "–", "", "not computed in this run", (), "")
+    if not record.get("asked", True):
+        return Baseline(name, explanation, "–", "", "not asked: it knows nothing of these targets", (), "")
     basis = {"dft": "by tabulated DFT", "predicted": "predicted only", "verified": "verified by the judges"}
     started = f" of {record['n_started']} verified" if record.get("n_started") else ""
     considered = f"{record['n_considered']:,} considered" if record.get("n_considered") else ""

@@ -226,6 +226,8 @@ def test_properties_says_where_each_comes_from() -> None:
 def test_what_only_a_judge_gives_is_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
     wear = Property("wear", "w", "", 0.0, 1.0, "a user's judge", typical=0.1, basis=Basis.JUDGE)
     monkeypatch.setitem(PROPERTIES, wear.name, wear)
+    told = next(record for record in inverse.properties() if record["name"] == "wear")
+    assert (told["judge"], told["predicted_only"]) == ("your own, named in verify.also", False)
     with pytest.raises(ConfigError, match=r"targets\.wear: no surrogate predicts it"):
         evaluator(wear)
 

@@ -25,9 +25,9 @@ MOST_PLANS = 24
 """Types with elements on their labels among which these are found: those that differ by the names of equal
 orbits are one."""
 
-AS_LOW = 0.03
-"""eV/atom above the lowest type within which the more familiar one is believed: what differs in stacking
-alone differs by less, and the surrogate cannot tell."""
+AS_LOW = 0.05
+"""eV/atom above the lowest type within which another may be the ground state, the more familiar one sooner:
+what differs in stacking alone differs by less, and the surrogate cannot tell."""
 
 FARTHEST = 0.1
 """eV/atom by which the predicted energy may differ from the tabulated one."""
@@ -48,10 +48,10 @@ class TypedCell:
     energy: float
 
 
-def assigned_type(
+def assigned_types(
     space: SearchSpace, formula: str, energy: float, n_atoms: tuple[int, int]
-) -> TypedCell | None:
-    """Return a known formula in the type that explains its tabulated energy; None where no type does.
+) -> list[TypedCell]:
+    """Return a known formula in the types that explain its tabulated energy, the most familiar first.
 
     Args:
         space: its structure types, surrogates and screen.
@@ -98,11 +98,13 @@ def decorated(plan: Plan) -> str:
     return format_signature(number, [replace(orbit, element=name[orbit.element]) for orbit in orbits])
 
 
-def believed(cells: Sequence[TypedCell], energy: float) -> TypedCell | None:
-    """Return the first of the cells as low as the lowest; None where that is not the tabulated energy."""
-    if not cells:
-        return None
-    lowest = min(cell.energy for cell in cells)
+def believed(cells: Sequence[TypedCell], energy: float) -> list[TypedCell]:
+    """Return the cells as low as the lowest, one a type; none where that is not the tabulated energy."""
+    lowest = min((cell.energy for cell in cells), default=float("inf"))
     if abs(lowest - energy) > FARTHEST:
-        return None
-    return next(cell for cell in cells if cell.energy <= lowest + AS_LOW)
+        return []
+    found: dict[str, TypedCell] = {}
+    for cell in cells:
+        if cell.energy <= lowest + AS_LOW:
+            found.setdefault(decorated(cell.plan), cell)
+    return list(found.values())

@@ -86,11 +86,13 @@ class Survey:
         rows: formulas that meet the targets, best margin first.
         n_considered: entries of the table that holds the facts asked for; 0 where it was not asked.
         is_cut: more formulas may qualify than the `MAX_HULLS` that were looked into.
+        is_asked: False where no table knows anything of the config's own targets.
     """
 
     rows: tuple[LookupRow, ...] = ()
     n_considered: int = 0
     is_cut: bool = False
+    is_asked: bool = True
 
 
 def lookup(
@@ -121,7 +123,7 @@ def survey(
     known = known or KnownMaterials.packaged()
     hard = [t for t in Objective.of(config).deciding if is_tabulated(t.property)]
     if not any(t in config.targets for t in hard):
-        return Survey()
+        return Survey(is_asked=False)
     if any_polymorph:
         hard = [_of_some_polymorph(t) for t in hard]
     screen = Screen(config.constraints)
@@ -176,6 +178,7 @@ def baseline_record(found: Survey, not_checked: Sequence[str] = ()) -> dict[str,
     named = found.rows[:MOST_NAMED]
     best = [{"formula": r.formula, "values": dict(r.values), "note": r.source} for r in named]
     return {
+        "asked": found.is_asked,
         "n_hits": len(found.rows),
         "n_considered": found.n_considered,
         "n_started": 0,
@@ -208,8 +211,7 @@ def _pool(targets: Sequence[Target], facts: Facts, screen: Screen) -> Iterator[L
     asks_for_gap = any(t.property == BAND_GAP for t in targets)
     # the simple ones first: no more than `MAX_HULLS` will be looked into, and they are what people know
     for system in sorted(facts.hull.phases.rows, key=lambda s: (s.count("-"), s)):
-        if screen.composition_breach(Composition(system.replace("-", ""))):
-            continue
+        found = []
         for phase in facts.hull.phases.phases_of(system):
             gap = facts.band_gaps.get(phase.formula)
             if phase.formation_energy_per_atom is None or (asks_for_gap and gap is None):
@@ -217,7 +219,9 @@ def _pool(targets: Sequence[Target], facts: Facts, screen: Screen) -> Iterator[L
             values = {FORMATION_ENERGY.name: phase.formation_energy_per_atom}
             values |= {} if gap is None else {BAND_GAP.name: gap}
             if _met(values, targets):
-                yield LookupRow(phase.formula, values, 0, phase.source)
+                found.append(LookupRow(phase.formula, values, 0, phase.source))
+        if found and screen.composition_breach(Composition(found[0].formula)) is None:
+            yield from found
 
 
 def _of_some_polymorph(target: Target) -> Target:

@@ -100,10 +100,12 @@ class Survey:
     Attributes:
         rows: orderings that meet the targets, best margin first.
         is_cut: more may; `MOST_MET` or `MOST_TRIED` came first.
+        is_asked: False where no target is on moduli, which mixing needs.
     """
 
     rows: tuple[Ordering, ...] = ()
     is_cut: bool = False
+    is_asked: bool = True
 
 
 def orderings(
@@ -125,7 +127,7 @@ def survey(config: CampaignConfig, facts: Facts | None = None, known: KnownMater
     objective = Objective.of(config)
     targets = [t for t in objective.deciding if _is_mixed(t.property)]
     if not asks_for_moduli(targets):
-        return Survey()
+        return Survey(is_asked=False)
     energies = [t for t in objective.deciding if t.property.name in _ENERGIES]
     screen = Screen(config.constraints)
     mixer = _EnergyMixer(facts)
@@ -226,6 +228,7 @@ def baseline_record(mixed: Survey, not_checked: Sequence[str] = ()) -> dict[str,
         for r in mixed.rows[:MOST_NAMED]
     ]
     return {
+        "asked": mixed.is_asked,
         "n_hits": len(mixed.rows),
         "n_started": 0,
         "basis": "predicted",

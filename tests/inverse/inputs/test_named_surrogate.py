@@ -13,9 +13,10 @@ from inverse.campaign.manifest import config_hash
 from inverse.inputs.campaign_config import CampaignConfig, load_config
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.prediction.completion import CompletedSurrogate
+from inverse.prediction.evaluation import Evaluator
 from inverse.prediction.training import train
 from surrogates.crystals.batch import CrystalBatch
-from surrogates.errors import CheckpointError, ConfigError, EngineError
+from surrogates.errors import CheckpointError, ConfigError, EngineError, SurrogateError
 from surrogates.physics.properties import BULK_MODULUS
 from surrogates.protocol import CompositionBatch
 from tests import crystals, fakes
@@ -33,6 +34,13 @@ class Mistaken(AnalyticSurrogate):
     def predict(self, crystals, properties):
         return crystals.composition.halved()
 
+class Later(AnalyticSurrogate):
+    def predict(self, crystals, properties):
+        if ((crystals.composition[:, 5] > 0.6) & (crystals.composition[:, 5] < 0.9)).any():
+            return 1 / 0
+        return super().predict(crystals, properties)
+
+def later(): return Later()
 def mistaken(): return Mistaken()
 def stiffness(): return AnalyticSurrogate()
 def partly(): return Half()
@@ -71,7 +79,7 @@ def test_a_config_that_names_a_factory_runs_nothing_when_it_is_read(desk: Path) 
     config = load_config(written(desk, "their_surrogates:stiffness"))
     assert config.code == ("their_surrogates:stiffness",)
     assert "their_surrogates" not in sys.modules
-    assert isinstance(surrogate_named(config.search.surrogate), fakes.AnalyticSurrogate)
+    assert surrogate_named(config.search.surrogate).name == fakes.AnalyticSurrogate().name
     assert surrogate_named(config.search.surrogate) is surrogate_named(config.search.surrogate)
 
 
@@ -149,3 +157,16 @@ def test_a_target_that_only_a_factory_knows_is_refused_since_reading_runs_no_cod
     with pytest.raises(ConfigError, match="unknown property 'toughness'"):
         CampaignConfig.from_mapping(wish)
     assert "their_surrogates" not in sys.modules
+
+
+def test_one_that_fails_in_a_later_batch_names_the_crystal_and_the_place_in_its_code(desk: Path) -> None:
+    """Whoever asks ends: it is no crystal's fault, and no source of proposals is to blame."""
+    found = surrogate_named("their_surrogates:later")
+    wc, wc3 = crystals.tungsten_carbide(), crystals.l1_2("C", "W")
+    assert found.predict(CrystalBatch.from_structures([wc]), [BULK_MODULUS])[BULK_MODULUS].mean.shape == (1,)
+    line = r"surrogate 'their_surrogates:later' failed for WC3: ZeroDivisionError: division by zero "
+    with pytest.raises(SurrogateError, match=line + r"\(their_surrogates\.py, line \d+\)"):
+        found.predict(CrystalBatch.from_structures([wc, wc3]), [BULK_MODULUS])
+    evaluator = Evaluator(found, lambda formula: 0.0, [BULK_MODULUS])
+    with pytest.raises(SurrogateError, match="failed for WC3"):
+        evaluator.predict([wc, wc3])

@@ -12,12 +12,12 @@ from inverse.proposers.baselines.assigned_types import (
     FARTHEST,
     N_TYPES,
     TypedCell,
-    assigned_type,
+    assigned_types,
     believed,
     decorated,
     typed_cells,
 )
-from inverse.proposers.baselines.known_phases import ONE_UNSEEN_IN, Lookup, assignment
+from inverse.proposers.baselines.known_phases import MOST_TYPES, ONE_UNSEEN_IN, Lookup, assignment
 from inverse.proposers.building.compositions import RankedComposition
 from inverse.proposers.building.plans import Plan
 from inverse.reference.signatures import signature
@@ -27,6 +27,7 @@ from tests.fakes import CONFIG, search_space
 from tests.stand_in_tables import tables
 
 SALT = "225|4 -3mm A|4 -3mm B"
+WURTZITE = "186|2 .3m A|2 .3m B"
 ROCK_SALT = Structure.from_spacegroup(225, Lattice.cubic(4.3), ["Ti", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
@@ -35,19 +36,20 @@ def plan(text: str = SALT, elements: tuple[str, ...] = ("N", "Ti")) -> Plan:
     return Plan(composition, Prototype(text, (1, 1)), elements, 1.0)
 
 
-def cell(energy: float) -> TypedCell:
-    return TypedCell(plan(), ROCK_SALT, energy)
+def cell(energy: float, text: str = SALT) -> TypedCell:
+    return TypedCell(plan(text), ROCK_SALT, energy)
 
 
-def test_the_most_familiar_of_the_lowest_is_believed_where_it_has_the_tabulated_energy() -> None:
-    familiar, lowest, high = cell(-1.0 + 0.9 * AS_LOW), cell(-1.0), cell(-0.5)
+def test_the_lowest_types_are_believed_where_they_have_the_tabulated_energy_the_most_familiar_first() -> None:
+    familiar, lowest, high = cell(-1.0 + 0.9 * AS_LOW), cell(-1.0, WURTZITE), cell(-0.5)
     cells = [high, familiar, lowest]
-    assert believed(cells, -1.0) is familiar
-    assert believed([cell(-1.0 + 1.1 * AS_LOW), lowest], -1.0) is lowest
+    assert believed(cells, -1.0) == [familiar, lowest]
+    assert believed([cell(-1.0 + 1.1 * AS_LOW), lowest], -1.0) == [lowest]
+    assert believed([familiar, cell(-1.0)], -1.0) == [familiar], "another shape of the same type"
     for side in (-1, 1):
-        assert believed(cells, -1.0 + side * 0.9 * FARTHEST) is familiar
-        assert believed(cells, -1.0 + side * 1.1 * FARTHEST) is None
-    assert believed([], -1.0) is None
+        assert believed(cells, -1.0 + side * 0.9 * FARTHEST) == [familiar, lowest]
+        assert believed(cells, -1.0 + side * 1.1 * FARTHEST) == []
+    assert believed([], -1.0) == []
 
 
 def test_a_plan_decorated_is_the_signature_whatever_the_names_of_equal_orbits() -> None:
@@ -68,8 +70,8 @@ def test_a_formula_is_put_into_the_types_of_its_kin_each_once() -> None:
     assert signature(found[0].structure).text == texts[0]
     said = space.base.predict([c.structure for c in found])[FORMATION_ENERGY].mean.tolist()
     assert [c.energy for c in found] == pytest.approx(said)
-    assert assigned_type(space, "TiN", min(said), (1, 4)) is not None
-    assert assigned_type(space, "TiN", min(said) + 1.0, (1, 4)) is None
+    assert assigned_types(space, "TiN", min(said), (1, 4))
+    assert not assigned_types(space, "TiN", min(said) + 1.0, (1, 4))
     assert typed_cells(space, "TiBr", (1, 4)) == [], "bromine is not among the elements of this search"
 
 
@@ -100,9 +102,9 @@ FACTS = tables(
 def source(**changes: Any) -> tuple[Lookup, list[tuple[str, float, tuple[int, int]]]]:
     asked: list[tuple[str, float, tuple[int, int]]] = []
 
-    def assign(formula: str, energy: float, n_atoms: tuple[int, int]) -> TypedCell | None:
+    def assign(formula: str, energy: float, n_atoms: tuple[int, int]) -> list[TypedCell]:
         asked.append((formula, energy, n_atoms))
-        return None if formula == "TaC" else cell(energy)
+        return [] if formula == "TaC" else [cell(energy)]
 
     facts, known = FACTS
     wish = CampaignConfig.from_mapping(
@@ -138,3 +140,14 @@ def test_one_place_in_so_many_is_for_them_where_the_best_known_come_first() -> N
     unseen = ["_" if "signature" in p.history else "x" for p in made.ask(20, 0, 3)]
     assert ONE_UNSEEN_IN == 4
     assert "".join(unseen) == "___x___x_x"
+
+
+def test_a_formula_of_several_likely_types_is_proposed_in_two_of_them_side_by_side() -> None:
+    def assign(formula: str, energy: float, n_atoms: tuple[int, int]) -> list[TypedCell]:
+        return [cell(energy), cell(energy, WURTZITE), cell(energy, "221|1 -3mm A|1 -3mm B")]
+
+    made, _ = source(assign=assign, best_known_first=True)
+    found = [(p.history["formula"], p.history.get("assigned_type")) for p in made.ask(9, 0, 3)]
+    assert MOST_TYPES == 2
+    assert found[2:] == [("TaC", SALT), ("TaC", WURTZITE), ("VC", SALT), ("VC", WURTZITE)]
+    assert {formula for formula, _ in found[:2]} == {"NbC", "TiC"}

@@ -256,6 +256,7 @@ def test_nothing_is_looked_up_for_a_wish_that_only_ranks() -> None:
 def test_a_record_tells_formula_values_and_source_of_a_row() -> None:
     record = baseline_record(Survey((LookupRow("TiC", {"density": 5.0}, 2, "AFLOW"),), 7))
     assert record == {
+        "asked": True,
         "n_hits": 1,
         "n_considered": 7,
         "n_started": 0,

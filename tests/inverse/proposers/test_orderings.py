@@ -319,6 +319,7 @@ def test_a_record_tells_the_end_members_and_whether_the_formula_is_known() -> No
     notes = [entry.pop("note") for entry in record["best"]]
     assert notes == ["TiC + VC, known formula", "TiC + VC"]
     assert record == {
+        "asked": True,
         "n_hits": 2,
         "n_started": 0,
         "basis": "predicted",
@@ -326,6 +327,14 @@ def test_a_record_tells_the_end_members_and_whether_the_formula_is_known() -> No
         "unchecked": ["band_gap"],
         "note": "",
     }
+
+
+def test_a_record_tells_that_mixing_was_not_asked() -> None:
+    """A gap alone mixes from nothing: that is not the same as none found."""
+    facts, known = carbides(("TiC", 2, 300.0, 200.0), ("VC", 2, 400.0, 100.0))
+    assert baseline_record(survey(config({"band_gap": {"min": 1}}), facts, known))["asked"] is False
+    none = baseline_record(survey(config({"bulk_modulus_vrh": {"min": 900}}), facts, known))
+    assert (none["asked"], none["n_hits"]) == (True, 0)
 
 
 @pytest.mark.parametrize(("limit", "most"), [("MOST_MET", 2), ("MOST_TRIED", 2), ("MOST_MET", 5)])

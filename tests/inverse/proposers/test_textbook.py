@@ -1,6 +1,7 @@
 """Textbook answers are among the proposals where the wish is not for novelty."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,13 @@ from inverse.candidates.types import Origin
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.prediction.evaluation import Evaluator
+from inverse.proposers.baselines import ground_states
+from inverse.proposers.baselines.ground_states import lowest_first
 from inverse.proposers.baselines.known_phases import textbook_answers
+from inverse.proposers.protocol import Proposal
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference import ReferenceHull
+from inverse.reference.signatures import Signature
 from surrogates.physics.properties import FORMATION_ENERGY
 from tests.fakes import CONFIG, search_space
 
@@ -29,23 +34,64 @@ def shipped_space(config: CampaignConfig) -> SearchSpace:
     )
 
 
-def answers(n: int, targets: dict[str, Any]) -> list[str]:
+def answers(n: int, targets: dict[str, Any]) -> list[Proposal]:
     wish = {**CONFIG, "targets": targets, "constraints": {"n_atoms": {"max": 10}}}
     found = textbook_answers(shipped_space(CampaignConfig.from_mapping(wish))).ask(n, 0, 5)
     assert {p.origin for p in found} <= {Origin.TEXTBOOK}
-    return [p.structure.composition.reduced_formula for p in found]
+    return found
 
 
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
         # the median gap of MgO over its polymorphs is 3.3 eV; no structure of AlN is carried
-        ({"band_gap": {"min": 3.5}}, {"MgO", "Al2O3", "BN", "AlN"}),
-        ({"bulk_modulus_vrh": {"min": 300}, "shear_modulus_vrh": {"min": 150}}, {"WC", "C"}),
+        ({"band_gap": {"min": 3.5}}, {("MgO", 225), ("Al2O3", 167), ("BN", 194), ("AlN", 186)}),
+        ({"bulk_modulus_vrh": {"min": 300}, "shear_modulus_vrh": {"min": 150}}, {("WC", 187), ("C", 227)}),
     ],
 )
-def test_what_everybody_knows_comes_first(targets: dict[str, Any], expected: set[str]) -> None:
+def test_what_everybody_knows_comes_first_in_its_ground_state(
+    targets: dict[str, Any], expected: set[tuple[str, int]]
+) -> None:
     found = answers(50, targets)
-    assert expected <= set(found), found
-    n = len(set(found))
-    assert len(set(found[:n])) == n, "no second polymorph before every formula had its turn"
+    groups = [p.structure.get_space_group_info()[1] for p in found]
+    formulas = [p.structure.composition.reduced_formula for p in found]
+    assert expected <= {*zip(formulas, groups, strict=True)}
+    carried = [f for f, p in zip(formulas, found, strict=True) if "signature" in p.history]
+    n = len(set(carried))
+    assert len(set(carried[:n])) == n, "no second polymorph before every formula had its turn"
+
+
+def signed(text: str, volume: float = 10.0) -> Signature:
+    return Signature(text, int(text.split("|")[0]), volume)
+
+
+SALT, BLENDE, LAYERS = "225|4 -3mm N|4 -3mm Ti", "216|4 -34m N|4 -34m Ti", "194|2 -26m N|2 -.3m Ti"
+
+
+def order(monkeypatch: pytest.MonkeyPatch, tabulated: dict[str, float], lowest: float) -> list[str]:
+    """Return three structures of TiN in the order in which they are proposed, with their volumes."""
+    cells = sorted((energy, signed(text, 9.0)) for text, energy in tabulated.items())
+    monkeypatch.setattr(ground_states, "tabulated_phases", lambda: {"TiN": cells})
+    facts: Any = SimpleNamespace(formation_energy_of=lambda composition: lowest)
+    space = search_space(CampaignConfig.from_mapping(CONFIG))
+    found = [signed(LAYERS), signed(BLENDE), signed(SALT)]
+    return [f"{s.space_group} {s.volume_per_atom:g}" for s in lowest_first(space, facts, "TiN", found, 0)]
+
+
+def test_tables_say_which_structure_is_lowest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the volumes of the tabulated cells; what no table knows comes last, equal ones by size."""
+    assert order(monkeypatch, {LAYERS: -1.7, BLENDE: -1.5}, -1.7) == ["194 9", "216 9", "225 10"]
+    assert order(monkeypatch, {LAYERS: -1.7, SALT: -1.70001}, -1.7) == ["225 9", "194 9", "216 10"]
+    assert order(monkeypatch, {LAYERS: -1.70001, SALT: -1.7}, -1.7) == ["225 9", "194 9", "216 10"]
+
+
+def test_the_surrogate_says_where_the_lowest_is_in_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tabulated energy of the formula is far below that of the one cell that is known."""
+    energies = {225: -0.5, 216: -0.9, 194: -0.7}
+
+    def predicted(space: Any, found: list[Signature], seed: int) -> dict[str, float]:
+        return {s.text: energies[s.space_group] for s in found}
+
+    monkeypatch.setattr(ground_states, "_predicted", predicted)
+    assert order(monkeypatch, {SALT: -0.5}, -1.7) == ["216 10", "194 10", "225 9"]
+    assert order(monkeypatch, {}, -1.7) == ["216 10", "194 10", "225 10"]

@@ -19,6 +19,7 @@ from inverse.commands.doctor import diagnose
 from inverse.report.console import summary_of
 from inverse.report.figures import Point, nice_ticks, parity
 from inverse.report.page import build_report
+from inverse.report.sections import baselines
 from surrogates.errors import RunFolderError
 from tests.inverse.report.fake_run import candidates, manifest, write_fake_run
 
@@ -142,6 +143,19 @@ def test_page_of_a_run_that_got_nowhere(tmp_path: Path, kept: str) -> None:
     assert page.open == []
     assert "not computed in this run" in " ".join(page.text)
     Console(file=StringIO(), width=80).print(summary_of(read_run(folder)))
+
+
+def test_a_baseline_that_was_not_asked_shows_no_number(tmp_path: Path) -> None:
+    """Older runs do not say whether it was: theirs shows the number."""
+    folder = write_fake_run(tmp_path / "run", candidates(5, 1, 1))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    mixed = manifest["baselines"]["orderings"]
+    for record, shown in ({**mixed, "n_hits": 0, "asked": False}, "–"), ({**mixed, "n_hits": 0}, "0"):
+        manifest["baselines"]["orderings"] = record
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        found = next(b for b in baselines(read_run(folder)) if b.name == "Orderings")
+        assert found.n_hits == shown
+        assert ("not asked" in found.basis) == (shown == "–")
 
 
 def test_a_known_phase_is_named_with_its_entry(folder: Path) -> None:
