@@ -50,6 +50,7 @@ from inverse.reference.familiarity import (
     standing,
     trust,
 )
+from inverse.reference.hull import SAME_HULL
 from inverse.reference.known_energies import KnownEnergies
 from inverse.reference.known_types import KnownTypes
 from inverse.verification.classification import classifier_by_energy
@@ -71,9 +72,6 @@ LOGGER = logging.getLogger("inverse.assembly")
 
 FAST, ACCURATE = "structure", "accurate"
 """Packaged tiers of the structure-level surrogate: searches use the first, choices and answers the second."""
-
-SAME_HULL = 1e-4
-"""eV/atom within which two distances are from one hull."""
 
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""

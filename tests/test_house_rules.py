@@ -66,7 +66,6 @@ MAY_NAME_A_MODULUS = {
     "inverse.benchmarks.constraints": "a stand-in campaign needs some target",
     "inverse.benchmarks.dft_rows": "DFT rows of record of K and G, with their columns",
     "inverse.benchmarks.held_out": "errors of K and G, the subject of the benchmark",
-    "inverse.benchmarks.speed": "times of predicting K and G, the subject of the benchmark",
     "inverse.benchmarks.surrogates": "errors of K and G and their bars, the subject of the benchmark",
     "inverse.benchmarks.verification.elasticity": "tensors against relaxed strained cells: K and G",
     "inverse.benchmarks.verification.known_materials": "K of the literature of seven crystals",
@@ -96,6 +95,26 @@ MAY_NAME_A_MODULUS = {
     "surrogates.physics.properties.elastic": "the records of the elastic properties",
 }
 """Module -> why it may name K or G; all else goes by property. Examples in docstrings do not count."""
+
+MEANT_APART = {
+    "AT_ONCE": "what fits into memory: rows of training, formulas of a survey",
+    "CHUNK": "what is handled at once: rows of a file, orbits",
+    "Column": "surrogates and inverse each read tables of their own",
+    "DIGITS": "of a file that is shown, of a fingerprint that is compared",
+    "FORMAT_VERSION": "of weights, of manifests: they change apart",
+    "LEAST_SHARE": "of weights in a mean, of spread: limits of two divisions",
+    "LET_PASS": "the calculation server runs by itself, in another interpreter",
+    "MAX_ATOMS": "what a decoder writes, what it was trained on: the second may be less",
+    "N_SAMPLES": "draws of two tiers",
+    "POTENTIAL": "each benchmark says with which potential it runs",
+    "PRERELAX_BY": "each benchmark says with which potential it runs",
+    "REFEREE": "the role in a panel, the column of a file of readings",
+    "Record": "a type variable",
+    "SHAPES": "each search's own number",
+    "SYMPREC": "tolerance of a decoder's symmetry, of a primitive cell",
+    "T": "a type variable",
+}
+"""Public name of equal values in several modules -> why these are several and not one."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "core"}
 MAY_PRINT: set[str] = set()
@@ -297,6 +316,35 @@ def test_properties_are_data(module: str) -> None:
 )
 def test_a_modulus_is_seen_in_code_and_not_in_prose(text: str, is_named: bool) -> None:
     assert any(A_MODULUS.search(name) for name in named_in(ast.parse(text))) == is_named
+
+
+def constants(module: str) -> dict[str, str]:
+    """Return the public constants of a module: name -> source of the value."""
+    found = {}
+    for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+        named = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(named, ast.Name) and value is not None:
+            found[named.id] = ast.unparse(value)
+        elif isinstance(named, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = zip(named.elts, value.elts, strict=True)
+            found |= {ast.unparse(own): ast.unparse(its) for own, its in pairs}
+    return {name: value for name, value in found.items() if name[0] != "_" and name != "LOGGER"}
+
+
+def test_what_means_the_same_is_defined_once() -> None:
+    """A constant of one name and one value in two modules is imported, or `MEANT_APART` says why not.
+
+    Constants of one name and unequal values are each module's own; so are the commands, which are named as
+    the functions of the Python API that they call.
+    """
+    where: dict[tuple[str, str], list[str]] = {}
+    for module in MODULES:
+        for pair in constants(module).items():
+            where.setdefault(pair, []).append(module)
+    twice = {name: modules for (name, _), modules in where.items() if len(modules) > 1}
+    assert {name: modules for name, modules in twice.items() if name not in MEANT_APART} == {}
+    assert sorted(MEANT_APART) == sorted(twice), "take off the list what is defined once by now"
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -100,7 +100,7 @@ def run_band_gap(n: int = 1000, seed: int = 0, file: Path = FILE) -> dict[str, A
     result: dict[str, Any] = {
         "level_of_theory": BAND_GAP.level_of_theory,
         "packaged": record,
-        "textbook": textbook_answers(),
+        "textbook": said_of_textbook(),
     }
     try:
         result["models"] = held_out_errors(record, n, seed, file)
@@ -111,7 +111,7 @@ def run_band_gap(n: int = 1000, seed: int = 0, file: Path = FILE) -> dict[str, A
     return result
 
 
-def textbook_answers() -> list[dict[str, Any]]:
+def said_of_textbook() -> list[dict[str, Any]]:
     """Return what the packaged weights say of the textbook crystals, eV."""
     cases = textbook()
     with torch.no_grad():

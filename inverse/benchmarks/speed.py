@@ -20,12 +20,12 @@ from inverse.report.progress_bar import progress
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import DataError
-from surrogates.physics.properties import BULK_MODULUS, FORMATION_ENERGY, SHEAR_MODULUS
+from surrogates.physics.properties import FORMATION_ENERGY, MODULI
 
 ASKED = {"with_uncertainty": 5.0, "one_member": 20.0, "one_member_and_gradient": 8.0}
 """Structures a second over CHGNet's that each way must reach."""
 
-MODULI, EVERYTHING = (BULK_MODULUS, SHEAR_MODULUS), (BULK_MODULUS, SHEAR_MODULUS, FORMATION_ENERGY)
+EVERYTHING = (*MODULI, FORMATION_ENERGY)
 LEAVES = ("lattice", "frac_coords", "occupancy")
 TURNS = 8
 BATCH_SIZES = (4, 8, 16, 32, 64)

@@ -15,12 +15,10 @@ from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import CheckpointError, ConfigError, EngineError, SurrogateError
 from surrogates.physics.periodic_table import ELEMENT_SYMBOLS
 from surrogates.physics.properties import Property
+from surrogates.physics.properties.record import TRACE
 from surrogates.platform.blame import said_of
 from surrogates.platform.factories import is_factory, made_by
 from surrogates.protocol import CompositionBatch, Prediction
-
-TRACE = 1e-3
-"""Atomic fraction below which an element is not named."""
 
 PROMISED = ("name", "properties", "level", "elements", "predict")
 """What is asked of a surrogate; see `surrogates.protocol.Surrogate`."""

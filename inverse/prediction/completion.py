@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inverse.prediction.evaluation import Predictions
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.physics.properties import FORMATION_ENERGY, Property
@@ -24,8 +25,6 @@ from surrogates.protocol import (
 
 OF_ONE_PROPERTY: tuple[str, ...] = ("band_gap",)
 """Packaged weights of surrogates of crystals that predict what the others do not, one property each."""
-
-Predictions = Mapping[Property, Prediction]
 
 STRUCTURE_ERROR = 0.08
 """eV/atom added (in squares) to a composition's formation energy: this structure need not be its best."""

@@ -19,6 +19,9 @@ FEWEST = 512
 WEIGHED = 4
 """Entries weighed anew with the campaign's verdicts for every one asked for, the best before them first."""
 
+WIDTHS = (1, 2, 4, 8, 16)
+"""How many times as many compositions, and structure types for each, are looked at when a pool runs dry."""
+
 BARREN = 3
 """Batches without a single entry, one after the other, after which nothing more is expected."""
 

@@ -18,7 +18,7 @@ from inverse.proposers.distinct import Offered
 from inverse.proposers.given import NAME, GivenSeeds, starts
 from inverse.proposers.gradient import descended
 from inverse.proposers.news import tell
-from inverse.proposers.pool import Entry, Pool
+from inverse.proposers.pool import WIDTHS, Entry, Pool
 from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.structure_types import Stoichiometry, stoichiometry
@@ -27,9 +27,6 @@ LOGGER = logging.getLogger(__name__)
 
 MOST_RANKED = 2000
 """Compositions ranked before those of the seed's stoichiometry are picked, to begin with."""
-
-WIDTHS = (1, 2, 4, 8, 16)
-"""How many times as many compositions are put on a seed's sites when the pool runs dry."""
 
 MOST_DIVISIONS = 3
 """Times that a seed's cell is doubled when compositions on its own sites are used up."""

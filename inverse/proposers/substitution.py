@@ -19,7 +19,7 @@ from inverse.proposers.building.compositions import ranked_compositions
 from inverse.proposers.building.plans import Plan, planned
 from inverse.proposers.building.survey import Surveyed, survey
 from inverse.proposers.news import tell
-from inverse.proposers.pool import FEWEST, Entry, Pool
+from inverse.proposers.pool import FEWEST, WIDTHS, Entry, Pool
 from inverse.proposers.protocol import Proposal, Proposer, generator
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.divided_types import KNOWN_ELEMENTS
@@ -28,9 +28,6 @@ from inverse.reference.geometries import Geometry, built, scaled
 from inverse.reference.structure_types import Prototype, Stoichiometry
 from surrogates.crystals.symmetry import SymmetricCrystals
 from surrogates.errors import MissingExtraError
-
-WIDTHS = (1, 2, 4, 8, 16)
-"""How many times as many compositions, and structure types for each, are looked at when plans run out."""
 
 MOST_SHAPES = 8
 """Shapes of a plan that are built in the end, when there is nothing else."""

@@ -9,11 +9,8 @@ from inverse.candidates.types import HitClass
 from inverse.reference.hull import ReferenceHull
 from inverse.reference.known import KnownMaterials
 from inverse.reference.signatures import SYMPRECS, Cell, alike_maps, parent_prototype, signature_text
-from inverse.reference.vacancies import vacancy_of
+from inverse.reference.vacancies import VOLUME_TOLERANCE, vacancy_of
 from surrogates.errors import UnsupportedElementError
-
-VOLUME_TOLERANCE = 0.25
-"""Largest relative difference of the volumes per atom of a crystal and of the end member it derives from."""
 
 ENERGY_LIMIT = 0.05
 """eV/atom above the hull up to which an end member known by formula only makes a derivative "by energy"."""

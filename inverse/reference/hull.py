@@ -13,6 +13,9 @@ from inverse.reference.live import LivePhases, has_key
 from inverse.reference.phases import PhaseTable, to_composition
 from surrogates.errors import UnsupportedElementError
 
+SAME_HULL = 1e-4
+"""eV/atom within which two distances are from one hull; verdicts are rounded to a tenth of it."""
+
 _TOLERANCE = 1e-6
 
 

@@ -16,7 +16,8 @@ LARGEST_SHARE = 0.25
 """Of the non-metals of the known phase, the most that may be missing."""
 
 VOLUME_TOLERANCE = 0.25
-"""Largest relative difference of the volumes per atom, the missing atoms counted."""
+"""Largest relative difference of the volumes per atom of a crystal and of the known phase it derives from, by
+exchange of alike elements or by vacancies (missing atoms counted)."""
 
 SMALLEST_VOID = 1.3
 """Å from the middle of a void to the nearest atoms."""

@@ -23,9 +23,6 @@ MAX_ROWS = 600
 MAX_DECOMPOSED = 80
 """Best candidates whose decomposition is worked out (a new chemical system costs about 0.03 s)."""
 
-SAME_HULL = 1e-4
-"""eV/atom within which two distances are from one hull; verdicts are rounded to a tenth of it."""
-
 LIMITS = (
     "Everything is at 0 K and ordered: no temperature, no disorder, no defects, no surfaces.",
     "One magnetic order per crystal, as the potential implies it; other orders are not searched, and "
@@ -130,7 +127,7 @@ def decompositions(candidates: Sequence[Candidate]) -> dict[str, dict[str, float
     It is worked out on the packaged hull, and said only beside a distance that was measured from that hull:
     live entries, or phases of another version, would name others.
     """
-    from inverse.reference.hull import ReferenceHull
+    from inverse.reference.hull import SAME_HULL, ReferenceHull
 
     found: dict[str, dict[str, float]] = {}
     hull: ReferenceHull | None = None

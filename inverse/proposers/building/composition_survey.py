@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from inverse.inputs.constraints import MOST_ELEMENTS
 from inverse.proposers.building.compositions import (
+    CHUNK,
     LOGISTIC_SLOPE,
     N_BEST,
     NEARNESS,
@@ -23,9 +24,6 @@ from inverse.reference.structure_types import Stoichiometry
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, element_index
 from surrogates.physics.properties import FORMATION_ENERGY, VOLUME
 from surrogates.protocol import CompositionBatch, CompositionSurrogate
-
-CHUNK = 8192
-"""Compositions predicted at once."""
 
 HULL_SHARE = 2
 """Compositions whose distance to the hull is looked up for every one that is kept."""

@@ -79,7 +79,7 @@ def test_textbook_crystals_are_what_they_are_called_and_lie_in_their_intervals()
     for case in textbook():
         assert case.structure.composition.reduced_formula == case.name.split(",")[0]
         assert case.structure.is_valid()
-    told = {case["crystal"]: case for case in band_gap.textbook_answers()}
+    told = {case["crystal"]: case for case in band_gap.said_of_textbook()}
     assert all(case["inside"] for case in told.values()), told
     assert told["C, diamond"]["predicted"] > 1.5
     assert told["W"]["predicted"] <= band_gap.METAL
