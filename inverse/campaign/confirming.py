@@ -16,9 +16,8 @@ from inverse.candidates.types import Candidate, Status
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.potentials.dft import Limits, code_named
 from inverse.potentials.symmetric_cell import SymmetricCell
-from inverse.reference.known_structures import known_structure
 from inverse.verification.first_principles.candidate import asked, computed_properties, confirmation, findings
-from inverse.verification.first_principles.competitors import Competitors
+from inverse.verification.first_principles.competitors import MOST_POLYMORPHS, Competitors, carried
 from inverse.verification.first_principles.crystal import Wanted
 from inverse.verification.first_principles.plan import Plan, planned
 from inverse.verification.first_principles.pool import Calculated, CalculationPool
@@ -117,16 +116,21 @@ def plan_of(folder: Path, confirming: Confirming) -> Iterator[Ahead]:
     full, has_hull = Wanted.of(wanted), ENERGY_ABOVE_HULL in wanted
     seen: set[str] = set()
     for candidate in candidates:
-        one = asked(candidate.id, _relaxed(candidate), setting, known_structure)
+        one = asked(candidate.id, _relaxed(candidate), setting, _before_relaxation)
         remark = one.why_no_hull if has_hull else ""
         cell = SymmetricCell.from_structure(one.structure)
         yield Ahead(candidate.id, one.formula, planned(cell, one.setting, full), remark)
         for name in one.shares if has_hull else ():
-            phase = known_structure(name)
-            if one.named(name) not in seen and phase is not None:
-                seen.add(one.named(name))
-                cell = SymmetricCell.from_structure(phase)
-                yield Ahead("competitor", name, planned(cell, one.setting, Wanted()))
+            for label, phase in zip(one.named(name), one.phases[name], strict=True):
+                if label not in seen:
+                    seen.add(label)
+                    cell = SymmetricCell.from_structure(phase)
+                    yield Ahead("competitor", name, planned(cell, one.setting, Wanted()))
+
+
+def _before_relaxation(formula: str) -> tuple[Structure, ...]:
+    """Return polymorphs of a competing phase as they are carried, as many as DFT takes at most."""
+    return carried(formula)[:MOST_POLYMORPHS]
 
 
 def confirm_run(
@@ -195,7 +199,7 @@ def confirmed_by_dft(
         told(names.get(name, name), one)
 
     try:
-        for found in findings(ahead, wanted, of_known, pool, tell, should_stop):
+        for found in findings(ahead, wanted, pool, tell, should_stop):
             candidate = by_id[found.asked.identity]
             yield with_confirmation(candidate, confirmation(found, objective), objective)
     finally:

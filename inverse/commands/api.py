@@ -177,11 +177,11 @@ def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig") -> "Ca
     return load_config(config)
 
 
-def _seconds(value: str | float) -> float:
+def _seconds(value: str | float, what: str = "time limit") -> float:
     try:
         return parse_seconds(float(value) if str(value).replace(".", "", 1).isdigit() else value)
     except ValueError as error:
-        raise ConfigError(f"time limit: {error}") from None
+        raise ConfigError(f"{what}: {error}") from None
 
 
 def predict(
@@ -425,6 +425,7 @@ def confirm(
     processes: int = 1,
     time_limit: str | float | None = None,
     memory: float = 8.0,
+    calculation_limit: str | float = "1h",
     told: Callable[[str], None] = lambda line: None,
 ) -> "list[Candidate]":
     """Return the best of a run with what density functional theory says of them, written to its folder.
@@ -443,6 +444,8 @@ def confirm(
         processes: calculations side by side.
         time_limit: such as "8h", for this call.
         memory: of each calculation, GB; 0 sets no limit.
+        calculation_limit: of computing of each calculation, such as "30m"; four times as much by the clock.
+            What takes longer is given up and named.
         told: told of each calculation in a line.
 
     Raises:
@@ -456,9 +459,8 @@ def confirm(
     from inverse.report.page import build_report
 
     limit = None if time_limit is None else _seconds(time_limit)
-    confirming = Confirming(
-        top, tuple(ids), tuple(properties), code, python, processes, Limits(gigabytes=memory)
-    )
+    limits = Limits(_seconds(calculation_limit, "calculation limit"), memory)
+    confirming = Confirming(top, tuple(ids), tuple(properties), code, python, processes, limits)
     stop = StopFlag(None if limit is None else time.monotonic() + limit)
     found = []
     with stop.listening():

@@ -227,6 +227,9 @@ def confirm(
     time_limit: Annotated[str | None, typer.Option("--time-limit", help="Such as 90m or 8h.")] = None,
     processes: Annotated[int, typer.Option("--processes", min=1, help="Calculations side by side.")] = 1,
     memory: Annotated[float, typer.Option("--memory", min=0.0, help="GB of each calculation.")] = 8.0,
+    calculation_limit: Annotated[
+        str, typer.Option("--calculation-limit", help="Computing of each calculation, such as 30m.")
+    ] = "1h",
 ) -> int:
     """Take the best of a run to density functional theory; killed, it goes on where it was."""
     from inverse.commands import api
@@ -249,6 +252,7 @@ def confirm(
             processes=processes,
             time_limit=time_limit,
             memory=memory,
+            calculation_limit=calculation_limit,
             told=to_stderr,
         )
         show_confirmations(found, stdout)

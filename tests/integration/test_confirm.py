@@ -19,7 +19,7 @@ from inverse.candidates.types import Outcome, Status
 from inverse.commands import api
 from inverse.commands.cli import main
 from inverse.inputs.campaign_config import CampaignConfig
-from inverse.reference.known_structures import known_structure
+from inverse.reference.known_structures import known_structures
 from inverse.report.page import build_report
 from tests.inverse.report.fake_run import CONFIG, write_fake_run
 
@@ -30,7 +30,7 @@ K = "bulk_modulus_vrh"
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("INVERSE_STORE", str(tmp_path / "store.db"))
-    monkeypatch.setattr(confirming.Competitors, "__call__", lambda self, formula: known_structure(formula))
+    monkeypatch.setattr(confirming.Competitors, "__call__", lambda self, formula: known_structures(formula))
     return tmp_path / "store.db"
 
 
@@ -167,6 +167,7 @@ def test_the_plan_starts_nothing(run, tmp_path, monkeypatch, capsys):
         (["--code", "gpwa"], "gpaw"),
         (["--python", "/no/python"], "no such interpreter"),
         (["--time-limit", "soon"], "soon"),
+        (["--calculation-limit", "later"], "calculation limit: "),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(run, arguments, said, capsys):
@@ -177,6 +178,15 @@ def test_bad_usage_is_one_line_and_status_2(run, arguments, said, capsys):
     assert said in shown.err
     assert len(shown.err.strip().splitlines()) == 1
     assert shown.out == ""
+
+
+def test_what_takes_too_long_is_given_up_and_named(run, capsys):
+    arguments = ["--top", "1", "--code", "tests.stand_in_dft:busy", "--python", sys.executable]
+    assert main(["confirm", str(run), *arguments, "--properties", K, "--calculation-limit", "1s"]) == 0
+    shown = capsys.readouterr()
+    assert "undecided" in shown.out
+    (confirmed,) = [c for c in read_candidates(run) if c.confirmation is not None]
+    assert confirmed.confirmation.reason == "1 s of computing"
 
 
 def test_the_command_shows_what_was_found(run, capsys):

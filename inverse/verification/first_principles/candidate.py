@@ -26,8 +26,8 @@ COMPUTED: tuple[Property, ...] = (BULK_MODULUS, ENERGY_ABOVE_HULL, SHEAR_MODULUS
 BY_DEFAULT = COMPUTED[:2]
 """What DFT is asked for unless the caller says: a tensor takes many strained cells of low symmetry."""
 
-StructureOf = Callable[[str], Structure | None]
-"""Reduced formula -> its phase of lowest known energy, None where its structure is not carried."""
+StructuresOf = Callable[[str], Sequence[Structure]]
+"""Reduced formula -> polymorphs of which one is its lowest; an EngineError says why there are none."""
 
 
 def computed_properties(names: Sequence[str]) -> list[Property]:
@@ -52,6 +52,7 @@ class Asked:
         structure: relaxed by the judge of energies.
         setting: of its calculations and of those of its competitors.
         shares: reduced formula of each competing phase -> fraction of the atoms; empty without a hull.
+        phases: polymorphs of each competing phase, the lowest of which counts.
         why_no_hull: why its distance from the hull cannot be computed.
     """
 
@@ -59,6 +60,7 @@ class Asked:
     structure: Structure
     setting: Setting
     shares: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, Sequence[Structure]] = field(default_factory=dict)
     why_no_hull: str = ""
 
     @property
@@ -66,9 +68,13 @@ class Asked:
         """Reduced formula."""
         return self.structure.composition.reduced_formula
 
-    def named(self, phase: str) -> str:
-        """Return what tells the calculations of a competitor at this candidate's cutoff from others of it."""
-        return f"{phase} at {self.setting.protocol.cutoff:g} eV"
+    def named(self, phase: str) -> list[str]:
+        """Return what tells a competitor's polymorphs at this candidate's cutoff from all others."""
+        at = f"at {self.setting.protocol.cutoff:g} eV"
+        groups = [one.get_space_group_info()[1] for one in self.phases[phase]]
+        if len(groups) == 1:
+            return [f"{phase} {at}"]
+        return [f"{phase} (polymorph {k}, space group {group}) {at}" for k, group in enumerate(groups, 1)]
 
 
 @dataclass(frozen=True)
@@ -106,27 +112,27 @@ class Found:
         return f"mechanically unstable: {', '.join(own.stiffness.flags)}"
 
 
-def asked(identity: str, structure: Structure, setting: Setting, structure_of: StructureOf) -> Asked:
-    """Return a candidate with the phases that it would fall apart into, or why they cannot be computed."""
+def asked(identity: str, structure: Structure, setting: Setting, structures_of: StructuresOf) -> Asked:
+    """Return a crystal with the phases that it would fall apart into, or why they cannot be computed."""
     setting = setting.beside({element.symbol for element in structure.composition.elements})
     try:
         check_functional(structure.composition)
         formula = structure.composition.reduced_formula
         shares = ReferenceHull.current().energy_above_hull(formula, 0.0).decomposition
-        for name in shares:
-            phase = structure_of(name)
-            if phase is None:
+        phases = {name: tuple(structures_of(name)) for name in shares}
+        for name, polymorphs in phases.items():
+            for one in polymorphs:
+                check_elements(SymmetricCell.from_structure(one), setting)
+            if not polymorphs:
                 raise VerificationError(f"{name}, which it competes with: no structure is carried")
-            check_elements(SymmetricCell.from_structure(phase), setting)
     except EngineError as error:
         return Asked(identity, structure, setting, why_no_hull=str(error))
-    return Asked(identity, structure, setting, dict(shares))
+    return Asked(identity, structure, setting, dict(shares), phases)
 
 
 def findings(
     candidates: Sequence[Asked],
     properties: Sequence[Property],
-    structure_of: StructureOf,
     pool: CalculationPool,
     told: Callable[[str, Calculated], None] = lambda name, one: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -136,7 +142,6 @@ def findings(
     Args:
         candidates: in the order in which they are begun; each is followed by its competitors.
         properties: of `COMPUTED`.
-        structure_of: of competing phases.
         pool: that calculates.
         told: name of a crystal and each of its calculations.
         should_stop: asked twice a second.
@@ -148,10 +153,10 @@ def findings(
         names.append(one.identity)
         inquiries.append(crystal(SymmetricCell.from_structure(one.structure), one.setting, wanted))
         for name in one.shares if has_hull else ():
-            phase = structure_of(name)
-            if one.named(name) not in names and phase is not None:
-                names.append(one.named(name))
-                inquiries.append(crystal(SymmetricCell.from_structure(phase), one.setting, Wanted()))
+            for label, phase in zip(one.named(name), one.phases[name], strict=True):
+                if label not in names:
+                    names.append(label)
+                    inquiries.append(crystal(SymmetricCell.from_structure(phase), one.setting, Wanted()))
     found: dict[str, Crystal | VerificationError] = {}
     computing = dict.fromkeys(names, 0.0)
     waiting = list(candidates)
@@ -171,7 +176,7 @@ def _is_ready(one: Asked, found: Mapping[str, Any], has_hull: bool) -> bool:
     own = found.get(one.identity)
     if own is None or isinstance(own, VerificationError):
         return own is not None
-    return not has_hull or all(one.named(name) in found for name in one.shares)
+    return not has_hull or all(label in found for name in one.shares for label in one.named(name))
 
 
 def _found(
@@ -242,10 +247,13 @@ def _distance(one: Asked, own: Crystal, found: Mapping[str, Crystal | Verificati
         raise VerificationError(one.why_no_hull)
     phases = {}
     for name in one.shares:
-        phase = found[one.named(name)]
-        if isinstance(phase, VerificationError):
-            raise VerificationError(f"{name}: {phase}")
-        phases[name] = Phase(phase.cell.to_structure(), phase.energy)
+        polymorphs = []
+        for label in one.named(name):
+            phase = found[label]
+            if isinstance(phase, VerificationError):
+                raise VerificationError(f"{label}: {phase}")
+            polymorphs.append(Phase(phase.cell.to_structure(), phase.energy))
+        phases[name] = min(polymorphs, key=lambda phase: phase.energy)
     return energy_above(Phase(own.cell.to_structure(), own.energy), phases, one.shares)
 
 

@@ -50,7 +50,7 @@ def magnetic_state(cell: SymmetricCell, setting: Setting) -> Inquiry[MagneticSta
     if magnetic := [k for k, z in enumerate(cell.numbers) if _symbol(z) in OFTEN_ANTIFERROMAGNETIC]:
         if len(magnetic) < 2:
             untried = "one magnetic atom in the cell: an antiferromagnetic order needs a larger one"
-        elif found[0][1].moment >= NON_MAGNETIC:
+        else:
             signs = np.ones(len(start))
             signs[magnetic[1::2]] = -1.0
             try:

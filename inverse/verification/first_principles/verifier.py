@@ -12,7 +12,7 @@ from inverse.potentials.dft.code import DftCode
 from inverse.verification.first_principles.candidate import (
     Asked,
     Found,
-    StructureOf,
+    StructuresOf,
     asked,
     details,
     findings,
@@ -53,7 +53,7 @@ class FirstPrinciplesVerifier:
     def __init__(
         self,
         asking: Asking,
-        structure_of: StructureOf,
+        structures_of: StructuresOf,
         relaxed: Callable[[Structure], Structure] = lambda structure: structure,
         told: Callable[[str, Calculated], None] = lambda name, one: None,
     ) -> None:
@@ -61,12 +61,12 @@ class FirstPrinciplesVerifier:
 
         Args:
             asking: what and how.
-            structure_of: of competing phases.
+            structures_of: of competing phases.
             relaxed: a crystal as a potential relaxes it, where calculations begin.
             told: formula of a crystal and each of its calculations.
         """
         self.potential = asking.code.name
-        self._asking, self._structure_of, self._relaxed, self._told = asking, structure_of, relaxed, told
+        self._asking, self._structures_of, self._relaxed, self._told = asking, structures_of, relaxed, told
         self._setting = Setting(asking.code, memory=asking.memory)
         self._pool = CalculationPool(asking.code, asking.processes, asking.limits)
 
@@ -99,7 +99,7 @@ class FirstPrinciplesVerifier:
             self._told(names.get(name, name), one)
 
         properties = self._asking.properties
-        for found in findings(ahead, properties, self._structure_of, self._pool, tell, should_stop):
+        for found in findings(ahead, properties, self._pool, tell, should_stop):
             yield int(found.asked.identity), self._verification(found)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class FirstPrinciplesVerifier:
 
     def _asked(self, identity: str, structure: Structure) -> Asked:
         start = self._relaxed(canonical_structure(structure))
-        return asked(identity, start, self._setting, self._structure_of)
+        return asked(identity, start, self._setting, self._structures_of)
 
     def _verification(self, found: Found) -> Verification:
         own = found.crystal

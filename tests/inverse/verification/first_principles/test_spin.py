@@ -59,9 +59,17 @@ def test_one_magnetic_atom_has_no_partner_and_says_so():
     assert "larger one" in state.untried
 
 
-def test_a_nonmagnetic_start_asks_for_no_second():
-    _, starts = told(cell("Cr", "B", "Cr"), lambda start: (-1.0, 0 * start))
-    assert len(starts) == 1
+def test_what_loses_a_ferromagnetic_start_may_keep_an_antiferromagnetic_one():
+    """As bcc chromium does."""
+    state, starts = told(
+        cell("Cr", "B", "Cr"),
+        lambda start: (-2.0, start) if start.min() < 0 else (-1.0, 0 * start),
+    )
+    assert len(starts) == 2
+    assert state.order == "antiferromagnetic"
+    state, starts = told(cell("Cr", "B", "Cr"), lambda start: (-1.0, 0 * start))
+    assert len(starts) == 2
+    assert state.magmoms is None
 
 
 def test_a_failed_second_start_leaves_the_first():

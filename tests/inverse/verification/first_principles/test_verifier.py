@@ -18,7 +18,7 @@ from inverse.potentials.dft import code as codes
 from inverse.potentials.loading import available_potentials, check_potential, potential_version
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.potentials.traits import traits_of
-from inverse.reference.known_structures import known_structure
+from inverse.reference.known_structures import known_structures
 from inverse.verification import classification
 from inverse.verification.first_principles import competitors
 from inverse.verification.first_principles.candidate import COMPUTED, asked, confirmation, findings
@@ -42,7 +42,7 @@ class TestFirstPrinciples(VerifierContract):
     @classmethod
     def verifier(cls):
         code = code_named("tests.stand_in_dft:pairwise", sys.executable)
-        found = FirstPrinciplesVerifier(Asking(code, COMPUTED), known_structure)
+        found = FirstPrinciplesVerifier(Asking(code, COMPUTED), known_structures)
         yield found
         found.close()
 
@@ -96,10 +96,10 @@ def test_it_says_what_confirm_says(stand_in):
     store = VerificationStore()
     n = len(store)
     setting = Setting(stand_in, memory=store)
-    one = asked("c1", canonical_structure(WC), setting, known_structure)
+    one = asked("c1", canonical_structure(WC), setting, known_structures)
     pool = CalculationPool(stand_in)
     try:
-        (found,) = findings([one], COMPUTED[:2], known_structure, pool)
+        (found,) = findings([one], COMPUTED[:2], pool)
     finally:
         pool.close()
     said = confirmation(found, Objective([Target(PROPERTIES[K], minimum=300.0)]))
@@ -119,7 +119,7 @@ def test_the_tensor_on_request(stand_in):
 
 
 def test_what_has_no_distance_has_the_rest_and_says_why(stand_in):
-    verifier = FirstPrinciplesVerifier(Asking(stand_in, COMPUTED[:2]), lambda formula: None)
+    verifier = FirstPrinciplesVerifier(Asking(stand_in, COMPUTED[:2]), lambda formula: ())
     try:
         (verdict,) = verifier.verify([COPPER])
     finally:
@@ -132,7 +132,7 @@ def test_what_has_no_distance_has_the_rest_and_says_why(stand_in):
 
 def test_what_the_reference_computes_with_u_is_named_before_anything_is_calculated(stand_in):
     oxide = Structure.from_spacegroup(225, Lattice.cubic(4.2), ["Ni", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    found = asked("c1", oxide, Setting(stand_in), known_structure)
+    found = asked("c1", oxide, Setting(stand_in), known_structures)
     assert found.why_no_hull.startswith("O with Ni: the reference uses +U")
     assert not found.shares
 
@@ -199,7 +199,7 @@ def test_what_is_asked_afresh_is_written_all_the_same(stand_in):
 
 
 def test_records_keep_how_it_was_computed(stand_in):
-    found = FirstPrinciplesVerifier(Asking(stand_in, COMPUTED[:1], limits=Limits(60.0)), known_structure)
+    found = FirstPrinciplesVerifier(Asking(stand_in, COMPUTED[:1], limits=Limits(60.0)), known_structures)
     try:
         (verdict,) = found.verify([COPPER])
     finally:
