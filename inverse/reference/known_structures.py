@@ -15,7 +15,7 @@ from surrogates.errors import DataError
 AS_LOW = 0.02
 """eV/atom above the lowest polymorph within which another stands for it, where only that can be rebuilt."""
 
-MOST_ATOMS = 40
+LARGEST_CELL = 40
 """Atoms of the largest primitive cell that is rebuilt where no energy says which polymorph is the lowest."""
 
 
@@ -66,7 +66,7 @@ def known_structures(formula: str) -> tuple[Structure, ...]:
         return () if lowest is None else (lowest,)
     higher = {phase.text for _, phase in tabulated}
     carried = KnownMaterials.packaged().signatures_of_reduced(formula)
-    may_be = [s for s in carried if s.text not in higher and n_atoms_of(s.text) <= MOST_ATOMS]
+    may_be = [s for s in carried if s.text not in higher and n_atoms_of(s.text) <= LARGEST_CELL]
     built = map(structure_of, sorted(may_be, key=lambda s: n_atoms_of(s.text)))
     return tuple(structure for structure in built if structure is not None)
 
