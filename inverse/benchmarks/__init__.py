@@ -18,6 +18,10 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.constraints:run_constraints",
         "screened candidates under random constraint sets, judged again by a second implementation",
     ),
+    "replay": (
+        "inverse.benchmarks.replay:run_replay",
+        "verifications to 5, 10, 20 hits by rule of choice, with and without feedback, on DFT rows",
+    ),
     "speed": (
         "inverse.benchmarks.speed:run_speed",
         "structures a second of the surrogate, with and without gradients, against CHGNet's energy",

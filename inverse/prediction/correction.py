@@ -113,6 +113,49 @@ class _Evidence:
         del self.fractions[:-MOST_VERDICTS]
 
 
+class Correction:
+    """What verdicts taught of a surrogate's residuals, by property; deterministic."""
+
+    def __init__(self) -> None:
+        self._evidence: dict[Property, _Evidence] = {}
+        self._fits: dict[Property, _Fit] = {}
+
+    def take_in(
+        self, prop: Property, fractions: Tensor, predicted: tuple[float, float], verdict: tuple[float, float]
+    ) -> None:
+        """Take one verdict in, if all of it is finite.
+
+        Args:
+            prop: of which.
+            fractions: (Z,) of the crystal.
+            predicted: mean and std, by the surrogate itself.
+            verdict: mean and std.
+        """
+        (mean, std), (value, error) = predicted, verdict
+        if not all(map(math.isfinite, (value, error, mean, std))):
+            return
+        residual, spread = value - mean, std
+        if prop.is_positive:
+            if mean <= 0.0:
+                return
+            low = max(value, LEAST_RATIO * mean)
+            residual, error, spread = math.log(low / mean), error / low, std / mean
+        if prop.judged in PRIORS:
+            error = max(error, LEAST_ERROR[prop.is_positive])
+        self._evidence.setdefault(prop, _Evidence()).add(fractions, residual, error, spread)
+        self._fits.pop(prop, None)
+
+    def corrected(self, prop: Property, base: Prediction, fractions: Tensor) -> Prediction:
+        """Return a prediction of crystals with (C, Z) fractions, corrected; itself without any verdict."""
+        if prop not in self._evidence:
+            return base
+        if prop not in self._fits:
+            self._fits[prop] = _fit(prop, self._evidence[prop])
+        fit = self._fits[prop]
+        shift = _kernel(fractions, fit.fractions, fit.prior) @ fit.weights
+        return moved(widened(base, fit.widening), shift.to(base.mean))
+
+
 class CorrectedSurrogate:
     """A surrogate plus the residuals of this campaign's verdicts; before any verdict the surrogate itself.
 
@@ -126,8 +169,7 @@ class CorrectedSurrogate:
         self.name = f"{surrogate.name}+correction"
         self.properties, self.widening = surrogate.properties, widening_of(surrogate)
         self.level, self.elements = surrogate.level, surrogate.elements
-        self._evidence: dict[Property, _Evidence] = {}
-        self._fits: dict[Property, _Fit] = {}
+        self._correction = Correction()
 
     def predict(
         self, crystals: CrystalBatch, properties: Sequence[Property]
@@ -135,7 +177,7 @@ class CorrectedSurrogate:
         """Return corrected predictions; errors as the surrogate's own."""
         base = self._base.predict(crystals, properties)
         fractions = crystals.composition.double()
-        return {p: self._corrected(p, base[p], fractions) for p in properties}
+        return {p: self._correction.corrected(p, base[p], fractions) for p in properties}
 
     def tell(self, candidates: Sequence[Candidate]) -> None:
         """Take verified candidates into the fit, in the order given; those without a verdict are left out."""
@@ -174,30 +216,9 @@ class CorrectedSurrogate:
     ) -> None:
         values = candidate.values
         for prop in self.properties:
-            value = values.get(prop.name)
-            mean, std = float(base[prop].mean[row]), float(base[prop].std[row])
-            if value is None or not all(map(math.isfinite, (value.mean, value.std, mean, std))):
-                continue
-            residual, error, spread = value.mean - mean, value.std, std
-            if prop.is_positive:
-                if mean <= 0.0:
-                    continue
-                low = max(value.mean, LEAST_RATIO * mean)
-                residual, error, spread = math.log(low / mean), value.std / low, std / mean
-            if prop.judged in PRIORS:
-                error = max(error, LEAST_ERROR[prop.is_positive])
-            evidence = self._evidence.setdefault(prop, _Evidence())
-            evidence.add(fractions, residual, error, spread)
-            self._fits.pop(prop, None)
-
-    def _corrected(self, prop: Property, base: Prediction, fractions: Tensor) -> Prediction:
-        if prop not in self._evidence:
-            return base
-        if prop not in self._fits:
-            self._fits[prop] = _fit(prop, self._evidence[prop])
-        fit = self._fits[prop]
-        shift = _kernel(fractions, fit.fractions, fit.prior) @ fit.weights
-        return moved(widened(base, fit.widening), shift.to(base.mean))
+            if (value := values.get(prop.name)) is not None:
+                said = float(base[prop].mean[row]), float(base[prop].std[row])
+                self._correction.take_in(prop, fractions, said, (value.mean, value.std))
 
 
 def prior_of(prop: Property, residuals: Sequence[float], spreads: Sequence[float]) -> Prior:

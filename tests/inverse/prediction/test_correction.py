@@ -166,7 +166,7 @@ def test_the_fit_does_not_grow_with_the_campaign() -> None:
     corrected.tell([verdict_of(cell(), 700, 10)] * (MOST_VERDICTS + 5))
     found = corrected.predict(CrystalBatch.from_structures([cell()]), corrected.properties)
     assert float(found[corrected.properties[0]].mean[0]) == pytest.approx(700, rel=0.01)
-    assert len(corrected._evidence[corrected.properties[0]].residuals) == MOST_VERDICTS
+    assert len(corrected._correction._evidence[corrected.properties[0]].residuals) == MOST_VERDICTS
 
 
 @settings(max_examples=60, deadline=None)
@@ -205,7 +205,7 @@ def test_wrong_verdicts_leave_every_candidate_a_probability(factor: float) -> No
     evaluator = Evaluator(corrected, lambda formula: -5.0, [*wanted, FORMATION_ENERGY])
     found = evaluator.predict([cell(), cell("Al", "O")])
     objective = Objective([Target(BULK_MODULUS, minimum=100), Target(SHEAR_MODULUS, minimum=50)])
-    assert float(corrected._fits[BULK_MODULUS].widening) > 4.0
+    assert float(corrected._correction._fits[BULK_MODULUS].widening) > 4.0
     assert bool((found[BULK_MODULUS].samples > 0).all())
     assert bool(torch.isfinite(objective.probability_met(found)).all())
 
