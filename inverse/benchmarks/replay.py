@@ -17,8 +17,9 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.types import Standing, Target
 from inverse.prediction.correction import Correction
 from inverse.prediction.worth import worth
+from surrogates.datasets.elasticity import TARGETS
 from surrogates.errors import DataError
-from surrogates.physics.properties import BULK_MODULUS, SHEAR_MODULUS, Property
+from surrogates.physics.properties import Property
 from surrogates.protocol import CompositionBatch, Prediction
 
 HITS = (5, 10, 20)
@@ -50,9 +51,9 @@ class Case:
 
 
 CASES = {
-    "held out": Case(("accurate",), {BULK_MODULUS: 300.0, SHEAR_MODULUS: 150.0}),
+    "held out": Case(("accurate",), dict(zip(TARGETS, (300.0, 150.0), strict=True))),
     "element never seen": Case(
-        ("without_B", "without_C", "without_N"), {BULK_MODULUS: 200.0, SHEAR_MODULUS: 100.0}
+        ("without_B", "without_C", "without_N"), dict(zip(TARGETS, (200.0, 100.0), strict=True))
     ),
 }
 """Formulas left out, with the targets of the packaged searches; and crystals with an element of which the
