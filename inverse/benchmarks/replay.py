@@ -16,6 +16,7 @@ from inverse.campaign.choice import Choice, Option, Places
 from inverse.candidates.objective import Objective
 from inverse.candidates.types import Standing, Target
 from inverse.prediction.correction import Correction
+from inverse.prediction.evaluation import Predictions
 from inverse.prediction.worth import worth
 from surrogates.errors import DataError
 from surrogates.physics.properties import Property
@@ -29,8 +30,6 @@ AT_ONCE, MOST = 8, 240
 
 POOL = 512
 """Crystals of a draw that are looked at, the most probable first by the surrogate as shipped."""
-
-Predictions = Mapping[Property, Prediction]
 
 Bounds = Mapping[Property, float]
 """GPa, what a hit has at least."""
