@@ -116,7 +116,7 @@ def plan_of(folder: Path, confirming: Confirming) -> Iterator[Ahead]:
     full, has_hull = Wanted.of(wanted), ENERGY_ABOVE_HULL in wanted
     seen: set[str] = set()
     for candidate in candidates:
-        one = asked(candidate.id, _relaxed(candidate), setting, _before_relaxation)
+        one = asked(candidate.id, _relaxed(candidate), setting, _before_relaxation if has_hull else None)
         remark = one.why_no_hull if has_hull else ""
         cell = SymmetricCell.from_structure(one.structure)
         yield Ahead(candidate.id, one.formula, planned(cell, one.setting, full), remark)
@@ -189,7 +189,8 @@ def confirmed_by_dft(
     """
     wanted, objective = confirming.wanted(), Objective.of(config)
     setting = Setting(code_named(confirming.code, confirming.python), memory=VerificationStore())
-    of_known = Competitors(panel_named(config.verify.potential), config.device)
+    has_hull = ENERGY_ABOVE_HULL in wanted
+    of_known = Competitors(panel_named(config.verify.potential), config.device) if has_hull else None
     by_id = {candidate.id: candidate for candidate in candidates}
     ahead = [asked(c.id, _relaxed(c), setting, of_known) for c in candidates]
     names = {one.identity: f"{one.identity} {one.formula}" for one in ahead}

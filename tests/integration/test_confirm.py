@@ -180,6 +180,17 @@ def test_bad_usage_is_one_line_and_status_2(run, arguments, said, capsys):
     assert shown.out == ""
 
 
+def test_no_phase_is_looked_for_where_nobody_asks_for_the_hull(run, monkeypatch):
+    def looked_for(self, formula):
+        raise AssertionError(formula)
+
+    monkeypatch.setattr(confirming.Competitors, "__call__", looked_for)
+    asked = Confirming(top=1, code=CODE, python=sys.executable, properties=(K,))
+    (found,) = confirm_run(run, asked)
+    assert found.confirmation.reason == ""
+    assert found.confirmation.details["competing_phases"] == {}
+
+
 def test_what_takes_too_long_is_given_up_and_named(run, capsys):
     arguments = ["--top", "1", "--code", "tests.stand_in_dft:busy", "--python", sys.executable]
     assert main(["confirm", str(run), *arguments, "--properties", K, "--calculation-limit", "1s"]) == 0

@@ -112,9 +112,14 @@ class Found:
         return f"mechanically unstable: {', '.join(own.stiffness.flags)}"
 
 
-def asked(identity: str, structure: Structure, setting: Setting, structures_of: StructuresOf) -> Asked:
-    """Return a crystal with the phases that it would fall apart into, or why they cannot be computed."""
+def asked(identity: str, structure: Structure, setting: Setting, structures_of: StructuresOf | None) -> Asked:
+    """Return a crystal with the phases that it would fall apart into, or why they cannot be computed.
+
+    Without `structures_of` nobody asks for its distance from the hull, and no phase is looked for.
+    """
     setting = setting.beside({element.symbol for element in structure.composition.elements})
+    if structures_of is None:
+        return Asked(identity, structure, setting)
     try:
         check_functional(structure.composition)
         formula = structure.composition.reduced_formula

@@ -108,7 +108,8 @@ class FirstPrinciplesVerifier:
 
     def _asked(self, identity: str, structure: Structure) -> Asked:
         start = self._relaxed(canonical_structure(structure))
-        return asked(identity, start, self._setting, self._structures_of)
+        has_hull = ENERGY_ABOVE_HULL in self._asking.properties
+        return asked(identity, start, self._setting, self._structures_of if has_hull else None)
 
     def _verification(self, found: Found) -> Verification:
         own = found.crystal
