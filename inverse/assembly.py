@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.potentials.dft import Limits
+from inverse.potentials.loading import available_potentials
 from inverse.prediction.answers import iterate_predictions, surrogates_of
 from inverse.prediction.completion import (
     OF_ONE_PROPERTY,
@@ -35,6 +36,8 @@ from inverse.prediction.completion import (
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.prediction.placement import PlacedSurrogate
+from inverse.prediction.triage import POTENTIAL as TRIAGES
+from inverse.prediction.triage import Triage
 from inverse.proposers.all_sources import with_seeds
 from inverse.proposers.baselines.baselines import baselines
 from inverse.proposers.protocol import Proposer, completed
@@ -53,6 +56,7 @@ from inverse.reference.familiarity import (
 from inverse.reference.hull import SAME_HULL
 from inverse.reference.known_energies import KnownEnergies
 from inverse.reference.known_types import KnownTypes
+from inverse.verification.calibration.energy_correction import formation_energy
 from inverse.verification.classification import classifier_by_energy
 from inverse.verification.first_principles.pool import Calculated
 from inverse.verification.mechanics.phonons import PhononVerdict
@@ -75,6 +79,9 @@ FAST, ACCURATE = "structure", "accurate"
 
 HOPELESS_ABOVE_HULL = 0.3
 """eV/atom above which a candidate's stiffness is not computed any more; it could not be a hit."""
+
+WIDE_OPEN = 10.0
+"""eV/atom above the hull from which on a bound says nothing."""
 
 
 def assemble(config: CampaignConfig, began: float | None = None) -> Parts:
@@ -116,7 +123,7 @@ def verification_plan(config: CampaignConfig, objective: Objective) -> Verificat
         panel,
         config.verify.reuse,
         seconds_limit=SECONDS_PER_VERIFICATION,
-        stop_above_hull=limit + HOPELESS_ABOVE_HULL if limit < 10 else None,
+        stop_above_hull=limit + HOPELESS_ABOVE_HULL if limit < WIDE_OPEN else None,
         shortlist=_shortlist(objective, panel),
         also=tuple(config.verify.also),
         wanted=tuple(p.name for p in objective.properties),
@@ -167,6 +174,9 @@ def _parts(
         potentials=packaged_potentials,
         known=None if of_own_table else KnownEnergies.packaged(),  # a user's energies are on their own scale
     )
+    why_no_triage = why_without_triage(config, plan.panel, objective.hull.upper < WIDE_OPEN, of_own_table)
+    if config.search.triage and why_no_triage:
+        LOGGER.warning("no triage: %s", why_no_triage)
     space = SearchSpace(
         config=config,
         objective=objective,
@@ -193,12 +203,13 @@ def _parts(
         preview=lambda s: standing(classifier, s),
         trust=lambda s: trust(s, config.constraints.n_atoms[1]),
         baselines=lambda: baselines(config),
-        description=description(config, accurate, space, plan.panel),
+        description=description(config, accurate, space, plan.panel, why_no_triage),
         phonons=_phonons(verifier) if config.verify.phonons else None,
         first_principles=_first_principles(config) if config.verify.confirm else None,
         margin=lambda candidate: _margin(hull, objective, candidate),
         relax_each=verifier.relax_each if config.verify.orderings else None,
         type_of=lambda found: KnownTypes.packaged().of(found),
+        triage=None if why_no_triage else _triage(config),
     )
 
 
@@ -215,6 +226,32 @@ def _margin(hull: ReferenceHull, objective: Objective, candidate: Candidate) -> 
         return hull.margin(formula, energy.mean, objective.hull.upper)
     except EngineError:
         return None
+
+
+def _triage(config: CampaignConfig) -> Triage:
+    return Triage(partial(formation_energy, potential=TRIAGES), TRIAGES, device=config.device)
+
+
+def why_without_triage(
+    config: CampaignConfig, panel: Panel, has_hull_bound: bool = True, has_own_energies: bool = False
+) -> str:
+    """Return why a run does without the triage, "" where it has one.
+
+    Args:
+        config: of the run.
+        panel: the judges; whoever decides among them is not asked beforehand.
+        has_hull_bound: a bound on the hull decides hits.
+        has_own_energies: energies are predicted on the scale of a user's table.
+    """
+    if not config.search.triage:
+        return "switched off"
+    if not available_potentials().get(TRIAGES):
+        return f"{TRIAGES} is not installed: pip install 'inverse-crystals[sevenn]'"
+    if TRIAGES in {panel.energy, panel.stability, panel.appeal, *panel.judges.values()}:
+        return f"{TRIAGES} is a judge of this run"
+    if has_own_energies:
+        return "energies are on the scale of the user's own table"
+    return "" if has_hull_bound else "no target bounds the energy above the hull"
 
 
 def _first_principles(config: CampaignConfig) -> AskFirstPrinciples:
@@ -457,9 +494,9 @@ def _state_of(surrogate: str) -> str:
 
 
 def description(
-    config: CampaignConfig, surrogate: Surrogate, space: SearchSpace, panel: Panel
+    config: CampaignConfig, surrogate: Surrogate, space: SearchSpace, panel: Panel, why_no_triage: str = ""
 ) -> dict[str, Any]:
-    """Return versions, weights, judges and settings for the manifest."""
+    """Return versions, weights, judges and settings for the manifest; why there is no triage, "" with one."""
     names = {"structure": surrogate.name}
     names["composition"] = space.compositions.name if space.compositions is not None else "none"
     names["decoder"] = space.decoder.name if space.decoder is not None else "none"
@@ -469,5 +506,9 @@ def description(
         "weights": names | _brought(config) | {f"table {name}": digest for name, digest in own.items()},
         "weight_files": {place: str(record["sha256"]) for place, record in weights().items()},
         "judges": {prop.name: ", ".join(panel.judges_of(prop)) or None for prop in judged_from(*MEASURED)},
-        "settings": {"seconds_per_verification": SECONDS_PER_VERIFICATION, "workers": n_workers()},
+        "settings": {
+            "seconds_per_verification": SECONDS_PER_VERIFICATION,
+            "workers": n_workers(),
+            "triage": f"none: {why_no_triage}" if why_no_triage else TRIAGES,
+        },
     }

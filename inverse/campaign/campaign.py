@@ -28,9 +28,10 @@ from inverse.campaign.ordering import hits_that_may_mix, with_order
 from inverse.campaign.parts import Parts, Progress
 from inverse.campaign.run_folder import RunFolder
 from inverse.campaign.run_log import RunLog, recorded
-from inverse.campaign.selection import Selection
+from inverse.campaign.selection import Selection, start_of
 from inverse.campaign.stopping import StopFlag
 from inverse.campaign.tables import Tables
+from inverse.campaign.triage import LOOKED_AT, AsksCheaply, StoppedError, TriageStage
 from inverse.campaign.waiting import Waiting
 from inverse.candidates.hit_counts import HitRates, hit_counts
 from inverse.candidates.ladder import with_seconds
@@ -112,8 +113,9 @@ class Campaign:
         self.n_candidates = 0
         self._groups = HitGroups()
         self.stop = StopFlag()
+        self._triage = None if parts.triage is None else self._triage_stage(parts.triage)
         self._selection = Selection(
-            self.objective, parts.evaluator, parts.screening, parts.preview, parts.trust
+            self.objective, parts.evaluator, parts.screening, parts.preview, parts.trust, self._triage
         )
         self._waiting = Waiting(folder.waiting())
         self._half_done: list[Candidate] = []
@@ -310,6 +312,16 @@ class Campaign:
         half_done = {c.id: c for c in self._half_done}
         return with_duplicates([half_done.get(c.id, c) for c in self.folder.candidates()])
 
+    def _triage_stage(self, asked: AsksCheaply) -> TriageStage:
+        return TriageStage(
+            asked,
+            self.folder,
+            self._parts.evaluator.hull_energy,
+            self.objective.hull,
+            self._parts.rescreening,
+            self.stop.is_set,
+        )
+
     # -- propose ---------------------------------------------------------------------------------------------
 
     def _propose(self, number: int) -> tuple[list[Candidate], list[str]]:
@@ -317,17 +329,26 @@ class Campaign:
         self._say("propose", f"step {number}: looking for {n} candidates worth verifying")
         before, began = self._parts.evaluator.n_evaluated, time.monotonic()
         with listening(lambda message: self._say("propose", message)):
-            proposals = self._proposer.ask(n * PROPOSALS_PER_VERIFICATION, number, self.config.seed)
-        self._say("propose", f"{len(proposals)} proposals; screening and predicting them")
+            proposals = self._proposer.ask(n * self._per_verification, number, self.config.seed)
+        what = "screening and predicting them"
+        if self._triage is not None:
+            self._triage.begin(number)
+            what = f"screening, predicting and triaging them by {self._triage.potential}"
+        self._say("propose", f"{len(proposals)} proposals; {what}")
         first = self.n_candidates
         each = (time.monotonic() - began) / max(1, len(proposals))
         places = self._places(self._with_room(n, proposals))
-        candidates, chosen = self._selection.select(proposals, first, places, self._waiting)
+        try:
+            candidates, chosen = self._selection.select(proposals, first, places, self._waiting)
+        except StoppedError:
+            return [], []
         if not proposals and not chosen:
             return [], []
         recalled = [c for c in candidates if c.id in self._waiting]
         new = [with_seconds(c, "generated", each) for c in candidates if c.id not in self._waiting]
-        notes = {"evaluated": self._parts.evaluator.n_evaluated - before}
+        notes: dict[str, float] = {"evaluated": self._parts.evaluator.n_evaluated - before}
+        if self._triage is not None:
+            notes |= self._triage.tally.record()
         self._proposer.save_trials()
         state = self._proposer.state()
         self.folder.write_step(number, new, chosen, notes, recalled, self._selection.left, state)
@@ -345,7 +366,7 @@ class Campaign:
         waiting = [identity for identity in chosen if identity not in found]
         self._say("verify", f"{len(waiting)} verifications ahead", found.values())
         began = time.monotonic()
-        structures = [candidates[identity].structure for identity in waiting]
+        structures = [start_of(candidates[identity]) for identity in waiting]
         for position, verification in self._parts.verifier.verify_each(structures, self.stop.is_set):
             identity = waiting[position]
             verdict = rounded(verification)
@@ -523,8 +544,13 @@ class Campaign:
     def _notes(self, candidates: Sequence[Candidate], seconds: float) -> dict[str, Any]:
         """Return the notes of the step that was begun last."""
         number = self._next_step
-        evaluated = int(self.folder.step_notes(number).get("evaluated", 0))
-        return step_notes(number, candidates, evaluated, seconds, self.folder.recalled(number))
+        asked = self.folder.step_notes(number)
+        return step_notes(number, candidates, asked, seconds, self.folder.recalled(number))
+
+    @property
+    def _per_verification(self) -> int:
+        """Candidates asked for, for every verification of a step."""
+        return PROPOSALS_PER_VERIFICATION if self._triage is None else LOOKED_AT
 
     def _step_size(self) -> int:
         budget = self.config.budget.verifications
@@ -641,13 +667,15 @@ def told_of_barren(steps: Sequence[Mapping[str, Any]]) -> str:
     if not steps:
         return ""
     n_proposed = sum(notes["proposed"] + notes.get("wait_no_more", 0) for notes in steps)
+    n_triaged_out = sum(notes.get("triaged_out", 0) for notes in steps)
     out: Counter[str] = Counter()
     for notes in steps:
         out.update(notes["screened_out_by"])
     said = [f"{n} out by {rule}" for rule, n in sorted(out.items(), key=lambda item: (-item[1], item[0]))]
     n_alike = sum(notes.get("passed_over", 0) for notes in steps)
-    n_rest = n_proposed - out.total() - n_alike
+    n_rest = n_proposed - out.total() - n_alike - n_triaged_out
     said += [f"{n_alike} {Rule.LIKE_VERIFIED}"] if n_alike else []
+    said += [f"{n_triaged_out} by triage"] if n_triaged_out else []
     said += [f"{n_rest} without a chance"] if n_rest else []
     last = "the last step" if len(steps) == 1 else f"the last {len(steps)} steps"
     return f"; of {n_proposed} proposals of {last} none may be verified: {', '.join(said)}"

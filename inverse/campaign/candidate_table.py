@@ -61,8 +61,9 @@ _STATUS_ORDER = {
     Status.VERIFIED: 0,
     Status.FAILED: 1,
     Status.PREDICTED: 2,
-    Status.SCREENED_OUT: 3,
-    Status.PROPOSED: 4,
+    Status.TRIAGED_OUT: 3,
+    Status.SCREENED_OUT: 4,
+    Status.PROPOSED: 5,
 }
 
 
@@ -147,10 +148,12 @@ def is_ranked(candidate: Candidate) -> bool:
 
 
 def best_structure(candidate: Candidate) -> Structure:
-    """Return the relaxed structure where there is one, else the structure as proposed."""
-    verification = candidate.verification
+    """Return the structure relaxed by the judges, else by the triage, else the one proposed."""
+    verification, triaged = candidate.verification, candidate.triaged
     if verification is not None and verification.structure is not None:
         return verification.structure
+    if triaged is not None and triaged.structure is not None:
+        return triaged.structure
     return candidate.structure
 
 

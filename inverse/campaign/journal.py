@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from inverse.candidates.types import Candidate, Verification
+from inverse.candidates.types import Candidate, Triaged, Verification
 from inverse.inputs.records import (
     candidate_from_record,
     candidate_to_record,
     plain,
+    triaged_from_record,
+    triaged_to_record,
     verification_from_record,
     verification_to_record,
 )
@@ -56,6 +58,9 @@ CREATE TABLE IF NOT EXISTS waiting (place INTEGER PRIMARY KEY, id TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS recalled
   (id TEXT PRIMARY KEY, step INTEGER NOT NULL, chosen INTEGER NOT NULL, before TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS recalled_in_a_step ON recalled (step);
+CREATE TABLE IF NOT EXISTS triaged
+  (id TEXT, relaxed INTEGER, step INTEGER NOT NULL, crystal TEXT NOT NULL, record TEXT NOT NULL,
+   PRIMARY KEY (id, relaxed));
 CREATE TABLE IF NOT EXISTS verifications (id TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows
   (id TEXT PRIMARY KEY, place INTEGER NOT NULL, value REAL NOT NULL, cells TEXT NOT NULL);
@@ -67,6 +72,10 @@ CREATE TRIGGER IF NOT EXISTS rows_go_stale AFTER UPDATE ON candidates
 that the one there is its own: until their step ends, candidates have none.
 
 `rows` is written from `candidates`: what has none, or was changed since, is still to be tabled.
+
+`triaged` holds what a cheap potential said of a candidate the moment it is known, before the step that
+proposes it is written, and of which `crystal` it said so: a resumed step proposes the same ones under the
+same ids, and finds what was said of them.
 
 `waiting` holds who waits since the step that was begun last. A candidate of an earlier step that another one
 takes up again is `recalled` there, with its record `before` that: what the step that proposed it was told.
@@ -180,6 +189,47 @@ class Journal:
             if not isinstance(state, Mapping):
                 raise ValueError(f"a {type(state).__name__}, not an object")
         return state
+
+    def write_triaged(self, step: int, relaxed: bool, found: Mapping[str, tuple[str, Triaged]]) -> None:
+        """Write what a cheap potential said in a step, by single points or relaxations.
+
+        Args:
+            step: in which it was asked.
+            relaxed: by relaxations.
+            found: id -> of which crystal, and what.
+        """
+        with self._transaction() as journal:
+            journal.executemany(
+                "INSERT OR REPLACE INTO triaged VALUES (?, ?, ?, ?, ?)",
+                [
+                    (identity, int(relaxed), step, crystal, _dump(triaged_to_record(said)))
+                    for identity, (crystal, said) in found.items()
+                ],
+            )
+
+    def triaged(
+        self, crystals: Mapping[str, str], relaxed: bool, before: int | None = None
+    ) -> dict[str, Triaged]:
+        """Return what a cheap potential said, by id.
+
+        Args:
+            crystals: id -> which crystal it is; what was said of another one under that id is not returned.
+            relaxed: by relaxations, else by single points.
+            before: only what was said in steps before this one; None takes all.
+        """
+        found = {}
+        for identity, crystal in crystals.items():
+            rows = self._query(
+                "SELECT step, record FROM triaged WHERE id = ? AND relaxed = ? AND crystal = ?",
+                (identity, int(relaxed), crystal),
+            )
+            with self._damage(identity):
+                for step, record in rows:
+                    if before is None or step < before:
+                        found[identity] = triaged_from_record(_mapping(record))
+                        if (structure := found[identity].structure) is not None:
+                            _require_crystal(structure)
+        return found
 
     def write_verification(self, identity: str, verification: Verification) -> None:
         """Write one verdict the moment it is known."""
@@ -440,6 +490,8 @@ def _candidate(identity: Any, text: Any, verdict: Any) -> Candidate:
         raise ValueError(f"the id {found.id!r}, where ids are c and digits")
     _require_crystal(found.structure)
     _require_verdict(found.verification)
+    if found.triaged is not None and found.triaged.structure is not None:
+        _require_crystal(found.triaged.structure)
     return found
 
 

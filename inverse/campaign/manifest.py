@@ -19,6 +19,9 @@ FORMAT_VERSION = 1
 
 _SUMMED = ("evaluated", "proposed", "predicted", "triaged", "started")
 
+_TRIAGE_SUMMED = ("looked_at", "triaged_out")
+"""Likewise, of runs with a triage."""
+
 
 _ASKED_LAST = ("phonons", "orderings")
 """Keys of `verify` that decide no candidate."""
@@ -51,6 +54,8 @@ class _Funnel(TypedDict, total=False):
     predicted: int
     triaged: int
     started: int
+    looked_at: int
+    triaged_out: int
     screened_out: dict[str, int]
 
 
@@ -112,6 +117,8 @@ def config_hash(config: CampaignConfig) -> str:
     if verify["predicted_enough"] == PREDICTED_ENOUGH:
         del verify["predicted_enough"]
     mapping["verify"] = verify
+    if not mapping["search"]["triage"]:
+        mapping["search"] = {k: v for k, v in mapping["search"].items() if k != "triage"}
     # what files hold counts, not where they lie
     held = {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
     if SEARCHED_WITH in held:
@@ -123,7 +130,7 @@ def config_hash(config: CampaignConfig) -> str:
 def step_notes(
     number: int,
     candidates: Sequence[Candidate],
-    evaluated: int,
+    asked: Mapping[str, Any],
     seconds: float,
     recalled: Collection[str] = (),
 ) -> dict[str, Any]:
@@ -135,7 +142,8 @@ def step_notes(
     Args:
         number: of the step.
         candidates: all of its candidates, judged.
-        evaluated: crystals the surrogate saw inside proposers.
+        asked: what was noted when it was proposed: crystals that the surrogate saw inside proposers
+            (`evaluated`), and what the triage was asked.
         seconds: wall time.
         recalled: ids of those that earlier steps proposed.
     """
@@ -145,21 +153,33 @@ def step_notes(
     n_out = sum(c.status is Status.SCREENED_OUT for c in own)
     return {
         "step": number,
-        "evaluated": evaluated,
+        "evaluated": int(asked.get("evaluated", 0)),
         "proposed": len(own),
         "screened_out": n_out,
         "screened_out_by": dict(sorted(out.items())),
         "passed_over": sum(c.rule is Rule.LIKE_VERIFIED for c in candidates),
         "predicted": len(own) - n_out,
         "recalled": sum(c.verification is not None for c in candidates if c.id in recalled),
-        "wait_no_more": sum(c.rule is Rule.LIKE_VERIFIED for c in candidates if c.id in recalled),
+        "wait_no_more": sum(
+            c.rule is Rule.LIKE_VERIFIED or c.status is Status.TRIAGED_OUT
+            for c in candidates
+            if c.id in recalled
+        ),
         "started": sum(c.verification is not None for c in candidates),
         "verified": counts[Status.VERIFIED] + counts[Status.HIT],
         "failed": counts[Status.FAILED],
         "hits": counts[Status.HIT],
         "proposers": dict(sorted(Counter(c.proposer for c in own).items())),
         "seconds": round(seconds, 1),
+        **_of_triage(asked, counts[Status.TRIAGED_OUT]),
     }
+
+
+def _of_triage(asked: Mapping[str, Any], n_out: int) -> dict[str, Any]:
+    """Return what a step's triage was asked and threw out; nothing where there was none."""
+    if "looked_at" not in asked:
+        return {}
+    return {key: asked[key] for key in ("looked_at", "triaged", "triage_seconds")} | {"triaged_out": n_out}
 
 
 def manifest(
@@ -180,8 +200,9 @@ def manifest(
     """
     total: Counter[str] = Counter()
     out: Counter[str] = Counter()
+    of_triage = [key for key in _TRIAGE_SUMMED if any(key in notes for notes in steps)]
     for notes in steps:
-        total.update({key: int(notes.get(key, 0)) for key in _SUMMED})
+        total.update({key: int(notes.get(key, 0)) for key in (*_SUMMED, *of_triage)})
         out.update(notes.get("screened_out_by", {}))
     return {
         "format_version": FORMAT_VERSION,
@@ -193,6 +214,9 @@ def manifest(
         **run,
         **description,
         "steps": list(steps),
-        "funnel": {**{key: total[key] for key in _SUMMED}, "screened_out": dict(sorted(out.items()))},
+        "funnel": {
+            **{key: total[key] for key in (*_SUMMED, *of_triage)},
+            "screened_out": dict(sorted(out.items())),
+        },
         "baselines": dict(baselines),
     }

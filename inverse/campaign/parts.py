@@ -8,6 +8,7 @@ from pymatgen.core import Structure
 
 from inverse.campaign.dynamical_stability import AskPhonons
 from inverse.campaign.ordering import AskRelaxed
+from inverse.campaign.triage import AsksCheaply
 from inverse.candidates.ranking import Classify, Screening, TypeOf
 from inverse.candidates.types import Candidate, HullMargin, Standing, Verification
 from inverse.prediction.correction import CorrectedSurrogate
@@ -67,6 +68,7 @@ class Parts:
         margin: of a hit: how far competing phases would have to move; None leaves it open.
         relax_each: relaxations by the energy judge, for the random orderings of hits; None asks for none.
         spent: CPU seconds of this session so far, of all processes; None counts from the campaign's making.
+        triage: potential that says whose energy may be worth a verification; None asks none.
     """
 
     surrogate: CorrectedSurrogate
@@ -87,6 +89,7 @@ class Parts:
     margin: Callable[[Candidate], HullMargin | None] | None = None
     relax_each: AskRelaxed | None = None
     spent: Callable[[], float] | None = None
+    triage: AsksCheaply | None = None
 
 
 @dataclass(frozen=True)

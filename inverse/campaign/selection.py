@@ -12,16 +12,18 @@ import torch
 from pymatgen.core import Structure
 
 from inverse.campaign.choice import Choice, Option, Places
+from inverse.campaign.triage import LOOKED_AT, RELAXED, TriageStage, needs_none
 from inverse.campaign.waiting import to_wait, unpredicted
 from inverse.candidates.ladder import with_seconds
 from inverse.candidates.objective import OUT_OF_DOMAIN_AT_MOST, Objective
 from inverse.candidates.ranking import Screening
-from inverse.candidates.types import Breach, Candidate, Origin, Rule, Standing, Status
+from inverse.candidates.types import Breach, Candidate, Origin, Rule, Standing, Status, Triaged
 from inverse.inputs.records import structure_from_record, structure_to_record
 from inverse.prediction.evaluation import Evaluator, is_finite, predicted_values
 from inverse.prediction.worth import worth
 from inverse.proposers.protocol import Proposal
 from inverse.reference.familiarity import LEAST_TRUST
+from inverse.reference.known_energies import GivenEnergy
 from surrogates.crystals.formulas import display_formula
 from surrogates.physics.properties import Property
 
@@ -45,7 +47,9 @@ class Selection:
         screening: Screening,
         preview: Callable[[Structure], Standing],
         trust: Callable[[Structure], float],
+        triage: TriageStage | None = None,
     ) -> None:
+        self._triage = triage
         self._objective, self._evaluator = objective, evaluator
         self._screening, self._preview, self._trust = screening, preview, trust
         self.left: list[str] = []
@@ -59,19 +63,24 @@ class Selection:
     ) -> tuple[list[Candidate], list[str]]:
         """Return candidates in the order of their ids, and the ids to verify in order of choice.
 
-        The candidates are all proposals, and those that waited and wait no more: they are chosen now, or are
-        like one that was.
+        The candidates are all proposals, and those that waited and wait no more: they are chosen now, are
+        like one that was, or are thrown out by the triage.
 
         Args:
             proposals: in the order that numbers them.
             first: number of the first.
             places: verifications to spend, and on whom.
             waiting: candidates of earlier steps, which are predicted anew.
+
+        Raises:
+            StoppedError: the run is to stop before all is triaged.
         """
         marks = [time.monotonic()]
         new = [self._screened(f"c{first + k:06d}", p) for k, p in enumerate(proposals)]
         marks.append(time.monotonic())
         earlier = [unpredicted(c) for c in waiting]
+        if self._triage is not None:
+            earlier = self._triage.recalled(earlier)
         candidates, options = self._predicted([*earlier, *new])
         marks.append(time.monotonic())
         screening, predicting = (later - former for former, later in pairwise(marks))
@@ -80,16 +89,51 @@ class Selection:
             "predicted": predicting / max(1, len(options)),
         }
         self._standings, self._pending = {}, {c.id: c for c in candidates}
-        # on copies: what is remembered follows from finished steps, whichever process chose
-        choice = Choice(self._standing, set(self._keys), Counter(self._systems))
-        chosen = choice.select(options, places)
-        gone = choice.passed_over.union(chosen)
+        eligible = options
+        if self._triage is not None:
+            candidates, options, eligible = self._triaged(candidates, options, places, self._triage)
+        choice = self._choice()
+        chosen = choice.select(eligible, places)
+        thrown_out = {c.id for c in candidates if c.status is Status.TRIAGED_OUT}
+        gone = choice.passed_over.union(chosen, thrown_out)
         self.left = to_wait(options, gone, choice.discounted)
         still = {c.id for c in earlier} - gone
         found = sorted((c for c in candidates if c.id not in still), key=lambda c: (len(c.id), c.id))
         found = [replace(c, rule=Rule.LIKE_VERIFIED) if c.id in choice.passed_over else c for c in found]
         is_new = {c.id for c in new}
         return [_timed(self._noted(c), each if c.id in is_new else {}) for c in found], chosen
+
+    def _choice(self) -> Choice:
+        # on copies: what is remembered follows from finished steps, whichever process chose
+        return Choice(self._standing, set(self._keys), Counter(self._systems))
+
+    def _triaged(
+        self,
+        candidates: Sequence[Candidate],
+        options: Sequence[Option],
+        places: Places,
+        triage: TriageStage,
+    ) -> tuple[list[Candidate], list[Option], list[Option]]:
+        """Return the candidates after the triage, the options that are left, and those that may be chosen.
+
+        The choice's own order says who is looked at, and with what that tells, who is relaxed.
+        """
+        known, left = {c.id: c for c in candidates}, {o.id: o for o in options}
+        rounds = ((triage.look, LOOKED_AT, _lacks_look), (triage.relax, RELAXED, _lacks_relaxation))
+        for ask, share, is_asked in rounds:
+            pool = [o for o in left.values() if is_asked(known[o.id])]
+            n = share * places.n
+            named = self._choice().select(pool, Places(n, share * places.new, share * places.children))
+            told = ask([known[identity] for identity in named])
+            kept = [unpredicted(c) for c in told if c.status is not Status.TRIAGED_OUT]
+            again, fresh = self._predicted(kept)
+            known |= {c.id: c for c in (*told, *again)}
+            for identity in named:
+                del left[identity]
+            left |= {o.id: o for o in fresh}
+        order = [c.id for c in candidates]
+        may = [o for o in left.values() if needs_none(c := known[o.id]) or _is_relaxed(c)]
+        return [known[identity] for identity in order], list(left.values()), may
 
     def remember(self, verified: Sequence[Candidate]) -> None:
         """Remember verified candidates: what they were expected to be, and what they became."""
@@ -132,7 +176,9 @@ class Selection:
         alive = [c for c in candidates if c.status is Status.PROPOSED]
         if not alive:
             return list(candidates), []
-        evaluation = self._evaluator.evaluate([c.structure for c in alive])
+        evaluation = self._evaluator.evaluate(
+            [start_of(c) for c in alive], [_energy_of(c.triaged) for c in alive]
+        )
         predictions = evaluation.predictions
         met = self._objective.probability_met(predictions)
         values = worth(predictions, met, self._objective.loss(predictions))
@@ -188,6 +234,32 @@ class Selection:
             expected_prototype=standing.parent_prototype,
             parent_prototype=standing.parent_prototype,
         )
+
+
+def start_of(candidate: Candidate) -> Structure:
+    """Return the cell that is predicted, and that the judges begin with: relaxed where the triage did."""
+    said = candidate.triaged
+    return candidate.structure if said is None or said.structure is None else said.structure
+
+
+def _energy_of(said: Triaged | None) -> GivenEnergy | None:
+    """Return the energy that counts instead of the surrogate's."""
+    if said is None or not (math.isfinite(said.energy) and math.isfinite(said.std)):
+        return None
+    return GivenEnergy(said.energy, said.std)
+
+
+def _lacks_look(candidate: Candidate) -> bool:
+    return candidate.triaged is None and not needs_none(candidate)
+
+
+def _lacks_relaxation(candidate: Candidate) -> bool:
+    is_looked_at = candidate.triaged is not None and not candidate.triaged.is_relaxed
+    return is_looked_at and not needs_none(candidate)
+
+
+def _is_relaxed(candidate: Candidate) -> bool:
+    return candidate.triaged is not None and candidate.triaged.is_relaxed
 
 
 def _out(candidate: Candidate, breach: Breach) -> Candidate:

@@ -5,13 +5,16 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from inverse.candidates.types import Candidate, Outcome, Stage, Status
+from inverse.candidates.types import Candidate, Failure, Outcome, Stage, Status
 
 STAGES = ("generated", "screened", "predicted", "relaxed", "hull", "tensor", "second_opinion", "phonons")
 """Stages of every complete ladder; the judges add others between them ("phase", "bulk modulus")."""
 
 FIRST_PRINCIPLES = "first_principles"
 """Stage after all others of what was taken to density functional theory; its seconds are of computing."""
+
+TRIAGED = "triaged"
+"""Stage between prediction and judges of what a cheap potential was asked about; seconds of computing."""
 
 _BEFORE_JUDGES = STAGES[:3]
 
@@ -24,11 +27,11 @@ def completed(stages: Sequence[Stage], why_not: str = "not run") -> tuple[Stage,
         why_not: reason given for the stages before the judges, where there are none.
     """
     held = {stage.name for stage in stages}
-    first = [s for s in stages if s.name in _BEFORE_JUDGES]
+    first = [s for s in stages if s.name in (*_BEFORE_JUDGES, TRIAGED)]
     first += [Stage(name, None, why_not) for name in _BEFORE_JUDGES if name not in held]
-    rest = [s for s in stages if s.name not in _BEFORE_JUDGES]
+    rest = [s for s in stages if s.name not in (*_BEFORE_JUDGES, TRIAGED)]
     rest += [Stage(name, None, "not run") for name in STAGES[3:] if name not in held]
-    return (*sorted(first, key=lambda s: STAGES.index(s.name)), *rest)
+    return (*sorted(first, key=lambda s: (*_BEFORE_JUDGES, TRIAGED).index(s.name)), *rest)
 
 
 def candidate_ladder(candidate: Candidate) -> tuple[Stage, ...]:
@@ -47,8 +50,20 @@ def candidate_ladder(candidate: Candidate) -> tuple[Stage, ...]:
     )
     verification = candidate.verification
     judged = () if verification is None else verification.ladder
-    stages = completed((*first, *(s for s in judged if s.name not in _BEFORE_JUDGES)))
+    before = (*first, *_triaged(candidate))
+    stages = completed((*before, *(s for s in judged if s.name not in _BEFORE_JUDGES)))
     return (*stages, *_first_principles(candidate))
+
+
+def _triaged(candidate: Candidate) -> tuple[Stage, ...]:
+    """Return what a cheap potential said of the energy; nothing of what it was not asked about."""
+    found = candidate.triaged
+    if found is None:
+        return ()
+    passed = None if found.failure is Failure.MACHINE else candidate.status is not Status.TRIAGED_OUT
+    how = "relaxed" if found.is_relaxed else "single point"
+    said = found.reason or f"{found.above_hull:.3f} ± {found.std:.3f} eV/atom above the hull, {how}"
+    return (Stage(TRIAGED, passed, f"{found.potential}: {said}", found.seconds),)
 
 
 def _first_principles(candidate: Candidate) -> tuple[Stage, ...]:

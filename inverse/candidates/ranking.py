@@ -28,10 +28,13 @@ from inverse.candidates.types import (
 )
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
-from surrogates.physics.properties import PROPERTIES, Judged
+from surrogates.physics.properties import PROPERTIES, Judged, judged_from
 
 LEAST_STD = 1e-6
 """Of a value that states no error of its own, in its unit: it is certain, and nothing is divided by zero."""
+
+
+_OF_ENERGY = frozenset(prop.name for prop in judged_from(Judged.ENERGY))
 
 
 @dataclass(frozen=True)
@@ -393,7 +396,10 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
     """Return mean and std by prediction and verdict, NaN where nobody who may say it does."""
     pairs = []
     verified = _verified(candidate, name)
-    for value in (candidate.predictions.get(name), verified):
+    predicted = candidate.predictions.get(name)
+    if candidate.triaged is not None and verified is not None and name in _OF_ENERGY:
+        predicted = None  # a potential's energy is no second witness beside a judge of its kind
+    for value in (predicted, verified):
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
             is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict
             if not is_sure or value is verified or verified is None:

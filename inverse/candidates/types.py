@@ -27,6 +27,8 @@ class Status(StrEnum):
     PROPOSED = "proposed"
     SCREENED_OUT = "screened_out"
     PREDICTED = "predicted"
+    TRIAGED_OUT = "triaged_out"
+    """A cheap potential's energy, or what it relaxed to, ruled it out before a verification."""
     FAILED = "failed"
     VERIFIED = "verified"
     HIT = "hit"
@@ -63,6 +65,8 @@ class Rule(StrEnum):
     """A property has no finite prediction, so nothing can be said for a verification."""
     LIKE_VERIFIED = "like one verified"
     """Chemical system and parent prototype of something that this run verified, or chose, already."""
+    ENERGY = "energy by triage"
+    """Too high by a cheap potential, or not relaxed by it."""
 
     @property
     def is_of_config(self) -> bool:
@@ -389,6 +393,39 @@ class Verification:
             object.__setattr__(self, "failure", Failure.OTHER)
 
 
+@dataclass(frozen=True)
+class Triaged:
+    """What a cheap potential says of the energy of a crystal as proposed, before any verification.
+
+    Attributes:
+        potential: which one.
+        energy: formation energy once relaxed, eV/atom, on the reference's scale; NaN where there is none.
+        std: of that energy, eV/atom; NaN where there is none.
+        structure: relaxed in what its symmetry leaves free; None where the energy was read from one single
+            point at the cell as proposed, or there is none.
+        above_hull: eV/atom, by that energy and the hull of known phases; NaN where either is unknown.
+        steps: evaluations.
+        seconds: of computing, its share of those that were computed side by side.
+        reason: why there is no energy, "" otherwise.
+        failure: why the crystal has none, by name; None otherwise.
+    """
+
+    potential: str
+    energy: float = float("nan")
+    std: float = float("nan")
+    structure: Structure | None = None
+    above_hull: float = float("nan")
+    steps: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    failure: Failure | None = None
+
+    @builtins.property
+    def is_relaxed(self) -> bool:
+        """Whether it was relaxed, and not looked at only."""
+        return self.structure is not None
+
+
 class Outcome(StrEnum):
     """What first principles say of a candidate's hard targets (`verification.first_principles.verdict`)."""
 
@@ -506,6 +543,8 @@ class Candidate:
         confirmation: what first principles say; None before they were asked.
         order: of a hit with alike elements on its sites; None before it was asked for, or without any.
         hull_margin: of a hit; None where the reference cannot say.
+        triaged: what a cheap potential says of its energy; None before it was asked. Its `predictions` are
+            then of the relaxed cell, with that energy.
     """
 
     id: str
@@ -539,6 +578,7 @@ class Candidate:
     structure_type: StructureType | None = None
     order: OrderDisorder | None = None
     hull_margin: HullMargin | None = None
+    triaged: Triaged | None = None
 
     @builtins.property
     def values(self) -> Mapping[str, VerifiedValue]:

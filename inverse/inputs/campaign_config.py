@@ -61,13 +61,16 @@ class Search(Part):
     is drawn from. All three are names of this program or of installed packages; a surrogate may also be
     module:factory, or a folder of weights that `inverse train` wrote. `structures` is how many substitutions
     are built and scored before the first is proposed; without it the budget decides, and 0 scores as few as
-    are needed.
+    are needed. `triage: false` spends verifications on the surrogates' word alone: else a cheap potential
+    that judges nothing (7net-0, of the extra sevenn) looks at twenty candidates for every verification,
+    relaxes four, and throws out what is too far above the hull.
     """
 
     method: Text = "hybrid"
     surrogate: Text = ""
     decoder: Text = "default"
     structures: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = None
+    triage: Flag = False
 
     @field_validator("method")
     @classmethod
@@ -292,6 +295,7 @@ class CampaignConfig(Part):
         Raises:
             ConfigError: one line naming the place, the key, the value and the nearest valid choice.
         """
+        data = _without_triage(data) if is_stored else data
         try:
             return cls.model_validate(dict(data), context={STORED: is_stored})
         except ValidationError as error:
@@ -370,6 +374,12 @@ class CampaignConfig(Part):
                 else:
                     mapping[key] = copies
         return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def _without_triage(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run folder stored; a run older than the triage goes on without it."""
+    search = data.get("search") or {}
+    return {**data, "search": {"triage": False, **search}} if isinstance(search, Mapping) else dict(data)
 
 
 def packaged_configs() -> tuple[str, ...]:

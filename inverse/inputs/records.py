@@ -28,6 +28,7 @@ from inverse.candidates.types import (
     Stage,
     Status,
     StructureType,
+    Triaged,
     TypeNovelty,
     Verification,
     VerifiedValue,
@@ -246,6 +247,7 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "structure_type": None if candidate.structure_type is None else vars(candidate.structure_type),
         "order": None if candidate.order is None else _order_to_record(candidate.order),
         "hull_margin": None if candidate.hull_margin is None else plain(vars(candidate.hull_margin)),
+        **({} if candidate.triaged is None else {"triaged": triaged_to_record(candidate.triaged)}),
     }
 
 
@@ -303,6 +305,7 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         structure_type=_structure_type(record.get("structure_type")),
         order=_order(record.get("order")),
         hull_margin=_hull_margin(record.get("hull_margin")),
+        triaged=None if record.get("triaged") is None else triaged_from_record(record["triaged"]),
     )
 
 
@@ -327,6 +330,46 @@ def _hull_margin(record: Mapping[str, Any] | None) -> HullMargin | None:
 
 def _structure_type(record: Mapping[str, Any] | None) -> StructureType | None:
     return None if record is None else _typed(StructureType(TypeNovelty(record["novelty"]), record["name"]))
+
+
+def triaged_to_record(triaged: Triaged) -> dict[str, Any]:
+    """Return what a cheap potential said as plain JSON; `triaged_from_record` undoes it."""
+    structure = triaged.structure
+    return {
+        "potential": triaged.potential,
+        **{name: finite_or_none(getattr(triaged, name)) for name in _ENERGIES},
+        "structure": None if structure is None else structure_to_record(structure),
+        "steps": triaged.steps,
+        "seconds": finite_or_none(triaged.seconds),
+        "reason": triaged.reason,
+        "failure": None if triaged.failure is None else str(triaged.failure),
+    }
+
+
+def triaged_from_record(record: Mapping[str, Any]) -> Triaged:
+    """Return what a cheap potential said.
+
+    Raises:
+        DataError: a field is missing or is not what it should be.
+    """
+    try:
+        structure, failure = record["structure"], record["failure"]
+        return _typed(
+            Triaged(
+                potential=record["potential"],
+                **{name: _number(record[name]) for name in _ENERGIES},
+                structure=None if structure is None else structure_from_record(structure),
+                steps=record["steps"],
+                seconds=_number(record["seconds"]),
+                reason=record["reason"],
+                failure=None if failure is None else Failure(failure),
+            )
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"the record of a triage is damaged: {type(error).__name__}: {error}") from None
+
+
+_ENERGIES = ("energy", "std", "above_hull")
 
 
 def _confirmation_to_record(found: Confirmation | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pymatgen.core import Composition, Structure
 from torch import Tensor
 
 from inverse.candidates.types import KnownPhase, PredictedValue
-from inverse.reference.known_energies import KnownEnergies, KnownEnergy, with_known
+from inverse.reference.known_energies import GivenEnergy, KnownEnergies, with_known
 from surrogates.crystals.batch import ELEMENT_SYMBOLS, N_ELEMENTS, CrystalBatch
 from surrogates.derived import derived_predictions
 from surrogates.errors import ConfigError, EngineError, SurrogateError, nearest
@@ -172,12 +172,22 @@ class Evaluator:
         """Return detached predictions of all `properties` for structures, evaluated in chunks by size."""
         return self.evaluate(structures).predictions
 
-    def evaluate(self, structures: Sequence[Structure]) -> Evaluation:
-        """Return the predictions of `predict`, and which tabulated phase each structure is."""
+    def evaluate(
+        self, structures: Sequence[Structure], given: Sequence[GivenEnergy | None] | None = None
+    ) -> Evaluation:
+        """Return the predictions of `predict`, and which tabulated phase each structure is.
+
+        Args:
+            structures: C crystals.
+            given: C energies that count instead of the predicted ones where a crystal is no tabulated phase;
+                None, or None for a crystal, takes what is predicted.
+        """
+        energies = [None] * len(structures) if given is None else list(given)
         parts: list[Evaluation | None] = []
         with torch.no_grad():
             for start in range(0, len(structures), self._chunk):
-                parts += self._evaluated(structures[start : start + self._chunk])
+                chunk = slice(start, start + self._chunk)
+                parts += self._evaluated(structures[chunk], energies[chunk])
         if not parts:
             return Evaluation({}, ())
         unknown = self._unknown(next((part for part in parts if part is not None), None))
@@ -185,12 +195,15 @@ class Evaluator:
         joined = {p: join([part.predictions[p] for part in told]) for p in self.properties}
         return Evaluation(joined, tuple(phase for part in told for phase in part.phases))
 
-    def _evaluated(self, structures: Sequence[Structure]) -> list[Evaluation | None]:
+    def _evaluated(
+        self, structures: Sequence[Structure], given: Sequence[GivenEnergy | None]
+    ) -> list[Evaluation | None]:
         """Return evaluations part by part, None for a crystal that the surrogate refuses."""
         hull = self.hull_of_formulas([s.composition.reduced_formula for s in structures])
         try:
             known = [None for _ in structures] if self._known is None else self._known.of(structures)
-            found = self.predict_crystals(CrystalBatch.from_structures(structures), hull, known)
+            energies = [of_table or own for of_table, own in zip(known, given, strict=True)]
+            found = self.predict_crystals(CrystalBatch.from_structures(structures), hull, energies)
             return [Evaluation(found, tuple(None if one is None else one.phase for one in known))]
         except SurrogateError:  # no crystal is to blame
             raise
@@ -198,7 +211,10 @@ class Evaluator:
             if len(structures) == 1:
                 return [None]
         half = len(structures) // 2
-        return [*self._evaluated(structures[:half]), *self._evaluated(structures[half:])]
+        return [
+            *self._evaluated(structures[:half], given[:half]),
+            *self._evaluated(structures[half:], given[half:]),
+        ]
 
     def _unknown(self, other: Evaluation | None) -> Evaluation:
         """Return NaN, out of domain, for one crystal, with as many draws as another evaluation has."""
@@ -209,7 +225,7 @@ class Evaluator:
         return Evaluation(predictions, (None,))
 
     def predict_crystals(
-        self, crystals: CrystalBatch, hull: Tensor, energies: Sequence[KnownEnergy | None] | None = None
+        self, crystals: CrystalBatch, hull: Tensor, energies: Sequence[GivenEnergy | None] | None = None
     ) -> Predictions:
         """Return predictions of all `properties`; differentiable in lattice, coordinates and occupancy.
 

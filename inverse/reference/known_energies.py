@@ -44,18 +44,29 @@ that they differ; these error bars hold 91 % (`python -m experiments.package_dat
 
 
 @dataclass(frozen=True)
-class KnownEnergy:
-    """The energy of a crystal that is a known phase.
+class GivenEnergy:
+    """An energy that counts instead of the predicted one.
 
     Attributes:
-        energy: formation energy of this cell, eV/atom: tabulated, plus the surrogate's difference between
-            this cell and the tabulated one.
+        energy: formation energy, eV/atom.
         std: eV/atom.
-        phase: the tabulated one.
     """
 
     energy: float
     std: float
+
+
+@dataclass(frozen=True)
+class KnownEnergy(GivenEnergy):
+    """The energy of a crystal that is a known phase.
+
+    `energy` is that of this cell: tabulated, plus the surrogate's difference between this cell and the
+    tabulated one.
+
+    Attributes:
+        phase: the tabulated one.
+    """
+
     phase: KnownPhase
 
 
@@ -184,7 +195,7 @@ class KnownEnergies:
         return None
 
 
-def with_known(prediction: Prediction, energies: Sequence[KnownEnergy | None]) -> Prediction:
+def with_known(prediction: Prediction, energies: Sequence[GivenEnergy | None]) -> Prediction:
     """Return a prediction of formation energies with the known ones in their places, in domain.
 
     Args:

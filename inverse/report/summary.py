@@ -136,7 +136,12 @@ def funnel(
         ]
     )
     n_alike = sum(c.status is Status.PREDICTED and c.rule is Rule.LIKE_VERIFIED for c in candidates)
-    unchosen = {str(Rule.LIKE_VERIFIED): n_alike, "not selected": waiting - n_alike}
+    n_triaged_out = sum(c.status is Status.TRIAGED_OUT for c in candidates)
+    unchosen = {
+        str(Rule.LIKE_VERIFIED): n_alike,
+        "thrown out by triage": n_triaged_out,
+        "not selected": waiting - n_alike - n_triaged_out,
+    }
     return [
         FunnelStage("proposed", n_proposed, {}),
         FunnelStage("passed the screen", n_proposed - n_screened, _sorted(screened)),

@@ -43,6 +43,7 @@ STATUS_LABELS = {
     Status.VERIFIED: "no hit",
     Status.FAILED: "failed",
     Status.PREDICTED: "predicted only",
+    Status.TRIAGED_OUT: "triaged out",
     Status.SCREENED_OUT: "screened out",
     Status.PROPOSED: "proposed",
 }

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from inverse.potentials.loading import available_potentials
+from inverse.prediction.triage import POTENTIAL
 from inverse.verification.panel import OF_RECORD, WITHOUT_EXTRA, Panel
 
 PRERELAXES = "7net-0"
-"""The one exception: it labelled the reference set that the player learned from, and relaxes roughly before
-the energy judge, whose own relaxation and values follow. It gives the second opinion on a shortlist, too.
+"""The one exception: it labelled the reference set that the player learned from, triages for the player, and
+relaxes roughly before the energy judge, whose own relaxation and values follow. It gives the second opinion
+on a shortlist, too.
 """
 
 RECORDED = """
@@ -61,6 +63,11 @@ import inverse
 from inverse.decoders import load_decoder
 inverse.predict([crystal], ["WC"])
 load_decoder("default")
+"""
+
+TRIAGE = """
+from inverse.prediction.triage import Triage
+Triage(lambda structure, energy: energy / len(structure)).look([crystal])
 """
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin", ".npz", ".npy")
@@ -118,7 +125,8 @@ def of_exception(path: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def player(tmp_path_factory: pytest.TempPathFactory) -> set[Path]:
-    return weights_opened(PLAYER, tmp_path_factory.mktemp("player"))
+    code = PLAYER + (TRIAGE if HAS_EXTRA else "")
+    return weights_opened(code, tmp_path_factory.mktemp("player"))
 
 
 HAS_EXTRA = available_potentials()["7net-l3i5"]
@@ -148,7 +156,10 @@ def test_judge_and_player_open_no_weights_in_common(
     assert {package_of(path) for path in own} == {name.replace("7net-l3i5", "sevenn") for name in deciding}
     assert not {path for path in decide if is_in(path, OURS)}
     assert {path.parent.name for path in player} >= {"structure", "composition", "weights"}
-    assert all(is_in(path, OURS) for path in player)
+    own_and_triage = [is_in(path, OURS) or of_exception(path) for path in player]
+    assert all(own_and_triage)
+    assert any(map(of_exception, player)) is HAS_EXTRA, "the triage is a player"
+    assert POTENTIAL == PRERELAXES
 
 
 def package_of(path: Path) -> str:
@@ -169,7 +180,7 @@ OPENINGS = (
 
 def test_a_file_that_both_open_is_found_however_it_is_opened(player: set[Path], tmp_path: Path) -> None:
     """The check can fail: one of the player's files among the judge's, copies of it, and no other."""
-    smallest = min(player, key=lambda path: path.stat().st_size)
+    smallest = min((path for path in player if is_in(path, OURS)), key=lambda path: path.stat().st_size)
     copies = [
         Path(shutil.copy(smallest, tmp_path / f"judge{k}.safetensors")).resolve()
         for k in range(len(OPENINGS))

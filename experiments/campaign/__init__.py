@@ -1,0 +1,1 @@
+"""Whole campaigns, measured: what a change of the search is worth in hits and in computing."""

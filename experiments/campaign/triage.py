@@ -1,0 +1,212 @@
+"""What the triage is worth: paired runs of a campaign for new hard materials, with and without it.
+
+    python -m experiments.campaign.triage run FOLDER --seeds 0 1 --verifications 24
+    python -m experiments.campaign.triage report FOLDER
+
+Targets K >= 300 and G >= 150 GPa at most 0.1 eV/atom above the hull; at most 8 atoms, no Os, Re, Ir, Tc and
+no noble gas; compositions in no table and no derivatives of known materials. Each run verifies in its own
+process, on one thread, from an empty store. Its cost is the CPU time of that process, loading included, until
+its last verdict (phonons and baselines are left out).
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inverse.campaign.campaign import Campaign
+from inverse.campaign.run_folder import read_candidates
+from inverse.candidates.types import Candidate, HitClass, Status
+from inverse.inputs.campaign_config import CampaignConfig
+from surrogates.platform.whole_files import write_atomically
+
+CAMPAIGN: Mapping[str, Any] = {
+    "name": "new and hard",
+    "targets": {
+        "bulk_modulus_vrh": {"min": 300},
+        "shear_modulus_vrh": {"min": 150},
+        "energy_above_hull": {"max": 0.1},
+    },
+    "constraints": {
+        "elements": {"exclude": ["Os", "Re", "Ir", "Tc"]},
+        "n_atoms": {"max": 8},
+        "novelty": "new_composition",
+        "derivatives": False,
+    },
+    "verify": {"phonons": False},
+}
+
+NEAR = 0.1
+"""eV/atom above the hull within which a verification was worth its while."""
+
+N_DRAWS = 10_000
+
+
+def run(folder: Path, seed: int, triage: bool, verifications: int) -> dict[str, Any]:
+    """Return the record of one run, from its file where it was made before."""
+    path = folder / f"seed{seed}-{'with' if triage else 'without'}.json"
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    began = time.process_time()
+    from inverse.assembly import assemble, verification_plan
+    from inverse.candidates.objective import Objective
+    from inverse.verification.opening import open_here
+
+    search = {"method": "hybrid", "triage": triage}
+    budget = {"verifications": verifications}
+    config = CampaignConfig.from_mapping({**CAMPAIGN, "search": search, "budget": budget, "seed": seed})
+    parts = assemble(config)
+    parts.verifier.close()
+    plan = replace(verification_plan(config, Objective.of(config)), store="")
+    verifier: Any = open_here(plan)
+    marks = [time.process_time() - began]
+    with Campaign.create(config, path.with_suffix(""), replace(parts, verifier=verifier)) as campaign:
+        while campaign.n_started < verifications and campaign.step():
+            marks.append(time.process_time() - began)
+    seconds = marks[-1]
+    record = {
+        "seed": seed,
+        "triage": triage,
+        "cpu_seconds": round(seconds, 1),
+        "loading": round(marks[0], 1),
+        **counts(read_candidates(path.with_suffix(""))),
+    }
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def counts(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Return what became of a run's candidates."""
+    started = [c for c in candidates if c.verification is not None]
+    triaged = [c for c in candidates if c.triaged is not None]
+    return {
+        "proposed": len(candidates),
+        "looked_at": len(triaged),
+        "triaged": sum(c.triaged is not None and c.triaged.is_relaxed for c in triaged),
+        "triaged_out": sum(c.status is Status.TRIAGED_OUT for c in candidates),
+        "triage_seconds": round(sum(c.triaged.seconds for c in triaged if c.triaged is not None), 1),
+        "verdicts": [verdict(c) for c in started],
+    }
+
+
+def verdict(candidate: Candidate) -> dict[str, Any]:
+    """Return what a report needs of one verdict; distances in eV/atom, None where there is none."""
+    found = candidate.verification
+    values = {} if found is None else found.values
+    above, predicted = values.get("energy_above_hull"), candidate.predictions.get("energy_above_hull")
+    return {
+        "formula": candidate.structure.composition.reduced_formula,
+        "status": str(candidate.status),
+        "new": candidate.hit_class is HitClass.NEW,
+        "above_hull": None if above is None else above.mean,
+        "predicted": None if predicted is None else predicted.mean,
+        "triaged": None if candidate.triaged is None else candidate.triaged.above_hull,
+        **{
+            name[:1]: values[f"{name}_modulus_vrh"].mean
+            for name in ("bulk", "shear")
+            if f"{name}_modulus_vrh" in values
+        },
+        "reason": candidate.reason,
+        "seconds": None if found is None else found.seconds,
+    }
+
+
+def figures(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return shares and costs of runs of one kind, 95 % intervals by bootstrap over verifications."""
+    verdicts = [v for record in records for v in record["verdicts"]]
+    near = np.array([v["above_hull"] is not None and v["above_hull"] <= NEAR for v in verdicts], dtype=float)
+    hits = np.array([v["status"] == "hit" for v in verdicts], dtype=float)
+    new = hits * np.array([v["new"] for v in verdicts], dtype=float)
+    seconds = sum(record["cpu_seconds"] for record in records)
+    triaged = sum(record["triaged"] for record in records)
+    errors = [
+        v["above_hull"] - v["predicted"]
+        for v in verdicts
+        if v["above_hull"] is not None and v["predicted"] is not None
+    ]
+    return {
+        "runs": len(records),
+        "started": len(verdicts),
+        "near": shown(near, float(near.mean())),
+        "hits": int(hits.sum()),
+        "new_hits": int(new.sum()),
+        "hits_per_verification": shown(hits, float(hits.mean())),
+        "new_hits_per_verification": shown(new, float(new.mean())),
+        "triaged": triaged,
+        "hits_per_crystal_triaged": round(float(hits.sum()) / triaged, 4) if triaged else None,
+        "core_seconds": round(seconds, 1),
+        "core_seconds_in_triage": round(sum(record["triage_seconds"] for record in records), 1),
+        "core_seconds_a_new_hit": round(seconds / float(new.sum()), 1) if new.any() else None,
+        "hits_per_core_hour": round(3600 * float(hits.sum()) / seconds, 2),
+        "median_error_of_the_distance": round(float(np.median(np.abs(errors))), 4) if errors else None,
+        "median_bias_of_the_distance": round(float(np.median(errors)), 4) if errors else None,
+    }
+
+
+def shown(values: np.ndarray, mean: float) -> list[float]:
+    """Return a mean and its 95 % interval."""
+    draws = np.random.default_rng(0).choice(values, (N_DRAWS, len(values))).mean(axis=1)
+    return [round(mean, 3), *(round(float(edge), 3) for edge in np.quantile(draws, (0.025, 0.975)))]
+
+
+def ratio(records: Mapping[bool, Sequence[Mapping[str, Any]]]) -> list[float | None]:
+    """Return core-seconds a new hit with triage over those without, with a 95 % interval.
+
+    By bootstrap over verifications, each with its share of its run's cost; a draw without a hit counts as one
+    half of a hit.
+    """
+    rng = np.random.default_rng(1)
+    cost: Callable[[np.ndarray, float], np.ndarray] = lambda hits, seconds: seconds / np.maximum(hits, 0.5)  # noqa: E731
+    drawn, means = {}, {}
+    for kind, own in records.items():
+        verdicts = [v for record in own for v in record["verdicts"]]
+        new = np.array([v["status"] == "hit" and v["new"] for v in verdicts], dtype=float)
+        seconds = sum(record["cpu_seconds"] for record in own)
+        drawn[kind] = cost(rng.choice(new, (N_DRAWS, len(new))).sum(axis=1), seconds)
+        means[kind] = float(cost(np.array([new.sum()]), seconds)[0])
+    quantiles = np.quantile(drawn[True] / drawn[False], (0.025, 0.975))
+    return [round(means[True] / means[False], 3), *(round(float(edge), 3) for edge in quantiles)]
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """Return the figures of the seeds that were run both ways."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("seed*.json"))]
+    seeds = {kind: {r["seed"] for r in found if r["triage"] is kind} for kind in (True, False)}
+    paired = seeds[True] & seeds[False]
+    records = {
+        kind: [r for r in found if r["triage"] is kind and r["seed"] in paired] for kind in (True, False)
+    }
+    if not paired:
+        return {"seeds": []}
+    return {
+        "seeds": sorted(paired),
+        "with": figures(records[True]),
+        "without": figures(records[False]),
+        "core_seconds_a_new_hit_with_over_without": ratio(records),
+    }
+
+
+def main() -> None:
+    """Run seeds, or report on them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("run", "report"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--verifications", type=int, default=24)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if given.what == "run":
+        for seed in given.seeds:
+            for triage in (True, False):
+                run(given.folder, seed, triage, given.verifications)
+    sys.stdout.write(json.dumps(report(given.folder), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
