@@ -200,8 +200,9 @@ class Triage:
 
     def _relaxing(self, structure: Structure, settings: RelaxationSettings) -> Inquiry[Computed]:
         potential = load_potential(self.potential, self._device)
+        cell = SymmetricCell.from_structure(structure)
         potential.check_elements({site.specie.symbol for site in structure})
-        done = yield from relaxing(SymmetricCell.from_structure(structure), potential, settings)
+        done = yield from relaxing(cell, potential, settings)
         relaxed = done.cell.to_structure()
         energy = self._formation_energy(relaxed, done.energy)
         return Computed(relaxed, energy, done.remaining / done.cell.n_atoms, done.steps)
