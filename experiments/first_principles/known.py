@@ -31,6 +31,7 @@ from inverse.potentials.dft import code_named
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.reference import ReferenceHull
 from inverse.verification import first_principles
+from inverse.verification.first_principles.bulk_modulus import BulkModulus
 from inverse.verification.first_principles.crystal import Crystal, Wanted, crystal
 from inverse.verification.first_principles.reaction import Phase, energy_above
 from inverse.verification.first_principles.setting import Setting
@@ -218,10 +219,10 @@ def _print(
             print(f"{one.name:10s} {own or 'not yet'}")
             continue
         bulk, table = own.bulk, one.bulk_modulus or float("nan")
-        off = bulk.mean / table - 1.0
+        off = bulk.hill() / table - 1.0
         line = [
-            f"{one.name:10s} K {bulk.mean:6.1f}, table {table:.1f}, {100 * off:+.1f} %",
-            f"V {bulk.voigt:.1f} ({bulk.by_energy:.1f}, {bulk.by_stress:.1f}) R {bulk.reuss:.1f}",
+            f"{one.name:10s} K {bulk.hill():6.1f}, table {table:.1f}, {100 * off:+.1f} %",
+            f"V {bulk.voigt:.1f} ({bulk.by_energy:.1f}, {bulk.by_stress:.1f}), K_V - K_R {_softening(bulk)}",
             f"{own.state.order} {own.state.moment:.2f}",
         ]
         if one in known:
@@ -250,6 +251,10 @@ def _print(
                 f"largest {np.abs(values).max():.3f} (n {len(values)})"
             )
     return {"bulk_modulus_vrh": errors, "energy_above_hull": distances, "shear_modulus_vrh": shears}
+
+
+def _softening(bulk: BulkModulus) -> str:
+    return "?" if bulk.reuss is None else f"{bulk.voigt - bulk.reuss:.1f}"
 
 
 def _distance(

@@ -260,7 +260,7 @@ def dft_values(
         own, tensor = found.get(one.name), found.get(f"tensor {one.name}")
         values = {}
         if isinstance(own, Crystal) and own.bulk is not None:
-            values[BULK] = own.bulk.mean
+            values[BULK] = own.bulk.hill()
             if (distance := _distance(one, own, found, setting)) is not None:
                 values[HULL] = distance
         if isinstance(tensor, Crystal) and tensor.stiffness is not None:

@@ -16,7 +16,13 @@ from inverse.candidates.types import Candidate, Status
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.potentials.dft import Limits, code_named
 from inverse.potentials.symmetric_cell import SymmetricCell
-from inverse.verification.first_principles.candidate import asked, computed_properties, confirmation, findings
+from inverse.verification.first_principles.candidate import (
+    asked,
+    computed_properties,
+    confirmation,
+    findings,
+    with_judge,
+)
 from inverse.verification.first_principles.competitors import MOST_POLYMORPHS, Competitors, carried
 from inverse.verification.first_principles.crystal import Wanted
 from inverse.verification.first_principles.plan import Plan, planned
@@ -192,7 +198,7 @@ def confirmed_by_dft(
     has_hull = ENERGY_ABOVE_HULL in wanted
     of_known = Competitors(panel_named(config.verify.potential), config.device) if has_hull else None
     by_id = {candidate.id: candidate for candidate in candidates}
-    ahead = [asked(c.id, _relaxed(c), setting, of_known) for c in candidates]
+    ahead = [with_judge(asked(c.id, _relaxed(c), setting, of_known), c.verification) for c in candidates]
     names = {one.identity: f"{one.identity} {one.formula}" for one in ahead}
     pool = CalculationPool(setting.code, confirming.processes, confirming.limits)
 

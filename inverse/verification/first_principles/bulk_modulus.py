@@ -1,5 +1,6 @@
 """Bulk modulus by an equation of state: Voigt's at fixed shape, Reuss' with the shape relaxed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,9 @@ RELAXATION = RelaxationSettings(force=0.03, stress=1.0, steps=40)
 FARTHEST, NEAR_ENOUGH, MOVES = 1.12, 1.04, 5
 """Ratio of volumes, either way, that a parabola through `NEAR` may ask for, and that needs no move; moves."""
 
+OF_ONE_CALCULATION = frozenset({Failure.NOT_CONVERGED, Failure.TIME_LIMIT, Failure.POTENTIAL})
+"""Failures of a strained shape that say nothing of the crystal: its modulus at fixed shape stands."""
+
 _ISOTROPIC = voigt_to_mandel(np.eye(3)) / np.sqrt(3.0)
 
 
@@ -37,7 +41,7 @@ class BulkModulus:
 
     Attributes:
         voigt: at fixed shape, ions relaxed, GPa: the mean of the next two.
-        reuss: shape relaxed too, GPa.
+        reuss: shape relaxed too, GPa; None where a calculation of a strained shape failed.
         by_energy: Voigt's by the energies, GPa.
         by_stress: Voigt's by the pressures, GPa.
         fit_error: half the difference of both, or what the energies leave of their fit if that is more, GPa.
@@ -46,17 +50,24 @@ class BulkModulus:
     """
 
     voigt: float
-    reuss: float
+    reuss: float | None
     by_energy: float
     by_stress: float
     fit_error: float
     volume: float
     energy: float
 
-    @property
-    def mean(self) -> float:
-        """Hill's, GPa."""
-        return 0.5 * (self.voigt + self.reuss)
+    def hill(self, softening: float = math.nan) -> float:
+        """Return the mean of Voigt's and Reuss', GPa.
+
+        Args:
+            softening: K_V - K_R that somebody else says, GPa; used where there is no `reuss`.
+        """
+        return 0.5 * (self.voigt + (self.voigt - softening if self.reuss is None else self.reuss))
+
+    def error(self, softening: float = math.nan) -> float:
+        """Return the error of `hill`, GPa: of the fit, and all of a softening that DFT did not compute."""
+        return math.hypot(self.fit_error, softening if self.reuss is None else 0.0)
 
 
 def bulk_modulus(
@@ -87,10 +98,16 @@ def bulk_modulus(
     pressures = np.array([-np.trace(at[ratio].point.stress) / 3.0 for ratio in ratios])
     by_stress = modulus_of_pressures(sizes, pressures, fit.volume)
     voigt = 0.5 * (fit.modulus + by_stress)
-    softening = yield from _softening(at[1.0], potential, at[volumes[1]], at[volumes[2]])
+    try:
+        softening = yield from _softening(at[1.0], potential, at[volumes[1]], at[volumes[2]])
+        reuss = float(voigt - softening)
+    except CrystalFailureError as error:
+        if error.failure not in OF_ONE_CALCULATION:
+            raise
+        reuss = None
     return BulkModulus(
         voigt=float(voigt),
-        reuss=float(voigt - softening),
+        reuss=reuss,
         by_energy=float(fit.modulus),
         by_stress=by_stress,
         fit_error=float(max(fit.error, 0.5 * abs(fit.modulus - by_stress))),

@@ -1,14 +1,15 @@
 """Crystals by first principles with the phases that they compete with; the verdict on a candidate."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymatgen.core import Structure
 
 from inverse.candidates.derived import with_derived
 from inverse.candidates.objective import Objective
-from inverse.candidates.types import Confirmation, Outcome, VerifiedValue
+from inverse.candidates.types import Confirmation, Outcome, Verification, VerifiedValue
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.reference import ReferenceHull
 from inverse.verification.first_principles.accuracy import valued
@@ -54,6 +55,7 @@ class Asked:
         shares: reduced formula of each competing phase -> fraction of the atoms; empty without a hull.
         phases: polymorphs of each competing phase, the lowest of which counts.
         why_no_hull: why its distance from the hull cannot be computed.
+        softening: K_V - K_R by the tensor of its judge, GPa, for want of DFT's; nan without a tensor.
     """
 
     identity: str
@@ -62,6 +64,7 @@ class Asked:
     shares: Mapping[str, float] = field(default_factory=dict)
     phases: Mapping[str, Sequence[Structure]] = field(default_factory=dict)
     why_no_hull: str = ""
+    softening: float = math.nan
 
     @property
     def formula(self) -> str:
@@ -135,6 +138,13 @@ def asked(identity: str, structure: Structure, setting: Setting, structures_of: 
     return Asked(identity, structure, setting, dict(shares), phases)
 
 
+def with_judge(one: Asked, verdict: Verification | None) -> Asked:
+    """Return what is asked with what the judge's tensor says for want of DFT's."""
+    tensor = {} if verdict is None else verdict.elasticity
+    voigt, reuss = (tensor.get(f"bulk_modulus_{name}") for name in ("voigt", "reuss"))
+    return one if voigt is None or reuss is None else replace(one, softening=float(voigt) - float(reuss))
+
+
 def findings(
     candidates: Sequence[Asked],
     properties: Sequence[Property],
@@ -190,7 +200,7 @@ def _found(
     own = found[one.identity]
     if isinstance(own, VerificationError):
         return Found(one, own, {}, "", {}, computing)
-    values, why_no_hull = _of_crystal(own, one.setting.code.name), ""
+    values, why_no_hull = _of_crystal(own, one.setting.code.name, one.softening), ""
     if has_hull:
         try:
             distance = _distance(one, own, found)
@@ -233,10 +243,10 @@ def confirmation(found: Found, objective: Objective) -> Confirmation:
     )
 
 
-def _of_crystal(own: Crystal, code: str) -> dict[str, VerifiedValue]:
+def _of_crystal(own: Crystal, code: str, softening: float) -> dict[str, VerifiedValue]:
     values = {}
-    if own.bulk is not None:
-        values[BULK_MODULUS.name] = valued(BULK_MODULUS, own.bulk.mean, code, own.bulk.fit_error)
+    if own.bulk is not None and math.isfinite(bulk := own.bulk.hill(softening)):
+        values[BULK_MODULUS.name] = valued(BULK_MODULUS, bulk, code, own.bulk.error(softening))
     if own.stiffness is not None and own.stiffness.is_stable:
         values[SHEAR_MODULUS.name] = valued(SHEAR_MODULUS, own.stiffness.shear_modulus, code)
     return values
@@ -276,7 +286,7 @@ def details(own: Crystal, shares: Mapping[str, float]) -> dict[str, Any]:
     if own.bulk is not None:
         out["bulk_modulus"] = {
             "voigt": round(own.bulk.voigt, 2),
-            "reuss": round(own.bulk.reuss, 2),
+            "reuss": None if own.bulk.reuss is None else round(own.bulk.reuss, 2),
             "by_energy": round(own.bulk.by_energy, 2),
             "by_stress": round(own.bulk.by_stress, 2),
             "fit_error": round(own.bulk.fit_error, 2),

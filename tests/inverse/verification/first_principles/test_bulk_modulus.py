@@ -4,6 +4,7 @@ from ase.calculators.emt import EMT
 from pymatgen.core import Lattice, Structure
 
 from inverse.candidates.failures import CrystalFailureError
+from inverse.candidates.types import Failure
 from inverse.potentials.inquiry import answered
 from inverse.potentials.loading import Potential
 from inverse.potentials.relaxation import Free, RelaxationSettings, relax, relaxing
@@ -55,7 +56,38 @@ def test_voigt_and_reuss_agree_with_the_tensor(emt, name):
     assert found.by_stress == pytest.approx(voigt, rel=0.03)
     assert found.voigt == (found.by_energy + found.by_stress) / 2
     assert found.voigt >= found.reuss
-    assert found.mean == (found.voigt + found.reuss) / 2
+    assert found.hill() == (found.voigt + found.reuss) / 2
+
+
+def test_a_shape_that_cannot_be_computed_leaves_the_modulus_at_fixed_shape(emt):
+    """The judge's K_V - K_R stands in, and all of it is in the error; without it there is no Hill mean."""
+    relaxed = relax(SymmetricCell.from_structure(CRYSTALS["tetragonal"]), emt, TIGHT).cell
+    whole = answered(bulk_modulus(relaxed, emt))
+    shape = relaxed.lattice[2, 2] / relaxed.lattice[0, 0]
+    inquiry = bulk_modulus(relaxed, emt)
+
+    def answers(question):
+        if any(abs(c.lattice[2, 2] / c.lattice[0, 0] - shape) > 1e-4 for c in question.cells):
+            return inquiry.throw(CrystalFailureError("no convergence", Failure.NOT_CONVERGED))
+        return inquiry.send(question.potential.evaluate_many(question.cells))
+
+    def asked_to_the_end():
+        question = next(inquiry)
+        try:
+            while True:
+                question = answers(question)
+        except StopIteration as done:
+            return done.value
+
+    found = asked_to_the_end()
+    assert found.reuss is None
+    assert found.voigt == whole.voigt
+    softening = whole.voigt - whole.reuss
+    assert softening > 1.0
+    assert found.hill(softening) == pytest.approx(whole.hill())
+    assert found.error(softening) == pytest.approx(np.hypot(whole.fit_error, softening))
+    assert whole.error(softening) == whole.fit_error
+    assert np.isnan(found.hill())
 
 
 def test_a_cell_off_its_volume_has_the_modulus_of_the_lowest_energy(emt):
