@@ -1,37 +1,35 @@
-"""Which of a formula's carried structures is lowest in energy: by the tables, else by the surrogate."""
+"""Which of a formula's carried structures, as they can be built, is lowest in energy."""
 
 from collections.abc import Sequence
 
-from pymatgen.core import Composition
-
 from inverse.proposers.search_space import SearchSpace
 from inverse.reference.construction import structure_of
-from inverse.reference.facts import Facts
-from inverse.reference.known_structures import AS_LOW, tabulated_phases
+from inverse.reference.known_structures import tabulated_phases
 from inverse.reference.signatures import Signature
 from inverse.reference.skeletons import n_atoms_of
 from surrogates.physics.properties import FORMATION_ENERGY
 
-MOST_PREDICTED = 8
-"""Structures of a formula that are built and predicted where no table says which is lowest, those of high
-symmetry first."""
+MOST_PREDICTED = 6
+"""Structures of a formula that are built and predicted: those of lowest tabulated energy, then those of high
+symmetry."""
+
+AS_TABULATED = 0.05
+"""eV/atom; the lowest of the tables is taken where it is predicted, as it is built, to lie no higher."""
 
 EQUAL = 1e-4
 """eV/atom; energies as near as this are one energy, and the smaller cell comes first."""
 
 
-def lowest_first(
-    space: SearchSpace, facts: Facts, formula: str, found: Sequence[Signature], seed: int
-) -> list[Signature]:
+def lowest_first(space: SearchSpace, formula: str, found: Sequence[Signature], seed: int) -> list[Signature]:
     """Return a formula's carried structures, lowest in energy first; of equal ones the smaller cell.
 
-    Tabulated energies decide where the lowest of them is that of the formula; what none is tabulated of comes
-    after. Else the structures are built and predicted, and those that cannot be built come last. A structure
-    with a tabulated energy comes at the volume of that cell.
+    The lowest of the tables is built and predicted. The prediction of a known phase is its tabulated energy
+    and what the surrogate says that the built cell differs by, so one on the wrong shape of its type (layers
+    of BN squeezed together) is seen. Where it is wrong or not known, more are predicted, and they decide;
+    those not predicted come last. A structure with a tabulated energy comes at the volume of that cell.
 
     Args:
         space: its decoder and its surrogate as shipped.
-        facts: with the formation energy of the formula's lowest polymorph.
         formula: reduced.
         found: its structures.
         seed: of the decoder.
@@ -42,16 +40,18 @@ def lowest_first(
     cells: dict[str, tuple[float, Signature]] = {}
     for energy, cell in tabulated_phases().get(formula, ()):  # lowest first
         cells.setdefault(cell.text, (energy, cell))
+    order = {text: place for place, text in enumerate(cells)}
     at_cell = [cells[s.text][1] if s.text in cells else s for s in by_symmetry]
-    energies = {text: energy for text, (energy, _) in cells.items()}
-    lowest = facts.formation_energy_of(Composition(formula))
-    if lowest is None or min(energies.values(), default=float("inf")) > lowest + AS_LOW:
-        energies = _predicted(space, at_cell[:MOST_PREDICTED], seed)
+    at_cell.sort(key=lambda s: order.get(s.text, len(order)))
+    first = at_cell[0].text
+    energies = _predicted(space, at_cell[:1], seed) if first in cells else {}
+    if first in energies and energies[first] <= cells[first][0] + AS_TABULATED:
+        return at_cell
+    energies |= _predicted(space, at_cell[len(energies) : MOST_PREDICTED], seed)
     rank = {text: round(energy / EQUAL) for text, energy in energies.items()}
     last = max(rank.values(), default=0) + 1
     return sorted(
-        at_cell,
-        key=lambda s: (rank.get(s.text, last), n_atoms_of(s.text) if s.text in rank else 0),
+        at_cell, key=lambda s: (rank.get(s.text, last), n_atoms_of(s.text) if s.text in rank else 0)
     )
 
 

@@ -194,14 +194,12 @@ def of_space(space: SearchSpace) -> Lookup:
 
 def textbook_answers(space: SearchSpace) -> Lookup:
     """Return the known phases that meet the targets, best known first, each in its ground state first."""
-    facts = Facts.packaged()
     return Lookup(
         space.config,
         space.complete,
-        facts=facts,
         best_known_first=True,
         assign=assignment(space),
-        lowest_first=partial(lowest_first, space, facts),
+        lowest_first=partial(lowest_first, space),
     )
 
 
