@@ -2,6 +2,10 @@
 
     python -m experiments.campaign.triage run FOLDER --seeds 0 1 --verifications 24
     python -m experiments.campaign.triage report FOLDER
+    python -m experiments.campaign.triage look-back RUN [RUN ...]
+
+`look-back` asks the triage about what finished runs without it verified: what it would have thrown out, and
+what it says of the distance from the hull beside the judge (about 0.4 core-seconds a crystal).
 
 Targets K >= 300 and G >= 150 GPa at most 0.1 eV/atom above the hull; at most 8 atoms, no Os, Re, Ir, Tc and
 no noble gas; compositions in no table and no derivatives of known materials. Each run verifies in its own
@@ -15,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,7 @@ from inverse.campaign.campaign import Campaign
 from inverse.campaign.run_folder import read_candidates
 from inverse.candidates.types import Candidate, HitClass, Status
 from inverse.inputs.campaign_config import CampaignConfig
+from inverse.inputs.records import plain
 from surrogates.platform.whole_files import write_atomically
 
 CAMPAIGN: Mapping[str, Any] = {
@@ -192,14 +198,113 @@ def report(folder: Path) -> dict[str, Any]:
     }
 
 
+def look_back(runs: Sequence[Path]) -> dict[str, Any]:
+    """Return what the triage says of what finished runs without it verified, beside what the judges said."""
+    from inverse.campaign.triage import LEAST_CHANCE, TriageStage
+    from inverse.candidates.objective import Objective
+    from inverse.prediction.triage import GROUP, POTENTIAL, Triage
+    from inverse.reference import ReferenceHull
+    from inverse.verification.calibration.energy_correction import formation_energy
+
+    started = [c for run in runs for c in read_candidates(run) if c.verification is not None]
+    began = time.process_time()
+    triage = Triage(partial(formation_energy, potential=POTENTIAL))
+    bound = Objective.of(CampaignConfig.from_mapping(CAMPAIGN)).hull
+    stage = TriageStage(triage, Forgetful(), ReferenceHull.packaged().below, bound, lambda structure: None)
+    rows = []
+    for first in range(0, len(started), GROUP):
+        group = started[first : first + GROUP]
+        for candidate, looked_at, relaxed in zip(group, stage.look(group), stage.relax(group), strict=True):
+            found = candidate.verification
+            judged = None if found is None else found.values.get("energy_above_hull")
+            predicted = candidate.predictions.get("energy_above_hull")
+            rows.append(
+                {
+                    "formula": candidate.structure.composition.reduced_formula,
+                    "is_hit": candidate.status is Status.HIT,
+                    "judged": np.nan if judged is None else judged.mean,
+                    "predicted": np.nan if predicted is None else predicted.mean,
+                    "looked_at": np.nan if looked_at.triaged is None else looked_at.triaged.above_hull,
+                    "relaxed": np.nan if relaxed.triaged is None else relaxed.triaged.above_hull,
+                    "std": np.nan if relaxed.triaged is None else relaxed.triaged.std,
+                    "is_out": relaxed.status is Status.TRIAGED_OUT,
+                    "is_out_at_a_look": looked_at.status is Status.TRIAGED_OUT,
+                }
+            )
+    return {
+        "seconds_a_crystal": round((time.process_time() - began) / max(1, len(rows)), 3),
+        "thrown_out_below_a_chance_of": LEAST_CHANCE,
+        **looked_back(rows),
+        "rows": rows,
+    }
+
+
+class Forgetful:
+    """Keeps nothing."""
+
+    def write_triaged(self, step: int, relaxed: bool, found: Mapping[str, Any]) -> None:
+        """Forget."""
+
+    def triaged(
+        self, crystals: Mapping[str, str], relaxed: bool, before: int | None = None
+    ) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+
+def looked_back(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return errors of the distance beside the judges, and what throwing out would have done."""
+    column = {
+        name: np.array([row[name] for row in rows], dtype=float) for name in rows[0] if name != "formula"
+    }
+    judged, hits, out = column["judged"], column["is_hit"] > 0, column["is_out"] > 0
+    near = judged <= NEAR
+    errors = {}
+    for name in ("predicted", "looked_at", "relaxed"):
+        error = (column[name] - judged)[np.isfinite(column[name]) & np.isfinite(judged)]
+        errors[name] = {
+            "n": len(error),
+            "median_absolute": round(float(np.median(np.abs(error))), 4),
+            "median_bias": round(float(np.median(error)), 4),
+            "area_under_roc": area_under_roc(column[name], near),
+        }
+    return {
+        "verified": len(rows),
+        "near": shown(near.astype(float), float(near.mean())),
+        "errors": errors,
+        "within_90": round(float(np.nanmean(np.abs(column["relaxed"] - judged) <= 1.645 * column["std"])), 3),
+        "thrown_out": int(out.sum()),
+        "near_of_kept": shown(near[~out].astype(float), float(near[~out].mean())) if (~out).any() else None,
+        "hits": int(hits.sum()),
+        "hits_thrown_out": int((hits & out).sum()),
+        "near_thrown_out": int((near & out).sum()),
+        "thrown_out_at_a_look": int(column["is_out_at_a_look"].sum()),
+        "hits_thrown_out_at_a_look": int((hits & (column["is_out_at_a_look"] > 0)).sum()),
+    }
+
+
+def area_under_roc(distance: np.ndarray, near: np.ndarray) -> float | None:
+    """Return how likely one near the hull has the smaller (N,) distance; None without both kinds."""
+    known = np.isfinite(distance)
+    inside, outside = distance[known & near], distance[known & ~near]
+    if not (len(inside) and len(outside)):
+        return None
+    smaller = inside[:, None] < outside
+    return round(float((smaller + 0.5 * (inside[:, None] == outside)).mean()), 3)
+
+
 def main() -> None:
     """Run seeds, or report on them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("run", "report"))
+    parser.add_argument("what", choices=("run", "report", "look-back"))
     parser.add_argument("folder", type=Path)
+    parser.add_argument("more", type=Path, nargs="*")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--verifications", type=int, default=24)
     given = parser.parse_args()
+    if given.what == "look-back":
+        sys.stdout.write(json.dumps(plain(look_back([given.folder, *given.more])), indent=1) + "\n")
+        return
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.what == "run":
         for seed in given.seeds:
