@@ -84,18 +84,17 @@ WIDE_OPEN = 10.0
 """eV/atom above the hull from which on a bound says nothing."""
 
 
-def assemble(config: CampaignConfig, began: float | None = None) -> Parts:
+def assemble(config: CampaignConfig) -> Parts:
     """Return what a campaign of this config is made of.
 
     Args:
-        config: of the campaign.
-        began: `cpu_seconds()` from which the session's cost counts; None counts from now.
+        config: of the campaign, whose cost counts from now.
 
     Raises:
         ConfigError: a target that nothing predicts, or a judge that is not installed.
         CheckpointError: weights that are missing or damaged.
     """
-    began = cpu_seconds() if began is None else began
+    began = cpu_seconds()
     objective = Objective.of(config)
     plan = verification_plan(config, objective)  # what is not installed is said before weights are read
     device_named(config.device)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,10 @@ def _carry_out(
     from inverse.campaign.stopping import writing_up
     from inverse.report.page import build_report, write_report
 
-    parts = assemble(settings, cpu_began)
+    earlier = cpu_seconds() - cpu_began  # of reading and loading, before the parts are made
+    parts = assemble(settings)
+    if (spent := parts.spent) is not None:
+        parts = replace(parts, spent=lambda: spent() + earlier)
     try:
         parts.verifier.check()  # what the judges refuse is said before a folder is made
         if resume and RunFolder(folder).has_run():

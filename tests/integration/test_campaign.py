@@ -408,8 +408,8 @@ def test_a_candidate_without_a_finite_prediction_is_recorded_and_counted(tmp_pat
     made = parts(config, Pool(30, 0))
     evaluate = made.evaluator.evaluate
 
-    def odd(structures: Sequence[Structure]) -> Evaluation:
-        evaluation = evaluate(structures)
+    def odd(structures: Sequence[Structure], energies: Any = None) -> Evaluation:
+        evaluation = evaluate(structures, energies)
         found = dict(evaluation.predictions)
         bulk = found[BULK_MODULUS]
         value = getattr(bulk, field).clone()

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,9 @@ from surrogates.errors import ConfigError
 from surrogates.physics.properties import BULK_MODULUS
 from tests import fakes
 from tests.crystals import fcc
+
+NO_JUDGES = SimpleNamespace(relax_each=None)
+"""In place of a pool of them."""
 
 
 def test_a_decoder_that_asks_is_told_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +102,7 @@ def test_the_judges_stop_and_shortlist_by_the_same_hull_bound_as_a_hit(
     hull: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[VerificationPlan] = []
-    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: asked.append(plan))
+    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: asked.append(plan) or NO_JUDGES)
     assemble(CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}} | hull}))
     assert asked[0].stop_above_hull == pytest.approx(0.4)
     assert asked[0].shortlist == {
@@ -116,7 +120,7 @@ def test_a_surrogate_of_compositions_is_no_surrogate_of_structures(monkeypatch: 
 
 
 def test_a_surrogate_of_a_factory_is_asked_first_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: None)
+    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: NO_JUDGES)
     wish = {"targets": {"bulk_modulus_vrh": {"min": 300}}}
     named = {"search": {"surrogate": "tests.fakes:AnalyticSurrogate", "method": "random"}}
     parts = assemble(CampaignConfig.from_mapping(wish | named))

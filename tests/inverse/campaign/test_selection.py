@@ -240,10 +240,10 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def after(self, seconds: float, answer: Any) -> Callable[[Any], Any]:
-        def answered(asked: Any) -> Any:
+    def after(self, seconds: float, answer: Any) -> Callable[..., Any]:
+        def answered(*asked: Any) -> Any:
             self.now += seconds
-            return answer(asked)
+            return answer(*asked)
 
         return answered
 
