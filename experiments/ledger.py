@@ -23,9 +23,9 @@ import torch
 from inverse.assembly import assemble
 from inverse.benchmarks.dft_rows import rows_of_surrogates
 from inverse.benchmarks.held_out import FOLDER, read_held_out
-from inverse.campaign.run_folder import read_candidates
+from inverse.campaign.run import read_run
+from inverse.candidates.hit_counts import hit_rates
 from inverse.candidates.objective import Objective
-from inverse.candidates.types import Status
 from inverse.inputs.campaign_config import CampaignConfig
 from surrogates.errors import DataError
 from surrogates.physics.properties import BULK_MODULUS
@@ -115,10 +115,9 @@ def measured(run: Path | None) -> dict[str, float]:
         ratio = held.predictions[BULK_MODULUS].mean.numpy() / held.truth[BULK_MODULUS]
         found["bulk_modulus_error"] = float(np.nanmean(np.abs(np.log10(ratio))))
     if run is not None:
-        started = [c for c in read_candidates(run) if c.verification is not None]
-        spent = sum(c.verification.seconds for c in started if c.verification is not None)
-        hits = sum(c.status is Status.HIT for c in started)
-        found["hits_per_core_hour"] = 3600.0 * hits / max(spent, 1e-9)
+        own = read_run(run)
+        if (rate := hit_rates(own.candidates, own.manifest).per_core_hour) is not None:
+            found["hits_per_core_hour"] = rate
     return found
 
 
@@ -185,9 +184,13 @@ def plot(rows: Sequence[Mapping[str, str]], path: Path) -> None:
 
 
 def commit() -> str:
-    """Return the short name of the commit checked out."""
-    said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    return said.stdout.strip()
+    """Return the short name of the commit checked out, with a plus where files of it were changed."""
+    asked = ("rev-parse", "--short", "HEAD"), ("diff", "HEAD", "--name-only")
+    name, changed = (
+        subprocess.run(["git", *one], capture_output=True, text=True, check=True).stdout.strip()
+        for one in asked
+    )
+    return f"{name}+" if changed else name
 
 
 if __name__ == "__main__":

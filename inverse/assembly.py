@@ -25,7 +25,7 @@ from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.potentials.dft import Limits
-from inverse.potentials.loading import available_potentials
+from inverse.potentials.loading import available_potentials, load_potential
 from inverse.prediction.answers import iterate_predictions, surrogates_of
 from inverse.prediction.completion import (
     OF_ONE_PROPERTY,
@@ -43,6 +43,7 @@ from inverse.proposers.baselines.baselines import baselines
 from inverse.proposers.protocol import Proposer, completed
 from inverse.proposers.screening import Screen
 from inverse.proposers.search_space import SearchSpace
+from inverse.proposers.substitution import n_surveyed
 from inverse.reference import HitClassifier, KnownMaterials, ReferenceHull, live
 from inverse.reference.chemical_potentials import packaged_potentials
 from inverse.reference.deduplication import distinct
@@ -109,6 +110,17 @@ def assemble(config: CampaignConfig) -> Parts:
         raise
 
 
+def as_begun(config: CampaignConfig, begun: CampaignConfig) -> CampaignConfig:
+    """Return a config whose sources are those of a run that was begun with another budget.
+
+    Args:
+        config: what the run goes on with.
+        begun: what its folder holds.
+    """
+    search = config.search.model_copy(update={"structures": n_surveyed(begun)})
+    return config.model_copy(update={"search": search})
+
+
 def verification_plan(config: CampaignConfig, objective: Objective) -> VerificationPlan:
     """Return how the candidates of a campaign are verified.
 
@@ -163,7 +175,7 @@ def _parts(
         for tier in (FAST, ACCURATE)
     )
     searching = CorrectedSurrogate(fast)
-    deciding = CorrectedSurrogate(accurate, [searching])
+    deciding = CorrectedSurrogate(accurate, [searching], lambda candidate: candidate.start)
     below = hull_below(hull)
     of_own_table = any(FORMATION_ENERGY in surrogate.properties for surrogate in own)
     base = Evaluator(
@@ -175,7 +187,7 @@ def _parts(
     )
     why_no_triage = why_without_triage(config, plan.panel, objective.hull.upper < WIDE_OPEN, of_own_table)
     if config.search.triage and why_no_triage:
-        LOGGER.warning("no triage: %s", why_no_triage)
+        raise ConfigError(f"search.triage: {why_no_triage}")
     space = SearchSpace(
         config=config,
         objective=objective,
@@ -213,7 +225,12 @@ def _parts(
 
 
 def _margin(hull: ReferenceHull, objective: Objective, candidate: Candidate) -> HullMargin | None:
-    """Return how far competing phases would have to move; None where its distance is of another hull."""
+    """Return how far competing phases would have to move.
+
+    None where nothing bounds the distance from above, or where it is a distance from another hull.
+    """
+    if not objective.hull.upper < WIDE_OPEN:
+        return None
     energy = candidate.values.get(FORMATION_ENERGY.name)
     distance = candidate.values.get(ENERGY_ABOVE_HULL.name)
     if energy is None or distance is None:
@@ -228,6 +245,12 @@ def _margin(hull: ReferenceHull, objective: Objective, candidate: Candidate) -> 
 
 
 def _triage(config: CampaignConfig) -> Triage:
+    """Return who triages; a potential that cannot be loaded is said before a run begins.
+
+    Raises:
+        EngineError: its weights are damaged or missing.
+    """
+    load_potential(TRIAGES, config.device)
     return Triage(partial(formation_energy, potential=TRIAGES), TRIAGES, device=config.device)
 
 

@@ -15,6 +15,7 @@ its last verdict (phonons and baselines are left out).
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +26,15 @@ from typing import Any
 
 import numpy as np
 
+from inverse.benchmarks.intervals import bootstrapped
 from inverse.campaign.campaign import Campaign
 from inverse.campaign.run_folder import read_candidates
 from inverse.candidates.types import Candidate, HitClass, Status
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.records import plain
+from inverse.potentials.loading import one_thread
 from surrogates.platform.whole_files import write_atomically
+from surrogates.protocol import Z90
 
 CAMPAIGN: Mapping[str, Any] = {
     "name": "new and hard",
@@ -56,7 +60,7 @@ N_DRAWS = 10_000
 
 def run(folder: Path, seed: int, triage: bool, verifications: int) -> dict[str, Any]:
     """Return the record of one run, from its file where it was made before."""
-    path = folder / f"seed{seed}-{'with' if triage else 'without'}.json"
+    path = folder / f"seed{seed}-{'with' if triage else 'without'}-{verifications}.json"
     if path.exists():
         return dict(json.loads(path.read_text()))
     began = time.process_time()
@@ -139,11 +143,11 @@ def figures(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "runs": len(records),
         "started": len(verdicts),
-        "near": shown(near, float(near.mean())),
+        "near": shown(near),
         "hits": int(hits.sum()),
         "new_hits": int(new.sum()),
-        "hits_per_verification": shown(hits, float(hits.mean())),
-        "new_hits_per_verification": shown(new, float(new.mean())),
+        "hits_per_verification": shown(hits),
+        "new_hits_per_verification": shown(new),
         "triaged": triaged,
         "hits_per_crystal_triaged": round(float(hits.sum()) / triaged, 4) if triaged else None,
         "core_seconds": round(seconds, 1),
@@ -155,10 +159,10 @@ def figures(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def shown(values: np.ndarray, mean: float) -> list[float]:
-    """Return a mean and its 95 % interval."""
-    draws = np.random.default_rng(0).choice(values, (N_DRAWS, len(values))).mean(axis=1)
-    return [round(mean, 3), *(round(float(edge), 3) for edge in np.quantile(draws, (0.025, 0.975)))]
+def shown(values: np.ndarray) -> list[float]:
+    """Return the mean of (N,) values and its 95 % interval."""
+    found = bootstrapped(lambda drawn: float(drawn.mean()), values)
+    return [round(found["value"], 3), *(round(edge, 3) for edge in found["interval"])]
 
 
 def ratio(records: Mapping[bool, Sequence[Mapping[str, Any]]]) -> list[float | None]:
@@ -258,23 +262,24 @@ def looked_back(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         name: np.array([row[name] for row in rows], dtype=float) for name in rows[0] if name != "formula"
     }
     judged, hits, out = column["judged"], column["is_hit"] > 0, column["is_out"] > 0
-    near = judged <= NEAR
+    near, error = judged <= NEAR, column["relaxed"] - judged
     errors = {}
     for name in ("predicted", "looked_at", "relaxed"):
-        error = (column[name] - judged)[np.isfinite(column[name]) & np.isfinite(judged)]
+        off = (column[name] - judged)[np.isfinite(column[name]) & np.isfinite(judged)]
         errors[name] = {
-            "n": len(error),
-            "median_absolute": round(float(np.median(np.abs(error))), 4),
-            "median_bias": round(float(np.median(error)), 4),
-            "area_under_roc": area_under_roc(column[name], near),
+            "n": len(off),
+            "median_absolute": round(float(np.median(np.abs(off))), 4),
+            "median_bias": round(float(np.median(off)), 4),
+            "area_under_roc": area_under_roc(column[name][np.isfinite(judged)], near[np.isfinite(judged)]),
         }
     return {
         "verified": len(rows),
-        "near": shown(near.astype(float), float(near.mean())),
+        "near": shown(near.astype(float)),
         "errors": errors,
-        "within_90": round(float(np.nanmean(np.abs(column["relaxed"] - judged) <= 1.645 * column["std"])), 3),
+        "within_90": round(float(np.mean((np.abs(error) <= Z90 * column["std"])[np.isfinite(error)])), 3),
+        "n_within_90": int(np.isfinite(error).sum()),
         "thrown_out": int(out.sum()),
-        "near_of_kept": shown(near[~out].astype(float), float(near[~out].mean())) if (~out).any() else None,
+        "near_of_kept": shown(near[~out].astype(float)) if (~out).any() else None,
         "hits": int(hits.sum()),
         "hits_thrown_out": int((hits & out).sum()),
         "near_thrown_out": int((near & out).sum()),
@@ -296,11 +301,12 @@ def area_under_roc(distance: np.ndarray, near: np.ndarray) -> float | None:
 def main() -> None:
     """Run seeds, or report on them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("run", "report", "look-back"))
+    parser.add_argument("what", choices=("run", "one", "report", "look-back"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("more", type=Path, nargs="*")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--verifications", type=int, default=24)
+    parser.add_argument("--triage", action="store_true", help="of `one`")
     given = parser.parse_args()
     if given.what == "look-back":
         sys.stdout.write(json.dumps(plain(look_back([given.folder, *given.more])), indent=1) + "\n")
@@ -308,8 +314,14 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.what == "run":
         for seed in given.seeds:
-            for triage in (True, False):
-                run(given.folder, seed, triage, given.verifications)
+            for triage in (True, False):  # each in a process of its own: nothing is loaded for two
+                each = ["one", str(given.folder), "--seeds", str(seed), *(["--triage"] if triage else [])]
+                n = ["--verifications", str(given.verifications)]
+                subprocess.run([sys.executable, "-m", "experiments.campaign.triage", *each, *n], check=True)
+    if given.what == "one":
+        with one_thread():
+            run(given.folder, given.seeds[0], given.triage, given.verifications)
+        return
     sys.stdout.write(json.dumps(report(given.folder), indent=1) + "\n")
 
 

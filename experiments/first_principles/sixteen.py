@@ -116,8 +116,8 @@ def pool_of(candidate: Candidate, referee: Mapping[str, Any] | None, bounds: Map
 def draw(folders: Sequence[Path]) -> list[Drawn]:
     """Return the crystals by the rule above; what is passed over is printed."""
     pools: dict[str, list[tuple[str, Candidate, Mapping[str, Any] | None]]] = {name: [] for name in WANTED}
-    for folder in folders:
-        run, records = read_run(folder), read_referee(folder)
+    for run in sorted(map(read_run, folders), key=lambda run: run.config.seed):
+        records = read_referee(run.folder)
         bounds = {
             t.property.name: float(t.minimum if t.minimum is not None else t.maximum or 0.0)
             for t in run.config.targets

@@ -23,12 +23,12 @@ from pymatgen.core import Composition
 
 from experiments.package_data.sources import WORK, read_rows, to_structure
 from inverse.benchmarks.intervals import bootstrapped
+from inverse.candidates.hit_counts import MAGNETIC_ELEMENTS
 from inverse.potentials.symmetric_cell import SymmetricCell
 from inverse.prediction.triage import (
     FILE,
     GROUP,
     LOOK,
-    MAGNETIC,
     POTENTIAL,
     RELAXATION,
     EnergyScale,
@@ -125,7 +125,7 @@ class Rows:
         true: by DFT.
         energy: by the potential, of the cell that it was asked about last.
         remaining: by which that would still fall.
-        is_magnetic: holds a metal of `MAGNETIC`.
+        is_magnetic: holds a metal of `MAGNETIC_ELEMENTS`.
         anion: its most electronegative element where that is one of `ANIONS`, else "".
         is_held_out: kept from the fit.
     """
@@ -146,7 +146,9 @@ class Rows:
         numbers = np.array([[r["true"], *r[kind]] for _, r in rows])
         return cls(
             *numbers.T,
-            np.array([bool(MAGNETIC & {e.symbol for e in c.elements}) for c in compositions]),
+            np.array(
+                [not set(MAGNETIC_ELEMENTS).isdisjoint(e.symbol for e in c.elements) for c in compositions]
+            ),
             np.array([_anion(c) for c in compositions]),
             np.array([k % HELD_OUT == 0 for k, _ in rows]),
         )

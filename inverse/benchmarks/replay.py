@@ -217,7 +217,7 @@ def replayed(sets: Sequence[Rows], n: int, seed: int, rules: Mapping[str, Rule] 
 
 
 def at_random(is_hit: np.ndarray, hits: int) -> float:
-    """Return how many blind verifications so many hits take on average, at most MOST.
+    """Return how many blind verifications so many hits take on average, MOST where that is more.
 
     >>> at_random(np.array([True, False, False]), 1)
     2.0

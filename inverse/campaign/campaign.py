@@ -28,7 +28,7 @@ from inverse.campaign.ordering import hits_that_may_mix, with_order
 from inverse.campaign.parts import Parts, Progress
 from inverse.campaign.run_folder import RunFolder
 from inverse.campaign.run_log import RunLog, recorded
-from inverse.campaign.selection import Selection, start_of
+from inverse.campaign.selection import Selection
 from inverse.campaign.stopping import StopFlag
 from inverse.campaign.tables import Tables
 from inverse.campaign.triage import LOOKED_AT, AsksCheaply, StoppedError, TriageStage
@@ -128,10 +128,10 @@ class Campaign:
         self._next_step = 0
         self._began = time.monotonic()
         self._seconds_before = float(folder.manifest().get("seconds") or 0.0)
-        self._cost = CostMeter(parts.spent, folder.meta(COST))
-        # steps of a version that did not count: what they cost is unknown for good
-        self._is_cost_known = folder.meta(COST) is not None or not folder.steps()
         try:
+            self._cost = CostMeter(parts.spent, folder.meta(COST))
+            # steps of a version that did not count: what they cost is unknown for good
+            self._is_cost_known = folder.meta(COST) is not None or not folder.steps()
             self._replay()
             self._tables = Tables(folder, config)
             is_half_done = bool(folder.step_candidates(self._next_step)[0])
@@ -320,6 +320,7 @@ class Campaign:
             self.objective.hull,
             self._parts.rescreening,
             self.stop.is_set,
+            self._note_cost,
         )
 
     # -- propose ---------------------------------------------------------------------------------------------
@@ -342,7 +343,7 @@ class Campaign:
             candidates, chosen = self._selection.select(proposals, first, places, self._waiting)
         except StoppedError:
             return [], []
-        if not proposals and not chosen:
+        if not candidates:
             return [], []
         recalled = [c for c in candidates if c.id in self._waiting]
         new = [with_seconds(c, "generated", each) for c in candidates if c.id not in self._waiting]
@@ -366,7 +367,7 @@ class Campaign:
         waiting = [identity for identity in chosen if identity not in found]
         self._say("verify", f"{len(waiting)} verifications ahead", found.values())
         began = time.monotonic()
-        structures = [start_of(candidates[identity]) for identity in waiting]
+        structures = [candidates[identity].start for identity in waiting]
         for position, verification in self._parts.verifier.verify_each(structures, self.stop.is_set):
             identity = waiting[position]
             verdict = rounded(verification)
@@ -399,7 +400,7 @@ class Campaign:
         self._note_cost()
 
     def _note_cost(self) -> None:
-        """Write what the run has cost up to now, so that a killed run loses at most one verdict's."""
+        """Write what the run has cost up to now; a kill loses what was spent since the last answer."""
         self._cost.read()
         if self._is_cost_known:
             self.folder.set_meta(COST, self._cost.record)
@@ -416,14 +417,21 @@ class Campaign:
             found = judged(
                 candidate, verification, self.objective, parts.rescreening, parts.classify, parts.type_of
             )
-            found = confirmed(found, parts.confirm, self.config.constraints.derivatives)
-            if parts.margin is None or found.status is not Status.HIT:
-                return found
-            return replace(found, hull_margin=parts.margin(found))
+            return self._with_margin(confirmed(found, parts.confirm, self.config.constraints.derivatives))
         except Exception as error:  # one verdict that cannot be read must not end the run
             LOGGER.exception("%s: cannot be judged", candidate.id)
             reason = f"cannot be judged: {type(error).__name__}: {error}"
             return replace(candidate, status=Status.FAILED, verification=verification, reason=reason)
+
+    def _with_margin(self, candidate: Candidate) -> Candidate:
+        """Return a hit with its margin on the hull; what cannot be told decides nothing."""
+        if self._parts.margin is None or candidate.status is not Status.HIT:
+            return candidate
+        try:
+            return replace(candidate, hull_margin=self._parts.margin(candidate))
+        except Exception:
+            LOGGER.exception("%s: its margin on the hull cannot be told", candidate.id)
+            return candidate
 
     def _add_orderings(self) -> None:
         """Say of the hits whether they order or are solid solutions, as far as time allows."""

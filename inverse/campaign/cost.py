@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
+from surrogates.errors import RunFolderError
 from surrogates.platform.cpu_time import cpu_seconds
 
 
@@ -20,7 +22,8 @@ class Cost:
     """CPU seconds of a run.
 
     Attributes:
-        search: loading (once), propose, screen, predict, verify, record: what hits are divided by.
+        search: loading, propose, screen, predict, verify, record: what hits are divided by; a resumed session
+            loads all but its first worker while it searches.
         afterwards: what is asked about the best when the search has ended, and the baselines.
         reloading: of later sessions, until they stood where the earlier one had ended.
     """
@@ -32,6 +35,18 @@ class Cost:
     def plus(self, what: Spending, seconds: float) -> "Cost":
         """Return the cost with more seconds spent on something."""
         return replace(self, **{what: round(getattr(self, what) + seconds, 3)})
+
+
+def _stored(record: Mapping[str, Any]) -> Cost:
+    """Return the cost that a journal keeps.
+
+    Raises:
+        RunFolderError: it keeps something else.
+    """
+    try:
+        return Cost(**{name: float(value) for name, value in record.items()})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RunFolderError(f"what the journal says of the run's cost is damaged ({error})") from None
 
 
 class CostMeter:
@@ -54,7 +69,7 @@ class CostMeter:
         began = cpu_seconds()
         self._spent = spent or (lambda: cpu_seconds() - began)
         self._read, self._what = 0.0, Spending.SEARCH
-        self.cost = Cost(**(stored or {}))
+        self.cost = _stored(stored or {})
         if stored is not None:
             self._what = Spending.RELOADING
 

@@ -117,8 +117,6 @@ def config_hash(config: CampaignConfig) -> str:
     if verify["predicted_enough"] == PREDICTED_ENOUGH:
         del verify["predicted_enough"]
     mapping["verify"] = verify
-    if not mapping["search"]["triage"]:
-        mapping["search"] = {k: v for k, v in mapping["search"].items() if k != "triage"}
     # what files hold counts, not where they lie
     held = {key: [fingerprint(path) for path in paths] for key, paths in config.inputs.items()}
     if SEARCHED_WITH in held:

@@ -1,5 +1,6 @@
 """Order or solid solution: asked of a campaign's hits at its end, while time is left."""
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -7,7 +8,12 @@ from dataclasses import replace
 from pymatgen.core import Structure
 
 from inverse.candidates.types import Candidate, Status, Verification
-from inverse.reference.random_orderings import order_disorder, random_orderings, shared_sublattices
+from inverse.reference.random_orderings import (
+    has_room,
+    order_disorder,
+    random_orderings,
+    shared_sublattices,
+)
 from inverse.verification.ladder import ENERGY_PER_ATOM
 
 MOST_HITS = 20
@@ -30,11 +36,14 @@ def with_order(
     """Return the candidate with its `order`; unchanged where there was no time to finish.
 
     The ordered crystal and its random arrangements are relaxed by the same judge: at most ten relaxations,
-    which the store remembers. The arrangements are drawn by the candidate's own seed.
+    which the store remembers. The arrangements are drawn by the candidate's own seed. Where a crystal has no
+    room for disorder nothing is computed, and it stays open.
     """
     structure = _relaxed(candidate)
     if structure is None:
         return candidate
+    if not has_room(structure):
+        return replace(candidate, order=order_disorder(structure, math.nan, []))
     random = random_orderings(structure, zlib.crc32(f"{candidate.seed} {candidate.id}".encode()))
     asked = [structure, *random]
     energies = [float("nan")] * len(asked)

@@ -89,10 +89,13 @@ class Selection:
             "predicted": predicting / max(1, len(options)),
         }
         self._standings, self._pending = {}, {c.id: c for c in candidates}
-        eligible = options
+        eligible, like_verified = options, set[str]()
         if self._triage is not None:
-            candidates, options, eligible = self._triaged(candidates, options, places, self._triage)
+            candidates, options, eligible, like_verified = self._triaged(
+                candidates, options, places, self._triage
+            )
         choice = self._choice()
+        choice.passed_over |= like_verified
         chosen = choice.select(eligible, places)
         thrown_out = {c.id for c in candidates if c.status is Status.TRIAGED_OUT}
         gone = choice.passed_over.union(chosen, thrown_out)
@@ -113,17 +116,22 @@ class Selection:
         options: Sequence[Option],
         places: Places,
         triage: TriageStage,
-    ) -> tuple[list[Candidate], list[Option], list[Option]]:
+    ) -> tuple[list[Candidate], list[Option], list[Option], set[str]]:
         """Return the candidates after the triage, the options that are left, and those that may be chosen.
 
-        The choice's own order says who is looked at, and with what that tells, who is relaxed.
+        The choice's own order says who is looked at, and with what that tells, who is relaxed. Last come the
+        ids of those that are like what an earlier step verified; who is like another of this step may still
+        be needed, since that one may be thrown out.
         """
+        like_verified: set[str] = set()
         known, left = {c.id: c for c in candidates}, {o.id: o for o in options}
         rounds = ((triage.look, LOOKED_AT, _lacks_look), (triage.relax, RELAXED, _lacks_relaxation))
         for ask, share, is_asked in rounds:
             pool = [o for o in left.values() if is_asked(known[o.id])]
             n = share * places.n
-            named = self._choice().select(pool, Places(n, share * places.new, share * places.children))
+            choice = self._choice()
+            named = choice.select(pool, Places(n, share * places.new, share * places.children))
+            like_verified |= {o.id for o in pool if o.id in choice.passed_over and self._is_like_verified(o)}
             told = ask([known[identity] for identity in named])
             kept = [unpredicted(c) for c in told if c.status is not Status.TRIAGED_OUT]
             again, fresh = self._predicted(kept)
@@ -133,7 +141,10 @@ class Selection:
             left |= {o.id: o for o in fresh}
         order = [c.id for c in candidates]
         may = [o for o in left.values() if needs_none(c := known[o.id]) or _is_relaxed(c)]
-        return [known[identity] for identity in order], list(left.values()), may
+        return [known[identity] for identity in order], list(left.values()), may, like_verified
+
+    def _is_like_verified(self, option: Option) -> bool:
+        return (option.chemical_system, self._standing(option.id).parent_prototype) in self._keys
 
     def remember(self, verified: Sequence[Candidate]) -> None:
         """Remember verified candidates: what they were expected to be, and what they became."""
@@ -177,7 +188,7 @@ class Selection:
         if not alive:
             return list(candidates), []
         evaluation = self._evaluator.evaluate(
-            [start_of(c) for c in alive], [_energy_of(c.triaged) for c in alive]
+            [c.start for c in alive], [_energy_of(c.triaged) for c in alive]
         )
         predictions = evaluation.predictions
         met = self._objective.probability_met(predictions)
@@ -234,12 +245,6 @@ class Selection:
             expected_prototype=standing.parent_prototype,
             parent_prototype=standing.parent_prototype,
         )
-
-
-def start_of(candidate: Candidate) -> Structure:
-    """Return the cell that is predicted, and that the judges begin with: relaxed where the triage did."""
-    said = candidate.triaged
-    return candidate.structure if said is None or said.structure is None else said.structure
 
 
 def _energy_of(said: Triaged | None) -> GivenEnergy | None:

@@ -5,6 +5,7 @@ run's journal as soon as it is known, so that nothing is asked twice, by a resum
 """
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from inverse.candidates.ranking import Screening
 from inverse.candidates.types import Breach, Candidate, Failure, Origin, Rule, Status, Target, Triaged
 from inverse.inputs.records import structure_to_record, triaged_from_record, triaged_to_record
 from inverse.prediction.triage import GROUP
+
+LOGGER = logging.getLogger("inverse.campaign")
 
 LOOKED_AT, RELAXED = 20, 4
 """Candidates looked at by a single point, and of these relaxed, for every verification of a step."""
@@ -65,7 +68,7 @@ class StoppedError(Exception):
 
 @dataclass
 class Tally:
-    """What one step asked: candidates looked at, relaxed and thrown out, and CPU seconds."""
+    """What one step asked: candidates looked at, relaxed, and CPU seconds."""
 
     looked_at: int = 0
     relaxed: int = 0
@@ -97,6 +100,7 @@ class TriageStage:
         bound: Target,
         screening: Screening,
         should_stop: Callable[[], bool] = lambda: False,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         """Join the potential with the run's journal.
 
@@ -107,9 +111,11 @@ class TriageStage:
             bound: on the energy above the hull.
             screening: relaxed structure -> the rule that puts it out.
             should_stop: asked between groups.
+            told: called once a group's answers are in the journal.
         """
         self._asked, self._memory, self._hull_energy = asked, memory, hull_energy
-        self._bound, self._screening, self._should_stop = bound, screening, should_stop
+        self._bound, self._screening = bound, screening
+        self._should_stop, self._told = should_stop, told
         self.potential = asked.potential
         self.step, self.tally = 0, Tally()
 
@@ -156,6 +162,7 @@ class TriageStage:
                 known = self._answers(group, relaxed)
                 kept = {i: (crystals[i], said) for i, said in known.items() if _is_lasting(said)}
                 self._memory.write_triaged(self.step, relaxed, kept)
+                self._told()
             self.tally.seconds += sum(said.seconds for said in known.values())
             found += [replace(c, triaged=known[c.id]) for c in group]
         return found
@@ -182,7 +189,13 @@ class TriageStage:
             how = "relaxed" if said.is_relaxed else "at a single point"
             told = f"{said.above_hull:.3f} ± {said.std:.3f} eV/atom above the hull {how}, by {said.potential}"
             return _out(candidate, Breach(Rule.ENERGY, told))
-        breach = None if said.structure is None else self._screening(said.structure)
+        if said.structure is None:
+            return candidate
+        try:
+            breach = self._screening(said.structure)
+        except Exception as error:  # an odd crystal must not end the run; the judges see it
+            LOGGER.warning("%s: cannot be screened as relaxed (%s)", candidate.id, error)
+            return candidate
         return candidate if breach is None else _out(candidate, breach)
 
     def chance(self, said: Triaged) -> float:

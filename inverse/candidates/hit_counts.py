@@ -81,7 +81,7 @@ class HitRates:
     Attributes:
         hits: in all.
         started: verifications, failed ones among them.
-        triaged: crystals that a cheap energy was asked about; None or 0 where nobody was.
+        triaged: crystals that a cheap potential relaxed; None or 0 where it was not asked.
         cpu_seconds: of the search, all processes; None where it was not counted.
     """
 

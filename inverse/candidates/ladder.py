@@ -60,7 +60,11 @@ def _triaged(candidate: Candidate) -> tuple[Stage, ...]:
     found = candidate.triaged
     if found is None:
         return ()
-    passed = None if found.failure is Failure.MACHINE else candidate.status is not Status.TRIAGED_OUT
+    passed = (
+        None
+        if found.failure in (Failure.MACHINE, Failure.UNKNOWN_ELEMENT)
+        else candidate.status is not Status.TRIAGED_OUT
+    )
     how = "relaxed" if found.is_relaxed else "single point"
     said = found.reason or f"{found.above_hull:.3f} ± {found.std:.3f} eV/atom above the hull, {how}"
     return (Stage(TRIAGED, passed, f"{found.potential}: {said}", found.seconds),)

@@ -1,5 +1,6 @@
 """Verdicts -> failed, verified or hit; score and rank; duplicates. Pure functions."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from inverse.candidates.types import (
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import EngineError
 from surrogates.physics.properties import PROPERTIES, Judged, judged_from
+
+LOGGER = logging.getLogger("inverse.campaign")
 
 LEAST_STD = 1e-6
 """Of a value that states no error of its own, in its unit: it is certain, and nothing is divided by zero."""
@@ -358,7 +361,8 @@ def _structure_type(candidate: Candidate, type_of: TypeOf | None) -> StructureTy
         return None
     try:
         return type_of([candidate.structure, *verification.other_cells.values(), verification.structure])
-    except EngineError:
+    except Exception:  # what it is called decides nothing
+        LOGGER.exception("%s: its structure type cannot be told", candidate.id)
         return None
 
 
@@ -397,7 +401,8 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
     pairs = []
     verified = _verified(candidate, name)
     predicted = candidate.predictions.get(name)
-    if candidate.triaged is not None and verified is not None and name in _OF_ENERGY:
+    has_triaged_energy = candidate.triaged is not None and candidate.triaged.failure is None
+    if has_triaged_energy and verified is not None and name in _OF_ENERGY:
         predicted = None  # a potential's energy is no second witness beside a judge of its kind
     for value in (predicted, verified):
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):

@@ -581,6 +581,12 @@ class Candidate:
     triaged: Triaged | None = None
 
     @builtins.property
+    def start(self) -> Structure:
+        """The cell that is predicted, and that the judges begin with: relaxed where the triage did."""
+        said = self.triaged
+        return self.structure if said is None or said.structure is None else said.structure
+
+    @builtins.property
     def values(self) -> Mapping[str, VerifiedValue]:
         """What is known of it by property name: first principles before judges; empty without a verdict."""
         judged = {} if self.verification is None else self.verification.values

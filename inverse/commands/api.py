@@ -86,20 +86,21 @@ def _carry_out(
     on_progress: "Callable[[Progress], None] | None",
 ) -> "Run":
     """Run a campaign and write its report; return what it left, read once."""
-    from inverse.assembly import assemble
-    from inverse.campaign.campaign import Campaign
+    from inverse.assembly import as_begun, assemble
+    from inverse.campaign.campaign import Campaign, stored_config
     from inverse.campaign.run import read_run
     from inverse.campaign.run_folder import RunFolder
     from inverse.campaign.stopping import writing_up
     from inverse.report.page import build_report, write_report
 
     earlier = cpu_seconds() - cpu_began  # of reading and loading, before the parts are made
-    parts = assemble(settings)
+    is_resumed = resume and RunFolder(folder).has_run()
+    parts = assemble(as_begun(settings, stored_config(folder)) if is_resumed else settings)
     if (spent := parts.spent) is not None:
         parts = replace(parts, spent=lambda: spent() + earlier)
     try:
         parts.verifier.check()  # what the judges refuse is said before a folder is made
-        if resume and RunFolder(folder).has_run():
+        if is_resumed:
             campaign = Campaign.resume(folder, parts, settings, on_progress)
         else:
             campaign = Campaign.create(settings, folder, parts, on_progress, resume)

@@ -61,9 +61,9 @@ class Search(Part):
     is drawn from. All three are names of this program or of installed packages; a surrogate may also be
     module:factory, or a folder of weights that `inverse train` wrote. `structures` is how many substitutions
     are built and scored before the first is proposed; without it the budget decides, and 0 scores as few as
-    are needed. `triage: false` spends verifications on the surrogates' word alone: else a cheap potential
-    that judges nothing (7net-0, of the extra sevenn) looks at twenty candidates for every verification,
-    relaxes four, and throws out what is too far above the hull.
+    are needed. `triage: true` lets a cheap potential that judges nothing (7net-0, of the extra sevenn) look
+    at twenty candidates for every verification, relax four, and throw out what is too far above the hull;
+    without it verifications are spent on the surrogates' word alone.
     """
 
     method: Text = "hybrid"
@@ -295,7 +295,7 @@ class CampaignConfig(Part):
         Raises:
             ConfigError: one line naming the place, the key, the value and the nearest valid choice.
         """
-        data = _without_triage(data) if is_stored else data
+        data = _unasked(data) if is_stored else data
         try:
             return cls.model_validate(dict(data), context={STORED: is_stored})
         except ValidationError as error:
@@ -333,7 +333,7 @@ class CampaignConfig(Part):
             data["targets"][name] = spec.model_dump(mode="json", exclude_defaults=True)
         if not self.surrogates:  # runs of before there were any keep their hash
             del data["surrogates"]
-        for key in ("surrogate", "decoder", "structures"):
+        for key in ("surrogate", "decoder", "structures", "triage"):
             if data["search"][key] == Search.model_fields[key].default:
                 del data["search"][key]
         for key, default in (("confirm", 0), ("dft", Dft().model_dump(mode="json", by_alias=True))):
@@ -376,10 +376,10 @@ class CampaignConfig(Part):
         return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
-def _without_triage(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run folder stored; a run older than the triage goes on without it."""
-    search = data.get("search") or {}
-    return {**data, "search": {"triage": False, **search}} if isinstance(search, Mapping) else dict(data)
+def _unasked(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run folder stored; an older run goes on without what its version did not ask of hits."""
+    verify = data.get("verify") or {}
+    return {**data, "verify": {"orderings": False, **verify}} if isinstance(verify, Mapping) else dict(data)
 
 
 def packaged_configs() -> tuple[str, ...]:

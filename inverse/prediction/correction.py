@@ -2,10 +2,11 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from pymatgen.core import Structure
 from torch import Tensor
 
 from inverse.candidates.types import Candidate
@@ -163,9 +164,20 @@ class CorrectedSurrogate:
     Deterministic; differentiable where the surrogate is. Shipped weights are never touched.
     """
 
-    def __init__(self, surrogate: Surrogate, beside: Sequence["CorrectedSurrogate"] = ()) -> None:
-        """Wrap a surrogate; those `beside` it (the fast tier, which searches) are told the same verdicts."""
-        self._base, self._beside = surrogate, tuple(beside)
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        beside: Sequence["CorrectedSurrogate"] = (),
+        cell_of: Callable[[Candidate], Structure] = lambda candidate: candidate.structure,
+    ) -> None:
+        """Wrap a surrogate.
+
+        Args:
+            surrogate: whose predictions are corrected.
+            beside: others (the fast tier, which searches) that are told the same verdicts.
+            cell_of: the cell that this surrogate was asked about when a candidate was predicted.
+        """
+        self._base, self._beside, self._cell_of = surrogate, tuple(beside), cell_of
         self.name = f"{surrogate.name}+correction"
         self.properties, self.widening = surrogate.properties, widening_of(surrogate)
         self.level, self.elements = surrogate.level, surrogate.elements
@@ -198,7 +210,7 @@ class CorrectedSurrogate:
         if not told:
             return []
         try:
-            crystals = CrystalBatch.from_structures([c.structure for c in told])
+            crystals = CrystalBatch.from_structures([self._cell_of(c) for c in told])
             with torch.no_grad():
                 base = self._base.predict(crystals, list(self.properties))
             return [(told, crystals.composition.double(), base)]

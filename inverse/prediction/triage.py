@@ -21,6 +21,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from inverse.candidates.failures import failure_of
+from inverse.candidates.hit_counts import MAGNETIC_ELEMENTS
 from inverse.candidates.types import Failure, Triaged
 from inverse.potentials.inquiry import Inquiry, answered_together
 from inverse.potentials.loading import load_potential, one_thread
@@ -42,9 +43,6 @@ LOOK = RelaxationSettings(force=math.inf, stress=math.inf, steps=1)
 
 RELAXATION = RelaxationSettings(force=0.1, stress=1.0, steps=60)
 """As rough as the judges' pre-relaxation, which then has nothing left to do."""
-
-MAGNETIC = frozenset(("Cr", "Mn", "Fe", "Co", "Ni"))
-"""Metals whose moments a potential without spins can only guess: it errs half as much again."""
 
 FormationEnergy = Callable[[Structure, float], float]
 """(crystal, the potential's energy of it in eV) -> formation energy on the reference's scale, eV/atom."""
@@ -79,7 +77,8 @@ class EnergyScale:
         offset: DFT minus potential.
         share_of_remaining: of the energy by which a crystal would still fall, how much it falls.
         std: error, such that 90 % of the errors lie within 1.645 of it.
-        std_of_magnetic: the same of crystals with a metal of `MAGNETIC`.
+        std_of_magnetic: the same of crystals with one of `MAGNETIC_ELEMENTS`, whose moments a potential
+            without spins can only guess.
         std_of_remaining: error for each eV/atom by which it would still fall, added in squares.
     """
 
@@ -214,5 +213,5 @@ class Triage:
             return Triaged(**known, reason=computed.reason, failure=computed.failure)
         energy = scale.energy(computed.energy, computed.remaining)
         elements = {element.symbol for element in computed.structure.composition.elements}
-        error = scale.error(computed.remaining, bool(MAGNETIC & elements))
+        error = scale.error(computed.remaining, not elements.isdisjoint(MAGNETIC_ELEMENTS))
         return Triaged(**known, energy=energy, std=error, structure=computed.structure)

@@ -19,11 +19,6 @@ LARGEST_CELL = 40
 """Atoms of the largest primitive cell that is rebuilt where no energy says which polymorph is the lowest."""
 
 
-def known_structure(formula: str) -> Structure | None:
-    """Return the first of `known_structures`, None where there is none."""
-    return next(iter(known_structures(formula)), None)
-
-
 @lru_cache(maxsize=256)
 def lowest_tabulated(formula: str) -> Structure | None:
     """Return the structure of lowest tabulated energy, or one within `AS_LOW` of it that can be rebuilt.

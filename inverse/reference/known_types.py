@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,7 +71,7 @@ class KnownTypes:
                 structure = Structure(Lattice(row["lattice"]), row["species"], row["frac_coords"])
                 own = NamedPrototype(str(row["name"]), structure)
                 prototypes[row["type"]] = (*prototypes.get(row["type"], ()), own)
-        except (OSError, EOFError, KeyError, ValueError, TypeError) as error:
+        except (OSError, EOFError, zlib.error, KeyError, ValueError, TypeError) as error:
             raise DataError(f"structure types in {types.parent} cannot be read: {error}") from None
         return cls(known, prototypes)
 
@@ -94,18 +95,19 @@ class KnownTypes:
             return None
         texts = {*(text for one in own for text in one), *parents}
         novelty = TypeNovelty.KNOWN if texts & self.types else TypeNovelty.NEW
-        return StructureType(novelty, self.name_of(structures))
+        return StructureType(novelty, self._name(structures, own))
 
-    def name_of(self, structures: Sequence[Structure]) -> str:
+    def _name(self, structures: Sequence[Structure], types: Sequence[tuple[str, ...]]) -> str:
         """Return the usual name of a crystal's type, "CrB type"; "" where pymatgen's prototypes have none.
 
         The signature and the shape decide: `StructureMatcher` with pymatgen's tolerances for prototypes.
 
         Args:
             structures: as of `of`; asked from the last to the first.
+            types: of each, see `types_of`.
         """
-        for structure in reversed(structures):
-            for text in types_of(Cell.from_structure(structure)):
+        for structure, own in reversed(list(zip(structures, types, strict=True))):
+            for text in own:
                 for prototype in self.named.get(text, ()):
                     if _is_like(structure, prototype.structure):
                         return f"{prototype.name} type"

@@ -54,6 +54,11 @@ def shared_sublattices(structure: Structure) -> list[Sublattice]:
     return [sublattice for sublattice in found if len(set(sublattice.species)) > 1]
 
 
+def has_room(structure: Structure) -> bool:
+    """Return whether each shared sublattice of the enlarged cell has enough sites to be disordered on."""
+    return min(len(s.sites) for s in shared_sublattices(enlarged(structure))) >= LEAST_SITES
+
+
 def mixing_entropy(structure: Structure) -> float:
     """Return the ideal entropy of mixing on the shared sublattices, in k per atom of the crystal."""
     total = 0.0
@@ -105,11 +110,15 @@ def order_disorder(structure: Structure, ordered: float, random: Sequence[float]
     Args:
         structure: the ordered crystal, with a shared sublattice.
         ordered: its energy, eV/atom.
-        random: those of random arrangements, eV/atom; fewer than `LEAST_ENERGIES` leave it open.
+        random: those of random arrangements, eV/atom; fewer than `LEAST_ENERGIES` leave it open, as does a
+            crystal without room for disorder.
     """
     entropy = mixing_entropy(structure)
     elements = sorted({e for s in shared_sublattices(structure) for e in s.species})
     known = [energy for energy in random if math.isfinite(energy)]
+    if not has_room(structure):
+        reason = f"{MOST_ATOMS} atoms have too few of the sites that they share"
+        return OrderDisorder(math.nan, math.nan, len(known), entropy, tuple(elements), reason)
     if len(known) < LEAST_ENERGIES or not math.isfinite(ordered):
         reason = f"{len(known)} of {len(random)} random arrangements have an energy"
         return OrderDisorder(math.nan, math.nan, len(known), entropy, tuple(elements), reason)

@@ -40,7 +40,7 @@ def compare(first: str | Path, second: str | Path) -> list[Row]:
     counts = [hit_counts(run.candidates) for run in runs]
     kinds = dict.fromkeys(kind for count in counts for kind in count.by_class)
     rows += [_row(f"hits, {kind}", [count.class_text(kind) for count in counts]) for kind in kinds]
-    solid = [sum(c.order is not None and is_solid_solution(c.order) for c in run.candidates) for run in runs]
+    solid = [sum(c.order is not None and is_solid_solution(c.order) for c in _hits(run)) for run in runs]
     rows += [_row("hits, solid solution expected", [str(n) for n in solid])]
     rows += [_row("hits without magnetic elements", [str(count.without_magnetic) for count in counts])]
     names = dict.fromkeys(t.property.name for run in runs for t in run.config.targets)
@@ -49,6 +49,10 @@ def compare(first: str | Path, second: str | Path) -> list[Row]:
     rows += [_row("top five", [", ".join(_formulas(run.candidates, 5)) or "-" for run in runs])]
     shared = sorted(set(_formulas(runs[0].candidates)) & set(_formulas(runs[1].candidates)))
     return [*rows, ("hits in both", str(len(shared)), ", ".join(shared[:8]) or "-")]
+
+
+def _hits(run: Run) -> list[Candidate]:
+    return [c for c in run.candidates if c.status is Status.HIT]
 
 
 def _number(value: float | None) -> str:

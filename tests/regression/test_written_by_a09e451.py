@@ -46,12 +46,6 @@ def unpacked(name: str, folder: Path) -> Path:
     return folder / name
 
 
-@pytest.fixture(autouse=True)
-def _unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Order or solid solution, which that version did not ask of its hits, is left out: it takes minutes."""
-    monkeypatch.setattr("inverse.campaign.ordering.MOST_HITS", 0)
-
-
 @pytest.fixture
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return unpacked(request.param, tmp_path)

@@ -1,5 +1,6 @@
 """Which of a formula's carried structures, as they can be built, is lowest in energy."""
 
+import math
 from collections.abc import Sequence
 
 from inverse.proposers.search_space import SearchSpace
@@ -63,4 +64,5 @@ def _predicted(space: SearchSpace, found: Sequence[Signature], seed: int) -> dic
     if not sound:
         return {}
     means = space.base.predict([structure for _, structure in sound])[FORMATION_ENERGY].mean.tolist()
-    return dict(zip((text for text, _ in sound), means, strict=True))
+    pairs = zip((text for text, _ in sound), means, strict=True)
+    return {text: mean for text, mean in pairs if math.isfinite(mean)}

@@ -18,7 +18,7 @@ from inverse.proposers.search_space import SearchSpace
 from inverse.reference.geometries import Geometry, built
 from inverse.reference.structure_types import Prototype
 from surrogates.crystals.batch import N_ELEMENTS, CrystalBatch
-from surrogates.errors import EngineError, MissingExtraError
+from surrogates.errors import EngineError, MissingExtraError, SurrogateError
 
 AT_ONCE = 256
 """Structures built and scored at once; bounds the memory."""
@@ -174,6 +174,8 @@ def _worth(space: SearchSpace, crystals: CrystalBatch, plans: Sequence[Plan]) ->
     try:
         hull = space.base.hull_of_formulas([plan.composition.formula for plan in plans])
         return space.worth_of(space.base.predict_crystals(crystals, hull))
+    except SurrogateError:  # no crystal is to blame
+        raise
     except EngineError:
         if len(plans) == 1:
             return np.zeros(1)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from pymatgen.core import Structure
@@ -73,11 +74,20 @@ class Asked:
 
     def named(self, phase: str) -> list[str]:
         """Return what tells a competitor's polymorphs at this candidate's cutoff from all others."""
+        return self._names[phase]
+
+    @cached_property
+    def _names(self) -> Mapping[str, list[str]]:
         at = f"at {self.setting.protocol.cutoff:g} eV"
-        groups = [one.get_space_group_info()[1] for one in self.phases[phase]]
-        if len(groups) == 1:
-            return [f"{phase} {at}"]
-        return [f"{phase} (polymorph {k}, space group {group}) {at}" for k, group in enumerate(groups, 1)]
+        found = {}
+        for phase, polymorphs in self.phases.items():
+            found[phase] = [f"{phase} {at}"]
+            if len(polymorphs) > 1:
+                groups = [one.get_space_group_info()[1] for one in polymorphs]
+                found[phase] = [
+                    f"{phase} (polymorph {k}, space group {group}) {at}" for k, group in enumerate(groups, 1)
+                ]
+        return found
 
 
 @dataclass(frozen=True)

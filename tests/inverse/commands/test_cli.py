@@ -455,6 +455,7 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(
 def test_a_piped_table_is_no_narrower_for_the_terminal_it_is_piped_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["properties"]) == 0
     wide = capsys.readouterr().out
     monkeypatch.setenv("COLUMNS", "80")

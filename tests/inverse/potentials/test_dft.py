@@ -166,28 +166,36 @@ def test_a_stop_gives_up_what_is_under_way_and_yields_what_is_remembered(tmp_pat
     assert found == {1: before[0]}
 
 
-def test_a_process_that_calculates_is_ended_by_closing_it():
+def wait_until(is_true):
+    until = time.monotonic() + 60.0
+    while not is_true() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert is_true()
+
+
+def test_a_process_that_calculates_is_ended_by_closing_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNT_CALCULATIONS_IN", str(tmp_path / "begun"))
     code = stand_in("busy")
     process = code.process()
     thread = threading.Thread(target=lambda: _ignoring(process, DftCalculator(code).request(CU)))
     thread.start()
-    until = time.monotonic() + 20.0
-    while process.pid is None and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until((tmp_path / "begun").exists)
     pid = process.pid
+    assert pid is not None
     process.close()
     thread.join(20.0)
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_processes_end_with_whoever_started_them():
+def test_processes_end_with_whoever_started_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNT_CALCULATIONS_IN", str(tmp_path / "begun"))
     script = (
-        "import sys, threading\n"
+        "import sys, threading, time\n"
         "from tests.inverse.potentials.test_dft import CU, DftCalculator, stand_in\n"
         "code = stand_in('busy'); process = code.process()\n"
         "request = DftCalculator(code).request(CU)\n"
         "threading.Thread(target=process.calculate, args=(request,), daemon=True).start()\n"
-        "while process.pid is None: pass\n"
+        "while process.pid is None: time.sleep(0.05)\n"
         "print(process.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -195,6 +203,7 @@ def test_processes_end_with_whoever_started_them():
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         pid = int(parent.stdout.readline())
+        wait_until((tmp_path / "begun").exists)
         assert is_running(pid)
         parent.kill()
     until = time.monotonic() + 20.0

@@ -93,6 +93,8 @@ def test_an_energy_of_pairs_gives_the_temperature_that_it_should() -> None:
     mean = worth * pairs / 2 / len(cell) * 0.5 * n_sites / (n_sites - 1)
     expected = (mean - worth * bonds_between_unlike(start)) / (BOLTZMANN * mixing_entropy(start))
     assert found.temperature == pytest.approx(expected, abs=4 * found.std)
+    of_mean = np.std(energies, ddof=1) / 20 / (BOLTZMANN * mixing_entropy(start))
+    assert found.std == pytest.approx(of_mean)
     assert found.n == 400
     assert found.elements == ("Ti", "W")
 
@@ -105,3 +107,17 @@ def test_too_few_energies_leave_it_open() -> None:
     assert math.isnan(found.temperature)
     found = order_disorder(layered(), -0.5, [-0.6, -0.6, -0.6])
     assert found.temperature == pytest.approx(-0.1 / (BOLTZMANN * 0.5 * math.log(2.0)))
+
+
+def test_without_room_for_disorder_it_stays_open() -> None:
+    """Of 24 atoms that hold one Ti and one W, every arrangement is the ordered crystal."""
+    layers = layered()
+    large = layers * (3, 2, 1)
+    metals = [i for i, site in enumerate(large) if site.specie.symbol != "C"]
+    for i in metals[2:]:
+        large.replace(i, "Al")
+    large.replace(metals[0], "Ti")
+    large.replace(metals[1], "W")
+    found = order_disorder(large, -1.0, [-1.0] * 8)
+    assert math.isnan(found.temperature)
+    assert "too few" in found.reason

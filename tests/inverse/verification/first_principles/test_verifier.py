@@ -13,7 +13,7 @@ from inverse.candidates.types import Target
 from inverse.commands import api
 from inverse.commands.cli import main
 from inverse.inputs.records import verification_from_record, verification_to_record
-from inverse.potentials.dft import DftCalculator, Limits, Unread, code_named
+from inverse.potentials.dft import DftCalculator, Limits, code_named
 from inverse.potentials.dft import code as codes
 from inverse.potentials.loading import available_potentials, check_potential, potential_version
 from inverse.potentials.symmetric_cell import SymmetricCell
@@ -187,15 +187,20 @@ def test_it_judges_no_campaign():
         panel_named("gpaw")
 
 
-def test_what_is_asked_afresh_is_written_all_the_same(stand_in):
-    api.verify([COPPER], "gpaw", properties=[K])
-    store = VerificationStore()
-    n = len(store)
-    assert Unread(store).get("anything") is None
-    api.verify([COPPER], "gpaw", properties=[K])
-    assert len(store) == n
+def test_what_is_asked_afresh_is_written_all_the_same(stand_in, tmp_path, monkeypatch):
+    counted = tmp_path / "counted"
+    monkeypatch.setenv("COUNT_CALCULATIONS_IN", str(counted))
+
+    def n_calculations():
+        return len(counted.read_text().splitlines())
+
     api.verify([COPPER], "gpaw", properties=[K], reuse=False)
-    assert len(store) == n, "the same rows, written again"
+    first = n_calculations()
+    assert first > 0
+    api.verify([COPPER], "gpaw", properties=[K])
+    assert n_calculations() == first, "written, though it was not asked"
+    api.verify([COPPER], "gpaw", properties=[K], reuse=False)
+    assert n_calculations() == 2 * first
 
 
 def test_records_keep_how_it_was_computed(stand_in):
