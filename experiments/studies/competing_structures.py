@@ -4,7 +4,7 @@
 
 Two samples: known compounds that the hull calls stable, and borides, carbides and nitrides of two metals
 whose formula no table knows. For each the phases that the hull names are looked up: of a stable compound
-that is itself, the phase against which another structure of its formula is measured. `before` is one structure
+that is itself, against which another structure of its formula is measured. `before` is one structure
 of lowest tabulated energy, `after` adds the polymorphs of which no energy says which is lowest. A reaction
 counts where every one of its phases has a structure. Nothing is relaxed.
 """

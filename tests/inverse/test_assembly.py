@@ -10,17 +10,20 @@ from pymatgen.core import Lattice, Structure
 
 from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
+from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS
-from inverse.candidates.types import Candidate, Origin
+from inverse.candidates.types import Candidate, Origin, Verification, VerifiedValue
 from inverse.decoders import load_decoder
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.prediction.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
+from inverse.proposers.substitution import n_surveyed
+from inverse.reference import ReferenceHull
 from inverse.verification.plan import VerificationPlan
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError
-from surrogates.physics.properties import BULK_MODULUS
+from surrogates.physics.properties import BULK_MODULUS, ENERGY_ABOVE_HULL, FORMATION_ENERGY
 from tests import fakes
 from tests.crystals import fcc
 
@@ -186,3 +189,38 @@ def test_a_seed_comes_first_whichever_method_runs_and_one_crystal_once(
     proposer.tell(told)
     assert not [p for p in proposer.ask(6, 1, 5) if p.origin is Origin.SEED]
     assert not [r.getMessage() for r in caplog.records if "nothing left" in r.getMessage()]
+
+
+def test_triage_that_is_asked_for_and_cannot_be_had_is_refused() -> None:
+    """Without a word the run would be another one than was asked for."""
+    wish = {"targets": {"bulk_modulus_vrh": {"min": 300}}, "search": {"triage": True}}
+    config = CampaignConfig.from_mapping(wish | {"verify": {"potential": "7net-0"}})
+    with pytest.raises(ConfigError, match=r"search\.triage: 7net-0 is"):
+        assemble(config)
+
+
+def test_a_resumed_run_surveys_as_widely_as_it_began() -> None:
+    targets = {"targets": {"bulk_modulus_vrh": {"min": 300}}}
+    begun = CampaignConfig.from_mapping(targets | {"budget": {"time": "1h"}})
+    shorter = CampaignConfig.from_mapping(targets | {"budget": {"time": "10m"}})
+    assert n_surveyed(shorter) < n_surveyed(begun)
+    assert n_surveyed(assembly.as_begun(shorter, begun)) == n_surveyed(begun)
+    assert assembly.as_begun(shorter, begun).budget == shorter.budget
+
+
+def test_without_an_upper_bound_on_the_hull_there_is_no_margin() -> None:
+    """A linear programme with an infinite limit raised, and made every hit a failure."""
+    hull = ReferenceHull.packaged()
+    energy = hull.below("WC") + 0.05
+    values = {
+        prop.name: VerifiedValue(mean, 0.01, mean, mean, mean, "judge", "eV/atom")
+        for prop, mean in ((FORMATION_ENERGY, energy), (ENERGY_ABOVE_HULL, hull("WC", energy)))
+    }
+    structure = Structure(Lattice.hexagonal(2.9, 2.8), ["W", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
+    candidate = Candidate(
+        "c000000", structure, "seeds", 0, verification=Verification("auto", True, values=values)
+    )
+    for bound, is_told in (({"max": 0.1}, True), ({"min": 0.02}, False)):
+        targets = {"bulk_modulus_vrh": {"min": 300}, "energy_above_hull": bound}
+        objective = Objective.of(CampaignConfig.from_mapping({"targets": targets}))
+        assert (assembly._margin(hull, objective, candidate) is not None) is is_told
