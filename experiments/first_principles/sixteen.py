@@ -228,9 +228,10 @@ def tensors(drawn: Sequence[Drawn]) -> list[Drawn]:
 
 
 def inquiries_of(drawn: Sequence[Drawn], setting: Setting) -> Iterator[tuple[str, Any]]:
-    """Yield what is asked: each crystal, the phases that it competes with, tensors last."""
+    """Yield what is asked: hits first, of each pool the cheapest first, each with its phases; tensors last."""
     seen: set[str] = set()
-    for one in drawn:
+    pools = list(dict.fromkeys(one.pool for one in drawn))
+    for one in sorted(drawn, key=lambda one: (pools.index(one.pool), _minutes(one, setting))):
         own = setting.beside({e.symbol for e in of(one).composition.elements})
         yield one.name, crystal(SymmetricCell.from_structure(of(one)), own, Wanted(bulk_modulus=True))
         for _, label, structure in phases_of(one, own):
@@ -243,6 +244,11 @@ def inquiries_of(drawn: Sequence[Drawn], setting: Setting) -> Iterator[tuple[str
             f"tensor {one.name}",
             crystal(SymmetricCell.from_structure(of(one)), own, Wanted(stiffness=True)),
         )
+
+
+def _minutes(one: Drawn, setting: Setting) -> float:
+    own = setting.beside({e.symbol for e in of(one).composition.elements})
+    return planned(SymmetricCell.from_structure(of(one)), own, Wanted(bulk_modulus=True)).core_minutes
 
 
 def _print_plan(drawn: Sequence[Drawn], setting: Setting) -> None:
