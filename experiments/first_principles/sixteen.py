@@ -228,7 +228,7 @@ def tensors(drawn: Sequence[Drawn]) -> list[Drawn]:
 
 
 def inquiries_of(drawn: Sequence[Drawn], setting: Setting) -> Iterator[tuple[str, Any]]:
-    """Yield what is asked: hits first, of each pool the cheapest first, each with its phases; tensors last."""
+    """Yield what is asked: hits first, the cheapest of each pool first, with its phases; tensors last."""
     seen: set[str] = set()
     pools = list(dict.fromkeys(one.pool for one in drawn))
     for one in sorted(drawn, key=lambda one: (pools.index(one.pool), _minutes(one, setting))):

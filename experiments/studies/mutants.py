@@ -45,6 +45,8 @@ _CONTRACT = "tests/contracts/test_proposer_contract.py"
 _PROPOSERS = "tests/inverse/proposers"
 _SELECTION = "tests/inverse/campaign/test_selection.py"
 _TABLE = "tests/inverse/campaign/test_candidate_table.py"
+_REFERENCE = "tests/inverse/reference"
+_OF_BASELINES = f"{_PROPOSERS}/baselines"
 _BASELINES = (f"{_PROPOSERS}/test_baseline_numbers.py", f"{_PROPOSERS}/test_baselines.py")
 
 TESTS: dict[str, tuple[str, ...]] = {
@@ -61,24 +63,31 @@ TESTS: dict[str, tuple[str, ...]] = {
     "inverse/prediction/correction.py": ("tests/inverse/prediction/test_correction.py", _SELECTION),
     "inverse/prediction/evaluation.py": (
         "tests/inverse/prediction/test_evaluation.py",
-        "tests/inverse/reference/test_known_energies.py",
+        f"{_REFERENCE}/test_known_energies.py",
     ),
     "inverse/proposers/baselines/baselines.py": _BASELINES,
-    "inverse/proposers/baselines/assigned_types.py": (f"{_PROPOSERS}/test_assigned_types.py",),
+    "inverse/proposers/baselines/assigned_types.py": (f"{_OF_BASELINES}/test_assigned_types.py",),
     "inverse/proposers/baselines/known_phases.py": (
-        f"{_PROPOSERS}/test_lookup.py",
-        f"{_PROPOSERS}/test_assigned_types.py",
+        f"{_OF_BASELINES}/test_lookup.py",
+        f"{_OF_BASELINES}/test_assigned_types.py",
         *_BASELINES,
     ),
-    "inverse/proposers/baselines/lookup.py": (f"{_PROPOSERS}/test_lookup.py", *_BASELINES),
-    "inverse/proposers/baselines/orderings.py": (f"{_PROPOSERS}/test_orderings.py", *_BASELINES),
-    "inverse/proposers/baselines/ordered_cells.py": (f"{_PROPOSERS}/test_ordered_cells.py", *_BASELINES),
+    "inverse/proposers/baselines/lookup.py": (f"{_OF_BASELINES}/test_lookup.py", *_BASELINES),
+    "inverse/proposers/baselines/orderings.py": (f"{_OF_BASELINES}/test_orderings.py", *_BASELINES),
+    "inverse/proposers/baselines/ordered_cells.py": (
+        f"{_OF_BASELINES}/test_ordered_cells.py",
+        *_BASELINES,
+    ),
     "inverse/proposers/distinct.py": (f"{_PROPOSERS}/test_distinct.py",),
     "inverse/proposers": (_PROPOSERS, _CONTRACT),
     "inverse/prediction/worth.py": ("tests/inverse/campaign/test_choice.py", _SELECTION),
     "inverse/reference/structure_types.py": (_PROPOSERS, _CONTRACT),
-    "inverse/reference/divided_types.py": (_PROPOSERS, _CONTRACT),
-    "inverse/reference/geometries.py": (_PROPOSERS, _CONTRACT),
+    "inverse/reference/divided_types.py": (
+        f"{_REFERENCE}/test_divided_types.py",
+        _PROPOSERS,
+        _CONTRACT,
+    ),
+    "inverse/reference/geometries.py": (f"{_REFERENCE}/test_geometries.py", _PROPOSERS, _CONTRACT),
 }
 """Module, or folder of the modules not named -> the files and folders of their tests, the quickest first."""
 
