@@ -11,7 +11,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from inverse.candidates import elastic_constants
 from inverse.candidates.hit_counts import flags_of
 from inverse.candidates.types import Candidate, HitClass, Status, Target, Verification
-from inverse.decoders.cif_writer import cif_text
+from inverse.decoders.cif_writer import symmetrised_cif
 from inverse.inputs.records import finite_or_none
 from surrogates.crystals.formulas import display_formula
 from surrogates.errors import RunFolderError
@@ -300,7 +300,7 @@ def write_table(
 def write_cifs(candidates: Iterable[Candidate], folder: str | Path) -> list[Path]:
     """Write folder/cifs/<id>.cif of every candidate that passed the screen; return the paths.
 
-    Each file holds the relaxed structure where there is one, all atoms listed (P1), ten digits.
+    Each file holds the relaxed structure where there is one: conventional cell, space group, ten digits.
 
     Raises:
         RunFolderError: a file cannot be written.
@@ -311,7 +311,7 @@ def write_cifs(candidates: Iterable[Candidate], folder: str | Path) -> list[Path
         if not cif_name(candidate):
             continue
         path = folder / cif_name(candidate)
-        text = cif_text(best_structure(candidate))
+        text = symmetrised_cif(best_structure(candidate))
         try:
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, text)

@@ -1,12 +1,13 @@
 """One run as the report reads it: config, candidates in rank order, manifest; from the folder alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from inverse.campaign.candidate_table import ranked
 from inverse.campaign.referee_file import read_referee, with_referee
+from inverse.campaign.reference_file import Reference, read_reference
 from inverse.campaign.run_folder import RunFolder
 from inverse.candidates.types import Candidate, Status, Verification
 from inverse.inputs.campaign_config import CampaignConfig, load_config
@@ -22,6 +23,8 @@ class Run:
         candidates: in the order of the table, verified first.
         manifest: see schemas/manifest.schema.json; may lack anything.
         verified: ids of the candidates with a verdict, in the order in which the verdicts fell.
+        referee: the referee's records by candidate id; {} before it was asked.
+        reference: what the reference data say around its crystals; None where the folder does not hold it.
     """
 
     folder: Path
@@ -29,6 +32,8 @@ class Run:
     candidates: tuple[Candidate, ...]
     manifest: Mapping[str, Any]
     verified: tuple[str, ...] = ()
+    referee: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reference: Reference | None = None
 
 
 def read_run(folder: str | Path) -> Run:
@@ -46,7 +51,8 @@ def read_run(folder: str | Path) -> Run:
         order, manifest = tuple(stored.order_of_verdicts()), stored.manifest()
     refereed = read_referee(folder)
     shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
-    return Run(folder, load_config(folder / "config.yaml", is_stored=True), shown, manifest, order)
+    config = load_config(folder / "config.yaml", is_stored=True)
+    return Run(folder, config, shown, manifest, order, refereed, read_reference(folder))
 
 
 def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:

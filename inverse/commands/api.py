@@ -114,9 +114,16 @@ def _carry_out(
         except VerificationError:  # the campaign has written what there is
             build_report(folder)
             raise
-        run = read_run(folder)
+        run = _looked_up(read_run(folder))
         write_report(run)
     return run
+
+
+def _looked_up(run: "Run") -> "Run":
+    """Return the run with what the reference data say around its crystals, which its folder holds then."""
+    from inverse.campaign.reference_file import write_reference
+
+    return replace(run, reference=write_reference(run.folder, run.candidates))
 
 
 def _announce_code(
@@ -502,12 +509,16 @@ def confirmation_plan(
 def report(folder: str | Path) -> Path:
     """Return the path of the run's report.html, rebuilt from its folder.
 
+    A folder of an older run, or of one that was killed, gets its reference.json first.
+
     Raises:
         RunFolderError: no run there, or damaged.
     """
-    from inverse.report.page import build_report
+    from inverse.campaign.run import read_run
+    from inverse.report.page import write_report
 
-    return Path(build_report(Path(folder)))
+    run = read_run(Path(folder))
+    return write_report(run if run.reference is not None else _looked_up(run))
 
 
 def compare(first: str | Path, second: str | Path) -> list[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from pymatgen.core import Structure
 from inverse.campaign.candidate_table import best_structure, is_ranked, space_group
 from inverse.campaign.run import Run, read_run
 from inverse.candidates.types import Candidate, Status
-from inverse.decoders.cif_writer import cif_text
+from inverse.decoders.cif_writer import symmetrised_cif
 from inverse.report.espresso_input import espresso_input, pseudopotential, symbols_of
 from inverse.report.export_manuals import MANUALS, TIGHT_EDIFF, TIGHT_EDIFFG
 from inverse.report.job_scripts import (
@@ -169,9 +169,9 @@ def read_shortlist(path: str | Path) -> list[str]:
 
 
 def write_cif_files(structure: Structure, folder: Path, name: str) -> list[Path]:
-    """Write folder/<name>.cif: all atoms listed (P1), ten digits."""
+    """Write folder/<name>.cif: conventional cell, space group, ten digits."""
     path = folder / f"{name}.cif"
-    path.write_text(cif_text(structure), encoding="utf-8")
+    path.write_text(symmetrised_cif(structure), encoding="utf-8")
     return [path]
 
 

@@ -54,6 +54,7 @@
   kind.addEventListener("change", filter);
   function open(body, yes) {
     body.rows[1].hidden = !yes;
+    if (yes) window.inversePage.opened(body);
     body.querySelector(".formula").setAttribute("aria-expanded", yes ? "true" : "false");
   }
   table.addEventListener("click", function (event) {

@@ -1,27 +1,34 @@
 """report.html: one self-contained page from a run folder alone; opens offline and loads no model."""
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from inverse.campaign.candidate_table import best_structure, shown_properties
+from inverse.campaign.candidate_table import shown_properties
 from inverse.campaign.run import Run, read_run
 from inverse.candidates.hit_counts import hit_counts, hit_rates
-from inverse.candidates.types import Candidate, Status, Target
-from inverse.report import charts, sections, summary, views, wishes, wording
+from inverse.candidates.types import Status, Target
+from inverse.report import charts, sections, summary, views, wording
+from inverse.report.crystal import radius_of
+from inverse.report.drawing import BALL, colour_of
 from inverse.report.seeds import seed_lines
-from surrogates.errors import EngineError, RunFolderError
+from surrogates.errors import RunFolderError
 from surrogates.platform.whole_files import write_atomically
 
 MAX_ROWS = 600
 """Candidates shown one by one; candidates.csv holds all of them."""
 
-MAX_DECOMPOSED = 80
-"""Best candidates whose decomposition is worked out (a new chemical system costs about 0.03 s)."""
+MAX_DRAWN = 120
+"""Best verified candidates that are drawn, each with its files."""
+
+SCRIPTS = ("crystal.js", "page.js")
+"""Of this folder, beside that of 3Dmol.js, in the order in which they run."""
 
 LIMITS = (
     "Everything is at 0 K and ordered: no temperature, no disorder, no defects, no surfaces.",
@@ -64,14 +71,30 @@ def write_report(run: Run) -> Path:
 
 def render(run: Run) -> str:
     """Return the page of a run as HTML; deterministic."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    template = templates().get_template("page.html.jinja")
+    return template.render(
+        **page_data(run),
+        style=Markup(carried("page.css")),
+        viewer=Markup(carried("3Dmol-min.js")),
+        scripts=[Markup(carried(name)) for name in SCRIPTS],
     )
-    folder = files("inverse.report")
-    template = environment.from_string(folder.joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    style = folder.joinpath("page.css").read_text(encoding="utf-8")
-    script = folder.joinpath("page.js").read_text(encoding="utf-8")
-    return template.render(**page_data(run), style=Markup(style), script=Markup(script))
+
+
+@cache
+def templates() -> Environment:
+    """Return the templates of this folder; what they show is escaped, what they lack is an error."""
+    return Environment(
+        loader=FunctionLoader(carried),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def carried(name: str) -> str:
+    """Return the text of a file of this folder."""
+    return files("inverse.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def page_data(run: Run) -> dict[str, Any]:
@@ -80,7 +103,7 @@ def page_data(run: Run) -> dict[str, Any]:
     shown = [c for c in candidates if c.status not in (Status.SCREENED_OUT, Status.PROPOSED)]
     properties = shown_properties(shown, run.config)
     rate, counts = summary.hit_rate(candidates), hit_counts(candidates)
-    rows = views.rows(shown[:MAX_ROWS], properties, targets, decompositions(shown[:MAX_DECOMPOSED]))
+    rows = views.rows(shown[:MAX_ROWS], properties, targets, run.reference, MAX_DRAWN)
     return {
         "name": run.config.name,
         "answer": sections.answer(run),
@@ -97,6 +120,7 @@ def page_data(run: Run) -> dict[str, Any]:
         "columns": views.column_heads(table_properties(properties, targets), targets, shown),
         "table_properties": [properties.index(p) for p in table_properties(properties, targets)],
         "rows": rows,
+        "crystals": crystals_json(rows),
         "best": [row for row in rows if row.status == Status.HIT][:8],
         "n_more": max(len(shown) - MAX_ROWS, 0),
         "n_candidates": len(candidates),
@@ -121,30 +145,24 @@ def table_properties(properties: Sequence[str], targets: Sequence[Target]) -> li
     return list(dict.fromkeys([p for p in properties if p in asked or p == "energy_above_hull"]))
 
 
-def decompositions(candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:
-    """Return by id what verified candidates would decompose into; empty where the reference cannot say.
+def crystals_json(rows: Sequence[views.CandidateView]) -> Markup:
+    """Return what scripts know of the crystals that are drawn, safe within a script element."""
+    shown = {row.id: row.crystal for row in rows if row.crystal is not None}
+    elements = {symbol for view in shown.values() for symbol, _ in view.elements}
+    record = {
+        "looks": {
+            symbol: {"colour": colour_of(symbol), "radius": round(BALL * radius_of(symbol), 3)}
+            for symbol in sorted(elements)
+        },
+        "of": {name: {"drawing": view.drawing, "files": view.files} for name, view in shown.items()},
+    }
+    return in_script(record)
 
-    It is worked out on the packaged hull, and said only beside a distance that was measured from that hull:
-    live entries, or phases of another version, would name others.
-    """
-    from inverse.reference.hull import SAME_HULL, ReferenceHull
 
-    found: dict[str, dict[str, float]] = {}
-    hull: ReferenceHull | None = None
-    for candidate in candidates:
-        energy = wishes.verified_value(candidate, "formation_energy_per_atom")
-        distance = wishes.verified_value(candidate, "energy_above_hull")
-        if energy is None or distance is None:
-            continue
-        try:
-            hull = hull or ReferenceHull.packaged()
-            formula = best_structure(candidate).composition.reduced_formula
-            below = hull.energy_above_hull(formula, energy)
-            if abs(below.energy_above_hull - distance) <= SAME_HULL:
-                found[candidate.id] = dict(below.decomposition)
-        except EngineError:
-            continue
-    return found
+def in_script(record: Any) -> Markup:
+    """Return plain JSON that no markup in its texts can end."""
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -14,6 +14,7 @@ from inverse.candidates.objective import Objective
 from inverse.candidates.ranking import is_promising
 from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import summary, views, wishes, wording
+from inverse.report.markup import formula_markup
 from surrogates.crystals.formulas import display_formula
 from surrogates.physics.properties import PROPERTIES
 
@@ -105,7 +106,7 @@ def _baseline(
     considered = f"{record['n_considered']:,} considered" if record.get("n_considered") else ""
     best = tuple(
         (
-            views.formula_markup(views.shown_formula(str(item["formula"]))),
+            formula_markup(views.shown_formula(str(item["formula"]))),
             ", ".join(
                 f"{wording.symbol(key)} {wording.number(value, key)}"
                 for key, value in (item.get("values") or {}).items()
@@ -177,7 +178,7 @@ def wish_text(run: Run) -> dict[str, Any] | None:
         found = f"{wording.number(value, name)} {wording.unit(name, run.config.targets)}".strip()
         clauses.append(f"{wording.label(name)} {sign} {found} instead of {wording.number(asked, name)}")
     return {
-        "formula": views.formula_markup(display_formula(best_structure(wish.candidate).composition)),
+        "formula": formula_markup(display_formula(best_structure(wish.candidate).composition)),
         "id": wish.candidate.id,
         "clauses": clauses,
         "basis": wish.basis,

@@ -1,9 +1,7 @@
 """What the page shows of one candidate: plain text and numbers, ready for the template."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from markupsafe import Markup
 
@@ -15,6 +13,7 @@ from inverse.campaign.candidate_table import (
     reason,
     space_group,
 )
+from inverse.campaign.reference_file import Reference, Surroundings
 from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.hit_counts import flags_of
 from inverse.candidates.judged import PREDICTED_ONLY, is_predicted_only
@@ -30,13 +29,14 @@ from inverse.candidates.types import (
     Target,
     VerifiedValue,
 )
+from inverse.reference.known_entries import KnownEntry
+from inverse.report.crystal_view import CrystalView, crystal_view
+from inverse.report.markup import formula_markup, space_group_markup
 from inverse.report.wording import digits, label, number, outcome_text, percent, plain_text, symbol, unit
-from surrogates.crystals.formulas import display_formula
+from surrogates.crystals.formulas import display_formula, plain_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import EngineError
 from surrogates.physics.properties import PROPERTIES
-
-Decompose = Mapping[str, float]
 
 STATUS_LABELS = {
     Status.HIT: "hit",
@@ -95,7 +95,7 @@ class CandidateView:
     formula: Markup
     plain_formula: str
     space_group: Markup
-    cell: str
+    crystal: CrystalView | None
     n_atoms: int
     status: str
     status_label: str
@@ -121,20 +121,13 @@ class CandidateView:
     proposer: str
     seed: int
     log_likelihood: str
-    decomposition: str
+    competing: str
+    known_as: str
+    nearest: KnownEntry | None
     ladder: tuple[tuple[str, str, str, str], ...]
     seconds: str
     cif: str
     history: tuple[tuple[str, str], ...]
-
-
-def formula_markup(formula: str) -> Markup:
-    """Return a formula with its numbers as subscripts.
-
-    >>> formula_markup("W2B5")
-    Markup('W<sub>2</sub>B<sub>5</sub>')
-    """
-    return Markup(re.sub(r"(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(formula)))
 
 
 def shown_formula(text: str) -> str:
@@ -147,19 +140,6 @@ def shown_formula(text: str) -> str:
         return display_formula(composition_of(text))
     except EngineError:
         return text
-
-
-def space_group_markup(group: tuple[str, int] | None) -> Markup:
-    """Return a space-group symbol with its bars and screw axes, number behind.
-
-    >>> space_group_markup(("P6_3/mmc", 194))
-    Markup('P6<sub>3</sub>/mmc&nbsp;<small>194</small>')
-    """
-    if group is None:
-        return Markup("–")
-    text = re.sub(r"_(\d)", r"<sub>\1</sub>", escape(group[0]))
-    text = re.sub(r"-(\d)", r'<span class="bar">\1</span>', text)
-    return Markup(f"{text}&nbsp;<small>{group[1]}</small>")
 
 
 def plus_minus(mean: float, std: float, name: str) -> str:
@@ -181,10 +161,24 @@ def candidate_view(
     rank: int | None,
     properties: Sequence[str],
     targets: Sequence[Target],
-    decomposition: Decompose | None = None,
+    around: Surroundings | None = None,
+    is_drawn: bool = False,
 ) -> CandidateView:
-    """Return what the page shows of a candidate."""
+    """Return what the page shows of a candidate.
+
+    Args:
+        candidate: which.
+        rank: in the table; None of what carries none.
+        properties: in the order in which they are shown.
+        targets: of the config.
+        around: what the reference data say of it; None where the run folder does not hold that.
+        is_drawn: with its crystal, and the files of it.
+    """
     structure = best_structure(candidate)
+    crystal = None
+    if is_drawn:
+        name = f"{candidate.id}_{plain_formula(structure.composition)}"
+        crystal = crystal_view(structure, name, with_inputs=candidate.status is Status.HIT)
     verification = candidate.verification
     deciding = {target.property.name: target for target in effective_targets(targets)}
     stages = candidate_ladder(candidate)
@@ -195,7 +189,7 @@ def candidate_view(
         formula=formula_markup(display_formula(structure.composition)),
         plain_formula=display_formula(structure.composition),
         space_group=space_group_markup(space_group(structure)),
-        cell=_cell(candidate),
+        crystal=crystal,
         n_atoms=len(structure),
         status=str(candidate.status),
         status_label=STATUS_LABELS[candidate.status],
@@ -221,7 +215,9 @@ def candidate_view(
         proposer=candidate.proposer,
         seed=candidate.seed,
         log_likelihood=number(candidate.log_likelihood),
-        decomposition=decomposition_text(decomposition),
+        competing=competing_text(candidate, around),
+        known_as=known_text(around.known_as if around is not None else None),
+        nearest=around.nearest if around is not None else None,
         ladder=tuple(_stage(s) for s in stages),
         seconds=f"{verification.seconds:.0f}" if verification is not None else "",
         cif=cif_name(candidate),
@@ -275,29 +271,64 @@ def structure_type_text(candidate: Candidate) -> str:
     return f"{found.novelty} type: {found.name}" if found.name else f"{found.novelty} type"
 
 
-def decomposition_text(decomposition: Decompose | None) -> str:
-    """Return what a crystal would fall apart into, by share of its atoms.
+def competing_text(candidate: Candidate, around: Surroundings | None) -> str:
+    """Return the phases that a crystal competes with, in moles for one formula unit; "" without any.
 
-    >>> decomposition_text({"WC": 0.75, "B4C": 0.25})
-    '75 % WC + 25 % B4C'
+    Above the hull it would fall apart into them; below it they are what its distance is measured from.
     """
-    return " + ".join(
-        f"{100 * share:.0f} % {display_formula(formula)}" for formula, share in (decomposition or {}).items()
-    )
+    if around is None or not around.competing:
+        return ""
+    value = candidate.values.get("energy_above_hull")
+    is_above = value is None or value.mean > 0.0
+    parts = " + ".join(f"{_moles(phase.moles)}{display_formula(phase.formula)}" for phase in around.competing)
+    own = display_formula(best_structure(candidate).composition)
+    return f"{own} → {parts}" if is_above else f"{parts} → {own}"
+
+
+def _moles(amount: float) -> str:
+    """Return a coefficient of a reaction, none for one mole."""
+    text = f"{amount:.3f}".rstrip("0").rstrip(".")
+    return "" if text == "1" else f"{text} "
+
+
+def known_text(entry: KnownEntry | None) -> str:
+    """Return who knows a formula; "" where nobody does, or nobody was asked.
+
+    >>> known_text(KnownEntry("WC", "Materials Project", "computed", "mp-1894", 187))
+    'computed (Materials Project, mp-1894)'
+    """
+    if entry is None:
+        return ""
+    where = ", ".join(filter(None, (entry.source, entry.database_id)))
+    return f"{entry.basis} ({where})"
 
 
 def rows(
     candidates: Sequence[Candidate],
     properties: Sequence[str],
     targets: Sequence[Target],
-    decompositions: Mapping[str, Decompose],
+    reference: Reference | None = None,
+    n_drawn: int = 0,
 ) -> list[CandidateView]:
-    """Return the views of candidates in their order; verified ones are numbered from 1."""
-    views, rank = [], 0
+    """Return the views of candidates in their order; verified ones are numbered from 1.
+
+    Args:
+        candidates: in the order of the table.
+        properties: in the order in which they are shown.
+        targets: of the config.
+        reference: what the reference data say around them; None where the run folder does not hold it.
+        n_drawn: how many are drawn, the best that have a verdict.
+    """
+    views: list[CandidateView] = []
+    rank = 0
+    around = {} if reference is None else reference.around
     for candidate in candidates:
         rank += is_ranked(candidate)
         place = rank if is_ranked(candidate) else None
-        views.append(candidate_view(candidate, place, properties, targets, decompositions.get(candidate.id)))
+        is_drawn = candidate.verification is not None and len(views) < n_drawn
+        views.append(
+            candidate_view(candidate, place, properties, targets, around.get(candidate.id), is_drawn)
+        )
     return views
 
 
@@ -336,13 +367,6 @@ def _source(name: str, verified: VerifiedValue | None) -> str:
 
 def _interval(value: VerifiedValue, name: str) -> str:
     return f"{number(value.lower, name)} to {number(value.upper, name)}"
-
-
-def _cell(candidate: Candidate) -> str:
-    lattice = best_structure(candidate).lattice
-    a, b, c = lattice.abc
-    alpha, beta, gamma = lattice.angles
-    return f"a {a:.3f}, b {b:.3f}, c {c:.3f} Å; α {alpha:.1f}°, β {beta:.1f}°, γ {gamma:.1f}°"
 
 
 def _stage(stage: Stage) -> tuple[str, str, str, str]:
