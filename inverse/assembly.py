@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 
 from inverse.campaign.confirming import Confirming, confirmed_by_dft, said_of
 from inverse.campaign.dynamical_stability import AskPhonons
-from inverse.campaign.parts import AskFirstPrinciples, Parts
+from inverse.campaign.parts import AskFirstPrinciples, Judging, Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
@@ -108,6 +108,26 @@ def assemble(config: CampaignConfig) -> Parts:
     except BaseException:
         verifier.close()
         raise
+
+
+def judging(config: CampaignConfig) -> Judging:
+    """Return who judges candidates of a config, and how hits are told, without anything that searches.
+
+    The store answers what it can, whatever the config says of it; nobody gives a second opinion.
+
+    Raises:
+        EngineError: as of `assemble`, of the judges.
+    """
+    plan = replace(verification_plan(config, Objective.of(config)), reuse=True, shortlist=None)
+    known = KnownMaterials.packaged()
+    classifier = HitClassifier(known)
+    screen = Screen(config.constraints, known, classifier)
+    return Judging(
+        _verifier(plan),
+        screen.relaxed_breach,
+        lambda s: kinship(classifier, s),
+        lambda s: kinship(classifier_by_energy(plan.panel, plan.reuse, plan.device), s),
+    )
 
 
 def as_begun(config: CampaignConfig, begun: CampaignConfig) -> CampaignConfig:

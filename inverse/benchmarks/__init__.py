@@ -3,9 +3,14 @@
 from importlib import import_module
 from typing import Any
 
+from inverse.benchmarks.arguments import Arguments
 from surrogates.errors import ConfigError, UnknownNameError
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
+    "audit": (
+        "inverse.benchmarks.audit:run_audit",
+        "hits among what the triage, the screen and the choice of finished runs threw away",
+    ),
     "band-gap": (
         "inverse.benchmarks.band_gap:run_band_gap",
         "PBE gaps of formulas left out, beside boosted trees and a constant; textbook crystals",
@@ -62,18 +67,40 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
 """Name -> (module:function, what it measures). Modules are loaded when asked for."""
 
 
-def run_benchmark(name: str, n: int | None = None, seed: int = 0) -> dict[str, Any]:
+TAKES_ARGUMENTS = ("audit",)
+"""Benchmarks that are given `Arguments` beside size and seed."""
+
+TAKES_RUNS = ("audit",)
+"""Of these, those that look at runs."""
+
+
+def run_benchmark(
+    name: str, n: int | None = None, seed: int = 0, given: Arguments | None = None
+) -> dict[str, Any]:
     """Return the record of a benchmark; `passed` in it decides the exit status.
+
+    Args:
+        name: of `BENCHMARKS`.
+        n: size; None takes its own.
+        seed: of what is drawn.
+        given: to those of `TAKES_ARGUMENTS`.
 
     Raises:
         UnknownNameError: no such benchmark.
         ConfigError: a size below one.
     """
-    if name not in BENCHMARKS:
-        raise UnknownNameError.among("benchmark", name, BENCHMARKS)
+    check_name(name)
     if n is not None and n < 1:
         raise ConfigError(f"bench: size {n} is not more than zero")
     module, _, function = BENCHMARKS[name][0].partition(":")
     measure = getattr(import_module(module), function)
-    result = measure(seed=seed) if n is None else measure(n, seed=seed)
-    return {"benchmark": name, "seed": seed, **result}
+    asked: dict[str, Any] = {"seed": seed} if n is None else {"n": n, "seed": seed}
+    if name in TAKES_ARGUMENTS:
+        asked["given"] = given
+    return {"benchmark": name, "seed": seed, **measure(**asked)}
+
+
+def check_name(name: str) -> None:
+    """Raise UnknownNameError where there is no such benchmark."""
+    if name not in BENCHMARKS:
+        raise UnknownNameError.among("benchmark", name, BENCHMARKS)

@@ -39,6 +39,23 @@ class CampaignVerifier(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Judging:
+    """Who judges crystals, and what makes a hit of a verdict: what an audit needs of `Parts`.
+
+    Attributes:
+        verifier: the judges.
+        rescreening: relaxed structure -> the rule that puts it out.
+        classify: relaxed structure -> kinship among known materials.
+        confirm: the same for a hit that looks new.
+    """
+
+    verifier: CampaignVerifier
+    rescreening: Screening
+    classify: Classify
+    confirm: Classify
+
+
 AskFirstPrinciples = Callable[
     [Sequence[Candidate], Callable[[str], None], Callable[[], bool]], Iterator[Candidate]
 ]

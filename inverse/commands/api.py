@@ -532,15 +532,43 @@ def compare(first: str | Path, second: str | Path) -> list[tuple[str, str, str]]
     return list(side_by_side(first, second))
 
 
-def bench(name: str, n: int | None = None, seed: int = 0) -> dict[str, Any]:
+def bench(
+    name: str,
+    n: int | None = None,
+    seed: int = 0,
+    runs: Sequence[str | Path] = (),
+    time_limit: str | float | None = None,
+) -> dict[str, Any]:
     """Return the record of a benchmark; its "passed" says whether the bar was met.
+
+    Args:
+        name: of those that `inverse bench` lists.
+        n: size; None takes the benchmark's own.
+        seed: of what is drawn.
+        runs: folders of runs, for those that look at runs.
+        time_limit: such as "5m", for those that a further call goes on with.
 
     Raises:
         UnknownNameError: no such benchmark.
+        ConfigError: runs or a time limit for one that has no use for them.
     """
-    from inverse.benchmarks import run_benchmark
+    from inverse.benchmarks import TAKES_ARGUMENTS, TAKES_RUNS, check_name, run_benchmark
 
-    return dict(run_benchmark(name, n, seed))
+    check_name(name)
+    if runs and name not in TAKES_RUNS:
+        raise ConfigError(f"bench {name}: looks at no runs; {' and '.join(TAKES_RUNS)} does")
+    if name not in TAKES_ARGUMENTS:
+        if time_limit is not None:
+            raise ConfigError(
+                f"bench {name}: has no time limit; those that have: {', '.join(TAKES_ARGUMENTS)}"
+            )
+        return dict(run_benchmark(name, n, seed))
+    from inverse.assembly import judging
+    from inverse.benchmarks.arguments import SECONDS, Arguments
+
+    seconds = SECONDS if time_limit is None else _seconds(time_limit)
+    given = Arguments(judging, tuple(Path(folder) for folder in runs), seconds)
+    return dict(run_benchmark(name, n, seed, given))
 
 
 def export(folder: str | Path, format: str = "cif", shortlist: str | Path | None = None) -> list[Path]:

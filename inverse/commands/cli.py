@@ -371,13 +371,21 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="JSON instead of a 
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="Which benchmark.")] = "",
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run folders, for those that look at runs.", metavar="[DIR]..."),
+    ] = None,
     n: Annotated[
         int | None, typer.Option("-n", "--number", help="Size, where the benchmark has one.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    time_limit: Annotated[
+        str | None, typer.Option("--time-limit", help="Such as 5m; a further call goes on.")
+    ] = None,
 ) -> int:
     """Run a benchmark; without a name, list them."""
-    from inverse.benchmarks import BENCHMARKS, run_benchmark
+    from inverse.benchmarks import BENCHMARKS
+    from inverse.commands import api
     from inverse.commands.terminal import show_table
 
     if not name:
@@ -385,7 +393,7 @@ def bench(
             sys.stdout.write(f"{known:14} {purpose}\n")
         return 0
     with results_only() as stdout:
-        result = run_benchmark(name, n, seed)
+        result = api.bench(name, n, seed, runs or (), time_limit)
     if rows := result.get("table"):
         show_table(
             list(rows[0]), [["-" if v is None else v for v in row.values()] for row in rows], sys.stderr
