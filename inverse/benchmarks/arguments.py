@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from inverse.campaign.parts import Judging
     from inverse.inputs.campaign_config import CampaignConfig
 
-SECONDS = 300.0
+SECONDS_OF_A_CALL = 300.0
 """Of one call that can be taken up again, unless the caller says otherwise."""
 
 
@@ -25,4 +25,4 @@ class Arguments:
 
     judging_of: "Callable[[CampaignConfig], Judging]"
     runs: tuple[Path, ...] = ()
-    seconds: float = SECONDS
+    seconds: float = SECONDS_OF_A_CALL

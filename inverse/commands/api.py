@@ -564,9 +564,9 @@ def bench(
             )
         return dict(run_benchmark(name, n, seed))
     from inverse.assembly import judging
-    from inverse.benchmarks.arguments import SECONDS, Arguments
+    from inverse.benchmarks.arguments import SECONDS_OF_A_CALL, Arguments
 
-    seconds = SECONDS if time_limit is None else _seconds(time_limit)
+    seconds = SECONDS_OF_A_CALL if time_limit is None else _seconds(time_limit)
     given = Arguments(judging, tuple(Path(folder) for folder in runs), seconds)
     return dict(run_benchmark(name, n, seed, given))
 
