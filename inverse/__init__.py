@@ -9,6 +9,7 @@ from typing import Any
 
 _FUNCTIONS: dict[str, str] = {
     "run": "run",
+    "load": "load",
     "predict": "predict",
     "sample": "sample",
     "verify": "verify",
@@ -33,6 +34,7 @@ __all__ = [  # resolved by __getattr__
     "confirmation_plan",
     "diagnose",
     "export_run",
+    "load",
     "predict",
     "properties",
     "referee_run",

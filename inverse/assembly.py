@@ -24,6 +24,7 @@ from inverse.decoders.sampling import Sample, condition_of, draw
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
+from inverse.inputs.structure_files import Given
 from inverse.potentials.dft import Limits
 from inverse.potentials.loading import available_potentials, load_potential
 from inverse.prediction.answers import iterate_predictions, surrogates_of
@@ -358,7 +359,7 @@ def _placed(surrogate: Any, place: torch.device) -> Surrogate:
 
 
 def predictions(
-    structures: Iterable[str | Path | Structure],
+    structures: Iterable[Given],
     formulas: Sequence[str],
     model: str | Path | None = None,
     device: str = "auto",
@@ -366,7 +367,7 @@ def predictions(
     """Return the records of `inverse predict`, see `iterate_predictions`.
 
     Args:
-        structures: files, folders and structures.
+        structures: files, folders, structures and ASE Atoms.
         formulas: answered at composition level.
         model: folder of weights that `inverse train` wrote; None asks the shipped surrogates.
         device: as in a config; compositions are answered on the CPU.

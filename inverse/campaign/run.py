@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from inverse.campaign.candidate_table import ranked
+from inverse.campaign.candidate_table import is_ranked, ranked
 from inverse.campaign.referee_file import read_referee, with_referee
 from inverse.campaign.reference_file import Reference, read_reference
 from inverse.campaign.run_folder import RunFolder
 from inverse.candidates.types import Candidate, Status, Verification
 from inverse.inputs.campaign_config import CampaignConfig, load_config
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """Everything a run left behind.
 
@@ -34,6 +37,28 @@ class Run:
     verified: tuple[str, ...] = ()
     referee: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Reference | None = None
+
+    @property
+    def hits(self) -> tuple[Candidate, ...]:
+        """The hits, best first."""
+        return tuple(c for c in self.candidates if c.status is Status.HIT)
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate of rank 1, whether it is a hit or not; None where nothing was verified."""
+        return next((c for c in self.candidates if is_ranked(c)), None)
+
+    def to_dataframe(self) -> "DataFrame":
+        """Return every candidate as a row of a pandas DataFrame: candidates.csv with numbers as numbers."""
+        from inverse.campaign.data_frame import data_frame
+
+        return data_frame(self.candidates, self.config)
+
+    def __repr__(self) -> str:
+        """Return name, folder and what there is, in one line."""
+        started = sum(c.verification is not None for c in self.candidates)
+        counts = f"{len(self.candidates)} candidates, {started} verified, {len(self.hits)} hits"
+        return f"{type(self).__name__}({self.config.name!r}, {counts}, folder={str(self.folder)!r})"
 
 
 def read_run(folder: str | Path) -> Run:

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pymatgen.core import Structure
 
+from surrogates.crystals.formulas import display_formula
 from surrogates.errors import ConfigError
 from surrogates.physics.properties import Property
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 PREDICTED_ENOUGH = 0.8
 """A predicted-only target counts as met from this probability on, unless the config says otherwise."""
@@ -506,7 +510,7 @@ class HullMargin:
     margins: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidate:
     """One crystal with its whole history; a result without its history is not a result.
 
@@ -591,3 +595,30 @@ class Candidate:
         """What is known of it by property name: first principles before judges; empty without a verdict."""
         judged = {} if self.verification is None else self.verification.values
         return judged if self.confirmation is None else {**judged, **self.confirmation.values}
+
+    @builtins.property
+    def formula(self) -> str:
+        """Reduced formula in pymatgen's form, the key of every table: "B2W"."""
+        return str(self.structure.composition.reduced_formula)
+
+    @builtins.property
+    def formula_display(self) -> str:
+        """The same as a chemist writes it: "WB2"."""
+        return display_formula(self.structure.composition)
+
+    @builtins.property
+    def relaxed(self) -> Structure | None:
+        """The cell that the energy judge relaxed; None before a verdict, or where relaxation failed."""
+        return None if self.verification is None else self.verification.structure
+
+    def view(self) -> "Figure":
+        """Return the crystal in 3D, a plotly figure: its conventional cell, relaxed where it was verified."""
+        from inverse.candidates.crystal_figure import crystal_figure
+
+        relaxed = self.relaxed
+        return crystal_figure(self.start if relaxed is None else relaxed)
+
+    def __repr__(self) -> str:
+        """Return identity, formula and how far it came, in one line."""
+        known = [str(self.hit_class)] if self.hit_class is not None else []
+        return f"Candidate({', '.join([self.id, self.formula_display, str(self.status), *known])})"

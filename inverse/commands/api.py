@@ -1,12 +1,16 @@
 """The commands as functions: the same names, the same results, for notebooks and scripts."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from inverse.commands.notebook import campaign_line, counted_line
 from inverse.inputs.yaml_reading import parse_seconds
 from surrogates.errors import ConfigError, VerificationError
 from surrogates.platform.cpu_time import cpu_seconds
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from inverse.campaign.run import Run
     from inverse.candidates.types import Candidate
     from inverse.inputs.campaign_config import CampaignConfig
+    from inverse.inputs.structure_files import Given
+    from inverse.report.loaded_run import LoadedRun
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,11 +46,12 @@ def run(
     device: str | None = None,
     started_at: float | None = None,
     on_progress: "Callable[[Progress], None] | None" = None,
-) -> "Run":
+) -> "LoadedRun":
     """Return a finished (or stopped) campaign, read back from its folder.
 
     Args:
-        config: a file, the name of a packaged config, a mapping of the same keys, or a config.
+        config: a file, the name of a packaged config, a mapping of the same keys, or a config. In a mapping
+            `seed_structures` may hold pymatgen Structures and ASE Atoms beside names of files.
         output: the run folder; None makes runs/<name>, with a number when that is taken.
         resume: go on with the run in `output`; starts it when there is none yet.
         budget: verifications, instead of the config's.
@@ -52,7 +59,7 @@ def run(
         seed: instead of the config's.
         device: instead of the config's.
         started_at: unix time from which the time limit counts; None counts from now.
-        on_progress: told about every stage.
+        on_progress: told about every stage; without it a notebook shows a line that changes in place.
 
     Raises:
         ConfigError: a config that cannot be carried out.
@@ -60,21 +67,24 @@ def run(
     """
     began, cpu_began = time.monotonic(), cpu_seconds()
     own_limit = None if time_limit is None else _seconds(time_limit)
-    settings = _config_of(config).with_overrides(
-        verifications=budget, seconds=own_limit, seed=seed, device=device
-    )
-    folder = run_folder(settings.name, output, resume)
-    _refuse_early(settings, folder, resume)
-    limit, deadline = settings.budget.seconds, None
-    if limit is not None and (own_limit is not None or started_at is not None):
-        gone = 0.0 if started_at is None else max(0.0, time.time() - started_at)
-        deadline = (began if started_at is None else time.monotonic() - gone) + limit
-    _announce_code(settings, on_progress)
-    _announce_left_out(settings, on_progress)
-    from inverse.potentials.loading import one_thread
+    with ExitStack() as until_done:
+        seeds = Path(until_done.enter_context(TemporaryDirectory(prefix="inverse-seeds-")))
+        settings = _config_of(config, seeds).with_overrides(
+            verifications=budget, seconds=own_limit, seed=seed, device=device
+        )
+        folder = run_folder(settings.name, output, resume)
+        _refuse_early(settings, folder, resume)
+        limit, deadline = settings.budget.seconds, None
+        if limit is not None and (own_limit is not None or started_at is not None):
+            gone = 0.0 if started_at is None else max(0.0, time.time() - started_at)
+            deadline = (began if started_at is None else time.monotonic() - gone) + limit
+        told = on_progress or until_done.enter_context(campaign_line())
+        _announce_code(settings, told)
+        _announce_left_out(settings, told)
+        from inverse.potentials.loading import one_thread
 
-    with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
-        return _carry_out(settings, folder, resume, deadline, cpu_began, on_progress)
+        with one_thread():  # small networks beside busy workers: a second thread only waits for its turn
+            return _carry_out(settings, folder, resume, deadline, cpu_began, told)
 
 
 def _carry_out(
@@ -84,13 +94,14 @@ def _carry_out(
     deadline: float | None,
     cpu_began: float,
     on_progress: "Callable[[Progress], None] | None",
-) -> "Run":
+) -> "LoadedRun":
     """Run a campaign and write its report; return what it left, read once."""
     from inverse.assembly import as_begun, assemble
     from inverse.campaign.campaign import Campaign, stored_config
     from inverse.campaign.run import read_run
     from inverse.campaign.run_folder import RunFolder
     from inverse.campaign.stopping import writing_up
+    from inverse.report.loaded_run import loaded
     from inverse.report.page import build_report, write_report
 
     earlier = cpu_seconds() - cpu_began  # of reading and loading, before the parts are made
@@ -114,7 +125,7 @@ def _carry_out(
         except VerificationError:  # the campaign has written what there is
             build_report(folder)
             raise
-        run = _looked_up(read_run(folder))
+        run = loaded(_looked_up(read_run(folder)))
         write_report(run)
     return run
 
@@ -179,13 +190,27 @@ def _refuse_early(settings: "CampaignConfig", folder: Path, resume: bool) -> Non
     RunFolder.check(folder, config_hash(settings), settings.to_yaml(carried=True), resume)
 
 
-def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig") -> "CampaignConfig":
+def load(folder: str | Path) -> "LoadedRun":
+    """Return the run of a folder, finished or not; needs no lock, changes nothing, loads no model.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        ConfigError: its config.yaml cannot be read.
+    """
+    from inverse.report.loaded_run import load as read
+
+    return read(folder)
+
+
+def _config_of(config: "str | Path | Mapping[str, Any] | CampaignConfig", folder: Path) -> "CampaignConfig":
+    """Return a config; crystals among the seeds of a mapping become files in a folder."""
     from inverse.inputs.campaign_config import CampaignConfig, load_config
+    from inverse.inputs.carried_files import seeds_as_files
 
     if isinstance(config, CampaignConfig):
         return config
     if isinstance(config, Mapping):
-        return CampaignConfig.from_mapping(config)
+        return CampaignConfig.from_mapping(seeds_as_files(config, folder))
     return load_config(config)
 
 
@@ -197,20 +222,37 @@ def _seconds(value: str | float, what: str = "time limit") -> float:
 
 
 def predict(
-    structures: "Iterable[str | Path | Structure] | str | Path | Structure" = (),
+    structures: "Iterable[Given] | Given" = (),
     formulas: Sequence[str] = (),
     model: str | Path | None = None,
     device: str = "auto",
 ) -> list[dict[str, Any]]:
-    """Return surrogate values, one record per structure (files, folders, Structures) and formula.
+    """Return surrogate values: one record per structure in order, then one per formula.
 
-    `model` names a folder of weights that `train` wrote; None asks the shipped surrogates. `device` is where
-    they compute: auto, cpu, cuda.
+    Args:
+        structures: files, folders, pymatgen Structures and ASE Atoms. A text that names no file and is read
+            as a formula ("WC") counts as one, before those of `formulas`.
+        formulas: answered at composition level.
+        model: a folder of weights that `train` wrote; None asks the shipped surrogates.
+        device: where they compute: auto, cpu, cuda.
+
+    Raises:
+        DataError: a text, alone, that is neither a file nor a formula.
     """
     from inverse.assembly import predictions
+    from inverse.prediction.answers import is_formula
 
-    names = [formulas] if isinstance(formulas, str) else formulas
-    return list(predictions(_as_list(structures), names, model, device))
+    given = _as_list(structures)
+    meant = [isinstance(one, str) and not os.path.lexists(one) and is_formula(one) for one in given]
+    names = [one for one, is_one in zip(given, meant, strict=True) if is_one]
+    names += [formulas] if isinstance(formulas, str) else formulas
+    crystals = [one for one, is_one in zip(given, meant, strict=True) if not is_one]
+    found = []
+    with counted_line("predict") as bar:
+        for record in predictions(crystals, names, model, device):
+            found.append(record)
+            bar.advance(str(record.get("formula_display", "")))
+    return found
 
 
 def sample(
@@ -244,7 +286,7 @@ def sample(
 
 
 def verify(
-    structures: "Iterable[str | Path | Structure] | str | Path | Structure",
+    structures: "Iterable[Given] | Given",
     potential: str = "auto",
     *,
     reuse: bool = True,
@@ -259,22 +301,27 @@ def verify(
 
     Computes in this process unless `workers` says otherwise: a calculator that never returns never ends then.
     """
-    found = iterate_verifications(
-        _as_list(structures),
-        potential,
-        reuse=reuse,
-        workers=workers,
-        also=also,
-        second_opinion=second_opinion,
-        referee=referee,
-        device=device,
-        properties=properties,
-    )
-    return list(found)
+    found = []
+    with counted_line("verify") as bar:
+        for record in iterate_verifications(
+            _as_list(structures),
+            potential,
+            reuse=reuse,
+            workers=workers,
+            also=also,
+            second_opinion=second_opinion,
+            referee=referee,
+            device=device,
+            properties=properties,
+            on_start=lambda n: bar.expect(n, "structures, the judges are loading"),
+        ):
+            found.append(record)
+            bar.advance(str(record.get("formula_display", "")))
+    return found
 
 
 def iterate_verifications(
-    structures: "Iterable[str | Path | Structure]",
+    structures: "Iterable[Given]",
     potential: str = "auto",
     *,
     reuse: bool = True,
@@ -290,7 +337,7 @@ def iterate_verifications(
     """Yield verification records in input order as they finish; closing the iterator stops the work.
 
     Args:
-        structures: files, folders and pymatgen structures.
+        structures: files, folders, pymatgen Structures and ASE Atoms.
         potential: auto, the name of a potential, or module:factory; gpaw asks density functional theory, as
             `confirm` does.
         reuse: False asks the judges afresh, whatever the store holds.
@@ -355,7 +402,7 @@ def iterate_verifications(
 
 
 def _by_first_principles(
-    structures: "Iterable[str | Path | Structure]",
+    structures: "Iterable[Given]",
     potential: str,
     reuse: bool,
     workers: int | None,
@@ -627,7 +674,7 @@ def doctor() -> dict[str, Any]:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Return one path or Structure as a list of one."""
-    from pymatgen.core import Structure
+    """Return one path or crystal as a list of one."""
+    from inverse.inputs.structure_files import Given
 
-    return [value] if isinstance(value, str | Path | Structure) else list(value)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, Given) else [value]

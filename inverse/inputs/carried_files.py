@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from inverse.inputs.structure_files import read_structures
+from ase import Atoms
+from pymatgen.core import Structure
+
+from inverse.inputs.structure_files import given_structure, read_structures
 from inverse.inputs.yaml_reading import one_line, shown_path
+from surrogates.crystals.formulas import plain_formula
 from surrogates.errors import ConfigError, EngineError
 from surrogates.physics.properties import Property
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
 
 FOLDERS = {"seed_structures": "seeds", "surrogates": "surrogates", "search.surrogate": "searched_with"}
 """Key of the config -> folder of the copies inside a run folder."""
@@ -37,7 +38,7 @@ class Seed:
     """
 
     name: str
-    structure: "Structure"
+    structure: Structure
     flags: tuple[str, ...] = ()
 
 
@@ -48,6 +49,34 @@ def read_seeds(paths: Sequence[Path]) -> tuple[Seed, ...]:
         ConfigError: a file that is missing, is a folder, cannot be read or holds no ordered crystal.
     """
     return tuple(seed for path in paths for seed in _read(path, _state(path)))
+
+
+def seeds_as_files(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a config whose seeds are all files: crystals among them are written as CIFs to a folder.
+
+    Args:
+        config: a mapping as a user writes it; `seed_structures` may hold pymatgen Structures and ASE Atoms.
+        folder: for the files, which must last until a run folder has its copies.
+
+    Raises:
+        ConfigError: a crystal that nothing can be made of.
+    """
+    given = config.get("seed_structures")
+    if not isinstance(given, list | tuple):
+        return dict(config)
+    return {**config, "seed_structures": [_as_file(one, folder, k) for k, one in enumerate(given, start=1)]}
+
+
+def _as_file(seed: object, folder: Path, number: int) -> object:
+    if not isinstance(seed, Structure | Atoms):
+        return str(seed) if isinstance(seed, Path) else seed
+    record = given_structure(seed, f"number {number}")
+    if record.structure is None:
+        raise ConfigError(f"seed_structures: {record.id}: {one_line(record.error)}")
+    path = folder / str(number) / f"{plain_formula(record.structure.composition)}.json"
+    path.parent.mkdir()
+    path.write_text(record.structure.to_json(), encoding="utf-8")
+    return str(path)
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from inverse.inputs.formats.cells import MAX_ATOMS
@@ -188,23 +189,29 @@ def parse_ase(path: Path) -> Parser:
         name = pairs.get("candidate_id", pairs.get("id", pairs.get("material_id")))
         identity = None if name is None else str(name)
         try:
-            yield RawStructure(identity, _ase_structure(row))
+            yield RawStructure(identity, ase_structure(row))
         except EngineError as error:
             yield RawStructure(identity, error=error)
         except Exception as error:
             yield RawStructure(identity, error=StructureError(f"broken row: {' '.join(str(error).split())}"))
 
 
-def _ase_structure(row: Any) -> Structure:
-    """Return the crystal of an ASE row; calculators and constraints of it are left alone."""
-    require_periodic(row.pbc)
-    numbers = [int(z) for z in row.numbers]
+def ase_structure(atoms: Any) -> Structure:
+    """Return the crystal of ASE Atoms or of a database's row; calculators and constraints are left alone.
+
+    Raises:
+        StructureError: it does not repeat in three directions.
+        UnsupportedElementError: a dummy atom, or an element beyond Lr.
+    """
+    require_periodic(atoms.pbc)
+    numbers = [int(z) for z in atoms.numbers]
     odd = next((z for z in numbers if not 1 <= z <= N_ELEMENTS), None)
     if odd is not None:
         what = "a dummy atom (X), not an element" if odd == 0 else f"not one of 1 to {N_ELEMENTS}"
         raise UnsupportedElementError(f"atomic number {odd} is {what}")
     species = [ELEMENT_SYMBOLS[z - 1] for z in numbers]
-    return Structure(Lattice(row.cell), species, row.positions, coords_are_cartesian=True)
+    lattice = Lattice(np.asarray(atoms.cell))
+    return Structure(lattice, species, atoms.positions, coords_are_cartesian=True)
 
 
 _PARSERS: dict[str, Callable[[Path], Parser]] = {

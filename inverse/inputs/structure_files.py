@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from pymatgen.core import Element, PeriodicSite, Structure
 
-from inverse.inputs.file_formats import RawStructure, parse_file, recognised_format
+from inverse.inputs.file_formats import RawStructure, ase_structure, parse_file, recognised_format
 from inverse.inputs.formats.cells import FULL, MAX_ATOMS, require_lattice, require_places
 from inverse.inputs.formats.contacts import (
     COLLIDING,
@@ -29,6 +30,9 @@ from surrogates.physics.periodic_table import element_index
 
 VACUUM = 8.0
 """Å; wider gaps between layers of atoms are vacuum: no crystal without holes has them."""
+
+Given = str | Path | Structure | Atoms
+"""What is taken where a crystal is asked for: a file, a folder, a pymatgen Structure, ASE Atoms."""
 
 MOST_WARNINGS = 5
 """Warnings of libraries that become remarks of one structure."""
@@ -73,6 +77,24 @@ def read_structures(paths: Iterable[str | Path], ordered: bool = True) -> Iterat
     """
     files = _expanded(paths)
     return itertools.chain.from_iterable(_file_records(path, ordered) for path in files)
+
+
+def given_structure(crystal: Structure | Atoms, identity: str) -> ReadStructure:
+    """Return the record of a crystal that is no file, or why it is none.
+
+    Args:
+        crystal: as somebody's program made it.
+        identity: its id.
+    """
+    record = ReadStructure(identity, "")
+    if isinstance(crystal, Structure):
+        return examined(RawStructure(structure=crystal), record)
+    try:
+        return examined(RawStructure(structure=ase_structure(crystal)), record)
+    except EngineError as error:
+        return replace(record, error=error)
+    except Exception as error:  # a flat cell, say
+        return replace(record, error=StructureError(_one_line(error)))
 
 
 def structure_files(folder: Path) -> list[Path]:

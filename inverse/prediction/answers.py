@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase import Atoms
 from pymatgen.core import Structure
 
 from inverse.candidates.types import EnergyFlag
-from inverse.inputs.file_formats import RawStructure
-from inverse.inputs.structure_files import ReadStructure, examined, read_structures
+from inverse.inputs.structure_files import Given, ReadStructure, given_structure, read_structures
 from inverse.prediction.completion import answering_crystals, of_crystals
 from inverse.prediction.evaluation import LOWEST_ABOVE_HULL, Predictions
 from inverse.reference import ReferenceHull
@@ -86,7 +86,7 @@ class KnownPhases:
 
 
 def predict(
-    structures: Iterable[str | Path | Structure] = (),
+    structures: Iterable[Given] = (),
     formulas: Sequence[str] = (),
     surrogate: Surrogate | None = None,
     composition_surrogate: CompositionSurrogate | None = None,
@@ -100,7 +100,7 @@ def predict(
 
 
 def iterate_predictions(
-    structures: Iterable[str | Path | Structure] = (),
+    structures: Iterable[Given] = (),
     formulas: Sequence[str] = (),
     surrogate: Surrogate | None = None,
     composition_surrogate: CompositionSurrogate | None = None,
@@ -118,7 +118,7 @@ def iterate_predictions(
     an energy far below the hull of known phases is flagged and out of domain.
 
     Args:
-        structures: files, folders and pymatgen structures.
+        structures: files, folders, pymatgen structures and ASE Atoms.
         formulas: answered at composition level.
         surrogate: the shipped one when None.
         composition_surrogate: the shipped one when None.
@@ -160,26 +160,27 @@ def surrogates_of(model: str | Path | None) -> tuple[Surrogate | None, Compositi
     return found if kind != "composition" else None, found if kind != "structure" else None
 
 
-def read_inputs(
-    inputs: Iterable[str | Path | Structure], beside_others: bool = False
-) -> Iterator[ReadStructure]:
+def read_inputs(inputs: Iterable[Given], beside_others: bool = False) -> Iterator[ReadStructure]:
     """Return the records of paths and structures in order; paths are checked at once.
 
     A missing path has an error record in its place, unless there is nothing else: then it is bad usage.
 
     Args:
-        inputs: files, folders and structures.
+        inputs: files, folders, pymatgen structures and ASE Atoms.
         beside_others: something else is asked for as well, so that no path need exist.
 
     Raises:
-        DataError: none of the paths exists.
+        DataError: none of the paths exists, or something is neither a path nor a crystal.
     """
     parts: list[Iterable[ReadStructure]] = []
     missing: list[DataError] = []
     for index, given in enumerate(inputs):
-        if isinstance(given, Structure):
-            parts.append([_given_structure(given, index)])
+        if isinstance(given, Structure | Atoms):
+            parts.append([given_structure(given, f"structure#{index}")])
             continue
+        if not isinstance(given, str | Path):
+            kinds = "a file, a folder, a pymatgen Structure or ASE Atoms"
+            raise DataError(f"structures: number {index} is of type {type(given).__name__}; give {kinds}")
         try:
             parts.append(read_structures([given]))
         except DataError as problem:
@@ -191,17 +192,25 @@ def read_inputs(
     return itertools.chain.from_iterable(parts)
 
 
-def _if_formula(given: str) -> str:
-    """Return where a formula goes, for one that stands where a file was expected; "" for anything else."""
+def is_formula(text: str) -> bool:
+    """Return whether a text is read as a formula.
+
+    >>> is_formula("WC"), is_formula("WC.cif")
+    (True, False)
+    """
     try:
-        composition_of(given)
+        composition_of(text)
     except EngineError:
-        return ""
-    return f"; a formula goes to --formula, in Python to formulas=[{given!r}]"
+        return False
+    return True
 
 
-def _given_structure(structure: Structure, index: int) -> ReadStructure:
-    return examined(RawStructure(structure=structure), ReadStructure(f"structure#{index}", ""))
+def _if_formula(given: str) -> str:
+    """Return where a formula goes, for one that stands where a file was expected; else that it is none."""
+    if is_formula(given):
+        return f"; as a formula it goes to `inverse predict --formula {given}`"
+    looks_like_path = "/" in given or "\\" in given or Path(given).suffix
+    return "" if looks_like_path else "; nor is it a formula"
 
 
 def _shipped() -> Surrogate:

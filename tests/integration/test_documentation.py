@@ -7,8 +7,10 @@ Campaigns, of few verifications, and the default judges are stand-ins. What no t
 `<!-- not run: why -->` in the line before.
 """
 
+import ast
 import builtins
 import importlib
+import json
 import os
 import re
 import shlex
@@ -47,6 +49,7 @@ from surrogates.protocol import CompositionBatch
 from tests import crystals, fakes
 
 ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 MOST_NOT_RUN = 3
@@ -360,6 +363,24 @@ def test_examples_run(page: Path, desk: Path, finished: Path) -> None:
                 provide(words, finished)
                 few = ["--budget", "4"] if words[1] == "run" else []
                 assert main([*words[1:], *few]) == 0, f"{where}: {' '.join(words)}"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_run(notebook: Path, desk: Path) -> None:
+    """Cell by cell, in one namespace; what a cell ends with is shown as a notebook would show it."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
+        if cell["cell_type"] != "code":
+            continue
+        assert cell["outputs"] == [], "a notebook is kept without what it printed"
+        *body, last = ast.parse("".join(cell["source"])).body
+        where = f"{notebook.name}, cell {number}"
+        is_shown = isinstance(last, ast.Expr)
+        exec(compile(ast.Module(body if is_shown else [*body, last], []), where, "exec"), space)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), where, "eval"), space)
+            html = getattr(value, "_repr_html_", lambda: None)()
+            assert html or len(repr(value)) < 2000, f"{where} shows a screenful"
 
 
 def extends(group: str, name: str, module: str, attribute: str) -> None:

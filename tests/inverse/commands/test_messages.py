@@ -84,12 +84,16 @@ def test_every_symbol_is_among_the_other_names() -> None:
 def test_a_formula_where_a_file_was_expected_is_told_where_it_goes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(
-        DataError, match=r"WC: no such file or folder.*; a formula goes to --formula, .*\['WC'\]"
-    ):
-        inverse.predict("WC")
+    assert main(["predict", "WC"]) == 2
+    said = capsys.readouterr().err
+    assert "WC: no such file or folder" in said
+    assert said.endswith("; as a formula it goes to `inverse predict --formula WC`\n")
     with pytest.raises(DataError, match=r"gone\.cif: no such file or folder[^;]*$"):
         inverse.predict("gone.cif")
+    with pytest.raises(DataError, match=r"^Xx2: no such file or folder.*; nor is it a formula$"):
+        inverse.predict("Xx2")
+    with pytest.raises(DataError, match=r"number 1 is of type int; give a file, a folder, a pymatgen Struct"):
+        inverse.predict(["WC", "TiN", crystals.fcc(), 7])
 
 
 def test_progress_counts_every_record_and_says_what_went_wrong(

@@ -1,0 +1,51 @@
+"""A run as Python and notebooks hold it: what its folder says, its table as HTML, its figures."""
+
+from dataclasses import fields
+from html import escape
+from pathlib import Path
+
+from inverse.campaign.candidate_table import is_ranked
+from inverse.campaign.run import Run, read_run
+from inverse.candidates.hit_counts import hit_rates
+from inverse.candidates.objective import Objective
+from inverse.report.console import ranked_table
+from inverse.report.html_table import html_table
+from inverse.report.sections import answer
+
+SHOWN = 20
+"""Ranked candidates in a notebook's table."""
+
+
+class LoadedRun(Run):
+    """A run that was read from its folder; see `Run` for what it holds."""
+
+    def _repr_html_(self) -> str:
+        """Return the ranked table, what the run amounts to and where its report is, for a notebook."""
+        table = ranked_table(self.candidates, Objective.of(self.config), SHOWN)
+        n_ranked = sum(map(is_ranked, self.candidates))
+        lines = [f"<b>{escape(self.config.name)}</b>: {escape(answer(self))}"]
+        if table.row_count:
+            lines.append(html_table(table))
+            more = f"The best {SHOWN} of {n_ranked}. " if n_ranked > SHOWN else ""
+            lines.append(
+                f"{more}P: all targets met, after the verdict; verified ± std on the DFT scale; "
+                "✗ misses its target."
+            )
+        lines.append(escape(hit_rates(self.candidates, self.manifest).text))
+        lines.append(f"Report: <code>{escape(str((self.folder / 'report.html').resolve()))}</code>")
+        return "".join(line if line.startswith("<table") else f"<p>{line}</p>" for line in lines)
+
+
+def load(folder: str | Path) -> LoadedRun:
+    """Return the run of a folder, finished or not; needs no lock, changes nothing, loads no model.
+
+    Raises:
+        RunFolderError: no run there, or damaged.
+        ConfigError: its config.yaml cannot be read.
+    """
+    return loaded(read_run(folder))
+
+
+def loaded(run: Run) -> LoadedRun:
+    """Return a run that was read, as notebooks hold it."""
+    return LoadedRun(**{one.name: getattr(run, one.name) for one in fields(run)})
