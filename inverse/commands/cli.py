@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from inverse.campaign.stopping import SIGNALS
+from inverse.commands import completion
 from inverse.commands.console import (
     BAD_USAGE,
     FAILED,
@@ -29,6 +30,9 @@ from inverse.commands.console import (
 )
 from inverse.report.progress_bar import Bar, progress
 from surrogates.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from inverse.commands.record_table import RecordTable
 
 ENDLESS = 1e12
 """Largest value of a property from which on it stands for no bound."""
@@ -64,16 +68,24 @@ def inverse(
 Files = Annotated[
     list[Path] | None, typer.Argument(help="CIF, POSCAR, extxyz, pymatgen JSON, .jsonl.gz, folders.")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", autocompletion=completion.devices)
+]
 OutputFile = Annotated[
     Path | None, typer.Option("--output", "-o", help="JSON lines file; stdout without it.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on a terminal, too, instead of a table.")]
 RunFolderArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="DIR")]
 
 
 @app.command()
 def run(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a packaged config.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a packaged config.", autocompletion=completion.configs
+        ),
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     budget: Annotated[int | None, typer.Option("--budget", help="Verifications to spend.")] = None,
@@ -112,6 +124,7 @@ def predict(
     ] = None,
     output: OutputFile = None,
     device: Device = "auto",
+    json: AsJson = False,
 ) -> int:
     """Surrogate values of structures and formulas."""
     if not files and not formula:
@@ -120,7 +133,7 @@ def predict(
 
     with results_only() as stdout:
         found = predictions(files or [], formula or [], model, device)
-        with JsonLines(output, stdout) as lines, progress("predict", None) as bar:
+        with _records(output, stdout, json) as lines, progress("predict", None) as bar:
             _write_all(lines, found, bar)
     return _status_of(lines, "predict")
 
@@ -134,7 +147,9 @@ def sample(
     ] = None,
     elements: Annotated[str, typer.Option("--elements", help="Allowed elements, such as W,B,C.")] = "",
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    decoder: Annotated[str, typer.Option("--decoder", help="Which decoder draws.")] = "default",
+    decoder: Annotated[
+        str, typer.Option("--decoder", help="Which decoder draws.", autocompletion=completion.decoders)
+    ] = "default",
     device: Annotated[
         str, typer.Option("--device", help="For decoders that ask for it; the shipped ones draw on the CPU.")
     ] = "auto",
@@ -157,7 +172,12 @@ def sample(
 @app.command()
 def verify(
     files: Files = None,
-    potential: Annotated[str, typer.Option("--potential", help="auto, a name, or module:factory.")] = "auto",
+    potential: Annotated[
+        str,
+        typer.Option(
+            "--potential", help="auto, a name, or module:factory.", autocompletion=completion.potentials
+        ),
+    ] = "auto",
     output: OutputFile = None,
     reuse: Annotated[bool, typer.Option("--reuse/--no-reuse", help="Use stored verifications.")] = True,
     also: Annotated[
@@ -174,6 +194,7 @@ def verify(
         str,
         typer.Option("--properties", help="With gpaw: separated by commas; without it bulk modulus, hull."),
     ] = "",
+    json: AsJson = False,
 ) -> int:
     """Relax, elastic tensor, energy above hull."""
     if not files:
@@ -183,9 +204,10 @@ def verify(
 
     with (
         results_only() as stdout,
-        JsonLines(output, stdout) as lines,
+        _records(output, stdout, json) as lines,
         progress("verify", None) as bar,
     ):
+        bar.tell("reading the structures")
         found = iterate_verifications(
             files,
             potential,
@@ -288,7 +310,9 @@ def compare(
 @app.command()
 def export(
     folder: RunFolderArgument,
-    format: Annotated[str, typer.Option("--format", help="vasp, qe or cif.")] = "cif",
+    format: Annotated[
+        str, typer.Option("--format", help="vasp, qe or cif.", autocompletion=completion.formats)
+    ] = "cif",
     shortlist: Annotated[Path | None, typer.Option("--shortlist", help="File with candidate ids.")] = None,
 ) -> int:
     """Inputs for the next step, with a job script."""
@@ -370,7 +394,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="JSON instead of a 
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark.")] = "",
+    name: Annotated[str, typer.Argument(help="Which benchmark.", autocompletion=completion.benchmarks)] = "",
     runs: Annotated[
         list[Path] | None,
         typer.Argument(help="Run folders, for those that look at runs.", metavar="[DIR]..."),
@@ -422,14 +446,23 @@ def _counted(items: Iterator[Any], bar: Any) -> Iterator[Any]:
         bar.advance()
 
 
-def _status_of(lines: JsonLines, label: str) -> int:
+def _records(output: Path | None, stdout: TextIO, as_json: bool) -> "JsonLines | RecordTable":
+    """Return what takes records: a table for somebody who sits at a terminal, else JSON lines."""
+    if output is not None or as_json or not stdout.isatty():
+        return JsonLines(output, stdout)
+    from inverse.commands.record_table import RecordTable
+
+    return RecordTable(stdout)
+
+
+def _status_of(lines: "JsonLines | RecordTable", label: str) -> int:
     """Return the exit status; a failure among others is said, as the status does not say it."""
     if lines.n_good and lines.n_bad:
         note(f"{label}: {lines.n_bad} of {lines.n_good + lines.n_bad} without a result")
     return lines.status
 
 
-def _write_all(lines: JsonLines, records: Iterator[dict[str, Any]], bar: Bar) -> None:
+def _write_all(lines: "JsonLines | RecordTable", records: Iterator[dict[str, Any]], bar: Bar) -> None:
     """Write records as they come, closing their source (and its workers) whatever happens."""
     try:
         for record in records:

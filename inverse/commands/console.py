@@ -83,17 +83,36 @@ def usage_error(error: Exception, arguments: Sequence[str] = ()) -> str:
     return message
 
 
-class JsonLines:
-    """Records as JSON lines, to stdout or to a file that appears under its name when complete or stopped.
+class Tally:
+    """Counts records.
 
     Attributes:
-        n_good: records written of what succeeded.
+        n_good: records of what succeeded.
         n_bad: records of errors, and of verifications that did not converge.
     """
 
+    def __init__(self) -> None:
+        self.n_good = self.n_bad = 0
+
+    def count(self, record: Mapping[str, Any]) -> None:
+        """Count one record."""
+        if "error" in record or not record.get("converged", True):
+            self.n_bad += 1
+        else:
+            self.n_good += 1
+
+    @property
+    def status(self) -> int:
+        """0 when at least one record is good, else 1."""
+        return 0 if self.n_good else FAILED
+
+
+class JsonLines(Tally):
+    """Records as JSON lines, to stdout or to a file that appears under its name when complete or stopped."""
+
     def __init__(self, output: Path | None, stdout: TextIO) -> None:
         """Open the place before any work is done; raise ConfigError when it cannot be written."""
-        self.n_good = self.n_bad = 0
+        super().__init__()
         self._final = output
         self._part = None if output is None else output.with_name(output.name + ".part")
         self._stream: TextIO = stdout
@@ -119,15 +138,7 @@ class JsonLines:
             if self._final is None:
                 raise
             raise ConfigError(f"--output {self._final}: cannot be written ({error.strerror})") from None
-        if "error" in record or not record.get("converged", True):
-            self.n_bad += 1
-        else:
-            self.n_good += 1
-
-    @property
-    def status(self) -> int:
-        """0 when at least one record is good, else 1."""
-        return 0 if self.n_good else FAILED
+        self.count(record)
 
     def __enter__(self) -> "JsonLines":
         return self

@@ -22,7 +22,8 @@ PLAIN_WIDTH = 150
 """Columns of a table that goes to a file or a pipe, where COLUMNS does not ask for more."""
 
 
-def _console(stream: TextIO) -> Console:
+def console_on(stream: TextIO) -> Console:
+    """Return what writes to a terminal at its width, and to files and pipes wide."""
     # COLUMNS may be the terminal's: whoever imports `readline` exports it
     asked = os.environ.get("COLUMNS", "")
     width = None if stream.isatty() else max(PLAIN_WIDTH, int(asked) if asked.isdecimal() else 0)
@@ -34,7 +35,7 @@ def show_run(run: "Run", stream: TextIO) -> int:
     from inverse.candidates.types import Status
     from inverse.report.console import summary_of
 
-    _console(stream).print(summary_of(run))
+    console_on(stream).print(summary_of(run))
     succeeded = any(c.status in (Status.VERIFIED, Status.HIT) for c in run.candidates)
     return 0 if succeeded else FAILED
 
@@ -78,7 +79,7 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]], stream: T
         table.add_column(head, overflow="fold", no_wrap=head == "name")  # names are copied into configs
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    _console(stream).print(table)
+    console_on(stream).print(table)
 
 
 def show_mapping(values: Mapping[str, Any], stream: TextIO) -> None:

@@ -1,6 +1,7 @@
 """What people meet first: version, completion, options that do not exist, names that are nearly right."""
 
 import json
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,6 +35,36 @@ def test_completion_is_offered(capsys: pytest.CaptureFixture[str], monkeypatch: 
     with pytest.raises(SystemExit, match="0"):
         main([])
     assert capsys.readouterr().out.split() == ["predict"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("inverse run bulk", ["bulk-modulus-window"]),
+        ("inverse run m", ["mine.yaml", "more/"]),
+        ("inverse run more/", ["more/its.yml"]),
+        ("inverse verify --potential 7net-l", ["7net-l3i5"]),
+        ("inverse export run --format q", ["qe"]),
+        ("inverse bench verify-h", ["verify-hull"]),
+    ],
+)
+def test_names_and_files_are_completed(
+    typed: str,
+    offered: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    for name in ("mine.yaml", "mine.txt", "more/its.yml"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("_INVERSE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert capsys.readouterr().out.split() == offered
 
 
 @pytest.mark.parametrize("command", [["--nope"], ["report", "--nope"], ["run", "--zzz"]])
@@ -120,9 +151,20 @@ def test_verify_says_how_many_there_are_before_the_first_is_done(
     (tmp_path / "broken.cif").write_text("data_x\n")
     files = [str(tmp_path / name) for name in ("cu.cif", "broken.cif")]
     assert main(["verify", *files, "--potential", "ase.calculators.emt:EMT"]) == 0
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "verify: 2 structures, the judges are loading"
+    lines = capsys.readouterr().err.splitlines()
+    said = [line for line in lines if not line.endswith(" s")]  # of a slow machine
+    assert said[:2] == ["verify: reading the structures", "verify: 2 structures, the judges are loading"]
     assert said[-2:] == ["verify: 2 of 2", "verify: 1 of 2 without a result"]
+
+
+def test_long_silence_is_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inverse.report.progress_bar.SECONDS_OF_SILENCE", 0.05)
+    with progress("verify", 2) as bar:
+        bar.advance()
+        time.sleep(0.4)
+    said = capsys.readouterr().err.splitlines()
+    assert "verify: 1 of 2 after 0 s" in said
+    assert said[-1] == "verify: 1 of 2"
 
 
 def test_a_bar_without_a_terminal_says_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
