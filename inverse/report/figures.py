@@ -2,44 +2,45 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from html import escape
+
+import numpy as np
+
+from inverse.report.chart import Chart, Line, Point, Region, Square
 
 WIDTH, HEIGHT = 460, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 48
 
+BOX = 25
+"""Side of an element's square in the periodic table."""
 
-@dataclass(frozen=True)
-class Point:
-    """One candidate in a figure.
-
-    Attributes:
-        x: horizontal value, natural unit.
-        y: vertical value, natural unit.
-        kind: class of the mark: known, derivative, new, verified (no hit), predicted.
-        title: shown on hover and read aloud.
-        x_error: one standard deviation, 0 for none.
-        y_error: one standard deviation, 0 for none.
-        link: id of the candidate on the page, "" for none.
-    """
-
-    x: float
-    y: float
-    kind: str
-    title: str
-    x_error: float = 0.0
-    y_error: float = 0.0
-    link: str = ""
+Axis = Callable[[float], float]
+"""Data -> drawing."""
 
 
-@dataclass(frozen=True)
-class Region:
-    """The wanted window of a plane; infinite ends are open."""
-
-    x_low: float = -math.inf
-    x_high: float = math.inf
-    y_low: float = -math.inf
-    y_high: float = math.inf
+def drawn(chart: Chart) -> str:
+    """Return a figure as SVG; "" where there is nothing to show."""
+    if chart.is_empty:
+        return ""
+    if chart.squares:
+        return _periodic_table(chart)
+    (x_low, x_high), (y_low, y_high) = chart.ranges()
+    x_ticks, y_ticks = nice_ticks(x_low, x_high), nice_ticks(y_low, y_high)
+    if chart.has_whole_ticks:
+        y_ticks = [tick for tick in y_ticks if tick == int(tick)]
+    to_x, to_y = _scales(x_ticks, y_ticks)
+    parts = []
+    if chart.behind is not None:
+        parts.append(_behind(chart.behind, x_ticks, y_ticks, to_x, to_y))
+    if chart.region is not None:
+        parts.append(_window(chart.region, to_x, to_y))
+    if chart.has_diagonal:
+        low, high = x_ticks[0], x_ticks[-1]
+        ends = f'x1="{to_x(low):.1f}" y1="{to_y(low):.1f}" x2="{to_x(high):.1f}" y2="{to_y(high):.1f}"'
+        parts.append(f'<line class="diagonal" {ends}/>')
+    parts += [_line(line, to_x, to_y) for line in chart.lines]
+    parts += _marks([p for p in chart.points if math.isfinite(p.x) and math.isfinite(p.y)], to_x, to_y)
+    return _figure(parts, x_ticks, y_ticks, to_x, to_y, chart)
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -57,78 +58,44 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 
 
-def scatter(points: Sequence[Point], x_label: str, y_label: str, region: Region, caption: str) -> str:
-    """Return a plane of two properties with the wanted window shaded; "" without points."""
-    points = _finite(points)
-    if not points:
-        return ""
-    x_ticks = _ticks_with([p.x for p in points], region.x_low, region.x_high)
-    y_ticks = _ticks_with([p.y for p in points], region.y_low, region.y_high)
-    to_x, to_y = _scales(x_ticks, y_ticks)
+def _window(region: Region, to_x: Axis, to_y: Axis) -> str:
     left, right = to_x(region.x_low), to_x(region.x_high)
     top, bottom = to_y(region.y_high), to_y(region.y_low)
-    parts = [
-        f'<rect class="wanted" x="{left:.1f}" y="{top:.1f}" '
-        f'width="{right - left:.1f}" height="{bottom - top:.1f}"/>'
-    ]
-    parts += _marks(points, to_x, to_y)
-    return _figure(parts, x_ticks, y_ticks, to_x, to_y, x_label, y_label, caption)
+    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    return f'<rect class="wanted" x="{left:.1f}" y="{top:.1f}" {size}/>'
 
 
-def parity(points: Sequence[Point], x_label: str, y_label: str, caption: str) -> str:
-    """Return verified against predicted with the diagonal, error bars inside; "" without points."""
-    points = _finite(points)
-    if not points:
-        return ""
-    values = [p.x + sign * p.x_error for p in points for sign in (-1, 1)]
-    values += [p.y + sign * p.y_error for p in points for sign in (-1, 1)]
-    ticks = nice_ticks(min(values), max(values))
-    to_x, to_y = _scales(ticks, ticks)
-    low, high = ticks[0], ticks[-1]
-    diagonal = (
-        f'<line class="diagonal" x1="{to_x(low):.1f}" y1="{to_y(low):.1f}" '
-        f'x2="{to_x(high):.1f}" y2="{to_y(high):.1f}"/>'
+def _behind(
+    values: np.ndarray, x_ticks: Sequence[float], y_ticks: Sequence[float], to_x: Axis, to_y: Axis
+) -> str:
+    """Return known materials within the axes as dots of one path."""
+    dots = "".join(
+        f"M{to_x(x):.0f},{to_y(y):.0f}h0"
+        for x, y in values.tolist()
+        if x_ticks[0] < x < x_ticks[-1] and y_ticks[0] < y < y_ticks[-1]
     )
-    parts = [diagonal, *_marks(points, to_x, to_y)]
-    return _figure(parts, ticks, ticks, to_x, to_y, x_label, y_label, caption)
+    look = 'fill="none" stroke="currentColor" stroke-opacity=".22" stroke-width="3" stroke-linecap="round"'
+    return f'<path class="behind" {look} d="{dots}"/>' if dots else ""
 
 
-def progress(hits: Sequence[bool], caption: str) -> str:
-    """Return cumulative hits over verifications, in the order in which verdicts fell; "" without any."""
-    if not hits:
-        return ""
-    totals = [0]
-    for hit in hits:
-        totals.append(totals[-1] + bool(hit))
-    x_ticks = [tick for tick in nice_ticks(0, len(hits)) if tick == int(tick)]
-    y_ticks = [tick for tick in nice_ticks(0, max(totals[-1], 1)) if tick == int(tick)]
-    to_x, to_y = _scales(x_ticks, y_ticks)
-    steps = [f"M{to_x(0):.1f},{to_y(0):.1f}"]
-    steps += [f"H{to_x(i):.1f}V{to_y(total):.1f}" for i, total in enumerate(totals[1:], start=1)]
-    parts = [f'<path class="progress" d="{"".join(steps)}"/>']
-    return _figure(parts, x_ticks, y_ticks, to_x, to_y, "verifications started", "hits so far", caption)
+def _line(line: Line, to_x: Axis, to_y: Axis) -> str:
+    places = [(to_x(x), to_y(y)) for x, y in line.points.tolist()]
+    if line.is_step:
+        first, *others = places
+        d = f"M{first[0]:.1f},{first[1]:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in others)
+    else:
+        d = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    look = "" if line.kind == "progress" else f' fill="none" stroke="currentColor" {_DASHES[line.kind]}'
+    return f'<g><title>{escape(line.name)}</title><path class="{line.kind}"{look} d="{d}"/></g>'
 
 
-def _finite(points: Sequence[Point]) -> list[Point]:
-    return [p for p in points if math.isfinite(p.x) and math.isfinite(p.y)]
+_DASHES = {
+    "front": 'stroke-opacity=".6" stroke-width="1.2"',
+    "outline": 'stroke-opacity=".35" stroke-dasharray="2 3"',
+}
 
 
-def _ticks_with(values: Sequence[float], low: float, high: float) -> list[float]:
-    """Return ticks that cover the values and show some of the wanted window inside its finite ends."""
-    bounds = [v for v in (low, high) if math.isfinite(v)]
-    span = max([*values, *bounds]) - min([*values, *bounds])
-    inside = [low + 0.15 * span] if math.isfinite(low) else []
-    inside += [high - 0.15 * span] if math.isfinite(high) else []
-    return nice_ticks(min([*values, *bounds, *inside]), max([*values, *bounds, *inside]))
-
-
-def _clip(value: float, ticks: Sequence[float]) -> float:
-    return min(max(value, ticks[0]), ticks[-1])
-
-
-def _scales(
-    x_ticks: Sequence[float], y_ticks: Sequence[float]
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
+def _scales(x_ticks: Sequence[float], y_ticks: Sequence[float]) -> tuple[Axis, Axis]:
     """Return data -> drawing of both axes; what lies beyond the last tick is drawn on it."""
     x_span, y_span = x_ticks[-1] - x_ticks[0], y_ticks[-1] - y_ticks[0]
 
@@ -141,9 +108,11 @@ def _scales(
     return to_x, to_y
 
 
-def _marks(
-    points: Sequence[Point], to_x: Callable[[float], float], to_y: Callable[[float], float]
-) -> list[str]:
+def _clip(value: float, ticks: Sequence[float]) -> float:
+    return min(max(value, ticks[0]), ticks[-1])
+
+
+def _marks(points: Sequence[Point], to_x: Axis, to_y: Axis) -> list[str]:
     """Return the marks; hits are drawn last, so that they lie on top."""
     order = {"predicted": 0, "verified": 1, "known": 2, "derivative": 3, "new": 4}
     marks = []
@@ -154,9 +123,9 @@ def _marks(
             bars += f"M{to_x(p.x - p.x_error):.1f},{y:.1f}H{to_x(p.x + p.x_error):.1f}"
         if p.y_error > 0:
             bars += f"M{x:.1f},{to_y(p.y - p.y_error):.1f}V{to_y(p.y + p.y_error):.1f}"
-        drawn = f'<path class="error" d="{bars}"/>' if bars else ""
-        drawn += _shape(p.kind, x, y)
-        body = f'<g class="mark {escape(p.kind)}"><title>{escape(p.title)}</title>{drawn}</g>'
+        shape = f'<path class="error" d="{bars}"/>' if bars else ""
+        shape += _shape(p.kind, x, y)
+        body = f'<g class="mark {escape(p.kind)}"><title>{escape(p.title)}</title>{shape}</g>'
         marks.append(f'<a href="#{escape(p.link)}">{body}</a>' if p.link else body)
     return marks
 
@@ -178,11 +147,9 @@ def _figure(
     parts: Sequence[str],
     x_ticks: Sequence[float],
     y_ticks: Sequence[float],
-    to_x: Callable[[float], float],
-    to_y: Callable[[float], float],
-    x_label: str,
-    y_label: str,
-    caption: str,
+    to_x: Axis,
+    to_y: Axis,
+    chart: Chart,
 ) -> str:
     axes = []
     for tick in x_ticks:
@@ -195,16 +162,46 @@ def _figure(
         axes.append(f'<text x="{LEFT - 8}" y="{to_y(tick) + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     axes.append(
-        f'<text class="label" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="label" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">'
+        f"{escape(chart.x_label)}</text>"
     )
     axes.append(
         f'<text class="label" transform="translate(14 {middle_y}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>"
+        f"{escape(chart.y_label)}</text>"
     )
+    return _svg(WIDTH, HEIGHT, chart.caption, [*axes, *parts])
+
+
+def _svg(width: int, height: int, caption: str, parts: Sequence[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(caption)}">'
-        f"{''.join(axes)}{''.join(parts)}</svg>"
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(caption)}">'
+        f"{''.join(parts)}</svg>"
     )
+
+
+def _periodic_table(chart: Chart) -> str:
+    """Return the elements in their places, darker the more candidates have them; hits as a number."""
+    most = max(square.n for square in chart.squares)
+    parts = [_element(square, most) for square in chart.squares]
+    return _svg(18 * BOX + 10, 9 * BOX + 18, chart.caption, parts)
+
+
+def _element(square: Square, most: int) -> str:
+    x, y = 5 + (square.column - 1) * BOX, 5 + (square.row - 1) * BOX + (8 if square.row > 7 else 0)
+    shade = 0.12 + 0.5 * square.n / most if square.n else 0.0
+    frame = f'width="{BOX - 2}" height="{BOX - 2}" stroke="currentColor" stroke-opacity=".25"'
+    middle = x + BOX / 2 - 1
+    box = f'<rect x="{x}" y="{y}" {frame} fill="var(--accent,#0b6464)" fill-opacity="{shade:.2f}"/>'
+    name = _small(square.symbol, middle, y + 11, 10)
+    if not square.n:
+        return box + name
+    title = f"<title>{square.symbol}: in {square.n} verified, {square.hits} of them hits</title>"
+    count = _small(str(square.hits), middle, y + 20, 8) if square.hits else ""
+    return f"<g>{title}{box}{name}{count}</g>"
+
+
+def _small(text: str, x: float, y: float, size: int) -> str:
+    return f'<text x="{x:.1f}" y="{y}" text-anchor="middle" style="font-size:{size}px">{text}</text>'
 
 
 def _tick(value: float) -> str:

@@ -216,7 +216,8 @@ def test_commands_and_settings_in_the_text_exist(page: Path) -> None:
     for code in inline_code(page):
         words = code.split()
         if words[0] == "inverse" and len(words) == 2:
-            assert words[1] in COMMANDS.commands or words[1] == "--version", f"{page.name}: {code}"
+            options = {name for parameter in COMMANDS.params for name in parameter.opts}
+            assert words[1] in {*COMMANDS.commands, *options}, f"{page.name}: {code}"
         elif (words[0] == "inverse" and len(words) > 2 and not words[1].isupper()) or words[:2] == PYTHON:
             parsed(words)
         elif ": " in code and code.partition(": ")[0] in keys:

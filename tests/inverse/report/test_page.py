@@ -16,8 +16,9 @@ from inverse.campaign.run import read_run
 from inverse.campaign.run_folder import RunFolder
 from inverse.candidates.types import Status
 from inverse.commands.doctor import diagnose
+from inverse.report.chart import Chart, Point
 from inverse.report.console import summary_of
-from inverse.report.figures import Point, nice_ticks, parity
+from inverse.report.figures import drawn, nice_ticks
 from inverse.report.page import build_report
 from inverse.report.sections import baselines
 from surrogates.errors import RunFolderError
@@ -237,10 +238,10 @@ def test_ticks_cover_the_data(low: float, high: float) -> None:
 
 def test_error_bars_stay_inside_a_parity_figure() -> None:
     """Two points 4 apart with bars of 50: ends of bars that run off the plot were drawn on its edge."""
-    points = [Point(300.0, 302.0, "new", "a", 50.0, 40.0), Point(304.0, 303.0, "known", "b", 50.0, 40.0)]
-    drawn = parity(points, "predicted", "verified", "K")
+    points = Point(300.0, 302.0, "new", "a", 50.0, 40.0), Point(304.0, 303.0, "known", "b", 50.0, 40.0)
+    figure = drawn(Chart("K", "predicted", "verified", points, has_diagonal=True))
     ends = [
-        (float(left), float(right)) for left, right in re.findall(r'd="M([\d.]+),[\d.]+H([\d.]+)M', drawn)
+        (float(left), float(right)) for left, right in re.findall(r'd="M([\d.]+),[\d.]+H([\d.]+)M', figure)
     ]
     lengths = {round(right - left, 1) for left, right in ends}
     assert len(ends) == 2
