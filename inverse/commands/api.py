@@ -568,14 +568,21 @@ def report(folder: str | Path) -> Path:
     return write_report(run if run.reference is not None else _looked_up(run))
 
 
-def compare(first: str | Path, second: str | Path) -> list[tuple[str, str, str]]:
-    """Return two runs side by side: rows of (what, first run, second run).
+def compare(
+    first: str | Path, second: str | Path, output: str | Path | None = None
+) -> list[tuple[str, str, str]]:
+    """Return two runs side by side: rows of (what, first run, second run); `output` also gets them as a page.
 
     Raises:
         RunFolderError: a folder that holds no run.
+        ConfigError: the page cannot be written.
     """
     from inverse.report.comparison import compare as side_by_side
 
+    if output is not None:
+        from inverse.report.comparison_page import write_comparison
+
+        write_comparison(first, second, output)
     return list(side_by_side(first, second))
 
 

@@ -296,14 +296,17 @@ def report(folder: RunFolderArgument) -> int:
 def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR1")],
     second: Annotated[Path, typer.Argument(metavar="DIR2")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also as a page, HTML.")] = None,
 ) -> int:
-    """Two runs side by side."""
+    """Two runs side by side: what both found, what one found, at what cost."""
+    from inverse.commands import api
     from inverse.commands.terminal import show_table
-    from inverse.report.comparison import compare as side_by_side
 
     with results_only() as stdout:
-        rows = side_by_side(first, second)
+        rows = api.compare(first, second, output)
     show_table(("", "first", "second"), rows, stdout)
+    if output is not None:
+        note(f"page: {output.resolve()}")
     return 0
 
 

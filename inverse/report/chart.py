@@ -47,7 +47,7 @@ class Line:
         name: what it is.
         points: (N, 2) natural units.
         is_step: it rises at each point and is flat before.
-        kind: progress, front, outline.
+        kind: progress, other (progress of another run), front, outline.
     """
 
     name: str

@@ -215,22 +215,35 @@ def parities(run: Run, names: Sequence[str] = ()) -> Iterator[Chart]:
 
 def progress(run: Run, names: Sequence[str] = ()) -> Iterator[Chart]:
     """Yield hits so far against core-hours, or against verifications where the cost was not counted."""
-    hits = {c.id for c in run.hits}
-    found = [identity in hits for identity in run.verified]  # one that waited has an early id, a late verdict
-    if not any(found):
+    is_counted = bool(hit_rates(run.candidates, run.manifest).cpu_seconds)
+    steps = hits_so_far(run, is_counted)
+    if not steps[-1, 1]:
         return
-    hours = _core_hours(run, len(found))
-    x = np.arange(1, len(found) + 1) if hours is None else hours
-    if hours is None:
-        caption, label = "Hits found as verifications were spent", "verifications started"
-    else:
-        caption = (
-            "Hits found over the core-hours of the search, spread over its verdicts by time of its steps"
-        )
+    if is_counted:
+        caption = "Hits found over the core-hours of the search, spread over verdicts by time of its steps"
         label = "core-hours"
-    steps = np.stack([np.concatenate([[0.0], x]), np.concatenate([[0.0], np.cumsum(found)])], axis=1)
+    else:
+        caption, label = "Hits found as verifications were spent", "verifications started"
     line = Line("hits so far", steps, True, "progress")
     yield Chart(caption, label, "hits so far", lines=(line,), has_whole_ticks=True)
+
+
+def hits_so_far(run: Run, over_core_hours: bool) -> np.ndarray:
+    """Return what was spent at each verdict and the hits by then, from (0, 0) on.
+
+    Args:
+        run: as read.
+        over_core_hours: spent are core-hours, where they were counted; else verifications.
+
+    Returns:
+        (V + 1, 2)
+    """
+    hits = {c.id for c in run.hits}
+    # one that waited has an early id, and a late verdict
+    found = [identity in hits for identity in run.verified]
+    hours = _core_hours(run, len(found)) if over_core_hours else None
+    x = np.arange(1, len(found) + 1) if hours is None else hours
+    return np.stack([np.concatenate([[0.0], x]), np.concatenate([[0.0], np.cumsum(found)])], axis=1)
 
 
 def _core_hours(run: Run, n: int) -> np.ndarray | None:

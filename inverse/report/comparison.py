@@ -19,7 +19,12 @@ def compare(first: str | Path, second: str | Path) -> list[Row]:
     Raises:
         RunFolderError: a folder that holds no run.
     """
-    runs = read_run(first), read_run(second)
+    return rows_of(read_run(first), read_run(second))
+
+
+def rows_of(first: Run, second: Run) -> list[Row]:
+    """Return the rows of two runs that were read."""
+    runs = first, second
     rows = [
         _row("folder", [str(run.folder) for run in runs]),
         _row("name", [run.config.name for run in runs]),

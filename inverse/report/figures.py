@@ -90,6 +90,7 @@ def _line(line: Line, to_x: Axis, to_y: Axis) -> str:
 
 
 _DASHES = {
+    "other": 'stroke-opacity=".8" stroke-width="2" stroke-dasharray="6 4"',
     "front": 'stroke-opacity=".6" stroke-width="1.2"',
     "outline": 'stroke-opacity=".35" stroke-dasharray="2 3"',
 }

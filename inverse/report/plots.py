@@ -21,6 +21,7 @@ NAMES = {"predicted": "predicted only", "verified": "verified, no hit"}
 
 LINES = {
     "progress": {"color": "#0b6464", "width": 2},
+    "other": {"color": "#444444", "width": 2, "dash": "dash"},
     "front": {"color": "#444444", "width": 1.5},
     "outline": {"color": "#8a94a0", "width": 1, "dash": "dot"},
 }
