@@ -52,8 +52,7 @@ class _Quiet:
         to_stderr(f"{self._label}: {total} {what}")
 
     def tell(self, what: str) -> None:
-        """Say what is going on."""
-        to_stderr(f"{self._label}: {what}")
+        """Say nothing yet: what is refused is refused in one line."""
 
     def advance(self, note: str = "") -> None:
         """Count one more."""
@@ -70,7 +69,7 @@ class _Quiet:
     def say_that_it_goes_on(self, ended: threading.Event) -> None:
         """Say every now and then how many are done and for how long the work lasts, until it has ended."""
         while not ended.wait(max(0.01, self._said_at + SECONDS_OF_SILENCE - time.monotonic())):
-            if time.monotonic() - self._said_at >= SECONDS_OF_SILENCE:
+            if (self._total or self._done) and time.monotonic() - self._said_at >= SECONDS_OF_SILENCE:
                 to_stderr(f"{self._label}: {self._how_many} after {time.monotonic() - self._began:.0f} s")
                 self._said_at = time.monotonic()
 
