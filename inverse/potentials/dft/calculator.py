@@ -134,7 +134,11 @@ class DftCalculator(Calculator):  # type: ignore[misc]
             "lattice": np.round(basis @ cell.lattice, DIGITS).tolist(),
             "frac_coords": np.round(cell.frac_coords @ np.linalg.inv(basis), DIGITS).tolist(),
             "magmoms": self.magmoms,
-            "settings": {**self.protocol.to_record(), "mesh": list(self.sampling.mesh)},
+            "settings": {
+                **self.protocol.to_record(),
+                "mesh": list(self.sampling.mesh),
+                "lattice": np.round(self.sampling.lattice, DIGITS).tolist(),
+            },
         }
 
     def remembered(self, request: Mapping[str, Any]) -> dict[str, Any] | None:

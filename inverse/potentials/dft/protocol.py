@@ -78,11 +78,13 @@ class Sampling:
         basis: (3, 3) integers of determinant ±1; the vectors are basis @ lattice.
         mesh: divisions of their reciprocal vectors, centred on Gamma.
         n_k_points: that symmetry and time reversal leave.
+        lattice: (3, 3) Å, rows are the vectors of the crystal itself.
     """
 
     basis: tuple[tuple[int, ...], ...]
     mesh: tuple[int, int, int]
     n_k_points: int
+    lattice: tuple[tuple[float, ...], ...]
 
 
 def sampling_of(cell: PeriodicCell, spacing: float) -> Sampling:
@@ -102,7 +104,8 @@ def sampling_of(cell: PeriodicCell, spacing: float) -> Sampling:
         frac_coords = cell.frac_coords @ np.linalg.inv(basis)
         for mesh in _meshes(lattice, spacing):
             n = irreducible_points(lattice, frac_coords, cell.numbers, mesh)
-            found = Sampling(tuple(tuple(int(x) for x in row) for row in basis), mesh, n)
+            rows = tuple(tuple(float(x) for x in row) for row in lattice)
+            found = Sampling(tuple(tuple(int(x) for x in row) for row in basis), mesh, n, rows)
             rank = (n, int(np.prod(mesh)))
             if best is None or rank < best[:2]:
                 best = (*rank, found)
