@@ -49,7 +49,7 @@
     box.appendChild(stage);
     var viewer;
     try {
-      viewer = window.$3Dmol.createViewer(stage, { backgroundColor: "white", backgroundAlpha: 0, antialias: true });
+      viewer = window.$3Dmol.createViewer(stage, { backgroundColor: "black", backgroundAlpha: 0, antialias: true });
     } catch (error) { stage.remove(); return null; }
     if (!viewer) { stage.remove(); return null; }
     var model = viewer.addModel();
@@ -66,7 +66,7 @@
         end: { x: edge[1][0], y: edge[1][1], z: edge[1][2] }, radius: 0.03, color: "#8a95a1"
       });
     });
-    viewer.setBackgroundColor("white", 0);
+    viewer.setBackgroundColor("black", 0); /* premultiplied: any other colour would shine through */
     viewer.zoomTo();
     viewer.render();
     stage.addEventListener("keydown", function (event) {

@@ -5,6 +5,7 @@ k-point density. VASP's POTCAR files are licensed, so only their names are writt
 """
 
 import csv
+import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -76,8 +77,8 @@ def export(
     Args:
         run_folder: of the run.
         format: vasp, qe or cif.
-        shortlist: file with candidate ids (one a line, or a CSV with an `id` column); without it the hits,
-            and the best verified candidates where there are none.
+        shortlist: file with candidate ids (as the report exports it, one a line, or a CSV with an `id`
+            column); without it the hits, and the best verified candidates where there are none.
         output: folder; <run folder>/export_<format> without it.
 
     Raises:
@@ -148,17 +149,20 @@ def choose(run: Run, shortlist: str | Path | None = None) -> list[Candidate]:
 
 
 def read_shortlist(path: str | Path) -> list[str]:
-    """Return the ids of a shortlist: a CSV with an `id` column (candidates.csv itself), or one id a line.
+    """Return the ids of a shortlist: JSON of the report, a CSV with an `id` column, or one id a line.
 
     Raises:
         ConfigError: the file cannot be read or names nothing.
     """
     path = Path(path)
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--shortlist {path}: cannot be read ({error})") from None
-    if lines and "id" in next(csv.reader(lines[:1])):
+    lines = [line for line in text.splitlines() if line.strip()]
+    if text.lstrip().startswith("{"):
+        found = _exported(text, path)
+    elif lines and "id" in next(csv.reader(lines[:1])):
         found = [row["id"] for row in csv.DictReader(lines) if row.get("id")]
     else:
         found = [line.split("#")[0].split(",")[0].strip() for line in lines]
@@ -166,6 +170,19 @@ def read_shortlist(path: str | Path) -> list[str]:
     if not names:
         raise ConfigError(f"--shortlist {path}: names no candidate; write one id a line")
     return names
+
+
+def _exported(text: str, path: Path) -> list[str]:
+    """Return the ids of a shortlist that the report exported; comments are for people.
+
+    Raises:
+        ConfigError: not what the report writes.
+    """
+    try:
+        listed = json.loads(text)["candidates"]
+        return [str(one["id"]) for one in listed]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(f"--shortlist {path}: is no shortlist as the report exports it ({error})") from None
 
 
 def write_cif_files(structure: Structure, folder: Path, name: str) -> list[Path]:

@@ -14,10 +14,14 @@ from inverse.campaign.candidate_table import shown_properties
 from inverse.campaign.run import Run, read_run
 from inverse.candidates.hit_counts import hit_counts, hit_rates
 from inverse.candidates.types import Status, Target
+from inverse.potentials.loading import one_thread
 from inverse.report import charts, sections, summary, views, wording
+from inverse.report.cited_works import works_of
 from inverse.report.crystal import radius_of
 from inverse.report.drawing import BALL, colour_of
 from inverse.report.seeds import seed_lines
+from inverse.report.trust import trust_lines
+from inverse.report.what_if import what_if_record
 from surrogates.errors import RunFolderError
 from surrogates.platform.whole_files import write_atomically
 
@@ -27,7 +31,10 @@ MAX_ROWS = 600
 MAX_DRAWN = 120
 """Best verified candidates that are drawn, each with its files."""
 
-SCRIPTS = ("crystal.js", "page.js")
+MAX_PICKS = 40
+"""Hits that have a card with their picture; ten of them are shown, all of them printed."""
+
+SCRIPTS = ("crystal.js", "table.js", "what_if.js", "shortlist.js")
 """Of this folder, beside that of 3Dmol.js, in the order in which they run."""
 
 LIMITS = (
@@ -72,8 +79,10 @@ def write_report(run: Run) -> Path:
 def render(run: Run) -> str:
     """Return the page of a run as HTML; deterministic."""
     template = templates().get_template("page.html.jinja")
+    with one_thread():  # one composition at a time: more threads only wait for each other
+        data = page_data(run)
     return template.render(
-        **page_data(run),
+        **data,
         style=Markup(carried("page.css")),
         viewer=Markup(carried("3Dmol-min.js")),
         scripts=[Markup(carried(name)) for name in SCRIPTS],
@@ -103,7 +112,7 @@ def page_data(run: Run) -> dict[str, Any]:
     shown = [c for c in candidates if c.status not in (Status.SCREENED_OUT, Status.PROPOSED)]
     properties = shown_properties(shown, run.config)
     rate, counts = summary.hit_rate(candidates), hit_counts(candidates)
-    rows = views.rows(shown[:MAX_ROWS], properties, targets, run.reference, MAX_DRAWN)
+    rows = views.rows(shown[:MAX_ROWS], properties, targets, run.reference, MAX_DRAWN, run.referee)
     return {
         "name": run.config.name,
         "answer": sections.answer(run),
@@ -111,17 +120,29 @@ def page_data(run: Run) -> dict[str, Any]:
         "targets": wording.targets_text(targets),
         "constraints": wording.constraints_text(run.config),
         "rate": rate,
-        "rate_text": sections.rate_text(rate),
+        "rate_interval": sections.interval_text(rate),
         "headline": hit_rates(candidates, run.manifest).text,
         "hits_by_class": counts.by_class,
-        "class_notes": {name: counts.class_note(name) for name in counts.by_class},
+        "class_notes": sections.class_notes(run, counts),
+        "trust": trust_lines(run),
         "magnetic": counts.magnetic_text if counts.magnetic else "",
         "baselines": sections.baselines(run),
         "columns": views.column_heads(table_properties(properties, targets), targets, shown),
         "table_properties": [properties.index(p) for p in table_properties(properties, targets)],
         "rows": rows,
         "crystals": crystals_json(rows),
-        "best": [row for row in rows if row.status == Status.HIT][:8],
+        "best": [row for row in rows if row.status == Status.HIT][:MAX_PICKS],
+        "n_drawn": sum(row.crystal is not None for row in rows),
+        "folder": run.folder.name,
+        "what_if": in_script(what_if_record(run)),
+        "run_data": in_script(
+            {
+                "name": run.config.name,
+                "created": str(run.manifest.get("created", "")),
+                "seed": run.config.seed,
+            }
+        ),
+        "works": works_of(run),
         "n_more": max(len(shown) - MAX_ROWS, 0),
         "n_candidates": len(candidates),
         "funnel": sections.funnel_view(run),

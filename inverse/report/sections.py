@@ -1,6 +1,7 @@
 """What a run amounts to, in words: shared by the page and the terminal."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,10 @@ from markupsafe import Markup
 from inverse.campaign.candidate_table import best_structure
 from inverse.campaign.run import Run
 from inverse.candidates.decisive_targets import effective_targets
+from inverse.candidates.hit_counts import HitCounts
 from inverse.candidates.objective import Objective
 from inverse.candidates.ranking import is_promising
-from inverse.candidates.types import Candidate, Status, Target
+from inverse.candidates.types import Candidate, HitClass, Status, Target
 from inverse.report import summary, views, wishes, wording
 from inverse.report.markup import formula_markup
 from surrogates.crystals.formulas import display_formula
@@ -75,6 +77,23 @@ def rate_text(rate: summary.HitRate) -> str:
         f"{wording.percent(rate.rate)} of {rate.started} verifications started "
         f"(95 % interval {wording.percent(rate.lower)} to {wording.percent(rate.upper)})"
     )
+
+
+def interval_text(rate: summary.HitRate) -> str:
+    """Return the 95 % interval of the hit rate."""
+    if rate.rate is None:
+        return "unknown"
+    return f"{wording.percent(rate.lower)} to {wording.percent(rate.upper)}"
+
+
+def class_notes(run: Run, counts: HitCounts) -> dict[str, str]:
+    """Return a note on the hits of each class: new ones in known types, known ones by who knows them."""
+    notes = {name: counts.class_note(name) for name in counts.by_class}
+    around = {} if run.reference is None else run.reference.around
+    known = [c.id for c in run.candidates if c.status is Status.HIT and c.hit_class is HitClass.KNOWN]
+    bases = Counter(entry.basis for i in known if i in around and (entry := around[i].known_as) is not None)
+    notes[str(HitClass.KNOWN)] = ", ".join(f"{n} {basis}" for basis, n in sorted(bases.items()))
+    return notes
 
 
 def baselines(run: Run) -> list[Baseline]:

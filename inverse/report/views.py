@@ -1,9 +1,13 @@
 """What the page shows of one candidate: plain text and numbers, ready for the template."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from markupsafe import Markup
+from pymatgen.core import Structure
 
 from inverse.campaign.candidate_table import (
     best_structure,
@@ -13,13 +17,14 @@ from inverse.campaign.candidate_table import (
     reason,
     space_group,
 )
-from inverse.campaign.reference_file import Reference, Surroundings
+from inverse.campaign.reference_file import Reference, Surroundings, SystemPhase
 from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.hit_counts import flags_of
 from inverse.candidates.judged import PREDICTED_ONLY, is_predicted_only
 from inverse.candidates.ladder import candidate_ladder
 from inverse.candidates.types import (
     Candidate,
+    HitClass,
     HullMargin,
     KnownPhase,
     OrderDisorder,
@@ -31,8 +36,21 @@ from inverse.candidates.types import (
 )
 from inverse.reference.known_entries import KnownEntry
 from inverse.report.crystal_view import CrystalView, crystal_view
+from inverse.report.evidence import said_of
+from inverse.report.evidence_view import EvidenceView, evidence_view
 from inverse.report.markup import formula_markup, space_group_markup
-from inverse.report.wording import digits, label, number, outcome_text, percent, plain_text, symbol, unit
+from inverse.report.story import why_text
+from inverse.report.wording import (
+    digits,
+    label,
+    number,
+    outcome_text,
+    percent,
+    plain_text,
+    reason_text,
+    symbol,
+    unit,
+)
 from surrogates.crystals.formulas import display_formula, plain_formula
 from surrogates.crystals.typed_formulas import composition_of
 from surrogates.errors import EngineError
@@ -47,6 +65,8 @@ STATUS_LABELS = {
     Status.SCREENED_OUT: "screened out",
     Status.PROPOSED: "proposed",
 }
+_CLASS_ORDER = {HitClass.NEW: 0, HitClass.DERIVATIVE: 1, HitClass.KNOWN: 2, None: 3}
+
 SOLID_SOLUTION_BELOW = 600.0
 """K; atoms of most crystals stop changing places below it, so that no order forms that is worth less."""
 
@@ -59,6 +79,7 @@ class ValueView:
 
     Attributes:
         label: in words, with its symbol.
+        symbol: the short one.
         unit: natural unit.
         verified: "336 ± 12" on the DFT scale; "" without.
         interval: 90 % interval of the verified value; "" without.
@@ -70,9 +91,11 @@ class ValueView:
         is_met: whether the value that counts meets its hard target; None without target or value.
         sort: number the table sorts by; "" without any.
         by_dft: "321 ± 9" by first principles; "" without.
+        dissent: value and who says so, of everybody who denies or contradicts the value that counts.
     """
 
     label: str
+    symbol: str
     unit: str
     verified: str
     interval: str
@@ -84,6 +107,7 @@ class ValueView:
     is_met: bool | None
     sort: str
     by_dft: str
+    dissent: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,12 @@ class CandidateView:
     plain_formula: str
     space_group: Markup
     crystal: CrystalView | None
+    evidence: EvidenceView | None
+    why: str
+    note: str
+    elements: tuple[str, ...]
+    amounts: str
+    group: tuple[str, int]
     n_atoms: int
     status: str
     status_label: str
@@ -104,6 +134,10 @@ class CandidateView:
     probability_before: str
     probability_after: str
     score: str
+    score_sort: str
+    class_order: str
+    type_name: str
+    known_basis: str
     values: tuple[ValueView, ...]
     nearest_known: str
     known_phase: KnownPhase | None
@@ -163,6 +197,8 @@ def candidate_view(
     targets: Sequence[Target],
     around: Surroundings | None = None,
     is_drawn: bool = False,
+    referee: Mapping[str, Any] | None = None,
+    phases: Sequence[SystemPhase] = (),
 ) -> CandidateView:
     """Return what the page shows of a candidate.
 
@@ -172,15 +208,20 @@ def candidate_view(
         properties: in the order in which they are shown.
         targets: of the config.
         around: what the reference data say of it; None where the run folder does not hold that.
-        is_drawn: with its crystal, and the files of it.
+        is_drawn: with its crystal, the files of it and the evidence on it.
+        referee: the referee's record of it; None before it was asked.
+        phases: known ones of its chemical system; () where the run folder does not hold them.
     """
     structure = best_structure(candidate)
-    crystal = None
+    deciding = {target.property.name: target for target in effective_targets(targets)}
+    group = space_group(structure)
+    score = math.nan if candidate.score is None else candidate.score
+    crystal, evidence = None, None
     if is_drawn:
         name = f"{candidate.id}_{plain_formula(structure.composition)}"
         crystal = crystal_view(structure, name, with_inputs=candidate.status is Status.HIT)
+        evidence = evidence_view(candidate, list(deciding.values()), referee, phases)
     verification = candidate.verification
-    deciding = {target.property.name: target for target in effective_targets(targets)}
     stages = candidate_ladder(candidate)
     stable = verification.is_stable if verification is not None else None
     return CandidateView(
@@ -188,8 +229,10 @@ def candidate_view(
         rank="" if rank is None else str(rank),
         formula=formula_markup(display_formula(structure.composition)),
         plain_formula=display_formula(structure.composition),
-        space_group=space_group_markup(space_group(structure)),
+        space_group=space_group_markup(group),
         crystal=crystal,
+        evidence=evidence,
+        why=why_text(candidate, list(deciding.values()), referee),
         n_atoms=len(structure),
         status=str(candidate.status),
         status_label=STATUS_LABELS[candidate.status],
@@ -197,8 +240,14 @@ def candidate_view(
         hit_class=str(candidate.hit_class) if candidate.hit_class is not None else "",
         probability_before=percent(candidate.probability_target_met),
         probability_after=percent(candidate.probability_after),
-        score=number(candidate.score),
-        values=tuple(_value(candidate, name, unit(name, targets), deciding.get(name)) for name in properties),
+        score="–" if math.isnan(score) else f"{score:.2f}",
+        score_sort="" if math.isnan(score) else f"{score:.6g}",
+        class_order=f"{list(STATUS_LABELS).index(candidate.status)}{_CLASS_ORDER[candidate.hit_class]}",
+        type_name=candidate.structure_type.name if candidate.structure_type is not None else "",
+        known_basis=around.known_as.basis if around is not None and around.known_as is not None else "",
+        values=tuple(
+            _value(candidate, name, unit(name, targets), deciding.get(name), referee) for name in properties
+        ),
         nearest_known=shown_formula(candidate.nearest_known),
         known_phase=candidate.known_phase,
         derivative_of=shown_formula(candidate.derivative_of),
@@ -209,7 +258,11 @@ def candidate_view(
         hull_margin=margin_text(candidate.hull_margin),
         parent_prototype=candidate.parent_prototype,
         flags=_flags(candidate),
-        reason=reason(candidate),
+        reason=reason_text(reason(candidate)),
+        note=_note(candidate, list(deciding.values())),
+        elements=tuple(sorted(element.symbol for element in structure.composition.elements)),
+        amounts=_amounts(structure),
+        group=group or ("", 0),
         stability={True: "Born-stable", False: "mechanically unstable", None: "unknown"}[stable],
         potential=potentials(candidate),
         proposer=candidate.proposer,
@@ -223,6 +276,24 @@ def candidate_view(
         cif=cif_name(candidate),
         history=tuple((key, _short(value)) for key, value in candidate.history.items()),
     )
+
+
+def _note(candidate: Candidate, targets: Sequence[Target]) -> str:
+    """Return why a candidate is no hit, where its values do not show it by themselves."""
+    values = {target.property.name: candidate.values.get(target.property.name) for target in targets}
+    shows = any(v is not None and not t.is_met(v.mean) for t, v in zip(targets, values.values(), strict=True))
+    return "" if candidate.status is Status.VERIFIED and shows else reason_text(reason(candidate))
+
+
+def _amounts(structure: Structure) -> str:
+    """Return the reduced formula as a page compares it: elements in alphabetical order, each with its amount.
+
+    >>> from pymatgen.core import Lattice
+    >>> _amounts(Structure(Lattice.cubic(4.0), ["W", "C"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
+    'C1 W1'
+    """
+    amounts = structure.composition.reduced_composition.get_el_amt_dict()
+    return " ".join(f"{symbol}{amounts[symbol]:g}" for symbol in sorted(amounts))
 
 
 def _flags(candidate: Candidate) -> tuple[str, ...]:
@@ -299,7 +370,7 @@ def known_text(entry: KnownEntry | None) -> str:
     """
     if entry is None:
         return ""
-    where = ", ".join(filter(None, (entry.source, entry.database_id)))
+    where = ", ".join(filter(None, (entry.source.partition(" (")[0], entry.database_id)))
     return f"{entry.basis} ({where})"
 
 
@@ -309,6 +380,7 @@ def rows(
     targets: Sequence[Target],
     reference: Reference | None = None,
     n_drawn: int = 0,
+    referee: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[CandidateView]:
     """Return the views of candidates in their order; verified ones are numbered from 1.
 
@@ -318,21 +390,39 @@ def rows(
         targets: of the config.
         reference: what the reference data say around them; None where the run folder does not hold it.
         n_drawn: how many are drawn, the best that have a verdict.
+        referee: the referee's records by candidate id.
     """
     views: list[CandidateView] = []
     rank = 0
     around = {} if reference is None else reference.around
+    systems = {} if reference is None else reference.systems
     for candidate in candidates:
         rank += is_ranked(candidate)
         place = rank if is_ranked(candidate) else None
         is_drawn = candidate.verification is not None and len(views) < n_drawn
+        system = "-".join(sorted(e.symbol for e in best_structure(candidate).composition.elements))
         views.append(
-            candidate_view(candidate, place, properties, targets, around.get(candidate.id), is_drawn)
+            candidate_view(
+                candidate,
+                place,
+                properties,
+                targets,
+                around.get(candidate.id),
+                is_drawn,
+                referee.get(candidate.id),
+                systems.get(system, ()),
+            )
         )
     return views
 
 
-def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None) -> ValueView:
+def _value(
+    candidate: Candidate,
+    name: str,
+    own_unit: str,
+    target: Target | None,
+    referee: Mapping[str, Any] | None,
+) -> ValueView:
     verification = candidate.verification
     verified = verification.values.get(name) if verification is not None else None
     predicted = candidate.predictions.get(name)
@@ -340,6 +430,7 @@ def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None
     counts = verified.mean if verified is not None else predicted.mean if predicted is not None else None
     return ValueView(
         label=label(name),
+        symbol=symbol(name),
         unit=own_unit,
         verified="" if verified is None else plus_minus(verified.mean, verified.std, name),
         interval="" if verified is None else _interval(verified, name),
@@ -351,9 +442,30 @@ def _value(candidate: Candidate, name: str, own_unit: str, target: Target | None
         else f"{number(predicted.lower, name)} to {number(predicted.upper, name)}",
         in_domain=predicted is None or predicted.in_domain,
         is_met=None if target is None or counts is None else target.is_met(counts),
-        sort="" if counts is None or counts != counts else f"{counts:.6g}",
+        sort="" if counts is None or counts != counts else f"{_sorted_by(counts, target):.6g}",
         by_dft="" if by_dft is None else plus_minus(by_dft.mean, by_dft.std, name),
+        dissent=tuple(
+            (number(one.mean, name), f"{one.voice} {one.who}".strip())
+            for one in said_of(candidate, name, target, referee)
+            if one.dissents
+        ),
     )
+
+
+def _sorted_by(value: float, target: Target | None) -> float:
+    """Return the number that a column sorts by: of a window the distance from its middle, else the value."""
+    if target is None or not (math.isfinite(target.lower) and math.isfinite(target.upper)):
+        return value
+    return abs(value - (target.lower + target.upper) / 2.0)
+
+
+def best_first(name: str, targets: Sequence[Target]) -> str:
+    """Return how a column sorts its best first: "ascending" or "descending"."""
+    target = next((t for t in effective_targets(targets) if t.property.name == name), None)
+    target = target or next((t for t in targets if t.property.name == name), None)
+    if target is None:
+        return "descending"
+    return "ascending" if target.minimise or math.isfinite(target.upper) else "descending"
 
 
 def _source(name: str, verified: VerifiedValue | None) -> str:
@@ -395,13 +507,16 @@ def only_predicted(properties: Sequence[str], candidates: Sequence[Candidate]) -
 
 def column_heads(
     properties: Sequence[str], targets: Sequence[Target], candidates: Sequence[Candidate]
-) -> list[tuple[str, str, str]]:
-    """Return (symbol, unit, full label) of each property column; predicted-only ones say so.
+) -> list[tuple[str, str, str, str]]:
+    """Return symbol, unit, full label and the order that is best first of each property column.
 
-    What the composition decides names its table.
+    Those that are predicted only say so; what the composition decides names its table.
     """
     odd = only_predicted(properties, candidates)
     notes = {name: f", {PREDICTED_ONLY}" if name in odd else "" for name in properties}
     exact = (PROPERTIES[name] for name in properties if name in PROPERTIES and PROPERTIES[name].is_exact)
     notes |= {prop.name: f", by {prop.level_of_theory}" for prop in exact}
-    return [(symbol(name), unit(name, targets), label(name) + notes[name]) for name in properties]
+    return [
+        (symbol(name), unit(name, targets), label(name) + notes[name], best_first(name, targets))
+        for name in properties
+    ]
