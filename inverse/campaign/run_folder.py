@@ -32,7 +32,16 @@ CARRIED = tuple(FOLDERS.values())
 
 FOLDERS_OF_A_RUN = ("cifs", *CARRIED)
 
-READ = ("config.yaml", "manifest.json", "referee.jsonl", "reference.json", NAME, f"{NAME}-wal", f"{NAME}-shm")
+READ = (
+    "config.yaml",
+    "manifest.json",
+    "referee.jsonl",
+    "reference.json",
+    "novelty.json",
+    NAME,
+    f"{NAME}-wal",
+    f"{NAME}-shm",
+)
 """Files that reports, exports and comparisons read."""
 
 WRITTEN = (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from inverse.campaign.confirming import Ahead
+    from inverse.campaign.novelty import NoveltyAnswers, OnlineNovelty
     from inverse.campaign.parts import Progress
     from inverse.campaign.run import Run
     from inverse.candidates.types import Candidate
@@ -584,6 +585,40 @@ def compare(
 
         write_comparison(first, second, output)
     return list(side_by_side(first, second))
+
+
+def novelty(
+    folder: str | Path,
+    *,
+    online: bool = False,
+    top: int = 20,
+    told: "Callable[[OnlineNovelty], None]" = lambda one: None,
+) -> "NoveltyAnswers | None":
+    """Return what databases on the network say of the best of a run; None before they were asked.
+
+    Asked are the Materials Project, OQMD, Alexandria and AFLOW, for the formula; where an entry holds a
+    structure, it is compared. The answer lies in the run folder with its date, and what a database did not
+    answer is said.
+
+    Args:
+        folder: of a run.
+        online: ask now, and replace what the folder holds; else that is returned.
+        top: so many of the best that were verified.
+        told: of each candidate as its answers are there.
+
+    Raises:
+        RunFolderError: no run there, damaged, or it cannot be written.
+        ConfigError: nothing was verified.
+        MissingExtraError: the client is not installed.
+        DataError: no database answers, or the folder's answers are damaged.
+    """
+    from inverse.campaign.novelty import ask_about, best_of, read_novelty
+    from inverse.campaign.run import read_run
+
+    run = read_run(folder)
+    if not online:
+        return read_novelty(run.folder)
+    return ask_about(run.folder, best_of(run.candidates, top), told=told)
 
 
 def bench(

@@ -311,6 +311,26 @@ def compare(
 
 
 @app.command()
+def novelty(
+    folder: RunFolderArgument,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask Materials Project, OQMD, Alexandria and AFLOW now.")
+    ] = False,
+    top: Annotated[int, typer.Option("--top", min=1, help="So many of the best.")] = 20,
+) -> int:
+    """What databases on the network know of the best of a run; the folder keeps the dated answer."""
+    from inverse.commands import api
+    from inverse.commands.terminal import show_novelty
+
+    with results_only() as stdout, progress("novelty", top if online else None) as bar:
+        found = api.novelty(folder, online=online, top=top, told=lambda one: bar.advance(one.formula))
+    if found is None:
+        raise ConfigError(f"{folder}: no database was asked yet; `inverse novelty {folder} --online` asks")
+    show_novelty(found, stdout)
+    return 0
+
+
+@app.command()
 def export(
     folder: RunFolderArgument,
     format: Annotated[

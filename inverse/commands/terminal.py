@@ -11,12 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from inverse.commands.console import FAILED, note
+from surrogates.crystals.formulas import display_formula
 
 if TYPE_CHECKING:
     from inverse.campaign.confirming import Ahead
+    from inverse.campaign.novelty import NoveltyAnswers
     from inverse.campaign.parts import Progress
     from inverse.campaign.run import Run
     from inverse.candidates.types import Candidate
+    from inverse.reference.online_databases import DatabaseAnswer
 
 PLAIN_WIDTH = 150
 """Columns of a table that goes to a file or a pipe, where COLUMNS does not ask for more."""
@@ -70,6 +73,24 @@ def show_confirmations(candidates: "Sequence[Candidate]", stream: TextIO) -> Non
     rows = [(c.id, c.structure.composition.reduced_formula, *said_by_dft(c)) for c in candidates]
     show_table(("id", "formula", "first principles", "values", ""), rows, stream)
     stream.write(f"{counts(candidates)}\n")
+
+
+def show_novelty(found: "NoveltyAnswers", stream: TextIO) -> None:
+    """Write what each database says of each candidate, and why where one said nothing."""
+    databases = [answer.database for answer in found.candidates[0].answers] if found.candidates else []
+    rows = [
+        (one.id, display_formula(one.formula), *(_shown_answer(answer) for answer in one.answers))
+        for one in found.candidates
+    ]
+    show_table(("id", "formula", *databases), rows, stream)
+    reasons = {f"{a.database}: {a.reason}": None for one in found.candidates for a in one.answers if a.reason}
+    stream.writelines(f"{reason}\n" for reason in reasons)
+    stream.write(f"asked {found.asked}\n")
+
+
+def _shown_answer(answer: "DatabaseAnswer") -> str:
+    first = next(iter(answer.entries), None)
+    return f"{answer.answer}: {first.id}" if first is not None and first.is_same else str(answer.answer)
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO) -> None:

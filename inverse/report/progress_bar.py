@@ -69,9 +69,12 @@ class _Quiet:
     def say_that_it_goes_on(self, ended: threading.Event) -> None:
         """Say every now and then how many are done and for how long the work lasts, until it has ended."""
         while not ended.wait(max(0.01, self._said_at + SECONDS_OF_SILENCE - time.monotonic())):
-            if (self._total or self._done) and time.monotonic() - self._said_at >= SECONDS_OF_SILENCE:
-                to_stderr(f"{self._label}: {self._how_many} after {time.monotonic() - self._began:.0f} s")
-                self._said_at = time.monotonic()
+            now = time.monotonic()
+            if now - self._said_at < SECONDS_OF_SILENCE:  # something was said meanwhile
+                continue
+            if self._total or self._done:
+                to_stderr(f"{self._label}: {self._how_many} after {now - self._began:.0f} s")
+            self._said_at = now
 
     @property
     def _how_many(self) -> str:
@@ -108,7 +111,7 @@ def progress(label: str, total: int | None) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as shown:
         task = shown.add_task(label, total=total, note="")
 
         class _Shown:
