@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from pymatgen.core import Structure
 
+from inverse.benchmarks.arguments import Arguments
 from inverse.campaign.confirming import Confirming, confirmed_by_dft, said_of
 from inverse.campaign.dynamical_stability import AskPhonons
 from inverse.campaign.parts import AskFirstPrinciples, Judging, Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
-from inverse.candidates.registry import DECODERS, PROPOSERS, SURROGATES
+from inverse.candidates.registry import AUTO, DECODERS, PROPOSERS, SURROGATES
 from inverse.candidates.types import Candidate, HitClass, HullMargin
 from inverse.decoders import Condition, Decoder, load_decoder
 from inverse.decoders.loading import takes_device
 from inverse.decoders.sampling import Sample, condition_of, draw
-from inverse.inputs.campaign_config import CampaignConfig
+from inverse.inputs.campaign_config import NO_WITNESS, CampaignConfig
 from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.inputs.structure_files import Given
@@ -63,7 +64,7 @@ from inverse.verification.classification import classifier_by_energy
 from inverse.verification.first_principles.pool import Calculated
 from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.opening import open_pool
-from inverse.verification.panel import Panel, panel_named
+from inverse.verification.panel import Panel, alone, panel_named
 from inverse.verification.plan import Bounds, VerificationPlan
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
@@ -119,7 +120,8 @@ def judging(config: CampaignConfig) -> Judging:
     Raises:
         EngineError: as of `assemble`, of the judges.
     """
-    plan = replace(verification_plan(config, Objective.of(config)), reuse=True, shortlist=None)
+    plan = verification_plan(config, Objective.of(config))
+    plan = replace(plan, panel=replace(plan.panel, second=""), reuse=True, shortlist=None)
     known = KnownMaterials.packaged()
     classifier = HitClassifier(known)
     screen = Screen(config.constraints, known, classifier)
@@ -131,15 +133,37 @@ def judging(config: CampaignConfig) -> Judging:
     )
 
 
+def arguments_of_benchmarks(runs: Sequence[Path], seconds: float) -> Arguments:
+    """Return what benchmarks of runs and of searches ask; nothing is loaded before it is asked.
+
+    Args:
+        runs: folders.
+        seconds: of one call.
+    """
+    panel = panel_named()
+    judge = replace(alone(panel.energy), prerelax_by=panel.prerelax_by)
+    has_triage = available_potentials().get(TRIAGES)
+    return Arguments(
+        judging,
+        assemble,
+        tuple(runs),
+        seconds,
+        judge=open_pool(VerificationPlan(judge)),
+        triage=Triage(partial(formation_energy, potential=TRIAGES), TRIAGES) if has_triage else None,
+        witness=open_pool(VerificationPlan(alone(panel.second))) if panel.second else None,
+    )
+
+
 def as_begun(config: CampaignConfig, begun: CampaignConfig) -> CampaignConfig:
-    """Return a config whose sources are those of a run that was begun with another budget.
+    """Return a config whose sources, and second opinion, are those of a run that was begun with another.
 
     Args:
         config: what the run goes on with.
         begun: what its folder holds.
     """
     search = config.search.model_copy(update={"structures": n_surveyed(begun)})
-    return config.model_copy(update={"search": search})
+    verify = config.verify.model_copy(update={"second_opinion": begun.verify.second_opinion})
+    return config.model_copy(update={"search": search, "verify": verify})
 
 
 def verification_plan(config: CampaignConfig, objective: Objective) -> VerificationPlan:
@@ -149,7 +173,7 @@ def verification_plan(config: CampaignConfig, objective: Objective) -> Verificat
         UnknownNameError: no such potential.
         MissingExtraError: its package is not installed.
     """
-    panel = panel_named(config.verify.potential)
+    panel = with_second(panel_named(config.verify.potential), config.verify.second_opinion)
     limit = objective.hull.upper
     return VerificationPlan(
         panel,
@@ -161,6 +185,25 @@ def verification_plan(config: CampaignConfig, objective: Objective) -> Verificat
         wanted=tuple(p.name for p in objective.properties),
         device=config.device,
     )
+
+
+def with_second(panel: Panel, witness: str) -> Panel:
+    """Return the panel with another second opinion; where nobody gives one, nobody does.
+
+    Args:
+        panel: the judges.
+        witness: `verify.second_opinion` of a config.
+
+    Raises:
+        ConfigError: one of the judges.
+    """
+    if witness == AUTO or not panel.second:
+        return panel
+    if witness == NO_WITNESS:
+        return replace(panel, second="")
+    if witness in {panel.energy, panel.stability, panel.appeal, *panel.judges.values()}:
+        raise ConfigError(f"verify.second_opinion: {witness} is a judge of this run")
+    return replace(panel, second=witness)
 
 
 def _verifier(plan: VerificationPlan) -> VerifierPool:
@@ -553,5 +596,6 @@ def description(
             "seconds_per_verification": SECONDS_PER_VERIFICATION,
             "workers": n_workers(),
             "triage": f"none: {why_no_triage}" if why_no_triage else TRIAGES,
+            "second_opinion": panel.second or NO_WITNESS,
         },
     }

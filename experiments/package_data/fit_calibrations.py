@@ -1,5 +1,7 @@
 """Fit raw -> DFT on what the store holds: `python -m experiments.package_data.fit_calibrations [--write]`.
 
+`--only NAME` fits a potential alone, where it judges by itself; all else stays as it is.
+
 Nothing is computed here: rows that are neither carried nor in the store (INVERSE_STORE) are left out. Judges
 of which too few rows are there keep the calibration that they have.
 """
@@ -12,7 +14,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from inverse.benchmarks.dft_rows import calibration_rows
-from inverse.benchmarks.verification.carried_readings import joined_rows
+from inverse.benchmarks.verification.carried_readings import joined_rows, rows_with
 from inverse.benchmarks.verification.scale import (
     PLANS,
     fitted_calibrations,
@@ -34,15 +36,20 @@ def main() -> None:
     """Fit, print, and with --write replace the package data."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--only", default="", help="a potential")
     options = parser.parse_args()
-    rows = list(joined_rows(VerificationStore(), calibration_rows()))
+    store, wanted = VerificationStore(), calibration_rows()
+    rows = list(rows_with(store, wanted, options.only) if options.only else joined_rows(store, wanted))
     fits = []
     for plan, pairs, fit in fitted_calibrations(rows):
+        if options.only not in ("", plan.judges):
+            continue
         fits.append(replace(fit, metrics=out_of_fold_metrics(plan, pairs)))
         print(json.dumps(asdict(fits[-1]), indent=1), flush=True)
     if options.write:
         write_calibrations(with_others(fits, list(load_calibrations().values())))
-        write_rows(refereed(rows))
+        if not options.only:
+            write_rows(refereed(rows))
 
 
 def refereed(rows: Sequence[StoredRow]) -> dict[str, np.ndarray]:

@@ -23,6 +23,10 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "inverse.benchmarks.constraints:run_constraints",
         "screened candidates under random constraint sets, judged again by a second implementation",
     ),
+    "proposals": (
+        "inverse.benchmarks.proposals:run_proposals",
+        "predicted distances from the hull of what each source proposes, against the judge of energies",
+    ),
     "replay": (
         "inverse.benchmarks.replay:run_replay",
         "verifications to 5, 10, 20 hits by rule of choice, with and without feedback, on DFT rows",
@@ -67,7 +71,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
 """Name -> (module:function, what it measures). Modules are loaded when asked for."""
 
 
-TAKES_ARGUMENTS = ("audit",)
+TAKES_ARGUMENTS = ("audit", "proposals")
 """Benchmarks that are given `Arguments` beside size and seed."""
 
 TAKES_RUNS = ("audit",)

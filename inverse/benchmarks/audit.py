@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from inverse.benchmarks.arguments import Arguments
+from inverse.benchmarks.arguments import Arguments, Relaxes
+from inverse.benchmarks.witnessed_energies import Judged, biases
 from inverse.campaign.choice import LEAST_PROBABILITY
 from inverse.campaign.parts import Judging
 from inverse.campaign.run import Run, read_run
@@ -105,7 +106,51 @@ def run_audit(n: int = 50, seed: int = 0, *, given: Arguments) -> dict[str, Any]
     pools = thrown_away(runs)
     drawn = [one for pool in Pool for one in draw(pools[pool], n, seed)]
     found = list(audited(drawn, given.judging_of, lambda: time.monotonic() > until))
-    return record(pools, found)
+    energies = {} if given.witness is None else witnessed(runs, found, n, seed, given.witness, until)
+    return record(pools, found) | energies
+
+
+def witnessed(
+    runs: Sequence[Run], found: Sequence[Audited], n: int, seed: int, witness: Relaxes, until: float
+) -> dict[str, Any]:
+    """Return the bias of judge and triage on crystals that were triaged, those kept and those thrown out.
+
+    Args:
+        runs: whose kept ones are drawn, at most n.
+        found: the audited ones.
+        n: at most so many of each.
+        seed: of the draw.
+        witness: asked, and closed.
+        until: `time.monotonic()` after which nobody is asked.
+    """
+    kept = [
+        Judged(c, c.triaged.energy)
+        for run in runs
+        for c in run.candidates
+        if c.verification is not None and c.triaged is not None and c.triaged.is_relaxed
+    ]
+    kept = [kept[k] for k in np.random.default_rng(seed).permutation(len(kept))[:n]]
+    out = [
+        Judged(one.candidate, said.energy)
+        for one in found
+        if one.candidate is not None
+        and (said := one.thrown.candidate.triaged) is not None
+        and said.is_relaxed
+    ]
+    try:
+        parts = {
+            name: biases(crystals, witness, lambda: time.monotonic() > until)
+            for name, crystals in (("kept", kept), ("thrown out", out))
+        }
+    finally:
+        witness.close()
+    rows = [
+        {"triaged and": name, "energy": what.replace("_", " "), **part[what]}
+        for name, part in parts.items()
+        for what in part
+        if "_minus_" in what and part[what]["n"]
+    ]
+    return {"energies": {"witness": witness.potential, **parts}, "energy_table": rows}
 
 
 def thrown_away(runs: Sequence[Run]) -> dict[Pool, list[Thrown]]:

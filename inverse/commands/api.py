@@ -652,11 +652,11 @@ def bench(
                 f"bench {name}: has no time limit; those that have: {', '.join(TAKES_ARGUMENTS)}"
             )
         return dict(run_benchmark(name, n, seed))
-    from inverse.assembly import judging
-    from inverse.benchmarks.arguments import SECONDS_OF_A_CALL, Arguments
+    from inverse.assembly import arguments_of_benchmarks
+    from inverse.benchmarks.arguments import SECONDS_OF_A_CALL
 
     seconds = SECONDS_OF_A_CALL if time_limit is None else _seconds(time_limit)
-    given = Arguments(judging, tuple(Path(folder) for folder in runs), seconds)
+    given = arguments_of_benchmarks([Path(folder) for folder in runs], seconds)
     return dict(run_benchmark(name, n, seed, given))
 
 

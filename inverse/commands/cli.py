@@ -441,7 +441,7 @@ def bench(
         return 0
     with results_only() as stdout:
         result = api.bench(name, n, seed, runs or (), time_limit)
-    if rows := result.get("table"):
+    for rows in filter(None, (result.get("table"), result.get("energy_table"))):
         show_table(
             list(rows[0]), [["-" if v is None else v for v in row.values()] for row in rows], sys.stderr
         )

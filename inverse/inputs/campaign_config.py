@@ -117,6 +117,13 @@ def _named(value: str, registry: Registry, words: Mapping[str, str] = MappingPro
     return value
 
 
+NO_WITNESS = "none"
+"""As `verify.second_opinion`: nobody is asked."""
+
+FORMER_WITNESS = "7net-0"
+"""Who gave the second opinion in runs whose config does not say."""
+
+
 class Dft(Part):
     """How first principles are asked; see `inverse confirm`.
 
@@ -147,10 +154,12 @@ class Verify(Part):
     the ten best, computed at the end while time is left; `orderings: false` the question whether hits with
     alike elements on their sites are solid solutions, asked then, too. `predicted_enough` is the probability
     from which on a target that no judge computes counts as met. `confirm` takes so many of the best to
-    density functional theory at the end, while time is left, by `dft`.
+    density functional theory at the end, while time is left, by `dft`. `second_opinion` is asked beside the
+    judges of `potential: auto` about what would be a hit: auto (chgnet), another potential, or none.
     """
 
     potential: Text = AUTO
+    second_opinion: Text = AUTO
     reuse: Flag = True
     also: tuple[Text, ...] = ()
     phonons: Flag = True
@@ -171,6 +180,14 @@ class Verify(Part):
         if value != AUTO and value not in POTENTIALS and not is_factory(value):
             hint = f"{nearest(value, [AUTO, *POTENTIALS.names()])} (or module:factory)"
             raise ValueError(f"{one_line(repr(value), 60)} is not a potential; {hint}")
+        return value
+
+    @field_validator("second_opinion")
+    @classmethod
+    def _known_witness(cls, value: str) -> str:
+        if value not in (AUTO, NO_WITNESS, *POTENTIALS.names()):
+            hint = nearest(value, [AUTO, NO_WITNESS, *POTENTIALS.names()])
+            raise ValueError(f"{one_line(repr(value), 60)} gives no second opinion; {hint}")
         return value
 
     @field_validator("also")
@@ -377,9 +394,10 @@ class CampaignConfig(Part):
 
 
 def _unasked(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run folder stored; an older run goes on without what its version did not ask of hits."""
+    """Return what a run folder stored; an older run goes on asking of hits what its version asked."""
     verify = data.get("verify") or {}
-    return {**data, "verify": {"orderings": False, **verify}} if isinstance(verify, Mapping) else dict(data)
+    older = {"orderings": False, "second_opinion": FORMER_WITNESS}
+    return {**data, "verify": {**older, **verify}} if isinstance(verify, Mapping) else dict(data)
 
 
 def packaged_configs() -> tuple[str, ...]:
@@ -450,6 +468,7 @@ def config_schema(with_extensions: bool = True) -> dict[str, Any]:
     search["decoder"]["enum"] = list(DECODERS.names(with_extensions))
     verify = schema["$defs"]["Verify"]["properties"]
     verify["potential"] = _named_or_factory([AUTO, *POTENTIALS.names(with_extensions)]) | {"default": AUTO}
+    verify["second_opinion"]["enum"] = [AUTO, NO_WITNESS, *POTENTIALS.names(with_extensions)]
     verify["also"]["items"] = _named_or_factory(JUDGES.names(with_extensions))
     groups = schema["$defs"]["Elements"]["properties"]["exclude_groups"]
     groups["items"] = {"enum": sorted(element_groups())}

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from pymatgen.core import Lattice, Structure
 
 from inverse import assembly
 from inverse.assembly import ACCURATE, FAST, assemble, load_structure_surrogate
+from inverse.campaign.manifest import config_hash
 from inverse.candidates.objective import Objective
 from inverse.candidates.registry import DECODERS, PROPOSERS
-from inverse.candidates.types import Candidate, Origin, Verification, VerifiedValue
+from inverse.candidates.types import Candidate, HitClass, Origin, Verification, VerifiedValue
 from inverse.decoders import load_decoder
 from inverse.inputs.campaign_config import CampaignConfig
+from inverse.potentials.loading import available_potentials
 from inverse.prediction.evaluation import MODULUS_ERROR
 from inverse.proposers.hybrid import Hybrid
 from inverse.proposers.substitution import n_surveyed
@@ -206,6 +209,49 @@ def test_a_resumed_run_surveys_as_widely_as_it_began() -> None:
     assert n_surveyed(shorter) < n_surveyed(begun)
     assert n_surveyed(assembly.as_begun(shorter, begun)) == n_surveyed(begun)
     assert assembly.as_begun(shorter, begun).budget == shorter.budget
+
+
+def of_targets(**verify: Any) -> CampaignConfig:
+    return CampaignConfig.from_mapping({"targets": {"bulk_modulus_vrh": {"min": 300}}, "verify": verify})
+
+
+def witness_of(config: CampaignConfig) -> str:
+    return assembly.verification_plan(config, Objective.of(config)).panel.second
+
+
+@pytest.mark.skipif(not available_potentials()["7net-0"], reason="the extra sevenn is not installed")
+def test_who_gives_the_second_opinion_is_none_of_those_that_label_triage_or_judge() -> None:
+    assert witness_of(of_targets()) == "chgnet"
+    assert witness_of(of_targets(second_opinion="7net-0")) == "7net-0"
+    assert witness_of(of_targets(second_opinion="none")) == ""
+    assert witness_of(of_targets(potential="diep", second_opinion="7net-0")) == ""
+    with pytest.raises(ConfigError, match=r"verify\.second_opinion: diep is a judge of this run"):
+        witness_of(of_targets(second_opinion="diep"))
+    with pytest.raises(ConfigError, match=r"'chgnt' gives no second opinion; did you mean 'chgnet'\?"):
+        of_targets(second_opinion="chgnt")
+
+
+@pytest.mark.skipif(not available_potentials()["7net-0"], reason="the extra sevenn is not installed")
+def test_an_older_run_goes_on_with_the_second_opinion_it_was_begun_with() -> None:
+    text = {"targets": {"bulk_modulus_vrh": {"min": 300}}, "verify": {"potential": "auto"}}
+    begun = CampaignConfig.from_mapping(text, is_stored=True)
+    asked = CampaignConfig.from_mapping(text)
+    assert config_hash(begun) == config_hash(asked)
+    assert witness_of(assembly.as_begun(asked, begun)) == "7net-0"
+    stored = CampaignConfig.from_mapping(asked.to_mapping(), is_stored=True)
+    assert witness_of(assembly.as_begun(asked, stored)) == "chgnet"
+
+
+def test_an_audit_asks_the_judges_alone_and_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[Any] = []
+    monkeypatch.setattr(assembly, "open_pool", lambda plan, _: plans.append(plan) or NO_JUDGES)
+    found = assembly.judging(of_targets(reuse=False))
+    (plan,) = plans
+    assert (plan.reuse, plan.shortlist, plan.panel.second) == (True, None, "")
+    assert plan.stop_above_hull == pytest.approx(0.4)
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0] * 3, [0.5] * 3])
+    assert found.classify(salt).hit_class is HitClass.KNOWN
+    assert found.rescreening(salt.get_primitive_structure()) is None
 
 
 def test_without_an_upper_bound_on_the_hull_there_is_no_margin() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inverse.benchmarks.verification.stored_verdicts import StoredRow, stored_row
+from inverse.benchmarks.verification.stored_verdicts import StoredRow, alone, stored_row
 from inverse.verification.calibration.readings import OF_TENSOR, Reading, Readings
 from inverse.verification.judge import JudgeSettings
 from inverse.verification.store import VerificationStore
@@ -45,6 +45,15 @@ def joined_rows(store: VerificationStore, rows: Iterable[dict[str, Any]]) -> Ite
     """Yield what a store holds of each DFT row, with what only the carried one has."""
     for row in rows:
         yield _joined(carried_row(row), stored_row(store, row))
+
+
+def rows_with(
+    store: VerificationStore, rows: Iterable[dict[str, Any]], potential: str
+) -> Iterator[StoredRow]:
+    """Yield each DFT row as carried, with what a store holds of one potential alone; quicker than all."""
+    for row in rows:
+        carried = carried_row(row) or StoredRow(row, missing=True)
+        yield replace(carried, alone={**carried.alone, **alone(row, store, (potential,))})
 
 
 def _joined(carried: StoredRow | None, stored: StoredRow) -> StoredRow:

@@ -7,6 +7,7 @@ import numpy as np
 
 from inverse.benchmarks.dft_rows import calibration_rows, doubtful_labels
 from inverse.benchmarks.verification.carried_readings import judged_rows
+from inverse.benchmarks.verification.second_opinions import doubts
 from inverse.benchmarks.verification.stored_verdicts import PHASE, UNSTABLE, StoredRow
 from inverse.candidates.registry import POTENTIALS
 from inverse.report.progress_bar import progress
@@ -54,6 +55,9 @@ PLANS = plans_of(AUTO)
 APPEALED_TO = OF_RECORD.appeal
 """Whose G and stability count where the judge of G calls a crystal unstable."""
 
+SECOND = (OF_RECORD.second, OF_RECORD.prerelax_by)
+"""Who gives a second opinion, and who gave it before it was asked for triage."""
+
 BARS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "bulk_modulus_vrh": {"mae": (0, 10), "mae_above_threshold": (0, 15), "recall": (0.78, 1)},
     "shear_modulus_vrh": {"mae": (0, 14), "mae_above_threshold": (0, 22), "recall": (0.74, 1)},
@@ -98,7 +102,8 @@ def run_verify_scale(n: int = 1000, seed: int = 0) -> dict[str, Any]:
         "appeal": _appeal(there, seed),
         "catastrophes": _catastrophes(there),
         "referee": _alone(there, "referee", seed),
-        "second_opinion": _alone(there, "7net-0", seed),
+        "second_opinion": _alone(there, OF_RECORD.second, seed),
+        "doubts": doubts(there, PLANS, SECOND, seed),
         "passed": len(there) == len(rows) and all(all(part["passes"].values()) for part in judges.values()),
     }
 

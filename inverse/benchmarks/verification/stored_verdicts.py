@@ -1,7 +1,7 @@
 """What the store holds about the DFT rows, as the judges' readings; computes nothing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +24,10 @@ from inverse.verification.store import VerificationStore
 
 FAILED, PHASE, UNSTABLE = "not_relaxed", "another_phase", "unstable"
 """Named catastrophes beside `Readings.doubts`."""
+
+
+ALONE = ("7net-0", "chgnet")
+"""Potentials that give, or gave, second opinions: asked about the row itself, and not after the judges."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def stored_row(store: VerificationStore, row: dict[str, Any]) -> StoredRow:
     try:
         return _stored(row, store)
     except _MissingError:
-        return StoredRow(row, missing=True, alone=_alone(row, store))
+        return StoredRow(row, missing=True, alone=alone(row, store))
 
 
 def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
@@ -78,7 +82,7 @@ def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
     judges[panel.energy].prerelax_by = panel.prerelax_by
     relaxed = judges[panel.energy].relax(structure_of(row))
     if relaxed.structure is None:
-        return StoredRow(row, catastrophe=FAILED, reason=relaxed.reason, alone=_alone(row, store))
+        return StoredRow(row, catastrophe=FAILED, reason=relaxed.reason, alone=alone(row, store))
     cells = {panel.energy: relaxed.structure}
     tensors: dict[str, TensorVerdict] = {}
     disagreement = ""
@@ -86,38 +90,40 @@ def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
         if name not in cells:
             own = judges[name].relax(relaxed.structure)
             if own.structure is None and not own.is_stalled:
-                return StoredRow(row, catastrophe=FAILED, reason=own.reason, alone=_alone(row, store))
+                return StoredRow(row, catastrophe=FAILED, reason=own.reason, alone=alone(row, store))
             cells[name] = relaxed.structure if own.structure is None else own.structure
             disagreement = disagreement or phase_disagreement(relaxed.structure, cells[name])
         asked = [prop for prop, judge in panel.of_tensor.items() if judge == name]
         only_volume = name != panel.stability and is_by_volume(name, asked)
         tensors[name] = judges[name].tensor(cells[name], only_bulk=only_volume)
     read = _read(panel, tensors, cells)
-    alone = _alone(row, store)
+    own = alone(row, store)
     of_stability = [p for p, name in panel.of_tensor.items() if name == panel.stability]
     if disagreement:
         unread = read.replaced({p: replace(read[p], value=math.nan) for p in of_stability})
-        return StoredRow(row, False, PHASE, disagreement, unread, alone=alone)
+        return StoredRow(row, False, PHASE, disagreement, unread, alone=own)
     whole = {panel.stability: tensors[panel.stability]}
     full, referee = _remembered_tensor(judges[panel.energy], relaxed.structure), None
     if full is not None and full.failure is None:
         whole[panel.energy] = full
         referee = _read(OF_REFEREE, whole, cells)
-    alone |= {name: readings(dict.fromkeys(OF_TENSOR, (whole[name], cells[name]))) for name in whole}
+    own |= {name: readings(dict.fromkeys(OF_TENSOR, (whole[name], cells[name]))) for name in whole}
     catastrophe = "" if all(math.isfinite(read[p].value) for p in of_stability) else UNSTABLE
     deciding = tensors[panel.stability]
     reason = ", ".join(stability(deciding).flags) if catastrophe else ""
-    return StoredRow(row, False, catastrophe, deciding.reason or reason, read, referee, alone)
+    return StoredRow(row, False, catastrophe, deciding.reason or reason, read, referee, own)
 
 
 def _read(panel: Panel, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure]) -> Readings:
     return readings({p: (tensors[name], cells[name]) for p, name in panel.of_tensor.items()})
 
 
-def _alone(row: dict[str, Any], store: VerificationStore) -> dict[str, Readings]:
+def alone(
+    row: dict[str, Any], store: VerificationStore, potentials: Sequence[str] = ALONE
+) -> dict[str, Readings]:
     """Return the readings of the potentials that were asked about the row itself, as a second opinion."""
     found = {}
-    for name in ("7net-0", "chgnet"):
+    for name in potentials:
         judge = _Remembering(name, store=store)
         with suppress(_MissingError):
             cell = judge.relax(structure_of(row)).structure

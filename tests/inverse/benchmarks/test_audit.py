@@ -15,10 +15,24 @@ from inverse.benchmarks.audit import Pool, pool_of
 from inverse.campaign.parts import Judging
 from inverse.campaign.run import read_run
 from inverse.candidates.ranking import Kinship
-from inverse.candidates.types import Breach, Candidate, Failure, HitClass, Rule, Status, Triaged, Verification
+from inverse.candidates.types import (
+    Breach,
+    Candidate,
+    Failure,
+    HitClass,
+    Rule,
+    Status,
+    Triaged,
+    Verification,
+    VerifiedValue,
+)
 from inverse.commands import api
+from inverse.verification.calibration.energy_correction import formation_energy
+from inverse.verification.ladder import ENERGY_PER_ATOM
+from surrogates.crystals.batch import CrystalBatch
 from surrogates.errors import ConfigError, RunFolderError
-from tests.fakes import AnalyticVerifier, kinship
+from surrogates.physics.properties import FORMATION_ENERGY
+from tests.fakes import AnalyticSurrogate, AnalyticVerifier, kinship, parts
 from tests.inverse.campaign.test_triage import KnowsEnergies, run
 
 STABLE, FAR = 0.01, 0.5
@@ -69,7 +83,7 @@ def judges(verifier: Planted, **changes: Any) -> Judging:
 
 
 def audit(verifier: Planted, *folders: Path, n: int = 1000, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    given = Arguments(lambda config: judges(verifier, **changes), folders)
+    given = Arguments(lambda config: judges(verifier, **changes), parts, folders)
     return run_benchmark("audit", n, seed, given)
 
 
@@ -160,7 +174,9 @@ def test_what_time_leaves_open_is_said_and_decides_nothing(folder: Path) -> None
     found = audit(Planted(n_answers=4), folder, n=8)
     assert found["open"] == 12
     assert sum(part["verified"] for part in found["pools"].values()) == 4
-    none = run_benchmark("audit", 8, 0, Arguments(lambda config: judges(Planted()), (folder,), seconds=-1.0))
+    none = run_benchmark(
+        "audit", 8, 0, Arguments(lambda config: judges(Planted()), parts, (folder,), seconds=-1.0)
+    )
     assert none["open"] == 16
     assert none["pools"]["triage"]["share"] is None
     assert none["passed"]
@@ -220,7 +236,51 @@ def test_what_cannot_be_audited_is_refused_in_one_line(tmp_path: Path) -> None:
         api.bench("audit", runs=[tmp_path])
     with pytest.raises(ConfigError, match="bench replay: looks at no runs; audit does"):
         api.bench("replay", runs=[tmp_path])
-    with pytest.raises(ConfigError, match="bench replay: has no time limit; those that have: audit"):
+    with pytest.raises(
+        ConfigError, match="bench replay: has no time limit; those that have: audit, proposals"
+    ):
         api.bench("replay", time_limit="5m")
     with pytest.raises(ConfigError, match="time limit"):
         api.bench("audit", runs=[tmp_path], time_limit="soon")
+
+
+class Above:
+    """A witness by which every crystal lies so many eV/atom above what the judges of this file say."""
+
+    potential = "chgnet"
+
+    def __init__(self, above: float) -> None:
+        self.above, self.is_closed = above, False
+
+    def relax_each(
+        self, structures: Sequence[Structure], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Verification]]:
+        for position, structure in enumerate(structures):
+            judged = AnalyticSurrogate().predict(
+                CrystalBatch.from_structures([structure]), [FORMATION_ENERGY]
+            )
+            wanted = 1.02 * float(judged[FORMATION_ENERGY].mean[0]) + self.above
+            raw = wanted - formation_energy(structure, 0.0, self.potential)
+            value = VerifiedValue(raw, 0.0, raw, raw, raw, self.potential, "eV/atom")
+            relaxed = structure if position else None  # the first it cannot relax
+            values = MappingProxyType({ENERGY_PER_ATOM: value})
+            yield position, Verification(self.potential, True, values=values, structure=relaxed)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_the_judges_energies_stand_beside_those_of_a_witness(folder: Path) -> None:
+    witness = Above(0.07)
+    given = Arguments(lambda config: judges(Planted()), parts, (folder,), witness=witness)
+    found = run_benchmark("audit", 1000, 0, given)
+    part = found["energies"]["thrown out"]
+    assert found["energies"]["witness"] == "chgnet"
+    relaxed = [c for c in thrown(folder, Pool.TRIAGE) if c.triaged is not None and c.triaged.is_relaxed]
+    assert part["asked"] == len(relaxed) > 2
+    assert part["without_energy"] == 1
+    assert part["judge_minus_witness"]["n"] == len(relaxed) - 1
+    assert part["judge_minus_witness"]["median"] == pytest.approx(-0.07, abs=1e-3)
+    assert part["judge_minus_dft"]["n"] == 0
+    assert {row["triaged and"] for row in found["energy_table"]} == {"kept", "thrown out"}
+    assert witness.is_closed

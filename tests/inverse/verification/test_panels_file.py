@@ -39,7 +39,7 @@ def test_the_panels_seat_who_they_sat_before_they_were_data() -> None:
     assert WITHOUT_EXTRA.of_tensor == {"bulk_modulus_vrh": "diep", "shear_modulus_vrh": "diep"}
     held = [(p.energy, p.stability, p.prerelax_by, p.second, p.appeal) for p in (OF_RECORD, OF_REFEREE)]
     assert held == [
-        ("7net-l3i5", "diep", "7net-0", "7net-0", "7net-l3i5"),
+        ("7net-l3i5", "diep", "7net-0", "chgnet", "7net-l3i5"),
         ("7net-l3i5", "7net-l3i5", "7net-0", "", ""),
     ]
     assert panel_of(AUTO, seats("without_extra")) == WITHOUT_EXTRA

@@ -7,6 +7,7 @@ from inverse.benchmarks.verification.carried_readings import (
     carried_row,
     joined_rows,
     judged_rows,
+    rows_with,
     write_readings,
 )
 from inverse.benchmarks.verification.stored_verdicts import FAILED, StoredRow
@@ -63,6 +64,22 @@ def test_what_is_stored_counts_and_what_only_the_carried_row_has_stays(carried, 
     kept = joined(StoredRow(ROWS[0], missing=True, alone={"chgnet": SECOND}))
     assert set(kept.alone) == {"7net-0", "chgnet"}
     assert not kept.missing
+
+
+def test_one_potential_is_asked_for_without_the_others(carried, monkeypatch):
+    asked = []
+
+    def stored(row, store, potentials):
+        asked.append(potentials)
+        return {"chgnet": SECOND} if row is ROWS[0] else {}
+
+    monkeypatch.setattr(carried_readings, "stored_row", lambda *_: pytest.fail("all were asked for"))
+    monkeypatch.setattr(carried_readings, "alone", stored)
+    found = list(rows_with(None, ROWS, "chgnet"))
+    assert asked == [("chgnet",)] * len(ROWS)
+    assert set(found[0].alone) == {"7net-0", "chgnet"}
+    assert repr(found[0].judges) == repr(READ)
+    assert [row.missing for row in found] == [False, False, *[True] * (len(ROWS) - 2)]
 
 
 def test_readings_at_other_settings_do_not_count(carried, monkeypatch):
