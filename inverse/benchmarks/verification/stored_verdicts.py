@@ -97,21 +97,21 @@ def _stored(row: dict[str, Any], store: VerificationStore) -> StoredRow:
         only_volume = name != panel.stability and is_by_volume(name, asked)
         tensors[name] = judges[name].tensor(cells[name], only_bulk=only_volume)
     read = _read(panel, tensors, cells)
-    own = alone(row, store)
+    by_itself = alone(row, store)
     of_stability = [p for p, name in panel.of_tensor.items() if name == panel.stability]
     if disagreement:
         unread = read.replaced({p: replace(read[p], value=math.nan) for p in of_stability})
-        return StoredRow(row, False, PHASE, disagreement, unread, alone=own)
+        return StoredRow(row, False, PHASE, disagreement, unread, alone=by_itself)
     whole = {panel.stability: tensors[panel.stability]}
     full, referee = _remembered_tensor(judges[panel.energy], relaxed.structure), None
     if full is not None and full.failure is None:
         whole[panel.energy] = full
         referee = _read(OF_REFEREE, whole, cells)
-    own |= {name: readings(dict.fromkeys(OF_TENSOR, (whole[name], cells[name]))) for name in whole}
+    by_itself |= {name: readings(dict.fromkeys(OF_TENSOR, (whole[name], cells[name]))) for name in whole}
     catastrophe = "" if all(math.isfinite(read[p].value) for p in of_stability) else UNSTABLE
     deciding = tensors[panel.stability]
     reason = ", ".join(stability(deciding).flags) if catastrophe else ""
-    return StoredRow(row, False, catastrophe, deciding.reason or reason, read, referee, own)
+    return StoredRow(row, False, catastrophe, deciding.reason or reason, read, referee, by_itself)
 
 
 def _read(panel: Panel, tensors: Mapping[str, TensorVerdict], cells: Mapping[str, Structure]) -> Readings:
