@@ -51,7 +51,7 @@ def planes(run: Run, names: Sequence[str] = ()) -> Iterator[Chart]:
     """Yield planes of two properties: the first two wished, or those named; known materials behind."""
     for x, y in [(names[0], names[1])] if len(names) > 1 else _pairs(run)[:1]:
         known, formulas = known_behind(run, x, y)
-        is_known = f", {len(known)} known materials (tabulated DFT) behind" if len(known) else ""
+        is_known = ", known materials of the allowed elements (tabulated DFT) behind" if len(known) else ""
         yield Chart(
             f"{_said(run, x)} and {wording.label(y)}; the wanted window is shaded{is_known}",
             _axis(run, x),

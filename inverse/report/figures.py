@@ -189,7 +189,7 @@ def _periodic_table(chart: Chart) -> str:
 
 def _element(square: Square, most: int) -> str:
     x, y = 5 + (square.column - 1) * BOX, 5 + (square.row - 1) * BOX + (8 if square.row > 7 else 0)
-    shade = 0.12 + 0.5 * square.n / most if square.n else 0.0
+    shade = 0.1 + 0.3 * square.n / most if square.n else 0.0
     frame = f'width="{BOX - 2}" height="{BOX - 2}" stroke="currentColor" stroke-opacity=".25"'
     middle = x + BOX / 2 - 1
     box = f'<rect x="{x}" y="{y}" {frame} fill="var(--accent,#0b6464)" fill-opacity="{shade:.2f}"/>'
@@ -202,7 +202,8 @@ def _element(square: Square, most: int) -> str:
 
 
 def _small(text: str, x: float, y: float, size: int) -> str:
-    return f'<text x="{x:.1f}" y="{y}" text-anchor="middle" style="font-size:{size}px">{text}</text>'
+    look = f'text-anchor="middle" style="font-size:{size}px;fill:currentColor"'
+    return f'<text x="{x:.1f}" y="{y}" {look}>{text}</text>'
 
 
 def _tick(value: float) -> str:
