@@ -1,6 +1,7 @@
 """A map of candidates: their chemistry and density in a plane, alike ones near each other, in clusters."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,7 +89,7 @@ def _descriptors(structure: Structure) -> list[float]:
 
     amounts = structure.composition.fractional_composition.get_el_amt_dict()
     elements, weights = [Element(symbol) for symbol in amounts], np.array(list(amounts.values()))
-    attraction = np.array([0.0 if math.isnan(x := float(e.X)) else x for e in elements])
+    attraction = np.array([_electronegativity(e) for e in elements])
     radius = np.array([covalent_radii[atomic_numbers[e.symbol]] for e in elements])
     group = np.array([float(e.group) for e in elements])
     period = np.array([float(e.row) for e in elements])
@@ -100,6 +101,14 @@ def _descriptors(structure: Structure) -> list[float]:
         float(len(elements)),
         structure.volume / len(structure),
     ]
+
+
+def _electronegativity(element: Element) -> float:
+    """Return Pauling's value; 0 for those that have none, of which pymatgen warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = float(element.X)
+    return 0.0 if math.isnan(value) else value
 
 
 def _mean_and_spread(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymatgen.core import Element
 
 import inverse
 from inverse.candidates.types import Status, Target
@@ -167,6 +168,15 @@ def test_without_scikit_learn_there_is_the_map_alone(run: LoadedRun, monkeypatch
     assert "clusters" not in chart.caption
     with pytest.raises(MissingExtraError, match="scikit-learn"):
         run.plot("map", clusters="k-means")
+
+
+def test_every_element_has_a_place_on_the_map() -> None:
+    cells = []
+    for z in range(1, 101, 4):
+        cell = fake_run.structure(1).copy()
+        cell.replace_species({e: Element.from_Z(z) for e in cell.elements[:1]})
+        cells.append(cell)
+    assert np.isfinite(map_of(cells, Clusters.NONE).places).all()
 
 
 def test_an_outline_goes_around_its_points() -> None:
