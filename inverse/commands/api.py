@@ -241,6 +241,7 @@ def predict(
         DataError: a text, alone, that is neither a file nor a formula.
     """
     from inverse.assembly import predictions
+    from inverse.commands.record_table import Records
     from inverse.prediction.answers import is_formula
 
     given = _as_list(structures)
@@ -248,7 +249,7 @@ def predict(
     names = [one for one, is_one in zip(given, meant, strict=True) if is_one]
     names += [formulas] if isinstance(formulas, str) else formulas
     crystals = [one for one, is_one in zip(given, meant, strict=True) if not is_one]
-    found = []
+    found = Records()
     with counted_line("predict") as bar:
         for record in predictions(crystals, names, model, device):
             found.append(record)
@@ -302,7 +303,9 @@ def verify(
 
     Computes in this process unless `workers` says otherwise: a calculator that never returns never ends then.
     """
-    found = []
+    from inverse.commands.record_table import Records
+
+    found = Records()
     with counted_line("verify") as bar:
         for record in iterate_verifications(
             _as_list(structures),

@@ -1,6 +1,7 @@
 """What `predict` and `verify` show on a terminal: one crystal as a list of its values, several as a table."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -10,6 +11,7 @@ from rich.text import Text
 from inverse.commands.console import Tally
 from inverse.commands.terminal import console_on
 from inverse.report import wording
+from inverse.report.html_table import html_table
 from inverse.report.views import plus_minus
 from surrogates.physics.properties import PROPERTIES, VOLUME, Basis, Property
 
@@ -17,6 +19,22 @@ IN_COLUMNS = (Basis.LEARNED, Basis.HULL, Basis.OF_CELL, Basis.TABLE, Basis.JUDGE
 """How properties come about that have a column where there are several crystals; JSON lines hold the rest."""
 
 Record = Mapping[str, Any]
+
+
+class Records(list[Any]):
+    """Records of `predict` or `verify`: a list of dictionaries, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        """Return what a terminal would show, as HTML."""
+        good, bad = _divided(self)
+        if len(good) == 1:
+            parts = [f"<p>{escape(_heading(good[0]).plain)}</p>", html_table(_one(good[0]))]
+            said = [Text(remark) for remark in _remarks(good[0])]
+        else:
+            parts = [html_table(_several(good))] if good else []
+            said = _shared_remarks(good)
+        lines = [*(text.plain for text in said), *map(_failure, bad)]
+        return "".join([*parts, *(f"<p>{escape(line)}</p>" for line in lines)])
 
 
 class RecordTable(Tally):
@@ -39,15 +57,23 @@ class RecordTable(Tally):
     ) -> None:
         """Show what there is, also where the work was stopped."""
         console = console_on(self._stream)
-        good = [record for record in self._records if _values(record)]
+        good, bad = _divided(self._records)
         if len(good) == 1:
             console.print(_heading(good[0]), _one(good[0]), *map(_remark, _remarks(good[0])), sep="\n")
         elif good:
             console.print(_several(good), *_shared_remarks(good), sep="\n")
-        for record in self._records:
-            if not _values(record):
-                what = record.get("error", {}).get("message") or record.get("reason") or "no values"
-                console.print(Text(f"{record['id']}: {what}", style="red"))
+        for record in bad:
+            console.print(Text(_failure(record), style="red"))
+
+
+def _divided(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Return those with values, and those without."""
+    return [r for r in records if _values(r)], [r for r in records if not _values(r)]
+
+
+def _failure(record: Record) -> str:
+    what = record.get("error", {}).get("message") or record.get("reason") or "no values"
+    return f"{record['id']}: {what}"
 
 
 def _values(record: Record) -> Mapping[str, Mapping[str, Any]]:

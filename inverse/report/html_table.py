@@ -27,7 +27,7 @@ def html_table(table: Table) -> str:
 
 def _marked_up(cell: object) -> str:
     if not isinstance(cell, Text):
-        return escape(str(cell))
+        return escape(str(cell)).replace("\n", "<br>")
     css = _css(cell.style if isinstance(cell.style, Style) else Style.parse(cell.style))
     text = escape(cell.plain)
     return f'<span style="{css}">{text}</span>' if css else text

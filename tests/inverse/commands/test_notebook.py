@@ -79,6 +79,19 @@ def test_a_seed_that_is_no_crystal_is_refused_by_its_number(tmp_path: Path) -> N
         CampaignConfig.from_mapping(seeds_as_files({**config, "seed_structures": "TiN.cif"}, tmp_path))
 
 
+def test_records_are_a_list_that_a_notebook_shows_as_a_table() -> None:
+    one, several = inverse.predict("W2B4"), inverse.predict(["WC", "TiN", "gone.cif"])
+    assert isinstance(one, list)
+    assert one == [dict(one[0])]
+    html = one._repr_html_()  # type: ignore[attr-defined]
+    assert html.startswith("<p>WB2")
+    assert "shear modulus G" in html
+    html = several._repr_html_()  # type: ignore[attr-defined]
+    assert html.count("<tr>") == 3
+    assert "K<br>GPa" in html
+    assert "<p>gone.cif: " in html
+
+
 # -- progress ------------------------------------------------------------------------------------------------
 
 
