@@ -175,7 +175,7 @@ def _figure(
 
 def _svg(width: int, height: int, caption: str, parts: Sequence[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(caption)}">'
+        f'<svg viewBox="0 0 {width} {height}" role="group" aria-label="{escape(caption)}">'
         f"{''.join(parts)}</svg>"
     )
 
