@@ -14,11 +14,11 @@ from pymatgen.core import Structure
 from inverse.benchmarks.arguments import Arguments
 from inverse.campaign.confirming import Confirming, confirmed_by_dft, said_of
 from inverse.campaign.dynamical_stability import AskPhonons
-from inverse.campaign.parts import AskFirstPrinciples, Judging, Parts
+from inverse.campaign.parts import AskFirstPrinciples, AskFunctionals, Judging, Parts
 from inverse.campaign.provenance import versions, weights
 from inverse.candidates.objective import Objective
 from inverse.candidates.registry import AUTO, DECODERS, PROPOSERS, SURROGATES
-from inverse.candidates.types import Candidate, HitClass, HullMargin
+from inverse.candidates.types import Candidate, FunctionalHull, HitClass, HullMargin
 from inverse.decoders import Condition, Decoder, load_decoder
 from inverse.decoders.loading import takes_device
 from inverse.decoders.sampling import Sample, condition_of, draw
@@ -27,7 +27,7 @@ from inverse.inputs.carried_files import Seed, fingerprint, read_seeds
 from inverse.inputs.named_surrogate import surrogate_named
 from inverse.inputs.structure_files import Given
 from inverse.potentials.dft import Limits
-from inverse.potentials.loading import available_potentials, load_potential
+from inverse.potentials.loading import available_potentials, check_potential, load_potential, one_thread
 from inverse.prediction.answers import iterate_predictions, surrogates_of
 from inverse.prediction.completion import (
     OF_ONE_PROPERTY,
@@ -61,11 +61,15 @@ from inverse.reference.known_energies import KnownEnergies
 from inverse.reference.known_types import KnownTypes
 from inverse.verification.calibration.energy_correction import formation_energy
 from inverse.verification.classification import classifier_by_energy
+from inverse.verification.first_principles.competitors import Competitors
 from inverse.verification.first_principles.pool import Calculated
+from inverse.verification.functionals import CHANNELS, Functionals, shares_on_hull
+from inverse.verification.judge import Judge
 from inverse.verification.mechanics.phonons import PhononVerdict
 from inverse.verification.opening import open_pool
 from inverse.verification.panel import Panel, alone, panel_named
 from inverse.verification.plan import Bounds, VerificationPlan
+from inverse.verification.store import VerificationStore
 from inverse.verification.workers import VerifierPool, default_workers
 from surrogates.checkpoints.checkpoint import load_surrogate
 from surrogates.errors import ConfigError, EngineError
@@ -281,6 +285,7 @@ def _parts(
         description=description(config, accurate, space, plan.panel, why_no_triage),
         phonons=_phonons(verifier) if config.verify.phonons else None,
         first_principles=_first_principles(config) if config.verify.confirm else None,
+        functionals=_functionals(plan) if config.verify.functionals else None,
         margin=lambda candidate: _margin(hull, objective, candidate),
         relax_each=verifier.relax_each if config.verify.orderings else None,
         type_of=lambda found: KnownTypes.packaged().of(found),
@@ -363,6 +368,28 @@ def _first_principles(config: CampaignConfig) -> AskFirstPrinciples:
             told(said_of(name, one))
 
         return confirmed_by_dft(candidates, config, confirming, tell, should_stop)
+
+    return ask
+
+
+def _functionals(plan: VerificationPlan) -> AskFunctionals:
+    """Return who is asked whether hits survive another functional; what is not installed is said at once.
+
+    Raises:
+        MissingExtraError: the package of the channels is not installed.
+    """
+    for potential in CHANNELS.values():
+        check_potential(potential)
+    store = VerificationStore(plan.store)
+    asked = Functionals(
+        Competitors(plan.panel, plan.device),
+        lambda name: Judge(name, store=store, reuse=plan.reuse, device=plan.device),
+        shares_on_hull,
+    )
+
+    def ask(structure: Structure, should_stop: Callable[[], bool]) -> Mapping[str, FunctionalHull] | None:
+        with one_thread():
+            return asked(structure, should_stop)
 
     return ask
 

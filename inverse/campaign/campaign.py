@@ -23,6 +23,7 @@ from inverse.campaign.dynamical_stability import (
     phonon_stage,
     with_phonons,
 )
+from inverse.campaign.functionals import hits_without_functionals, with_functionals
 from inverse.campaign.manifest import config_hash, manifest, now, step_notes
 from inverse.campaign.ordering import hits_that_may_mix, with_order
 from inverse.campaign.parts import Parts, Progress
@@ -227,6 +228,7 @@ class Campaign:
                     raise
             self._spend_on(Spending.AFTERWARDS)
             self._add_orderings()
+            self._add_functionals()
             self._add_phonons()
             self._add_first_principles()
         status = "interrupted" if self.stop.signal_name else "stopped" if self.stop.is_set() else "finished"
@@ -456,6 +458,33 @@ class Campaign:
             if done.order is None:
                 n_left = len(asked) - number + 1
                 self._say("finish", f"no time left to ask {n_left} hits: order or solid solution?")
+                return
+            self.folder.update_candidates([done])
+            self._tables.take([done])
+
+    def _add_functionals(self) -> None:
+        """Say of the hits how far they lie above the hull by other functionals, as far as time allows."""
+        ask, left = self._parts.functionals, self.stop.seconds_left
+        if ask is None:
+            return
+        deadline = time.monotonic() + (float("inf") if left is None else left - SECONDS_TO_FINISH)
+
+        def should_stop() -> bool:
+            return self.stop.is_set() or time.monotonic() > deadline
+
+        asked = hits_without_functionals(self.folder.named(self.folder.verified_ids()))
+        for number, candidate in enumerate(asked, 1):
+            formula = display_formula(candidate.structure.composition)
+            self._say("finish", f"other functionals {number} of {len(asked)}: {formula}")
+            try:
+                done = with_functionals(candidate, ask, should_stop)
+            except EngineError as error:  # what is asked last must not lose a finished run
+                LOGGER.exception("other functionals")
+                self._say("finish", f"other functionals: {error}")
+                return
+            if not done.functionals:
+                n_left = len(asked) - number + 1
+                self._say("finish", f"no time left to ask {n_left} hits about other functionals")
                 return
             self.folder.update_candidates([done])
             self._tables.take([done])

@@ -52,6 +52,9 @@ TRAILING_COLUMNS = (
     "order_temperature_std",
     "hull_margin",
     "binding_phase",
+    "hull_mf_pbe",
+    "hull_mf_r2scan",
+    "hull_mf_reason",
 )
 RANKED = (Status.HIT, Status.VERIFIED)
 """Statuses that carry a rank."""
@@ -217,6 +220,11 @@ def cells(candidate: Candidate) -> dict[str, str]:
     if candidate.hull_margin is not None:
         row["hull_margin"] = _text(candidate.hull_margin.margin)
         row["binding_phase"] = candidate.hull_margin.phase
+    for name, found in candidate.functionals.items():
+        row[f"hull_mf_{name}"] = _text(found.above_hull)
+    row["hull_mf_reason"] = "; ".join(
+        f"{found.potential}: {found.reason}" for found in candidate.functionals.values() if found.reason
+    )
     for name in valued_properties(candidate):
         predicted, verified = candidate.predictions.get(name), values.get(name)
         row[f"predicted_{name}"] = _text(predicted.mean if predicted else None)

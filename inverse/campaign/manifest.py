@@ -23,7 +23,7 @@ _TRIAGE_SUMMED = ("looked_at", "triaged_out")
 """Likewise, of runs with a triage."""
 
 
-_ASKED_LAST = ("phonons", "orderings", "second_opinion")
+_ASKED_LAST = ("phonons", "orderings", "functionals", "second_opinion")
 """Keys of `verify` that decide no candidate."""
 
 _LOOSE = ConfigDict(extra="allow", strict=True)

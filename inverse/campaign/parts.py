@@ -10,7 +10,7 @@ from inverse.campaign.dynamical_stability import AskPhonons
 from inverse.campaign.ordering import AskRelaxed
 from inverse.campaign.triage import AsksCheaply
 from inverse.candidates.ranking import Classify, Screening, TypeOf
-from inverse.candidates.types import Candidate, HullMargin, Standing, Verification
+from inverse.candidates.types import Candidate, FunctionalHull, HullMargin, Standing, Verification
 from inverse.prediction.correction import CorrectedSurrogate
 from inverse.prediction.evaluation import Evaluator
 from inverse.proposers.protocol import Proposer
@@ -56,6 +56,9 @@ class Judging:
     confirm: Classify
 
 
+AskFunctionals = Callable[[Structure, Callable[[], bool]], Mapping[str, FunctionalHull] | None]
+"""(hit as the energy judge relaxed it, should it stop?) -> by functional; None where it was stopped."""
+
 AskFirstPrinciples = Callable[
     [Sequence[Candidate], Callable[[str], None], Callable[[], bool]], Iterator[Candidate]
 ]
@@ -80,6 +83,7 @@ class Parts:
         baselines: look-up and orderings, as the manifest wants them.
         description: versions, weights, judges, settings for the manifest.
         phonons: of the best at the end of a run; None asks for none.
+        functionals: asked about hits at the end of a run; None asks nobody.
         first_principles: asked about the best after that; None asks nobody.
         type_of: structure type of a judged crystal; None leaves it open.
         margin: of a hit: how far competing phases would have to move; None leaves it open.
@@ -107,6 +111,7 @@ class Parts:
     relax_each: AskRelaxed | None = None
     spent: Callable[[], float] | None = None
     triage: AsksCheaply | None = None
+    functionals: AskFunctionals | None = None
 
 
 @dataclass(frozen=True)

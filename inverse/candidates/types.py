@@ -496,6 +496,21 @@ class OrderDisorder:
 
 
 @dataclass(frozen=True)
+class FunctionalHull:
+    """Distance from the hull by a potential of one functional, as the energy of the reaction to known phases.
+
+    Attributes:
+        potential: whose energies, of the crystal and of the phases that the hull names.
+        above_hull: eV/atom; NaN where it stays open.
+        reason: why it stays open, "" otherwise.
+    """
+
+    potential: str
+    above_hull: float = float("nan")
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class HullMargin:
     """How far the energy of a competing phase would have to move to throw a hit off the hull.
 
@@ -549,6 +564,8 @@ class Candidate:
         hull_margin: of a hit; None where the reference cannot say.
         triaged: what a cheap potential says of its energy; None before it was asked. Its `predictions` are
             then of the relaxed cell, with that energy.
+        functionals: of a hit: its distance from the hull by other functionals, by their names in the table;
+            empty before it was asked for.
     """
 
     id: str
@@ -583,6 +600,7 @@ class Candidate:
     order: OrderDisorder | None = None
     hull_margin: HullMargin | None = None
     triaged: Triaged | None = None
+    functionals: Mapping[str, FunctionalHull] = field(default_factory=_empty)
 
     @builtins.property
     def start(self) -> Structure:

@@ -156,6 +156,8 @@ class Verify(Part):
     from which on a target that no judge computes counts as met. `confirm` takes so many of the best to
     density functional theory at the end, while time is left, by `dft`. `second_opinion` is asked beside the
     judges of `potential: auto` about what would be a hit: auto (chgnet), another potential, or none.
+    `functionals: true` asks of the hits, while time is left, how far they lie above the hull by the PBE and
+    the r2SCAN channel of 7net-mf-0 (of the extra sevenn).
     """
 
     potential: Text = AUTO
@@ -164,6 +166,7 @@ class Verify(Part):
     also: tuple[Text, ...] = ()
     phonons: Flag = True
     orderings: Flag = True
+    functionals: Flag = False
     predicted_enough: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.8
     confirm: Annotated[Whole, Field(ge=0, le=1000)] = 0
     dft: Dft = Dft()

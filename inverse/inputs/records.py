@@ -17,6 +17,7 @@ from inverse.candidates.types import (
     Candidate,
     Confirmation,
     Failure,
+    FunctionalHull,
     HitClass,
     HullMargin,
     KnownPhase,
@@ -248,6 +249,7 @@ def candidate_to_record(candidate: Candidate) -> dict[str, Any]:
         "order": None if candidate.order is None else _order_to_record(candidate.order),
         "hull_margin": None if candidate.hull_margin is None else plain(vars(candidate.hull_margin)),
         **({} if candidate.triaged is None else {"triaged": triaged_to_record(candidate.triaged)}),
+        **({"functionals": _functionals_to_record(candidate.functionals)} if candidate.functionals else {}),
     }
 
 
@@ -306,7 +308,19 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         order=_order(record.get("order")),
         hull_margin=_hull_margin(record.get("hull_margin")),
         triaged=None if record.get("triaged") is None else triaged_from_record(record["triaged"]),
+        functionals=_functionals(record.get("functionals") or {}),
     )
+
+
+def _functionals_to_record(found: Mapping[str, FunctionalHull]) -> dict[str, Any]:
+    return {name: plain(vars(one)) for name, one in found.items()}
+
+
+def _functionals(record: Mapping[str, Any]) -> dict[str, FunctionalHull]:
+    return {
+        name: _typed(FunctionalHull(one["potential"], _number(one["above_hull"]), one["reason"]))
+        for name, one in record.items()
+    }
 
 
 def _order_to_record(found: OrderDisorder) -> dict[str, Any]:

@@ -56,8 +56,30 @@ def sevennet_l3i5(device: str) -> Potential:
     return _sevennet("7net-l3i5", device)
 
 
-def _sevennet(name: str, device: str) -> Potential:
+@POTENTIALS.register("7net-mf-0-pbe")
+@needs("sevenn", extra="sevenn")
+@examined(Traits(has_formation_energies=False))
+def sevennet_mf_pbe(device: str) -> Potential:
+    """Return SevenNet-MF-0, which is GPL-3.0, as it learned from PBE.
+
+    Energies of several functionals from one network; no scale of formation energies was fitted for it.
+
+    References:
+        Kim et al., J. Am. Chem. Soc. 147, 1042 (2025), doi:10.1021/jacs.4c14455
+    """
+    return _sevennet("7net-mf-0-pbe", device, "7net-mf-0", "PBE")
+
+
+@POTENTIALS.register("7net-mf-0-r2scan")
+@needs("sevenn", extra="sevenn")
+@examined(Traits(has_formation_energies=False, functional="r2SCAN"))
+def sevennet_mf_r2scan(device: str) -> Potential:
+    """Return SevenNet-MF-0, which is GPL-3.0, as it learned from r2SCAN; see `sevennet_mf_pbe`."""
+    return _sevennet("7net-mf-0-r2scan", device, "7net-mf-0", "R2SCAN")
+
+
+def _sevennet(name: str, device: str, checkpoint: str = "", modal: str | None = None) -> Potential:
     from sevenn.calculator import SevenNetCalculator
 
-    calculator = SevenNetCalculator(name, device=device)
+    calculator = SevenNetCalculator(checkpoint or name, device=device, modal=modal)
     return Potential(name, calculator, symbols_of(calculator.type_map), sevenn_batch(calculator), device)
