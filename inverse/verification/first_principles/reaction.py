@@ -1,5 +1,6 @@
 """Distance from the hull as a reaction energy: a crystal against the phases that it would fall apart into."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,7 +64,9 @@ def correction(structure: Structure, energy: float) -> float:
         parameters={"run_type": "GGA", "is_hubbard": False, "hubbards": {}},
         data={"oxide_type": oxide_type(structure)},
     )
-    adjustments = MaterialsProject2020Compatibility(check_potcar=False).get_adjustments(entry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no oxidation states of an alloy: the reference's corrections, too
+        adjustments = MaterialsProject2020Compatibility(check_potcar=False).get_adjustments(entry)
     return float(sum(one.value for one in adjustments)) / len(structure)
 
 
