@@ -80,6 +80,9 @@ def test_columns_are_those_of_the_contract_in_order(rows: list[dict[str, str]]) 
         "order_temperature_std",
         "hull_margin",
         "binding_phase",
+        "hull_mf_pbe",
+        "hull_mf_r2scan",
+        "hull_mf_reason",
     ]
     assert COLUMNS[:3] == (
         "elastic_bulk_modulus_voigt",
