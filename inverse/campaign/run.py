@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inverse.campaign.candidate_table import is_ranked, ranked
+from inverse.campaign.novelty import NoveltyAnswers, read_novelty
 from inverse.campaign.referee_file import read_referee, with_referee
 from inverse.campaign.reference_file import Reference, read_reference
 from inverse.campaign.run_folder import RunFolder
@@ -27,6 +28,7 @@ class Run:
         manifest: see schemas/manifest.schema.json; may lack anything.
         verified: ids of the candidates with a verdict, in the order in which the verdicts fell.
         referee: the referee's records by candidate id; {} before it was asked.
+        novelty: what databases on the network said of the best; None before they were asked.
         reference: what the reference data say around its crystals; None where the folder does not hold it.
     """
 
@@ -37,6 +39,7 @@ class Run:
     verified: tuple[str, ...] = ()
     referee: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Reference | None = None
+    novelty: NoveltyAnswers | None = None
 
     @property
     def hits(self) -> tuple[Candidate, ...]:
@@ -77,7 +80,7 @@ def read_run(folder: str | Path) -> Run:
     refereed = read_referee(folder)
     shown = tuple(with_referee(c, refereed.get(c.id)) for c in ranked(candidates))
     config = load_config(folder / "config.yaml", is_stored=True)
-    return Run(folder, config, shown, manifest, order, refereed, read_reference(folder))
+    return Run(folder, config, shown, manifest, order, refereed, read_reference(folder), read_novelty(folder))
 
 
 def with_verdict(candidate: Candidate, verdict: Verification | None) -> Candidate:

@@ -191,7 +191,7 @@ def misses(candidate: Candidate, objective: Objective) -> list[Miss]:
                 found.append(Miss(target, value=verified.mean))
             continue
         predicted = candidate.predictions.get(name)
-        if predicted is None or not _nobody_judges(candidate, name):
+        if predicted is None or not nobody_judges(candidate, name):
             found.append(Miss(target, unknown=target.property.why_unknown(_elements(candidate))))
             continue
         probability, is_capped = _predicted_to_meet(predicted, target)
@@ -378,7 +378,7 @@ def _predicted_to_meet(predicted: PredictedValue, target: Target) -> tuple[float
     return OUT_OF_DOMAIN_AT_MOST, True
 
 
-def _nobody_judges(candidate: Candidate, name: str) -> bool:
+def nobody_judges(candidate: Candidate, name: str) -> bool:
     """Return whether a property is predicted only: for ever, or because this potential gives no energy."""
     if is_predicted_only(name):
         return True
@@ -409,7 +409,7 @@ def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
             is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict
             if not is_sure or value is verified or verified is None:
                 pairs.append((value.mean, max(value.std, LEAST_STD)))
-    if not pairs or (verified is None and not _nobody_judges(candidate, name)):
+    if not pairs or (verified is None and not nobody_judges(candidate, name)):
         return math.nan, math.nan
     weight = sum(std**-2 for _, std in pairs)
     return sum(mean * std**-2 for mean, std in pairs) / weight, weight**-0.5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from inverse.commands.notebook import campaign_line, counted_line
 from inverse.inputs.yaml_reading import parse_seconds
-from surrogates.errors import ConfigError, VerificationError
+from surrogates.errors import ConfigError, EngineError, VerificationError
 from surrogates.platform.cpu_time import cpu_seconds
 
 if TYPE_CHECKING:
@@ -126,9 +126,14 @@ def _carry_out(
         except VerificationError:  # the campaign has written what there is
             build_report(folder)
             raise
-        run = loaded(_looked_up(read_run(folder)))
-        write_report(run)
-    return run
+        run = read_run(folder)
+        try:
+            run = _looked_up(run)
+        except EngineError as error:  # what was found is worth more than what surrounds it
+            LOGGER.warning("%s; the report goes without it", error)
+        found = loaded(run)
+        write_report(found)
+    return found
 
 
 def _looked_up(run: "Run") -> "Run":

@@ -112,7 +112,8 @@ def page_data(run: Run) -> dict[str, Any]:
     shown = [c for c in candidates if c.status not in (Status.SCREENED_OUT, Status.PROPOSED)]
     properties = shown_properties(shown, run.config)
     rate, counts = summary.hit_rate(candidates), hit_counts(candidates)
-    rows = views.rows(shown[:MAX_ROWS], properties, targets, run.reference, MAX_DRAWN, run.referee)
+    online = {} if run.novelty is None else run.novelty.by_id
+    rows = views.rows(shown[:MAX_ROWS], properties, targets, run.reference, MAX_DRAWN, run.referee, online)
     return {
         "name": run.config.name,
         "answer": sections.answer(run),

@@ -17,6 +17,7 @@ from inverse.campaign.candidate_table import (
     reason,
     space_group,
 )
+from inverse.campaign.novelty import OnlineNovelty
 from inverse.campaign.reference_file import Reference, Surroundings, SystemPhase
 from inverse.candidates.decisive_targets import effective_targets
 from inverse.candidates.hit_counts import flags_of
@@ -158,6 +159,7 @@ class CandidateView:
     competing: str
     known_as: str
     nearest: KnownEntry | None
+    online: tuple[tuple[str, str, str, str], ...]
     ladder: tuple[tuple[str, str, str, str], ...]
     seconds: str
     cif: str
@@ -199,6 +201,7 @@ def candidate_view(
     is_drawn: bool = False,
     referee: Mapping[str, Any] | None = None,
     phases: Sequence[SystemPhase] = (),
+    online: OnlineNovelty | None = None,
 ) -> CandidateView:
     """Return what the page shows of a candidate.
 
@@ -211,6 +214,7 @@ def candidate_view(
         is_drawn: with its crystal, the files of it and the evidence on it.
         referee: the referee's record of it; None before it was asked.
         phases: known ones of its chemical system; () where the run folder does not hold them.
+        online: what databases on the network said of it; None where they were not asked.
     """
     structure = best_structure(candidate)
     deciding = {target.property.name: target for target in effective_targets(targets)}
@@ -271,6 +275,7 @@ def candidate_view(
         competing=competing_text(candidate, around),
         known_as=known_text(around.known_as if around is not None else None),
         nearest=around.nearest if around is not None else None,
+        online=online_texts(online),
         ladder=tuple(_stage(s) for s in stages),
         seconds=f"{verification.seconds:.0f}" if verification is not None else "",
         cif=cif_name(candidate),
@@ -362,6 +367,17 @@ def _moles(amount: float) -> str:
     return "" if text == "1" else f"{text} "
 
 
+def online_texts(online: OnlineNovelty | None) -> tuple[tuple[str, str, str, str], ...]:
+    """Return of each database that was asked its name, its answer, and id and address of the first entry."""
+    found = []
+    for said in () if online is None else online.answers:
+        first = said.entries[0] if said.entries else None
+        reason = f": {said.reason}" if said.reason else ""
+        entry = ("", "") if first is None else (first.id, first.url)
+        found.append((said.database, f"{said.answer}{reason}", *entry))
+    return tuple(found)
+
+
 def known_text(entry: KnownEntry | None) -> str:
     """Return who knows a formula; "" where nobody does, or nobody was asked.
 
@@ -381,6 +397,7 @@ def rows(
     reference: Reference | None = None,
     n_drawn: int = 0,
     referee: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    online: Mapping[str, OnlineNovelty] = MappingProxyType({}),
 ) -> list[CandidateView]:
     """Return the views of candidates in their order; verified ones are numbered from 1.
 
@@ -391,6 +408,7 @@ def rows(
         reference: what the reference data say around them; None where the run folder does not hold it.
         n_drawn: how many are drawn, the best that have a verdict.
         referee: the referee's records by candidate id.
+        online: what databases on the network said, by candidate id.
     """
     views: list[CandidateView] = []
     rank = 0
@@ -411,6 +429,7 @@ def rows(
                 is_drawn,
                 referee.get(candidate.id),
                 systems.get(system, ()),
+                online.get(candidate.id),
             )
         )
     return views

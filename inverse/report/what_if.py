@@ -7,8 +7,8 @@ from typing import Any
 from inverse.campaign.candidate_table import best_structure
 from inverse.campaign.run import Run
 from inverse.candidates.decisive_targets import effective_targets
-from inverse.candidates.judged import is_predicted_only
 from inverse.candidates.objective import OUT_OF_DOMAIN_AT_MOST
+from inverse.candidates.ranking import nobody_judges
 from inverse.candidates.types import Candidate, Status, Target
 from inverse.report import wording
 from inverse.report.wishes import verified_value
@@ -90,7 +90,7 @@ def _candidate(candidate: Candidate, targets: Sequence[Target]) -> dict[str, Any
 def _predicted(candidate: Candidate, name: str) -> list[float] | None:
     """Return mean, std and the most that is believed, of what nobody but the surrogate says."""
     value = candidate.predictions.get(name)
-    if value is None or verified_value(candidate, name) is not None or not is_predicted_only(name):
+    if value is None or verified_value(candidate, name) is not None or not nobody_judges(candidate, name):
         return None
     if not (math.isfinite(value.mean) and math.isfinite(value.std)):
         return None

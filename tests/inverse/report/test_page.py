@@ -15,6 +15,7 @@ from rich.console import Console
 from inverse.campaign.run import read_run
 from inverse.campaign.run_folder import RunFolder
 from inverse.candidates.types import Status
+from inverse.commands.api import report
 from inverse.commands.doctor import diagnose
 from inverse.report.chart import Chart, Point
 from inverse.report.cited_works import all_works
@@ -250,3 +251,29 @@ def test_error_bars_stay_inside_a_parity_figure() -> None:
     lengths = {round(right - left, 1) for left, right in ends}
     assert len(ends) == 2
     assert max(lengths) - min(lengths) <= 0.11
+
+
+def test_an_older_folder_gets_what_surrounds_its_crystals(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", candidates(6, 1, 0))
+    bare = build_report(folder).read_text()
+    assert not (folder / "reference.json").exists(), "the page itself asks no table"
+    full = report(folder).read_text()
+    schema("reference").validate(json.loads((folder / "reference.json").read_text()))
+    assert full.count('class="hull"') > bare.count('class="hull"') == 0
+
+
+def test_a_page_shows_what_databases_on_the_network_said(tmp_path: Path) -> None:
+    made = candidates(2, 0, 0)
+    folder = write_fake_run(tmp_path / "run", made)
+    answer = {
+        "database": "OQMD",
+        "answer": "same crystal",
+        "entries": [{"id": "12<3>", "url": "https://oqmd.org/12", "is_same": True}],
+        "reason": "",
+    }
+    said = {"id": made[0].id, "formula": made[0].formula, "answers": [answer]}
+    record = {"format_version": 1, "asked": "2026-12-01T00:00:00+00:00", "candidates": [said]}
+    (folder / "novelty.json").write_text(json.dumps(record))
+    page = build_report(folder)
+    assert "https://oqmd.org/12" in outline(page).links
+    assert "12&lt;3&gt;" in page.read_text()
