@@ -29,6 +29,8 @@ NUMBERS = (
     "order_temperature",
     "order_temperature_std",
     "hull_margin",
+    "hull_mf_pbe",
+    "hull_mf_r2scan",
     *elastic_constants.SCALARS,
     *elastic_constants.CONSTANTS,
 )

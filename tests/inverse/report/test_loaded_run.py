@@ -15,6 +15,14 @@ from inverse.report.loaded_run import LoadedRun
 from surrogates.errors import RunFolderError
 from tests.inverse.report import fake_run
 
+TEXT = {
+    *("id", "formula", "formula_display", "chemical_system", "status", "hit_class", "nearest_known"),
+    *("derivative_of", "duplicate_of", "parent_prototype", "reason", "flags", "potential", "cif"),
+    *("elastic_potential", "known_phase", "confirmed", "structure_type", "type_name", "binding_phase"),
+    "hull_mf_reason",
+}
+"""Columns that hold text."""
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
@@ -56,6 +64,8 @@ def test_the_data_frame_is_the_csv_with_numbers_as_numbers(run: LoadedRun, tmp_p
                 assert str(ours).lower() == (written or "<na>")
             else:
                 assert ours == written
+    text = {name for name in frame.columns if str(frame[name].dtype) not in ("float64", "Int64", "boolean")}
+    assert text == TEXT, "is a new column of numbers or of text? data_frame.NUMBERS has the former"
     hits = frame[frame.status == "hit"].sort_values("verified_bulk_modulus_vrh")
     assert hits.verified_bulk_modulus_vrh.min() >= 300
     assert frame["rank"].max() == frame["rank"].notna().sum()
