@@ -13,6 +13,9 @@ from inverse.report.figures import nice_ticks
 from inverse.report.wording import digits, number
 from surrogates.protocol import Z90
 
+WIDTH_OF_STRIP, LANE, NAMES, VALUES, FOOT = 460, 19, 148, 62, 24
+"""Of a strip, in its own units: width, height of a voice, room for names and values, foot."""
+
 
 class Voice(StrEnum):
     """In which role somebody speaks of a value."""
@@ -107,10 +110,6 @@ def _dissents(value: VerifiedValue, judged: VerifiedValue, target: Target | None
         if not target.is_met(value.mean) and not target.is_met(shown):
             return True
     return surprise(judged, value) > Z90
-
-
-WIDTH_OF_STRIP, LANE, NAMES, VALUES, FOOT = 460, 19, 148, 62, 24
-"""Of a strip, in its own units: width, height of a voice, room for names and values, foot."""
 
 
 def strip_svg(said: Sequence[Said], target: Target, label: str) -> str:
