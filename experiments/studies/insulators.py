@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
                 print(*(listed(proposed) if given.list else ()), sep="\n")
                 print(*lines("proposed in the first step", proposed), sep="\n")
             print(f"{run.n_started} verified, {time.process_time() - began:.0f} s of CPU", flush=True)
-        verified = run.folder.named(chosen)
+        verified = list(run.folder.named(chosen))
     print(*lines("verified, in the order of choice", verified), sep="\n")
     return 0 if found and all(0 < place <= FIRST for place in found) else 1
 
