@@ -111,10 +111,17 @@ class Chart:
         return not (self.points or self.squares or any(len(line.points) for line in self.lines))
 
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return what the axes must cover: candidates with their errors, lines, some of the wanted window."""
-        spread = (1, -1) if self.has_diagonal else (0,)
-        xs = [p.x + sign * p.x_error for p in self.points for sign in spread]
-        ys = [p.y + sign * p.y_error for p in self.points for sign in spread]
+        """Return what the axes must cover: candidates, lines, some of the wanted window.
+
+        Where errors are drawn they have room, at most a quarter of what the candidates span: one that is sure
+        of nothing does not push all others into a corner.
+        """
+        xs, ys = [p.x for p in self.points], [p.y for p in self.points]
+        if self.has_diagonal and self.points:
+            room = max(0.25 * (max(xs + ys) - min(xs + ys)), 0.05 * max(map(abs, xs + ys)))
+            for sign in (1, -1):
+                xs += [p.x + sign * min(p.x_error, room) for p in self.points]
+                ys += [p.y + sign * min(p.y_error, room) for p in self.points]
         for line in self.lines:
             xs += line.points[:, 0].tolist()
             ys += line.points[:, 1].tolist()

@@ -16,7 +16,7 @@ import inverse
 from inverse.candidates.types import Status, Target
 from inverse.report import candidate_map, charts, figures
 from inverse.report.candidate_map import Clusters, map_of, outline
-from inverse.report.chart import Chart
+from inverse.report.chart import Chart, Point
 from inverse.report.charts import CHARTS, figures_of, pareto_front
 from inverse.report.loaded_run import LoadedRun
 from inverse.report.plots import plotted
@@ -107,6 +107,16 @@ def test_predictions_are_those_made_before_the_verdict(run: LoadedRun) -> None:
     assert chart.has_diagonal
     (low, high), other = chart.ranges()
     assert (low, high) == other
+
+
+def test_an_error_bar_without_end_leaves_the_others_their_room() -> None:
+    def point(value: float, error: float) -> Point:
+        return Point(value, value, "verified", "", x_error=error, y_error=error)
+
+    steady = Chart("", points=(point(300.0, 10.0), point(340.0, 10.0)), has_diagonal=True)
+    assert steady.ranges()[0] == (290.0, 350.0)
+    unsure = Chart("", points=(point(300.0, 10.0), point(340.0, 1e4)), has_diagonal=True)
+    assert unsure.ranges()[0] == (290.0, 357.0)
 
 
 @pytest.mark.parametrize("counted", [True, False])
