@@ -1,8 +1,10 @@
 """How time and memory of a surrogate grow with the number of crystals."""
 
+import re
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ def scaling(
 ) -> dict[str, Any]:
     """Return CPU seconds and memory at each size up to the largest, crystals repeated; smallest size first.
 
-    Memory is the peak of this process over what it held before, less crystals and answers: an earlier, higher
-    peak hides it.
+    Memory is the peak of this process over what it held before, less crystals and answers; where the system
+    cannot forget an earlier, higher peak, that peak hides it.
     """
     sizes = [size for size in SIZES if size <= largest] or [largest]
     surrogate.predict(repeated(batch, sizes[0]), properties)  # what a first call costs is nobody's
@@ -68,7 +70,8 @@ def repeated(batch: CrystalBatch, size: int) -> CrystalBatch:
 
 
 def _measured(surrogate: Surrogate, crystals: CrystalBatch, properties: Sequence[Property]) -> dict[str, Any]:
-    before = resident()
+    forget_peak()
+    before = max(resident(), peak())
     found, took = timed(lambda: surrogate.predict(crystals, properties))
     answers = sum(p.samples.nbytes + 5 * p.mean.nbytes for p in found.values()) / 2**20
     return {
@@ -81,8 +84,18 @@ def _measured(surrogate: Surrogate, crystals: CrystalBatch, properties: Sequence
     }
 
 
+def forget_peak() -> None:
+    """Let `peak` start again from what is held now, where the system can (Linux: proc(5), clear_refs)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak() -> float:
-    """Return the most memory that this process ever held, MB."""
+    """Return the most memory that this process held since it began or `forget_peak`, MB."""
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        if found := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
+            return int(found[1]) / 2**10
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 

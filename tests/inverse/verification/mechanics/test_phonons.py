@@ -30,7 +30,7 @@ def crystal(kind: str) -> Structure:
     return Structure.from_spacegroup(group, Lattice.cubic(a), ["Ar"], [[0, 0, 0]]).get_primitive_structure()
 
 
-FACTORY = "tests.inverse.verification.test_phonons:argon"
+FACTORY = f"{__name__}:argon"
 
 
 def test_close_packed_argon_is_stable_and_simple_cubic_is_not():
