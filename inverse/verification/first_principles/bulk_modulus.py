@@ -47,6 +47,7 @@ class BulkModulus:
         fit_error: half the difference of both, or what the energies leave of their fit if that is more, GPa.
         volume: at the lowest energy, Å³.
         energy: the lowest, of the cell, eV.
+        why_no_reuss: what failed at a strained shape, "" where nothing did.
     """
 
     voigt: float
@@ -56,6 +57,7 @@ class BulkModulus:
     fit_error: float
     volume: float
     energy: float
+    why_no_reuss: str = ""
 
     def hill(self, softening: float = math.nan) -> float:
         """Return the mean of Voigt's and Reuss', GPa.
@@ -98,13 +100,14 @@ def bulk_modulus(
     pressures = np.array([-np.trace(at[ratio].point.stress) / 3.0 for ratio in ratios])
     by_stress = modulus_of_pressures(sizes, pressures, fit.volume)
     voigt = 0.5 * (fit.modulus + by_stress)
+    reuss, why_no_reuss = None, ""
     try:
         softening = yield from _softening(at[1.0], potential, at[volumes[1]], at[volumes[2]])
         reuss = float(voigt - softening)
     except CrystalFailureError as error:
         if error.failure not in OF_ONE_CALCULATION:
             raise
-        reuss = None
+        why_no_reuss = str(error)
     return BulkModulus(
         voigt=float(voigt),
         reuss=reuss,
@@ -113,6 +116,7 @@ def bulk_modulus(
         fit_error=float(max(fit.error, 0.5 * abs(fit.modulus - by_stress))),
         volume=float(fit.volume),
         energy=float(fit.energy),
+        why_no_reuss=why_no_reuss,
     )
 
 

@@ -124,6 +124,15 @@ class Found:
             return ""
         return f"mechanically unstable: {', '.join(own.stiffness.flags)}"
 
+    @property
+    def why_no_bulk(self) -> str:
+        """Why there is K_V alone, which may lie far above K; "" where K is known or was not asked for."""
+        own = self.crystal
+        if isinstance(own, VerificationError) or own.bulk is None or BULK_MODULUS.name in self.values:
+            return ""
+        fixed = f"{own.bulk.voigt:.0f} GPa at fixed shape"
+        return f"{fixed}, and no judge's tensor says how far the crystal softens: {own.bulk.why_no_reuss}"
+
 
 def asked(identity: str, structure: Structure, setting: Setting, structures_of: StructuresOf | None) -> Asked:
     """Return a crystal with the phases that it would fall apart into, or why they cannot be computed.
@@ -237,6 +246,7 @@ def confirmation(found: Found, objective: Objective) -> Confirmation:
     values = with_derived(found.values, structure, objective.properties)
     decided = verdict(objective.deciding, values, _computable(structure, objective))
     no_hull = f"no distance from the hull: {found.why_no_hull}" if found.why_no_hull else ""
+    no_bulk = f"no bulk modulus: {found.why_no_bulk}" if found.why_no_bulk else ""
     return Confirmation(
         outcome=Outcome.REFUTED if found.instability else decided.outcome,
         values=values,
@@ -244,7 +254,7 @@ def confirmation(found: Found, objective: Objective) -> Confirmation:
         missed=decided.missed,
         open=decided.open,
         uncomputed=decided.uncomputed,
-        reason="; ".join(part for part in (no_hull, found.instability) if part),
+        reason="; ".join(part for part in (no_bulk, no_hull, found.instability) if part),
         code=found.code,
         protocol=protocol,
         details=details(own, found.shares),

@@ -152,7 +152,9 @@ def _ladder(found: Found) -> tuple[Stage, ...]:
     versions: Mapping[str, str] = {found.asked.setting.code.name: found.asked.setting.code.version}
     stages = [Stage("relaxed", True, str(found.asked.setting.protocol), found.computing, versions)]
     if own.bulk is not None:
-        stages.append(Stage("bulk modulus", True, "equation of state", 0.0, versions))
+        has_bulk = None if found.why_no_bulk else True
+        remark = found.why_no_bulk or "equation of state"
+        stages.append(Stage("bulk modulus", has_bulk, remark, 0.0, versions))
     if found.why_no_hull or ENERGY_ABOVE_HULL.name in found.values:
         against = ", ".join(f"{share:.2f} {name}" for name, share in found.shares.items())
         has_hull = not found.why_no_hull

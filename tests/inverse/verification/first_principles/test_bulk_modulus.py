@@ -81,6 +81,8 @@ def test_a_shape_that_cannot_be_computed_leaves_the_modulus_at_fixed_shape(emt):
 
     found = asked_to_the_end()
     assert found.reuss is None
+    assert found.why_no_reuss == "no convergence"
+    assert not whole.why_no_reuss
     assert found.voigt == whole.voigt
     softening = whole.voigt - whole.reuss
     assert softening > 1.0

@@ -220,3 +220,20 @@ def test_each_set_of_atoms_has_its_own_mesh(stand_in):
     assert meshes[0] == meshes[2] != meshes[1]
     strained = first.moved(np.diag([0.01, 0.0, 0.0]))
     assert calculator.request(strained)["settings"]["mesh"] == meshes[0]
+
+
+def test_a_modulus_at_fixed_shape_alone_is_no_modulus_and_says_so(stand_in):
+    """Without a judge's tensor nothing says how far below K_V the crystal is."""
+    one = asked("c1", canonical_structure(WC), Setting(stand_in), None)
+    pool = CalculationPool(stand_in)
+    try:
+        (whole,) = findings([one], COMPUTED[:1], pool)
+    finally:
+        pool.close()
+    assert not whole.why_no_bulk
+    bulk = dataclasses.replace(whole.crystal.bulk, reuss=None, why_no_reuss="no convergence")
+    fixed = dataclasses.replace(whole, crystal=dataclasses.replace(whole.crystal, bulk=bulk), values={})
+    said = confirmation(fixed, Objective([Target(PROPERTIES[K], minimum=300.0)]))
+    assert K not in said.values
+    assert f"{bulk.voigt:.0f} GPa at fixed shape" in said.reason
+    assert said.reason.endswith("no convergence")
