@@ -1,6 +1,7 @@
 """What the triage is worth: paired runs of a campaign for new hard materials, with and without it.
 
     python -m experiments.campaign.triage run FOLDER --seeds 0 1 --verifications 24
+    python -m experiments.campaign.triage run FOLDER --shares 10 2   # looks and relaxations a verification
     python -m experiments.campaign.triage report FOLDER
     python -m experiments.campaign.triage look-back RUN [RUN ...]
 
@@ -56,6 +57,14 @@ NEAR = 0.1
 """eV/atom above the hull within which a verification was worth its while."""
 
 N_DRAWS = 10_000
+
+
+def set_shares(looks: int, relaxations: int) -> None:
+    """Have the triage of this process ask otherwise than it does: candidates for every verification."""
+    from inverse.campaign import campaign, selection
+
+    campaign.LOOKED_AT = selection.LOOKED_AT = looks
+    selection.RELAXED = relaxations
 
 
 def run(folder: Path, seed: int, triage: bool, verifications: int) -> dict[str, Any]:
@@ -307,6 +316,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--verifications", type=int, default=24)
     parser.add_argument("--triage", action="store_true", help="of `one`")
+    parser.add_argument("--shares", type=int, nargs=2, metavar=("LOOKS", "RELAXATIONS"))
     given = parser.parse_args()
     if given.what == "look-back":
         sys.stdout.write(json.dumps(plain(look_back([given.folder, *given.more])), indent=1) + "\n")
@@ -317,8 +327,11 @@ def main() -> None:
             for triage in (True, False):  # each in a process of its own: nothing is loaded for two
                 each = ["one", str(given.folder), "--seeds", str(seed), *(["--triage"] if triage else [])]
                 n = ["--verifications", str(given.verifications)]
+                n += ["--shares", *map(str, given.shares)] if given.shares else []
                 subprocess.run([sys.executable, "-m", "experiments.campaign.triage", *each, *n], check=True)
     if given.what == "one":
+        if given.shares:
+            set_shares(*given.shares)
         with one_thread():
             run(given.folder, given.seeds[0], given.triage, given.verifications)
         return
