@@ -33,6 +33,7 @@ from inverse.reference import ReferenceHull
 from inverse.verification import first_principles
 from inverse.verification.first_principles.bulk_modulus import BulkModulus
 from inverse.verification.first_principles.crystal import Crystal, Wanted, crystal
+from inverse.verification.first_principles.plan import planned
 from inverse.verification.first_principles.reaction import Phase, energy_above
 from inverse.verification.first_principles.setting import Setting
 from surrogates.datasets.shared import data_folder
@@ -171,24 +172,33 @@ def main(arguments: Sequence[str]) -> int:
         for name, row in competitors.items():
             print(f"{name:10s} {len(SymmetricCell.from_structure(structure_of(row)).numbers)} atoms")
         return 0
-    inquiries = []
-    for one in [*known, *also]:
-        wanted = Wanted(bulk_modulus=True, stiffness=False)
-        cell = SymmetricCell.from_structure(one.structure)
-        inquiries.append((one.name, crystal(cell, _setting(one, setting), wanted)))
-    for name, row in competitors.items():
-        cell = SymmetricCell.from_structure(structure_of(row))
-        inquiries.append((f"phase {name}", crystal(cell, setting, Wanted())))
-    for one in [*known, *also]:
-        if one.name in TENSORS:
-            cell = SymmetricCell.from_structure(one.structure)
-            own = _setting(one, setting)
-            inquiries.append((f"tensor {one.name}", crystal(cell, own, Wanted(stiffness=True))))
-    found = answers(inquiries, 60.0 * options.minutes, options.processes)
+    found = answers(
+        inquiries_of(known, also, competitors, setting), 60.0 * options.minutes, options.processes
+    )
     errors = _print(known, also, shares, competitors, found)
     if options.write:
         write(errors)
     return 0
+
+
+def inquiries_of(
+    known: Sequence[Known],
+    also: Sequence[Known],
+    competitors: Mapping[str, Mapping[str, Any]],
+    setting: Setting,
+) -> list[tuple[str, Any]]:
+    """Return what is asked: moduli first, then competing phases and tensors, the cheapest first."""
+    out, later = [], []
+    for one in [*known, *also]:
+        cell, own = SymmetricCell.from_structure(one.structure), _setting(one, setting)
+        out.append((one.name, crystal(cell, own, Wanted(bulk_modulus=True))))
+        if one.name in TENSORS:
+            later.append((f"tensor {one.name}", cell, own, Wanted(stiffness=True)))
+    for name, row in competitors.items():
+        cell = SymmetricCell.from_structure(structure_of(row))
+        later.append((f"phase {name}", cell, setting, Wanted()))
+    later.sort(key=lambda asked: planned(*asked[1:]).core_minutes)
+    return [*out, *((label, crystal(*asked)) for label, *asked in later)]
 
 
 def write(errors: Mapping[str, Sequence[float]]) -> None:
