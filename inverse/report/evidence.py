@@ -77,7 +77,7 @@ def said_of(
         found.append(_said(Voice.JUDGE, judged))
     for voice, value in others:
         if value is not None and math.isfinite(value.mean):
-            found.append(_said(voice, value, judged is not None and _dissents(value, judged, target)))
+            found.append(_said(voice, value, judged is not None and _dissents(voice, value, judged, target)))
     return tuple(found)
 
 
@@ -103,12 +103,17 @@ def _said(voice: Voice, value: VerifiedValue, dissents: bool = False) -> Said:
     return Said(voice, value.potential, value.mean, value.lower, value.upper, dissents)
 
 
-def _dissents(value: VerifiedValue, judged: VerifiedValue, target: Target | None) -> bool:
-    """Return whether a value denies the target, with the digits that are shown, or lies beyond the errors."""
+def _dissents(voice: Voice, value: VerifiedValue, judged: VerifiedValue, target: Target | None) -> bool:
+    """Return whether a value denies a target that the judge's meets, or lies beyond the errors of both.
+
+    A target is denied by more than the value's standard error, as DFT refutes; by the referee, whose value is
+    what it agrees by, with the digits that are shown.
+    """
     if target is not None and target.is_met(judged.mean):
         shown = float(digits(target.property.name).text(value.mean))
-        if not target.is_met(value.mean) and not target.is_met(shown):
-            return True
+        error = 0.0 if voice is Voice.REFEREE else value.std
+        if value.mean + error < target.lower or target.upper < value.mean - error:
+            return not target.is_met(shown)
     return surprise(judged, value) > Z90
 
 

@@ -56,8 +56,9 @@ def test_voices_speak_in_the_order_in_which_they_were_asked() -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "dissents"),
     [
-        (290.0, 40.0, True),  # denies the target, within the errors
-        (299.8, 40.0, False),  # 300 as it is shown
+        (290.0, 9.0, True),  # denies the target, within the errors of both
+        (290.0, 40.0, False),  # cannot tell
+        (299.8, 0.1, False),  # 300 as it is shown
         (420.0, 10.0, True),  # meets the target, contradicts the judge
         (330.0, 10.0, False),
     ],
@@ -67,6 +68,12 @@ def test_who_denies_a_target_or_contradicts_the_judge_dissents(
 ) -> None:
     said = said_of(hit({K: (mean, std)}), K, WISH[0])
     assert [one.dissents for one in said if one.voice is Voice.SECOND] == [dissents]
+
+
+def test_the_referee_dissents_where_it_does_not_agree() -> None:
+    """Its word is its value, whatever the error."""
+    said = said_of(hit(), K, WISH[0], referee(K, 290.0, 40.0))
+    assert [one.dissents for one in said if one.voice is Voice.REFEREE] == [True]
 
 
 def test_a_strip_shades_what_was_asked_and_marks_dissent() -> None:
