@@ -474,6 +474,10 @@ class Confirmation:
     structure: Structure | None = None
 
 
+SOLID_SOLUTION_BELOW = 600.0
+"""K; atoms of most crystals stop changing places below it, so that no order forms that is worth less."""
+
+
 @dataclass(frozen=True)
 class OrderDisorder:
     """Whether a crystal with alike elements on its sites orders, or is a solid solution when it is made.
@@ -493,6 +497,11 @@ class OrderDisorder:
     entropy: float
     elements: tuple[str, ...]
     reason: str = ""
+
+    @builtins.property
+    def is_solid_solution(self) -> bool:
+        """Whether disorder is expected: order is worth less than what `SOLID_SOLUTION_BELOW` pays for."""
+        return self.temperature < SOLID_SOLUTION_BELOW
 
 
 @dataclass(frozen=True)

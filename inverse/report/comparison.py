@@ -7,7 +7,6 @@ from inverse.campaign.run import Run, read_run
 from inverse.candidates.hit_counts import hit_counts, hit_rates
 from inverse.candidates.types import Candidate, Status
 from inverse.report import summary
-from inverse.report.views import is_solid_solution
 from surrogates.crystals.formulas import display_formula
 
 Row = tuple[str, str, str]
@@ -45,7 +44,7 @@ def rows_of(first: Run, second: Run) -> list[Row]:
     counts = [hit_counts(run.candidates) for run in runs]
     kinds = dict.fromkeys(kind for count in counts for kind in count.by_class)
     rows += [_row(f"hits, {kind}", [count.class_text(kind) for count in counts]) for kind in kinds]
-    solid = [sum(c.order is not None and is_solid_solution(c.order) for c in _hits(run)) for run in runs]
+    solid = [sum(c.order is not None and c.order.is_solid_solution for c in _hits(run)) for run in runs]
     rows += [_row("hits, solid solution expected", [str(n) for n in solid])]
     rows += [_row("hits without magnetic elements", [str(count.without_magnetic) for count in counts])]
     names = dict.fromkeys(t.property.name for run in runs for t in run.config.targets)

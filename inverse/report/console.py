@@ -17,7 +17,7 @@ from inverse.candidates.types import Candidate, Origin, Status, Target
 from inverse.report import summary, wording
 from inverse.report.sections import answer, baselines, gaps_view, misses_view, rate_text, wish_text
 from inverse.report.seeds import seed_lines
-from inverse.report.views import is_solid_solution, only_predicted, plus_minus
+from inverse.report.views import only_predicted, plus_minus
 from surrogates.crystals.formulas import display_formula
 
 CLASS_STYLES = {"new": "bold green", "derivative": "bold blue", "known": "yellow"}
@@ -146,7 +146,7 @@ def _magnetic_line(run: Run) -> list[RenderableType]:
 def _solid_solution_line(run: Run) -> list[RenderableType]:
     """Return which hits are expected to be solid solutions, where some were asked about."""
     asked = [c for c in run.candidates if c.status is Status.HIT and c.order is not None]
-    mixed = [c for c in asked if c.order is not None and is_solid_solution(c.order)]
+    mixed = [c for c in asked if c.order is not None and c.order.is_solid_solution]
     if not asked:
         return []
     names = ", ".join(display_formula(c.structure.composition) for c in mixed)

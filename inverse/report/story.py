@@ -84,26 +84,33 @@ def asked_text(target: Target) -> str:
 
 def _doubts(candidate: Candidate, targets: Sequence[Target], referee: Mapping[str, Any] | None) -> list[str]:
     """Return who denies or contradicts a value, or that those who were asked agree."""
-    others: list[tuple[str, Said]] = []
+    others: list[tuple[Target, Said]] = []
     for target in targets:
-        name = target.property.name
-        said = said_of(candidate, name, target, referee)
-        others += [(name, one) for one in said if one.voice in (Voice.SECOND, Voice.REFEREE, Voice.DFT)]
+        said = said_of(candidate, target.property.name, target, referee)
+        others += [(target, one) for one in said if one.voice in (Voice.SECOND, Voice.REFEREE, Voice.DFT)]
     by_voice: dict[Voice, list[str]] = {}
-    for name, one in others:
+    for target, one in others:
         if one.dissents:
+            name = target.property.name
             by_voice.setdefault(one.voice, []).append(f"{symbol(name)} {number(one.mean, name)}")
     found = [f"but the {voice} gives {' and '.join(values)}" for voice, values in by_voice.items()]
-    agreeing = [voice for voice in dict.fromkeys(one.voice for _, one in others) if voice not in by_voice]
-    return [*found, *(f"the {voice} agrees" for voice in agreeing)]
+    for voice in dict.fromkeys(one.voice for _, one in others if one.voice not in by_voice):
+        meets = all(target.is_met(one.mean) for target, one in others if one.voice is voice)
+        found.append(f"the {voice} {'agrees' if meets else 'cannot tell'}")
+    return found
 
 
 def _remarks(candidate: Candidate) -> list[str]:
     """Return what else counts for whoever wants to make it."""
     found = []
     if candidate.order is not None and not candidate.order.reason:
-        temperature = candidate.order.temperature
-        found.append(f"order is worth it below {max(temperature, 0.0):.0f} K")
+        at = f"order is worth it below {candidate.order.temperature:.0f} K"
+        if not candidate.order.is_solid_solution:
+            found.append(at)
+        elif candidate.order.temperature > 0.0:
+            found.append(f"expect a solid solution ({at})")
+        else:
+            found.append("expect a solid solution")
     phonons = phonon_stage(candidate).passed
     if phonons is not None:
         found.append("no imaginary phonon" if phonons else "imaginary phonons")

@@ -68,9 +68,6 @@ STATUS_LABELS = {
 }
 _CLASS_ORDER = {HitClass.NEW: 0, HitClass.DERIVATIVE: 1, HitClass.KNOWN: 2, None: 3}
 
-SOLID_SOLUTION_BELOW = 600.0
-"""K; atoms of most crystals stop changing places below it, so that no order forms that is worth less."""
-
 STAGE_LABELS = {"second_opinion": "second opinion"}
 
 
@@ -306,11 +303,6 @@ def _flags(candidate: Candidate) -> tuple[str, ...]:
     return (*own, *(flag.replace("_", " ") for flag in flags_of(candidate)))
 
 
-def is_solid_solution(order: OrderDisorder) -> bool:
-    """Return whether disorder is expected: order is worth less than what `SOLID_SOLUTION_BELOW` pays for."""
-    return order.temperature < SOLID_SOLUTION_BELOW
-
-
 def order_text(order: OrderDisorder | None) -> str:
     """Return whether a crystal orders or is expected to be a solid solution; "" where nobody asked.
 
@@ -326,7 +318,7 @@ def order_text(order: OrderDisorder | None) -> str:
     if order.temperature <= 0.0:
         return f"expect a solid solution of {elements}: random is lower in energy {arranged}"
     worth = f"order is worth it below {order.temperature:.0f} ± {order.std:.0f} K {arranged}"
-    if is_solid_solution(order):
+    if order.is_solid_solution:
         return f"expect a solid solution of {elements}: {worth}"
     return f"{elements} may order: {worth}"
 

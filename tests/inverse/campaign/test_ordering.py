@@ -24,7 +24,7 @@ from inverse.candidates.types import (
 )
 from inverse.inputs.records import candidate_from_record, candidate_to_record
 from inverse.report.page import render
-from inverse.report.views import is_solid_solution, margin_text
+from inverse.report.views import margin_text
 from inverse.verification.ladder import ENERGY_PER_ATOM
 from inverse.verification.opening import open_pool
 from inverse.verification.panel import panel_named
@@ -73,7 +73,7 @@ def test_an_order_of_known_worth(worth: float, is_mixed: bool) -> None:
     assert done.order is not None
     # k ln 2 on half of the atoms
     assert done.order.temperature == pytest.approx(worth / (8.617333e-5 * 0.5 * 0.6931472), rel=1e-5)
-    assert is_solid_solution(done.order) is is_mixed
+    assert done.order.is_solid_solution is is_mixed
     assert judge.asked == [9], "at most ten relaxations"
     assert candidate_from_record(json.loads(json.dumps(candidate_to_record(done)))).order == done.order
 
@@ -85,7 +85,7 @@ def test_failures_and_a_stop() -> None:
     done = with_order(hit(1, crystal()), Judge(0.02, failing=(0,)))
     assert done.order is not None
     assert done.order.reason
-    assert not is_solid_solution(done.order)
+    assert not done.order.is_solid_solution
     assert with_order(hit(1, crystal()), Judge(0.02, n_before_stop=4)).order is None
 
 

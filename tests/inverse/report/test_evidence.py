@@ -8,7 +8,15 @@ import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
 from inverse.campaign.reference_file import SystemPhase
-from inverse.candidates.types import Candidate, HitClass, Status, StructureType, Target, TypeNovelty
+from inverse.candidates.types import (
+    Candidate,
+    HitClass,
+    OrderDisorder,
+    Status,
+    StructureType,
+    Target,
+    TypeNovelty,
+)
 from inverse.report.chemistry import oxidation_text, resource_values
 from inverse.report.evidence import Voice, said_of, strip_svg
 from inverse.report.evidence_view import evidence_view
@@ -96,6 +104,24 @@ def test_one_sentence_says_what_speaks_for_it_and_what_against() -> None:
     assert "the second opinion gives G 90" in said
     assert "the referee agrees" in said
     assert why_text(candidate(1, "predicted"), WISH, None) == ""
+
+
+def test_a_voice_that_reaches_the_bound_within_its_error_alone_cannot_tell() -> None:
+    assert "the second opinion cannot tell" in why_text(hit({K: (290.0, 40.0)}), WISH, None)
+    assert "the second opinion agrees" in why_text(hit({K: (310.0, 40.0)}), WISH, None)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "said"),
+    [
+        (-300.0, "expect a solid solution."),
+        (410.0, "expect a solid solution (order is worth it below 410 K)."),
+        (900.0, "order is worth it below 900 K."),
+    ],
+)
+def test_order_is_said_in_words_that_hold_at_any_temperature(temperature: float, said: str) -> None:
+    mixed = replace(hit(), order=OrderDisorder(temperature, 60.0, 8, 0.35, ("Mo", "W")))
+    assert why_text(mixed, WISH, None).endswith(said)
 
 
 def test_a_miss_is_said_with_its_bound() -> None:
