@@ -669,7 +669,7 @@ def bench(
 
 
 def export(folder: str | Path, format: str = "cif", shortlist: str | Path | None = None) -> list[Path]:
-    """Return the files written for the next step: vasp, qe or cif inputs.
+    """Return the files written for the next step: vasp, qe or cif inputs, or a chemiscope file.
 
     Raises:
         RunFolderError: no run there.

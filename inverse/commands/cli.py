@@ -334,7 +334,7 @@ def novelty(
 def export(
     folder: RunFolderArgument,
     format: Annotated[
-        str, typer.Option("--format", help="vasp, qe or cif.", autocompletion=completion.formats)
+        str, typer.Option("--format", help="vasp, qe, cif or chemiscope.", autocompletion=completion.formats)
     ] = "cif",
     shortlist: Annotated[Path | None, typer.Option("--shortlist", help="File with candidate ids.")] = None,
 ) -> int:

@@ -45,7 +45,7 @@ def devices(incomplete: str) -> list[str]:
 
 def formats(incomplete: str) -> list[str]:
     """Return what `inverse export` writes."""
-    return _begun(incomplete, ("cif", "qe", "vasp"))
+    return _begun(incomplete, ("chemiscope", "cif", "qe", "vasp"))
 
 
 def _begun(incomplete: str, names: Iterable[str]) -> list[str]:

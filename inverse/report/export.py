@@ -18,6 +18,7 @@ from inverse.campaign.candidate_table import best_structure, is_ranked, space_gr
 from inverse.campaign.run import Run, read_run
 from inverse.candidates.types import Candidate, Status
 from inverse.decoders.cif_writer import symmetrised_cif
+from inverse.report.chemiscope_input import write_chemiscope
 from inverse.report.espresso_input import espresso_input, pseudopotential, symbols_of
 from inverse.report.export_manuals import MANUALS, TIGHT_EDIFF, TIGHT_EDIFFG
 from inverse.report.job_scripts import (
@@ -72,28 +73,34 @@ def export(
 ) -> list[Path]:
     """Write inputs of every exported candidate to output/<id>_<formula>/ and return the written files.
 
-    VASP and Quantum ESPRESSO inputs have a job script in each folder, one of all candidates and a README.txt.
+    VASP and Quantum ESPRESSO inputs have a job script in each folder, one of all candidates and a README.txt;
+    chemiscope has one file of all candidates.
 
     Args:
         run_folder: of the run.
-        format: vasp, qe or cif.
+        format: vasp, qe, cif or chemiscope.
         shortlist: file with candidate ids (as the report exports it, one a line, or a CSV with an `id`
             column); without it the hits, and the best verified candidates where there are none.
         output: folder; <run folder>/export_<format> without it.
 
     Raises:
         ConfigError: an unknown format, or a shortlist that names no candidate of this run.
+        MissingExtraError: the format needs a package that is not installed.
         RunFolderError: no run there, nothing to export, an id that is none, or the folder cannot be written
             or holds links.
     """
-    if format not in WRITERS:
-        raise ConfigError(f"--format {format!r} is not known; {nearest(format, WRITERS)}")
+    if format not in FORMATS:
+        raise ConfigError(f"--format {format!r} is not known; {nearest(format, FORMATS)}")
     run = read_run(run_folder)
-    chosen = {folder_name(candidate): best_structure(candidate) for candidate in choose(run, shortlist)}
+    candidates = choose(run, shortlist)
+    chosen = {folder_name(candidate): best_structure(candidate) for candidate in candidates}
     folder = Path(output) if output is not None else Path(run_folder) / f"export_{format}"
     written: list[Path] = []
     _refuse_links(folder)
     try:
+        if format == CHEMISCOPE:
+            folder.mkdir(parents=True, exist_ok=True)
+            return [write_chemiscope(run, candidates, folder / "chemiscope.json.gz")]
         for name, structure in chosen.items():
             place = folder if format == "cif" else folder / name
             place.mkdir(parents=True, exist_ok=True)
@@ -259,3 +266,7 @@ WRITERS: Mapping[str, Callable[[Structure, Path, str], list[Path]]] = {
     "vasp": write_vasp_files,
     "qe": write_espresso_files,
 }
+"""Format -> what writes one candidate into a folder."""
+
+CHEMISCOPE = "chemiscope"
+FORMATS = (*WRITERS, CHEMISCOPE)

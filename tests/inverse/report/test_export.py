@@ -1,8 +1,11 @@
 """Export: inputs reopen to the structure that was verified, and carry what the reference was made with."""
 
 import csv
+import gzip
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from inverse.campaign.candidate_table import best_structure
 from inverse.campaign.run import read_run
+from inverse.candidates.types import Status
 from inverse.report.espresso_input import espresso_input, hubbard_card, pseudopotential
 from inverse.report.export import export, read_shortlist, write_espresso_files
-from surrogates.errors import ConfigError, RunFolderError, UnsupportedElementError
+from surrogates.errors import ConfigError, MissingExtraError, RunFolderError, UnsupportedElementError
 from tests.inverse.report.fake_run import candidate, candidates, write_fake_run
 
 MATCHER = StructureMatcher(ltol=1e-3, stol=1e-3, angle_tol=0.05, scale=False, primitive_cell=False)
@@ -162,3 +166,28 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
     empty = write_fake_run(tmp_path / "empty", [candidate(0, "screened_out")])
     with pytest.raises(RunFolderError, match="nothing was verified"):
         export(empty, "cif")
+
+
+def test_a_chemiscope_file_holds_structures_and_properties_of_every_hit(folder: Path, tmp_path: Path) -> None:
+    chemiscope = pytest.importorskip("chemiscope", reason="the extra chemiscope is not installed")
+    (path,) = export(folder, "chemiscope", output=tmp_path)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        read = json.load(file)
+    hits = [c for c in read_run(folder).candidates if c.status is Status.HIT]
+    assert [s["size"] for s in read["structures"]] == [len(best_structure(c)) for c in hits]
+    assert read["properties"]["id"]["values"] == [c.id for c in hits]
+    values = read["properties"]["bulk modulus K, verified"]
+    assert values["units"] == "GPa"
+    assert values["values"] == [
+        c.verification.values["bulk_modulus_vrh"].mean for c in hits if c.verification
+    ]
+    assert read["settings"]["map"]["x"]["property"] in read["properties"]
+    assert chemiscope.__version__
+
+
+def test_chemiscope_without_its_package_names_the_extra(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "chemiscope", None)
+    with pytest.raises(MissingExtraError, match=r"inverse-crystals\[chemiscope\]"):
+        export(folder, "chemiscope", output=tmp_path)
