@@ -14,6 +14,7 @@ _FUNCTIONS: dict[str, str] = {
     "sample": "sample",
     "verify": "verify",
     "compare": "compare",
+    "status": "status",
     "novelty": "novelty",
     "bench": "bench",
     "build_report": "report",
@@ -42,6 +43,7 @@ __all__ = [  # resolved by __getattr__
     "referee_run",
     "run",
     "sample",
+    "status",
     "train",
     "verify",
 ]

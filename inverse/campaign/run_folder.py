@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -50,6 +51,9 @@ WRITTEN = (
     *("trials.db", "trials.db-journal", f"{NAME}-journal"),
 )
 """Every name that a run writes."""
+
+LOCK_ATTEMPTS, LOCK_PAUSE = 3, 0.05
+"""How often the lock is asked for, and seconds in between."""
 
 OLD_LEFT_OVERS = (".config.yaml.tmp",)
 """What a kill left of older versions' first file."""
@@ -334,14 +338,33 @@ class RunFolder(Journal):
         self._refuse_links((".lock",))
         number = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         self._lock = os.fdopen(number, "r+b", buffering=0)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            self._lock = None
-            raise RunFolderError(
-                f"{self.path}: another process is writing this run; wait or stop it"
-            ) from None
+        for attempt in range(LOCK_ATTEMPTS):  # `is_written` holds it for a moment
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(LOCK_PAUSE * (attempt + 1 < LOCK_ATTEMPTS))
+            else:
+                return
+        self._lock.close()
+        self._lock = None
+        raise RunFolderError(f"{self.path}: another process is writing this run; wait or stop it")
+
+
+def is_written(folder: Path) -> bool:
+    """Return whether a process holds the lock of a run folder."""
+    import fcntl
+
+    try:
+        lock = os.open(folder / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def read_candidates(run_folder: Path) -> list[Candidate]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inverse.inputs.campaign_config import CampaignConfig
     from inverse.inputs.structure_files import Given
     from inverse.report.loaded_run import LoadedRun
+    from inverse.report.run_status import RunStatus
 
 LOGGER = logging.getLogger(__name__)
 
@@ -593,6 +594,19 @@ def compare(
 
         write_comparison(first, second, output)
     return list(side_by_side(first, second))
+
+
+def status(folder: str | Path) -> "RunStatus":
+    """Return where the run of a folder stands: done, failed and why, hits, cost, time left.
+
+    Needs no lock: a run that another process is writing goes on undisturbed.
+
+    Raises:
+        RunFolderError: a folder that holds no run.
+    """
+    from inverse.report.run_status import read_status
+
+    return read_status(folder)
 
 
 def novelty(

@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ from surrogates.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from inverse.commands.record_table import RecordTable
+
+FOLLOWED_EVERY = 5.0
+"""Seconds between two looks of `inverse status --follow`."""
 
 ENDLESS = 1e12
 """Largest value of a property from which on it stands for no bound."""
@@ -308,6 +312,31 @@ def compare(
     if output is not None:
         note(f"page: {output.resolve()}")
     return 0
+
+
+@app.command()
+def status(
+    folder: RunFolderArgument,
+    follow: Annotated[bool, typer.Option("--follow", help="A line at each change, until it ends.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+) -> int:
+    """Where a run stands: done, failed, hits, core-hours, time left."""
+    from inverse.commands import api
+
+    shown = ""
+    with results_only() as stdout:
+        while True:
+            found = api.status(folder)
+            if found.progress != shown:
+                shown = found.progress
+                if json:
+                    JsonLines(None, stdout).write(found.record())
+                else:
+                    stdout.write(f"{found.line()}\n")
+                stdout.flush()
+            if not follow or not found.is_running:
+                return 0
+            time.sleep(FOLLOWED_EVERY)
 
 
 @app.command()

@@ -47,7 +47,14 @@ def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 RESUME = ("run", "planted.yaml", "--output", "run", "--resume")
-COMMANDS = (("report", "run"), ("compare", "run", "run"), ("export", "run"), ("referee", "run"), RESUME)
+COMMANDS = (
+    ("report", "run"),
+    ("status", "run"),
+    ("compare", "run", "run"),
+    ("export", "run"),
+    ("referee", "run"),
+    RESUME,
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
