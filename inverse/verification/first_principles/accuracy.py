@@ -1,7 +1,7 @@
 """How far DFT values by the protocol of record lie from their table: numerical and model errors.
 
-The numerical error of K is measured (experiments/log/dft.md). The others are allowances, what is asked of
-known crystals, until these are computed: `n` says of how many crystals a model error was measured.
+Numerical errors: that of K is measured (experiments/log/dft.md), the others are allowances. Model errors: `n`
+says of how many known crystals one was measured; without any it is an allowance, what is asked of them.
 """
 
 import json
