@@ -34,7 +34,8 @@ class EvidenceView:
         tensor: the 6 x 6 stiffness in the IEEE frame, GPa, rounded; () without.
         tensor_by: whose it is.
         tensor_notes: numbers that follow from it, with their labels.
-        hull: diagram of its chemical system; "" where the folder does not hold it, or of more elements.
+        hull: diagram of its chemical system; "" where the folder does not hold it, or of an element.
+        is_hull_seen_aside: whether its lines lead to what the crystal competes with: more than three elements.
         oxidation: usual states that balance the charge.
         resources: label, value and source of cost, supply and toxicity.
         phonons: in words.
@@ -46,6 +47,7 @@ class EvidenceView:
     tensor_by: str
     tensor_notes: tuple[tuple[str, str], ...]
     hull: Markup
+    is_hull_seen_aside: bool
     oxidation: str
     resources: tuple[tuple[str, str, str], ...]
     phonons: str
@@ -57,6 +59,7 @@ def evidence_view(
     targets: Sequence[Target],
     referee: Mapping[str, Any] | None = None,
     phases: Sequence[SystemPhase] = (),
+    competing: Sequence[str] = (),
 ) -> EvidenceView:
     """Return the evidence on a candidate.
 
@@ -65,13 +68,16 @@ def evidence_view(
         targets: hard ones.
         referee: the referee's record of it; None before it was asked.
         phases: known ones of its chemical system; () where the run folder does not hold them.
+        competing: formulas of those that it competes with.
     """
     structure, verification = best_structure(candidate), candidate.verification
     energy = candidate.values.get("formation_energy_per_atom")
     formula = plain_formula(structure.composition)
     hull = ""
     if phases and energy is not None:
-        hull = hull_svg(phases, structure.composition, energy.mean, f"known phases around {formula}")
+        hull = hull_svg(
+            phases, structure.composition, energy.mean, f"known phases around {formula}", competing
+        )
     numbers = elastic_constants.elastic_numbers(verification)
     tensor = elastic_constants.tensor_of(verification) or ()
     return EvidenceView(
@@ -87,6 +93,7 @@ def evidence_view(
             if name in numbers
         ),
         hull=Markup(hull),
+        is_hull_seen_aside=len(structure.composition.elements) > 3,
         oxidation=oxidation_text(structure.composition.reduced_formula),
         resources=tuple(resource_values(structure)),
         phonons=phonons_text(candidate),

@@ -1,8 +1,8 @@
-"""The known phases around a crystal: formation energies of a binary system, the triangle of a ternary one."""
+"""Known phases around a crystal: energies of a binary system, triangle of a ternary one, a view of more."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from pymatgen.core import Composition
@@ -14,18 +14,33 @@ from surrogates.crystals.formulas import NON_METALS, display_formula
 BOX_WIDTH, BOX_HEIGHT = 460, 330
 EDGE_LEFT, EDGE_RIGHT, EDGE_TOP, EDGE_BOTTOM = 62, 24, 18, 44
 
+TETRAHEDRON = np.array([(0.0, 0.78), (1.0, 0.7), (0.42, 0.0), (0.6, 1.0)])
+"""Corners of four elements in the unit square, from the left and down: a tetrahedron seen from one side, so
+that no two edges lie on each other.
+"""
+
+CORNERS_OFF = 0.3
+"""Radians by which the polygon of five and more elements is turned out of its mirror planes."""
+
 MOST_NAMED = 14
 """Phases on the hull that carry their names."""
 
 
-def hull_svg(phases: Sequence[SystemPhase], composition: Composition, energy: float, label: str) -> str:
-    """Return the hull diagram of a binary or ternary system with a crystal in it; "" for others.
+def hull_svg(
+    phases: Sequence[SystemPhase],
+    composition: Composition,
+    energy: float,
+    label: str,
+    competing: Collection[str] = (),
+) -> str:
+    """Return the hull diagram of a system with a crystal in it; "" for an element.
 
     Args:
         phases: known ones of the system, those on its hull among them.
         composition: of the crystal.
         energy: its formation energy, eV/atom.
         label: read aloud in its place.
+        competing: formulas that the crystal competes with: of more than three elements, lines lead to these.
     """
     symbols = [element.symbol for element in composition.elements]
     elements = sorted(symbols, key=lambda symbol: (symbol in NON_METALS, symbol))
@@ -33,6 +48,8 @@ def hull_svg(phases: Sequence[SystemPhase], composition: Composition, energy: fl
         body = _binary(phases, elements, composition, energy)
     elif len(elements) == 3:
         body = _ternary(phases, elements, composition)
+    elif len(elements) > 3:
+        body = _many(phases, elements, composition, competing)
     else:
         return ""
     return (
@@ -110,6 +127,50 @@ def _ternary(phases: Sequence[SystemPhase], elements: Sequence[str], composition
         )
     parts.append(_own(*at(composition), composition))
     return "".join(parts)
+
+
+def _many(
+    phases: Sequence[SystemPhase],
+    elements: Sequence[str],
+    composition: Composition,
+    competing: Collection[str],
+) -> str:
+    """Return compositions of many elements as seen from one side, and what the crystal competes with.
+
+    Straight lines between phases stay straight: a reaction of two has the crystal on the line between them.
+    """
+    wide, high = BOX_WIDTH - EDGE_LEFT - EDGE_RIGHT, BOX_HEIGHT - EDGE_TOP - EDGE_BOTTOM
+    corners = _corners(len(elements)) * (wide, high) + (EDGE_LEFT, EDGE_TOP)
+
+    def at(of: Composition) -> tuple[float, float]:
+        x, y = np.array([of.get_atomic_fraction(e) for e in elements]) @ corners
+        return float(x), float(y)
+
+    own, places = at(composition), {p.formula: at(Composition(p.formula)) for p in phases}
+    parts = [
+        f'<path class="grid" d="M{a[0]:.1f},{a[1]:.1f}L{b[0]:.1f},{b[1]:.1f}"/>'
+        for a, b in combinations(corners, 2)
+    ]
+    rivals = [p for p in phases if p.formula in competing]
+    for phase in rivals:
+        x, y = places[phase.formula]
+        parts.append(f'<path class="tie" d="M{own[0]:.1f},{own[1]:.1f}L{x:.1f},{y:.1f}"/>')
+    parts += [_phase(*places[p.formula], p) for p in phases]
+    parts += [_name(*places[p.formula], p.formula) for p in rivals if p.formula not in elements]
+    middle = corners.mean(axis=0)
+    for (x, y), element in zip(corners, elements, strict=True):
+        aside = "end" if x < middle[0] else "start"
+        x, y = x + (-7 if aside == "end" else 7), y + (-6 if y < middle[1] else 16)
+        parts.append(f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{aside}">{element}</text>')
+    return "".join([*parts, _own(*own, composition)])
+
+
+def _corners(n: int) -> np.ndarray:
+    """Return the (N, 2) corners of n elements in the unit square, from the left and down."""
+    if n == len(TETRAHEDRON):
+        return TETRAHEDRON
+    angles = CORNERS_OFF + 2.0 * np.pi * np.arange(n) / n
+    return 0.5 + 0.5 * np.column_stack([np.sin(angles), -np.cos(angles)])
 
 
 def _ties(on_hull: Sequence[SystemPhase], elements: Sequence[str]) -> list[tuple[int, int]]:

@@ -221,7 +221,8 @@ def candidate_view(
     if is_drawn:
         name = f"{candidate.id}_{plain_formula(structure.composition)}"
         crystal = crystal_view(structure, name, with_inputs=candidate.status is Status.HIT)
-        evidence = evidence_view(candidate, list(deciding.values()), referee, phases)
+        competing = () if around is None else tuple(phase.formula for phase in around.competing)
+        evidence = evidence_view(candidate, list(deciding.values()), referee, phases, competing)
     verification = candidate.verification
     stages = candidate_ladder(candidate)
     stable = verification.is_stable if verification is not None else None

@@ -182,7 +182,26 @@ def test_a_ternary_hull_joins_those_that_coexist() -> None:
     drawn = hull_svg(phases, Composition("TiWC2"), -0.4, "known phases")
     # the outline has five pieces (two sides are halved); TiC coexists with W and with WC
     assert drawn.count('class="tie"') == 7
-    assert hull_svg(phases, Composition("TiWCN"), -0.4, "known phases") == ""
+
+
+@pytest.mark.parametrize("formula", ["TiWCN", "TiWMoCN"])
+def test_more_elements_are_seen_from_one_side(formula: str) -> None:
+    """Every composition lies inside the frame, and lines lead to what the crystal competes with."""
+    elements = [e.symbol for e in Composition(formula).elements]
+    names = (*elements, "TiC", "WN", "TiN")
+    phases = tuple(SystemPhase(name, -0.1, 0.0, "Materials Project") for name in names)
+    drawn = hull_svg(phases, Composition(formula), -0.4, "known phases", ("TiC", "WN", "C"))
+    ties = re.findall(r'class="tie" d="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)"', drawn)
+    assert len(ties) == 3
+    assert len({(x, y) for x, y, _, _ in ties}) == 1, "all begin at the crystal"
+    assert drawn.count('class="grid"') == len(elements) * (len(elements) - 1) // 2
+    places = re.findall(r'class="phase stable" cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    assert len(set(places)) == len(names), "no two phases lie on each other"
+    assert all(0 < float(x) < 460 and 0 < float(y) < 330 for x, y in places)
+
+
+def test_an_element_has_no_hull_diagram() -> None:
+    assert hull_svg((), Composition("W"), 0.0, "known phases") == ""
 
 
 def test_charges_and_resources() -> None:
