@@ -35,7 +35,7 @@ class EvidenceView:
         tensor_by: whose it is.
         tensor_notes: numbers that follow from it, with their labels.
         hull: diagram of its chemical system; "" where the folder does not hold it, or of an element.
-        is_hull_seen_aside: whether its lines lead to what the crystal competes with: more than three elements.
+        is_hull_seen_aside: whether its lines lead to what the crystal competes with: over three elements.
         oxidation: usual states that balance the charge.
         resources: label, value and source of cost, supply and toxicity.
         phonons: in words.
