@@ -1,4 +1,4 @@
-"""Moduli and band gaps by formula -> inverse/reference/moduli.parquet, band_gaps.parquet.
+"""Facts by formula -> inverse/reference/moduli.parquet, band_gaps.parquet, measured.parquet.
 
 python -m experiments.package_data.build_facts
 """
@@ -9,6 +9,7 @@ import pyarrow.parquet as parquet
 from pymatgen.core import Composition
 
 from experiments.package_data.sources import read_table
+from inverse.reference.measurements import Quantity
 from inverse.reference.phases import PACKAGE_DATA
 
 
@@ -26,6 +27,29 @@ def moduli() -> pd.DataFrame:
     return frame.drop_duplicates().sort_values(["reduced_formula", "source", "bulk_modulus_vrh"])
 
 
+def measured() -> pd.DataFrame:
+    """Return measured values of whole formulas: hardness at its largest load, band gaps.
+
+    Formulas with fractions are solid solutions. Gaps of 0 are left out: metals of that table were taken from
+    calculations.
+    """
+    hardness = read_table("vickers_hardness").assign(quantity=int(Quantity.VICKERS_HARDNESS))
+    gaps = read_table("experimental_band_gap").assign(quantity=int(Quantity.BAND_GAP), load=0.0)
+    gaps = gaps[gaps.experimental_band_gap > 0]
+    columns = ["formula", "quantity", "value", "load"]
+    frame = pd.concat(
+        [
+            hardness.rename(columns={"vickers_hardness": "value"})[columns],
+            gaps.rename(columns={"experimental_band_gap": "value"})[columns],
+        ]
+    )
+    compositions = [Composition(formula) for formula in frame.formula]
+    frame = frame.assign(formula=[c.reduced_formula for c in compositions])
+    frame = frame[[all(float(n).is_integer() for n in c.values()) for c in compositions]]
+    largest = frame.groupby(["formula", "quantity"]).load.transform("max")
+    return frame[frame.load == largest].groupby(columns[:2]).mean().reset_index()
+
+
 def write(table: pa.Table, name: str) -> None:
     """Write a compact parquet file of the package."""
     path = PACKAGE_DATA / name
@@ -37,7 +61,7 @@ def write(table: pa.Table, name: str) -> None:
 
 
 def build() -> None:
-    """Write both files."""
+    """Write all three files."""
     frame = moduli()
     columns = {
         "formula": frame.reduced_formula.tolist(),
@@ -50,6 +74,14 @@ def build() -> None:
     gaps = read_table("mp_band_gap").groupby("reduced_formula").band_gap.median().sort_index()
     millis = pa.array((gaps * 1000).round().astype("int16").to_numpy())
     write(pa.table({"formula": gaps.index.tolist(), "band_gap_mev": millis}), "band_gaps.parquet")
+    values = measured()
+    columns = {
+        "formula": values.formula.tolist(),
+        "quantity": pa.array(values.quantity.to_numpy(), pa.uint8()),
+        "value": pa.array(values.value.round(3).to_numpy(), pa.float32()),
+        "load": pa.array(values.load.round(3).to_numpy(), pa.float32()),
+    }
+    write(pa.table(columns), "measured.parquet")
 
 
 if __name__ == "__main__":

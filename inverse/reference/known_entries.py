@@ -1,13 +1,14 @@
 """Entries of databases by formula: which calculation, or measurement, a known formula is known from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pymatgen.core import Composition
 
 from inverse.candidates.types import KnownPhase
 from inverse.reference.known import ORIGINS
+from inverse.reference.measurements import measurements_of
 from inverse.reference.phases import PACKAGE_DATA, SOURCES, PhaseTable, to_composition
 from surrogates.errors import DataError
 
@@ -28,6 +29,7 @@ class KnownEntry:
         formula: reduced, as pymatgen writes it.
         source: database.
         basis: "measured" or "computed"; a computed crystal may have been made too, nobody here can tell.
+        measured: what was measured of the formula, where a table of measurements holds it; "" else.
         database_id: of its entry in the Materials Project, "mp-1894"; "" where the tables name none.
         space_group: number; 0 where no crystal is carried.
         signature: of the crystal; "" where none is carried.
@@ -41,6 +43,7 @@ class KnownEntry:
     space_group: int = 0
     signature: str = ""
     energy: float | None = None
+    measured: str = ""
 
     @property
     def url(self) -> str:
@@ -53,7 +56,8 @@ def entries_of(formula: str) -> tuple[KnownEntry, ...]:
     """Return the carried entries of a formula: measured ones first, then by energy, those without one last.
 
     A formula of which no crystal is carried has one entry, which names the table that holds it; an unknown
-    one has none.
+    one has none. Where a table of measurements holds the formula and no crystal of it is carried as measured,
+    all of its entries are: which polymorph it was, the table does not say.
 
     Args:
         formula: any spelling.
@@ -65,12 +69,16 @@ def entries_of(formula: str) -> tuple[KnownEntry, ...]:
     composition: Composition = to_composition(formula)
     reduced = composition.reduced_formula
     found = sorted(_carried().get(reduced, ()), key=_order)
-    if found:
+    if not found and (phase := PhaseTable.packaged().phase(composition)) is not None:
+        found = [KnownEntry(reduced, phase.source, energy=phase.formation_energy_per_atom)]
+    if len(composition) == 1:  # an element in its ground state, whoever tabulates it
+        found = [replace(entry, basis=MEASURED_IN) if entry.energy == 0.0 else entry for entry in found]
+    values = "; ".join(map(str, measurements_of(reduced)))
+    if not values:
         return tuple(found)
-    phase = PhaseTable.packaged().phase(composition)
-    if phase is None:
-        return ()
-    return (KnownEntry(reduced, phase.source, energy=phase.formation_energy_per_atom),)
+    is_told = any(entry.basis == MEASURED_IN for entry in found)
+    basis = {} if is_told else {"basis": MEASURED_IN}
+    return tuple(replace(entry, measured=values, **basis) for entry in found)
 
 
 def entry_of(formula: str, signature: str = "") -> KnownEntry | None:

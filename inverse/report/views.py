@@ -376,11 +376,13 @@ def known_text(entry: KnownEntry | None) -> str:
 
     >>> known_text(KnownEntry("WC", "Materials Project", "computed", "mp-1894", 187))
     'computed (Materials Project, mp-1894)'
+    >>> known_text(KnownEntry("WC", "WBM", "measured", measured="Vickers hardness 24 GPa at 4.9 N"))
+    'measured (Vickers hardness 24 GPa at 4.9 N; WBM)'
     """
     if entry is None:
         return ""
     where = ", ".join(filter(None, (entry.source.partition(" (")[0], entry.database_id)))
-    return f"{entry.basis} ({where})"
+    return f"{entry.basis} ({'; '.join(filter(None, (entry.measured, where)))})"
 
 
 def rows(

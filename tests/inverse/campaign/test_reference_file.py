@@ -40,7 +40,8 @@ def test_what_is_written_fits_its_schema_and_reads_back(tmp_path: Path) -> None:
     assert set(written.around) == {made[0].id}, "only what has a verdict is looked up"
     known = written.around[made[0].id].known_as
     assert known is not None
-    assert (known.database_id, known.space_group, known.basis) == ("mp-1894", 187, "computed")
+    assert (known.database_id, known.space_group, known.basis) == ("mp-1894", 187, "measured")
+    assert "Vickers hardness" in known.measured
     assert known.url.endswith("/mp-1894")
 
 
@@ -61,6 +62,34 @@ def test_measured_entries_come_first_and_unknown_formulas_have_none() -> None:
     assert len(lowest) > 3
     with pytest.raises(UnsupportedElementError, match="not a chemical formula"):
         entry_of("Qq2")
+
+
+@pytest.mark.parametrize(
+    ("formula", "basis", "measured"),
+    [
+        ("TiB2", "measured", "Vickers hardness 26 GPa at 9.8 N"),
+        ("Ag2GeS3", "measured", "band gap 1.98 eV"),
+        ("B4W", "measured", "Vickers hardness"),  # no crystal of it is carried
+        ("BN", "measured", "Vickers hardness"),
+        ("W", "measured", ""),  # an element, whichever table its crystal is of
+        ("TaRu", "computed", ""),
+    ],
+)
+def test_whose_formula_a_table_of_measurements_holds_was_measured(
+    formula: str, basis: str, measured: str
+) -> None:
+    found = entry_of(formula)
+    assert found is not None
+    assert found.basis == basis
+    assert measured in found.measured
+    assert bool(measured) == bool(found.measured)
+
+
+def test_one_polymorph_known_as_measured_says_nothing_of_the_others() -> None:
+    """Cubic BN was measured; that h-BN was, too, no carried table says."""
+    bases = {entry.space_group: entry.basis for entry in entries_of("BN")}
+    assert bases[216] == "measured"
+    assert bases[194] == "computed"
 
 
 def test_an_older_folder_has_none_and_a_damaged_one_is_named(tmp_path: Path) -> None:
