@@ -76,9 +76,9 @@ def entries_of(formula: str) -> tuple[KnownEntry, ...]:
     values = "; ".join(map(str, measurements_of(reduced)))
     if not values:
         return tuple(found)
-    is_told = any(entry.basis == MEASURED_IN for entry in found)
-    basis = {} if is_told else {"basis": MEASURED_IN}
-    return tuple(replace(entry, measured=values, **basis) for entry in found)
+    if not any(entry.basis == MEASURED_IN for entry in found):
+        found = [replace(entry, basis=MEASURED_IN) for entry in found]
+    return tuple(replace(entry, measured=values) for entry in found)
 
 
 def entry_of(formula: str, signature: str = "") -> KnownEntry | None:
