@@ -64,6 +64,8 @@ def works_of(run: Run) -> list[CitedWork]:
     used = {ALWAYS, *_potentials(run)}
     if any(phonon_stage(c).passed is not None for c in run.candidates):
         used.add("phonons")
+    if any(c.functionals for c in run.candidates):
+        used.add("functionals")
     return [work for work in all_works() if used & set(work.used_as)]
 
 

@@ -343,14 +343,18 @@ def structure_type_text(candidate: Candidate) -> str:
 def competing_text(candidate: Candidate, around: Surroundings | None) -> str:
     """Return the phases that a crystal competes with, in moles for one formula unit; "" without any.
 
-    Above the hull it would fall apart into them; below it they are what its distance is measured from.
+    Above the hull it would fall apart into them, or turn into the one polymorph that is lower; below it they
+    are what its distance is measured from.
     """
     if around is None or not around.competing:
         return ""
     value = candidate.values.get("energy_above_hull")
     is_above = value is None or value.mean > 0.0
+    composition = best_structure(candidate).composition
+    own = display_formula(composition)
+    if [phase.formula for phase in around.competing] == [composition.reduced_formula]:
+        return f"{own} as its lowest known polymorph"
     parts = " + ".join(f"{_moles(phase.moles)}{display_formula(phase.formula)}" for phase in around.competing)
-    own = display_formula(best_structure(candidate).composition)
     return f"{own} → {parts}" if is_above else f"{parts} → {own}"
 
 

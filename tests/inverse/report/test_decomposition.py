@@ -44,3 +44,10 @@ def test_a_reaction_goes_to_what_is_lower(distance: float, arrow: str) -> None:
     around = Surroundings(competing=(CompetingPhase("W2B5", 0.5, -0.3), CompetingPhase("C", 1.0, 0.0)))
     own = display_formula(best_structure(shown).composition)
     assert competing_text(shown, around) == arrow.format(own)
+
+
+def test_a_polymorph_above_the_ground_state_of_its_formula_falls_apart_into_nothing() -> None:
+    made = candidate(1, "verified")
+    own = best_structure(made).composition
+    around = Surroundings(competing=(CompetingPhase(own.reduced_formula, 1.0, -0.3),))
+    assert competing_text(made, around) == f"{display_formula(own)} as its lowest known polymorph"

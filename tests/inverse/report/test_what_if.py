@@ -1,6 +1,7 @@
 """What a page carries for moving bounds, citing and shortlisting."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from inverse.campaign.run import read_run
 from inverse.candidates.ranking import has_met
-from inverse.candidates.types import Status
+from inverse.candidates.types import FunctionalHull, Status
 from inverse.inputs.campaign_config import CampaignConfig
 from inverse.report.cited_works import all_works, works_of
 from inverse.report.export import choose, read_shortlist
@@ -70,7 +71,14 @@ def test_every_work_has_a_licence_and_an_entry() -> None:
 def test_a_run_cites_the_potentials_that_it_used_and_no_others(folder: Path) -> None:
     cited = {work.key for work in works_of(read_run(folder))}
     assert {"park2024", "tawfik2024", "jain2013", "ong2013"} <= cited
-    assert not {"deng2023", "mortensen2024", "togo2023"} & cited
+    assert not {"deng2023", "mortensen2024", "togo2023", "kim2025"} & cited
+
+
+def test_a_run_that_asked_other_functionals_cites_their_network(folder: Path) -> None:
+    run = read_run(folder)
+    asked = replace(run.candidates[0], functionals={"pbe": FunctionalHull("7net-mf-0-pbe", 0.02)})
+    cited = {work.key for work in works_of(replace(run, candidates=(asked, *run.candidates[1:])))}
+    assert "kim2025" in cited
 
 
 def test_how_far_to_trust_names_judges_and_what_was_not_asked(folder: Path) -> None:
