@@ -107,7 +107,7 @@ def _remarks(candidate: Candidate) -> list[str]:
         at = f"order is worth it below {candidate.order.temperature:.0f} K"
         if not candidate.order.is_solid_solution:
             found.append(at)
-        elif candidate.order.temperature > 0.0:
+        elif round(candidate.order.temperature) > 0:
             found.append(f"expect a solid solution ({at})")
         else:
             found.append("expect a solid solution")

@@ -115,6 +115,7 @@ def test_a_voice_that_reaches_the_bound_within_its_error_alone_cannot_tell() -> 
     ("temperature", "said"),
     [
         (-300.0, "expect a solid solution."),
+        (0.3, "expect a solid solution."),
         (410.0, "expect a solid solution (order is worth it below 410 K)."),
         (900.0, "order is worth it below 900 K."),
     ],
