@@ -94,10 +94,18 @@ def powder_svg(lines: tuple[Line, ...], label: str) -> str:
 def _indices(planes: Sequence[tuple[int, ...]]) -> str:
     """Return the indices of one of the planes, with the fewest minus signs.
 
-    Three, of hexagonal axes too: the third of four follows from the first two.
+    Three, of hexagonal axes too, where planes at one angle trade their first three indices: (2 -1 -1 0) is
+    called 110.
     """
     hkl = max(planes, key=lambda one: (-sum(i < 0 for i in one), one))
-    three = (hkl[0], hkl[1], hkl[3]) if len(hkl) == 4 else hkl
+    if len(hkl) == 4:
+        *basal, along = hkl
+        first, second, _ = sorted(
+            basal if sum(i < 0 for i in basal) < 2 else [-i for i in basal], reverse=True
+        )
+        three: tuple[int, ...] = (first, second, abs(along))
+    else:
+        three = hkl
     return ("" if all(abs(i) < 10 for i in three) else " ").join(str(i).replace("-", "\u2212") for i in three)
 
 

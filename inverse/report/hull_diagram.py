@@ -79,7 +79,8 @@ def _binary(
     way = "L".join("{:.1f},{:.1f}".format(*at(x, p.energy)) for x, p in on_hull)
     parts.append(f'<path class="tie" d="M{way}"/>' if way else "")
     parts += [_phase(*at(x, p.energy), p) for x, p in places]
-    parts += [_name(*at(x, p.energy), p.formula, below=True) for x, p in on_hull[:MOST_NAMED]]
+    named = [(x, p) for x, p in on_hull if p.formula != composition.reduced_formula]
+    parts += [_name(*at(x, p.energy), p.formula, below=True) for x, p in named[:MOST_NAMED]]
     own = composition.get_atomic_fraction(elements[1])
     parts.append(_own(*at(own, energy), composition, above=True))
     middle = (EDGE_TOP + BOX_HEIGHT - EDGE_BOTTOM) / 2
@@ -116,7 +117,9 @@ def _ternary(phases: Sequence[SystemPhase], elements: Sequence[str], composition
         parts.append(f'<path class="tie" d="M{x:.1f},{y:.1f}L{u:.1f},{v:.1f}"/>')
     parts += [_phase(*at(Composition(p.formula)), p) for p in phases]
     names = [
-        (place, p.formula) for place, p in zip(places, on_hull, strict=True) if p.formula not in elements
+        (place, p.formula)
+        for place, p in zip(places, on_hull, strict=True)
+        if p.formula not in (*elements, composition.reduced_formula)
     ]
     parts += [_name(x, y, formula) for (x, y), formula in names[:MOST_NAMED]]
     for (x, y), element, anchor, down in zip(
@@ -156,7 +159,8 @@ def _many(
         x, y = places[phase.formula]
         parts.append(f'<path class="tie" d="M{own[0]:.1f},{own[1]:.1f}L{x:.1f},{y:.1f}"/>')
     parts += [_phase(*places[p.formula], p) for p in phases]
-    parts += [_name(*places[p.formula], p.formula) for p in rivals if p.formula not in elements]
+    unnamed = (*elements, composition.reduced_formula)
+    parts += [_name(*places[p.formula], p.formula) for p in rivals if p.formula not in unnamed]
     middle = corners.mean(axis=0)
     for (x, y), element in zip(corners, elements, strict=True):
         aside = "end" if x < middle[0] else "start"

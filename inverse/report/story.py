@@ -52,7 +52,8 @@ def _kind(candidate: Candidate) -> str:
         novelty = "a new structure type" if found.novelty is TypeNovelty.NEW else "a known structure type"
         named = f" in {novelty}{f' ({found.name})' if found.name else ''}"
     if candidate.hit_class is HitClass.KNOWN:
-        return f"known material{f' ({found.name})' if found is not None and found.name else ''}"
+        what = "material" if candidate.known_phase is not None else "formula"
+        return f"known {what}{f' ({found.name})' if found is not None and found.name else ''}"
     if candidate.hit_class is HitClass.DERIVATIVE:
         of = f" of {display_formula(candidate.derivative_of)}" if candidate.derivative_of else ""
         return f"ordered derivative{of}"

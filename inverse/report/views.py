@@ -271,7 +271,7 @@ def candidate_view(
         seed=candidate.seed,
         log_likelihood=number(candidate.log_likelihood),
         competing=competing_text(candidate, around),
-        known_as=known_text(around.known_as if around is not None else None),
+        known_as=known_text(around.known_as if around is not None else None, group[1] if group else 0),
         nearest=around.nearest if around is not None else None,
         online=online_texts(online),
         ladder=tuple(_stage(s) for s in stages),
@@ -353,7 +353,7 @@ def competing_text(candidate: Candidate, around: Surroundings | None) -> str:
     composition = best_structure(candidate).composition
     own = display_formula(composition)
     if [phase.formula for phase in around.competing] == [composition.reduced_formula]:
-        return f"{own} as its lowest known polymorph"
+        return f"{own} in its lowest known polymorph" if is_above else f"none: below the known {own}"
     parts = " + ".join(f"{_moles(phase.moles)}{display_formula(phase.formula)}" for phase in around.competing)
     return f"{own} → {parts}" if is_above else f"{parts} → {own}"
 
@@ -375,17 +375,24 @@ def online_texts(online: OnlineNovelty | None) -> tuple[tuple[str, str, str, str
     return tuple(found)
 
 
-def known_text(entry: KnownEntry | None) -> str:
+def known_text(entry: KnownEntry | None, group: int = 0) -> str:
     """Return who knows a formula; "" where nobody does, or nobody was asked.
+
+    Args:
+        entry: of the formula; None without any.
+        group: number of the crystal's space group; that of an entry in another one is named.
 
     >>> known_text(KnownEntry("WC", "Materials Project", "computed", "mp-1894", 187))
     'computed (Materials Project, mp-1894)'
     >>> known_text(KnownEntry("WC", "WBM", "measured", measured="Vickers hardness 24 GPa at 4.9 N"))
     'measured (Vickers hardness 24 GPa at 4.9 N; WBM)'
+    >>> known_text(KnownEntry("RuB2", "Materials Project", "computed", "mp-1077", 59), 194)
+    'computed (Materials Project, mp-1077, in space group 59)'
     """
     if entry is None:
         return ""
-    where = ", ".join(filter(None, (entry.source.partition(" (")[0], entry.database_id)))
+    other = f"in space group {entry.space_group}" if group and entry.space_group not in (0, group) else ""
+    where = ", ".join(filter(None, (entry.source.partition(" (")[0], entry.database_id, other)))
     return f"{entry.basis} ({'; '.join(filter(None, (entry.measured, where)))})"
 
 

@@ -62,6 +62,8 @@ def test_the_powder_pattern_of_tungsten_carbide() -> None:
         assert lines[indices].two_theta == pytest.approx(angle, abs=0.05)
     strongest = sorted(lines.values(), key=lambda line: -line.intensity)[:2]
     assert {line.indices for line in strongest} == {"100", "101"}
+    assert {"110", "111", "201"} <= set(lines), "hexagonal planes by their indices without a minus sign"
+    assert not any("\u2212" in indices for indices in lines)
 
 
 def test_atoms_on_faces_are_drawn_on_both_sides() -> None:

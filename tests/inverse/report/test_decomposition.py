@@ -50,4 +50,8 @@ def test_a_polymorph_above_the_ground_state_of_its_formula_falls_apart_into_noth
     made = candidate(1, "verified")
     own = best_structure(made).composition
     around = Surroundings(competing=(CompetingPhase(own.reduced_formula, 1.0, -0.3),))
-    assert competing_text(made, around) == f"{display_formula(own)} as its lowest known polymorph"
+    assert competing_text(made, around) == f"{display_formula(own)} in its lowest known polymorph"
+    assert made.verification is not None
+    values = {"energy_above_hull": verified("energy_above_hull", -0.02, 0.03)}
+    lower = replace(made, verification=replace(made.verification, values=values))
+    assert competing_text(lower, around) == f"none: below the known {display_formula(own)}"

@@ -11,6 +11,7 @@ from inverse.campaign.reference_file import SystemPhase
 from inverse.candidates.types import (
     Candidate,
     HitClass,
+    KnownPhase,
     OrderDisorder,
     Status,
     StructureType,
@@ -125,6 +126,13 @@ def test_order_is_said_in_words_that_hold_at_any_temperature(temperature: float,
     assert why_text(mixed, WISH, None).endswith(said)
 
 
+def test_a_known_formula_is_a_known_material_only_as_a_tabulated_crystal() -> None:
+    known = replace(hit(), hit_class=HitClass.KNOWN, known_phase=None)
+    assert why_text(known, WISH, None).startswith("Known formula (CrB type): K 320")
+    tabulated = replace(known, known_phase=KnownPhase("mp-1894"))
+    assert why_text(tabulated, WISH, None).startswith("Known material (CrB type): K 320")
+
+
 def test_a_miss_is_said_with_its_bound() -> None:
     missing = replace(hit(), status=Status.VERIFIED)
     wish = (WISH[0], Target(SHEAR_MODULUS, minimum=200.0))
@@ -175,6 +183,8 @@ def test_a_binary_hull_lies_below_a_crystal_above_it() -> None:
     assert way is not None
     lowest = max(float(point.split(",")[1]) for point in way[1].split("L"))
     assert float(own[1]) < lowest, "up the page is up in energy"
+    polymorph = hull_svg(phases, Composition("WC"), -0.1, "known phases")
+    assert len(re.findall(r"<text[^>]*>WC</text>", polymorph)) == 1, "its own name stands there once"
 
 
 def test_a_ternary_hull_joins_those_that_coexist() -> None:
