@@ -20,8 +20,13 @@
     if (raw === "") return null;
     return isNaN(raw) ? raw.toLowerCase() : Number(raw);
   }
+  /* By numbers what was judged stands before what was only predicted: a prediction beats no verdict. */
   function sortBy(column, descending) {
     bodies.sort(function (a, b) {
+      if (a.rows[0].cells[column].classList.contains("num")) {
+        var isLater = (key(a, 0) === null) - (key(b, 0) === null);
+        if (isLater) return isLater;
+      }
       var x = key(a, column), y = key(b, column);
       if (x === y) return a.dataset.order - b.dataset.order;
       if (x === null) return 1;

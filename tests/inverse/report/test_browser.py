@@ -169,11 +169,16 @@ def test_each_column_sorts_its_best_first(watched: Watched) -> None:
             continue
         heads.nth(k).click()
         code = (
-            "[...document.querySelectorAll('#candidates > tbody')].map(b => b.rows[0].cells[%d].dataset.sort)"
+            "[...document.querySelectorAll('#candidates > tbody')]"
+            ".map(b => [b.rows[0].cells[0].dataset.sort, b.rows[0].cells[%d].dataset.sort])"
         )
-        values = [float(v) for v in watched.page.evaluate(code % k) if v]
+        rows = watched.page.evaluate(code % k)
+        is_judged = [bool(rank) for rank, _ in rows]
+        assert is_judged == sorted(is_judged, reverse=True), "what was judged stands before predictions"
         rises = name.startswith(("E_hull", "ρ"))
-        assert values == sorted(values, reverse=not rises), name
+        for judged in (True, False):
+            values = [float(v) for rank, v in rows if v and bool(rank) is judged]
+            assert values == sorted(values, reverse=not rises), name
 
 
 def test_a_card_opens_with_its_crystal_that_turns_and_its_files(watched: Watched, tmp_path: Path) -> None:
