@@ -397,13 +397,16 @@ def _verified(candidate: Candidate, name: str) -> VerifiedValue | None:
 
 
 def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
-    """Return mean and std by prediction and verdict, NaN where nobody who may say it does."""
+    """Return mean and std by prediction and verdict, NaN where nobody who may say it does.
+
+    Of energies the verdict alone, where there is one: predictions by which a crystal was chosen are too low for
+    what was chosen, and lie ten times further from DFT than the judge's (experiments/log/dft.md).
+    """
     pairs = []
     verified = _verified(candidate, name)
     predicted = candidate.predictions.get(name)
-    has_triaged_energy = candidate.triaged is not None and candidate.triaged.failure is None
-    if has_triaged_energy and verified is not None and name in _OF_ENERGY:
-        predicted = None  # a potential's energy is no second witness beside a judge of its kind
+    if verified is not None and name in _OF_ENERGY:
+        predicted = None
     for value in (predicted, verified):
         if value is not None and math.isfinite(value.mean) and math.isfinite(value.std):
             is_sure = value.std <= 0.0  # says no error of its own, so it has no say beside a verdict

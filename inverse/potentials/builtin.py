@@ -41,14 +41,14 @@ def diep(device: str) -> Potential:
 @POTENTIALS.register("7net-0")
 @needs("sevenn", extra="sevenn")
 def sevennet_0(device: str) -> Potential:
-    """Return SevenNet-0, whose weights are published under GPL-3.0."""
+    """Return SevenNet-0."""
     return _sevennet("7net-0", device)
 
 
 @POTENTIALS.register("7net-l3i5")
 @needs("sevenn", extra="sevenn")
 def sevennet_l3i5(device: str) -> Potential:
-    """Return SevenNet-l3i5, whose weights are published under GPL-3.0.
+    """Return SevenNet-l3i5.
 
     References:
         Park et al., J. Chem. Theory Comput. 20, 4857 (2024), doi:10.1021/acs.jctc.4c00190
@@ -60,7 +60,7 @@ def sevennet_l3i5(device: str) -> Potential:
 @needs("sevenn", extra="sevenn")
 @examined(Traits(has_formation_energies=False))
 def sevennet_mf_pbe(device: str) -> Potential:
-    """Return SevenNet-MF-0, weights under GPL-3.0, as it learned from PBE.
+    """Return SevenNet-MF-0, as it learned from PBE.
 
     Energies of several functionals from one network; no scale of formation energies was fitted for it.
 
@@ -74,7 +74,7 @@ def sevennet_mf_pbe(device: str) -> Potential:
 @needs("sevenn", extra="sevenn")
 @examined(Traits(has_formation_energies=False, functional="r2SCAN"))
 def sevennet_mf_r2scan(device: str) -> Potential:
-    """Return SevenNet-MF-0, weights under GPL-3.0, as it learned from r2SCAN; see `sevennet_mf_pbe`."""
+    """Return SevenNet-MF-0, as it learned from r2SCAN; see `sevennet_mf_pbe`."""
     return _sevennet("7net-mf-0-r2scan", device, "7net-mf-0", "R2SCAN")
 
 

@@ -371,7 +371,10 @@ def test_a_second_judgement_forgets_what_the_first_made_of_it() -> None:
 
 
 def test_prediction_and_verdict_are_weighed_by_their_errors() -> None:
-    """K of 290 +- 20 and of 310 +- 10 together: 306 +- 8.94 by inverse variances, far from sure of 300."""
+    """K of 290 +- 20 and of 310 +- 10 together: 306 +- 8.94 by inverse variances, far from sure of 300.
+
+    Of the energy the verdict alone: a prediction that the crystal was chosen by does not outvote it.
+    """
     bulk = Objective([Target(BULK_MODULUS, minimum=300)])
     judge = verdict(bulk=310)
     predicted = PredictedValue(290.0, 20.0, 257.0, 323.0)
@@ -379,7 +382,7 @@ def test_prediction_and_verdict_are_weighed_by_their_errors() -> None:
     predictions = {"bulk_modulus_vrh": predicted, "energy_above_hull": hull}
     candidate = replace(decide(judge, bulk), predictions=predictions)
     both = 0.5 * math.erfc(-(306.0 - 300.0) / 8.9443 / math.sqrt(2.0))
-    stable = 0.5 * math.erfc(-0.1 / (0.05 / math.sqrt(2.0)) / math.sqrt(2.0))
+    stable = 0.5 * math.erfc(-0.1 / 0.05 / math.sqrt(2.0))
     assert probability_after(candidate, bulk) == pytest.approx(both * stable, abs=1e-3)
     alone = replace(candidate, predictions={})
     assert probability_after(alone, bulk) == pytest.approx(0.841 * 0.977, abs=2e-3)
