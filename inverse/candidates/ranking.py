@@ -399,8 +399,8 @@ def _verified(candidate: Candidate, name: str) -> VerifiedValue | None:
 def _combined(candidate: Candidate, name: str) -> tuple[float, float]:
     """Return mean and std by prediction and verdict, NaN where nobody who may say it does.
 
-    Of energies the verdict alone, where there is one: predictions by which a crystal was chosen are too low for
-    what was chosen, and lie ten times further from DFT than the judge's (experiments/log/dft.md).
+    Of energies the verdict alone, where there is one: predictions by which crystals were chosen are too low
+    for these, and lie ten times further from DFT than the judge's (experiments/log/dft.md).
     """
     pairs = []
     verified = _verified(candidate, name)
